@@ -1,0 +1,1 @@
+"""The door to processes: nothing outside this room starts a DCMTK binary."""

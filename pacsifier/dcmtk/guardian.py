@@ -1,0 +1,53 @@
+"""Ends the process groups it was told of once its standard input closes, however its parent died.
+
+Run as a program by `process.py`, never imported by it. The protocol is one line a fact: `+PGID` for a
+group that was started, `-PGID` for one that has ended.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+
+GRACE_S = 2.0
+
+
+def _signal(groups: set[int], number: int) -> set[int]:
+    alive = set()
+    for group in groups:
+        try:
+            os.killpg(group, number)
+        except OSError:
+            continue
+        alive.add(group)
+    return alive
+
+
+def end_groups(groups: set[int], grace_s: float = GRACE_S) -> None:
+    """Sends SIGTERM to the groups, and SIGKILL to those that remain after `grace_s` seconds."""
+    deadline = time.monotonic() + grace_s
+    alive = _signal(groups, signal.SIGTERM)
+    while alive and time.monotonic() < deadline:
+        time.sleep(0.02)
+        alive = _signal(alive, 0)
+    _signal(alive, signal.SIGKILL)
+
+
+def main() -> None:
+    """Reads facts until end of file, then ends what was started and has not ended."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+    groups: set[int] = set()
+    for line in sys.stdin:
+        group = int(line[1:])
+        if line[0] == "+":
+            groups.add(group)
+        else:
+            groups.discard(group)
+    end_groups(groups)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,273 @@
+"""Finds DCMTK's binaries, starts them, and ends whatever was started on every way out.
+
+Every child gets `TCP_NODELAY=1` (DCMTK leaves Nagle's algorithm on otherwise, which costs 40 ms an object),
+a process group of its own, and its arguments by a command file, so that nothing of a query or of a
+path stands in the process list. A guardian process outlives pacsifier's own death by SIGKILL just long enough
+to end those groups.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import re
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pacsifier.dcmtk import guardian
+from pacsifier.errors import ToolError
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+log = logging.getLogger(__name__)
+
+OLDEST_VERSION = (3, 6, 6)
+_BANNER = re.compile(rb"\$dcmtk: (\w+) v(\d+)\.(\d+)\.(\d+)")
+_ANY_EXIT_STATUS = range(-64, 256)
+_LAST_LINES = 12
+_POLL_S = 0.005
+
+
+def find_binary(name: str, dcmtk_dir: Path | None = None) -> Path:
+    """The path of a DCMTK binary.
+
+    Looked for in `dcmtk_dir`, PACSIFIER_DCMTK_DIR, PATH and the folder of the Python interpreter (an
+    environment that is not activated), in this order; the first two are binding when given.
+
+    Raises:
+        ToolError: it is in none of them.
+    """
+    named = dcmtk_dir or os.environ.get("PACSIFIER_DCMTK_DIR")
+    if named:
+        folders = [Path(named)]
+    else:
+        path = [Path(folder) for folder in os.get_exec_path() if folder]
+        folders = [*path, Path(sys.executable).parent]
+    for folder in folders:
+        candidate = folder / name
+        if candidate.is_file() and os.access(candidate, os.X_OK):
+            return candidate.absolute()
+    where = f"in {named}" if named else "on PATH"
+    raise ToolError(
+        f"DCMTK's {name} was not found {where}; install DCMTK (Debian: apt install dcmtk; "
+        f"conda: conda install -c conda-forge dcmtk) or name its folder with --dcmtk_dir",
+        binary=name,
+    )
+
+
+def _quoted(argument: str) -> str:
+    """One argument as DCMTK reads it from a command file, which knows quotes but no escapes."""
+    for quote in ('"', "'"):
+        if quote not in argument and "\n" not in argument:
+            return f"{quote}{argument}{quote}"
+    raise ToolError(f"DCMTK cannot be given the argument {argument!r}: it holds both kinds of quotes")
+
+
+class Process:
+    """One running DCMTK binary, with its output in `log_path` (0600, removed with the staging folder)."""
+
+    def __init__(
+        self,
+        name: str,
+        argv: tuple[str, ...],
+        command: Any,
+        log_path: Path,
+        done: Callable[[Process], None],
+    ) -> None:
+        self.name = name
+        self.argv = argv
+        self.log_path = log_path
+        self._command = command
+        self._done = done
+        self._exit_status: int | None = None
+
+    @property
+    def group(self) -> int:
+        """The process group, which is also the process id of the binary itself."""
+        return int(self._command.pid)
+
+    def poll(self) -> int | None:
+        """The exit status, or None while it runs; negative: the signal that ended it."""
+        if self._exit_status is None:
+            alive, exit_status = self._command.process.is_alive()
+            if not alive:
+                self._exit_status = int(exit_status)
+                # What it forked (storescp does for each association) must not outlive it.
+                _signal_group(self.group, signal.SIGKILL)
+                self._done(self)
+        return self._exit_status
+
+    def wait(self, timeout_s: float) -> int | None:
+        """Waits at most so long for the exit status; None when the time is over."""
+        deadline = time.monotonic() + timeout_s
+        while self.poll() is None and time.monotonic() < deadline:
+            time.sleep(_POLL_S)
+        return self._exit_status
+
+    def end(self, grace_s: float = guardian.GRACE_S) -> None:
+        """Ends the whole group: SIGTERM (an SCU then aborts its association), SIGKILL after `grace_s`."""
+        for number in (signal.SIGTERM, signal.SIGKILL):
+            if self._exit_status is None:
+                _signal_group(self.group, number)
+                self.wait(grace_s)
+
+    def last_lines(self) -> tuple[str, ...]:
+        """The last lines of the log, for an error message (no data set is ever dumped there)."""
+        with contextlib.suppress(OSError):
+            text = self.log_path.read_bytes()[-8192:].decode("utf-8", "replace")
+            return tuple(text.splitlines()[-_LAST_LINES:])
+        return ()
+
+
+class Toolbox:
+    """The DCMTK binaries of one run; as a context manager it ends every process it started."""
+
+    def __init__(self, dcmtk_dir: Path | None = None) -> None:
+        self._dcmtk_dir = dcmtk_dir
+        self._binaries: dict[str, Path] = {}
+        self._running: list[Process] = []
+        self._guardian_pipe: int | None = None
+
+    def __enter__(self) -> Toolbox:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def require(self, names: Iterable[str]) -> None:
+        """Checks that the binaries are there, are DCMTK's own and recent enough; once a binary.
+
+        Raises:
+            ToolError: one is absent, older than DCMTK 3.6.6, or another program of the same name.
+        """
+        for name in names:
+            if name not in self._binaries:
+                path = find_binary(name, self._dcmtk_dir)
+                self._check_banner(name, path)
+                self._binaries[name] = path
+
+    def start(self, name: str, arguments: Sequence[str], folder: Path, tag: str) -> Process:
+        """Starts a binary in `folder` (0700); its log and command file there are named after `tag`."""
+        self.require([name])
+        arguments_file = folder / f"{tag}.args"
+        _write_private(arguments_file, "\n".join(_quoted(each) for each in arguments) + "\n")
+        argv = (str(self._binaries[name]), f"@{arguments_file.name}")
+        log.debug("starting %s in %s", name, folder.name)
+        log_path = folder / f"{tag}.log"
+        command = self._spawn(argv, folder, log_path)
+        process = Process(name, argv, command, log_path, self._forget)
+        self._running.append(process)
+        return process
+
+    def close(self) -> None:
+        """Ends every process that still runs, all groups at once, then the guardian."""
+        for process in self._running:
+            _signal_group(process.group, signal.SIGTERM)
+        for process in list(self._running):
+            process.end()
+        if self._guardian_pipe is not None:
+            os.close(self._guardian_pipe)
+            self._guardian_pipe = None
+
+    def kill(self) -> None:
+        """Kills every process group at once, waiting for nothing."""
+        for process in self._running:
+            _signal_group(process.group, signal.SIGKILL)
+
+    def _forget(self, process: Process) -> None:
+        self._running.remove(process)
+        self._tell_guardian(f"-{process.group}\n")
+
+    def _tell_guardian(self, line: str) -> None:
+        if self._guardian_pipe is not None:
+            with contextlib.suppress(BrokenPipeError):
+                os.write(self._guardian_pipe, line.encode())
+
+    def _start_guardian(self) -> None:
+        read_end, write_end = os.pipe()
+        program = [sys.executable, "-I", "-S", str(Path(guardian.__file__))]
+        with os.fdopen(read_end, "rb") as source:
+            _run_in_background(program, source, None, Path("/"), None)
+        self._guardian_pipe = write_end
+
+    def _spawn(self, argv: Sequence[str], folder: Path, log_path: Path) -> Any:
+        if self._guardian_pipe is None:
+            self._start_guardian()
+
+        def announce() -> None:
+            # Runs in the child before exec: a SIGKILL of pacsifier at any later moment finds it announced.
+            self._tell_guardian(f"+{os.getpid()}\n")
+
+        descriptor = os.open(log_path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(descriptor, "wb") as output, Path(os.devnull).open("rb") as nothing:
+            return _run_in_background(argv, nothing, output, folder, announce)
+
+    def _check_banner(self, name: str, path: Path) -> None:
+        import sh
+
+        # sh's own time-out polls every 100 ms: three checks of 13 ms would take 300.
+        output: bytes = sh.Command(str(path))(
+            "--version",
+            _in=os.devnull,
+            _ok_code=_ANY_EXIT_STATUS,
+            _tty_out=False,
+            _err_to_out=True,
+            _return_cmd=True,
+        ).stdout
+        found = _BANNER.search(output)
+        if not found or found[1].decode() != name:
+            raise ToolError(
+                f"{path} is not DCMTK's {name} (dcm4che has tools of the same names); "
+                f"name DCMTK's folder with --dcmtk_dir",
+                binary=name,
+            )
+        version = tuple(int(part) for part in found.groups()[1:])
+        if version < OLDEST_VERSION:
+            raise ToolError(
+                f"{path} is DCMTK {'.'.join(map(str, version))}; "
+                f"{'.'.join(map(str, OLDEST_VERSION))} or later is needed",
+                binary=name,
+            )
+
+
+def _run_in_background(
+    argv: Sequence[str], source: Any, output: Any, folder: Path, before_exec: Callable[[], None] | None
+) -> Any:
+    import sh
+
+    # sh logs every command with its arguments and exit status; arguments are nobody's business.
+    logging.getLogger("sh").setLevel(logging.CRITICAL)
+    return sh.Command(argv[0])(
+        *argv[1:],
+        _in=source,
+        _out=output if output is not None else os.devnull,
+        _err_to_out=True,
+        _tty_out=False,
+        _bg=True,
+        _bg_exc=False,
+        _new_session=True,
+        _cwd=str(folder),
+        _env={**os.environ, "TCP_NODELAY": "1"},
+        _ok_code=_ANY_EXIT_STATUS,
+        _preexec_fn=before_exec,
+    )
+
+
+def _signal_group(group: int, number: int) -> None:
+    with contextlib.suppress(OSError):
+        os.killpg(group, number)
+
+
+def _write_private(path: Path, text: str) -> None:
+    """Writes a file that only its owner may read."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        file.write(text)

@@ -1,0 +1,75 @@
+"""Association negotiation profiles, as `-xf` of DCMTK's tools reads them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+MAX_CONTEXTS = 128
+
+UNCOMPRESSED = ("1.2.840.10008.1.2.1", "1.2.840.10008.1.2")
+# Lossless before lossy, or a sender that offers both in one context would send the lossy form, and every
+# count would still agree. JPIP is left out: its objects do not hold their pixels.
+LOSSLESS = (
+    "1.2.840.10008.1.2.4.70",  # JPEG Lossless SV1
+    "1.2.840.10008.1.2.4.57",  # JPEG Lossless
+    "1.2.840.10008.1.2.4.80",  # JPEG-LS Lossless
+    "1.2.840.10008.1.2.4.90",  # JPEG 2000 Lossless
+    "1.2.840.10008.1.2.4.92",  # JPEG 2000 Part 2 Lossless
+    "1.2.840.10008.1.2.4.201",  # HTJ2K Lossless
+    "1.2.840.10008.1.2.4.202",  # HTJ2K Lossless RPCL
+    "1.2.840.10008.1.2.5",  # RLE Lossless
+    "1.2.840.10008.1.2.1.99",  # Deflated Explicit VR Little Endian
+    "1.2.840.10008.1.2.2",  # Explicit VR Big Endian
+)
+LOSSY = (
+    "1.2.840.10008.1.2.4.50",  # JPEG Baseline
+    "1.2.840.10008.1.2.4.51",  # JPEG Extended
+    "1.2.840.10008.1.2.4.81",  # JPEG-LS Near-Lossless
+    "1.2.840.10008.1.2.4.91",  # JPEG 2000
+    "1.2.840.10008.1.2.4.93",  # JPEG 2000 Part 2
+    "1.2.840.10008.1.2.4.203",  # HTJ2K
+    "1.2.840.10008.1.2.4.100",  # MPEG2 Main Profile / Main Level
+    "1.2.840.10008.1.2.4.101",  # MPEG2 Main Profile / High Level
+    "1.2.840.10008.1.2.4.102",  # MPEG-4 AVC/H.264 High Profile / Level 4.1
+    "1.2.840.10008.1.2.4.103",  # MPEG-4 AVC/H.264 BD-compatible
+    "1.2.840.10008.1.2.4.104",  # MPEG-4 AVC/H.264 4.2 for 2D
+    "1.2.840.10008.1.2.4.105",  # MPEG-4 AVC/H.264 4.2 for 3D
+    "1.2.840.10008.1.2.4.106",  # MPEG-4 AVC/H.264 Stereo
+    "1.2.840.10008.1.2.4.107",  # HEVC/H.265 Main
+    "1.2.840.10008.1.2.4.108",  # HEVC/H.265 Main 10
+)
+EVERY_SYNTAX = (*UNCOMPRESSED, *LOSSLESS, *LOSSY)
+
+NAME = "Pacsifier"
+
+
+def storage_classes() -> tuple[str, ...]:
+    """The Storage SOP Class UIDs known here, the common ones first (`storage_classes.txt`)."""
+    text = Path(__file__).with_name("storage_classes.txt").read_text(encoding="ascii")
+    return tuple(line.split()[0] for line in text.splitlines() if not line.startswith("#"))
+
+
+def receiver_classes(found: Iterable[str]) -> tuple[str, ...]:
+    """The SOP Class UIDs a receiver offers: those found or asked for, then the common ones, 128 at most."""
+    return tuple(dict.fromkeys((*found, *storage_classes())))[:MAX_CONTEXTS]
+
+
+def render(contexts: Sequence[tuple[str, Sequence[str]]]) -> str:
+    """The text of a profile named `Pacsifier`: a context for each (SOP Class UID, transfer syntaxes).
+
+    Source: DCMTK's `asconfig.txt`.
+    """
+    lists: Mapping[tuple[str, ...], str] = {
+        syntaxes: f"Syntaxes{number}"
+        for number, syntaxes in enumerate(dict.fromkeys(tuple(each) for _, each in contexts))
+    }
+    lines = ["[[TransferSyntaxes]]"]
+    for syntaxes, name in lists.items():
+        lines.append(f"[{name}]")
+        lines += [f"TransferSyntax{number} = {uid}" for number, uid in enumerate(syntaxes, 1)]
+    lines += ["[[PresentationContexts]]", "[Storage]"]
+    for number, (sop_class, each) in enumerate(contexts, 1):
+        lines.append(f"PresentationContext{number} = {sop_class}\\{lists[tuple(each)]}")
+    lines += ["[[Profiles]]", f"[{NAME}]", "PresentationContexts = Storage", ""]
+    return "\n".join(lines)

@@ -1,0 +1,91 @@
+"""The storage SCP of a run: DCMTK's storescp, which writes what it is sent into a staging folder."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import socket
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from types import TracebackType
+
+from pacsifier.dcmtk import profile
+from pacsifier.dcmtk.process import Process, Toolbox
+from pacsifier.errors import InputError, ToolError
+
+log = logging.getLogger(__name__)
+
+_START_S = 20.0
+_POLL_S = 0.01
+
+
+class Receiver:
+    """storescp on `port` of every interface (3.6.7 knows no other), as a context manager.
+
+    Objects are stored bit by bit as they are sent (`+B`), under unique names (`+uf`), so that two studies that share
+    a SOP Instance UID do not overwrite each other. It takes objects from any caller: see `docs` of the AE title.
+    """
+
+    def __init__(
+        self, toolbox: Toolbox, staging: Path, ae_title: str, port: int, sop_classes: Iterable[str]
+    ) -> None:
+        self.folder = staging / "received"
+        self.sop_classes = profile.receiver_classes(sop_classes)
+        self._toolbox = toolbox
+        self._staging = staging
+        self._ae_title = ae_title
+        self._port = port
+        self._process: Process | None = None
+
+    def __enter__(self) -> Receiver:
+        self.folder.mkdir(mode=0o700, exist_ok=True)
+        self._check_port_is_free()
+        contexts = [(uid, profile.EVERY_SYNTAX) for uid in self.sop_classes]
+        (self._staging / "receiver.cfg").write_text(profile.render(contexts), encoding="ascii")
+        arguments = [
+            *("--fork", "+B", "+uf", "-pdu", "131072", "-aet", self._ae_title),
+            *("-xf", "receiver.cfg", profile.NAME, "-od", self.folder.name, str(self._port)),
+        ]
+        self._process = self._toolbox.start("storescp", arguments, self._staging, "storescp")
+        self._wait_until_it_listens(self._process)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._process is not None:
+            self._process.end()
+
+    def check(self) -> None:
+        """Raises ToolError when storescp has died."""
+        if self._process is not None and self._process.poll() is not None:
+            raise ToolError(
+                f"storescp ended by itself: {'; '.join(self._process.last_lines()) or 'no reason given'}",
+                binary="storescp",
+                exit_status=self._process.poll(),
+                last_lines=self._process.last_lines(),
+            )
+
+    def _check_port_is_free(self) -> None:
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("", self._port))
+            except OSError as error:
+                why = {
+                    errno.EADDRINUSE: "another program on this machine uses it",
+                    errno.EACCES: "ports below 1024 need more rights",
+                }.get(error.errno or 0, str(error))
+                raise InputError(f"cannot receive on port {self._port} ('move_port'): {why}") from error
+
+    def _wait_until_it_listens(self, process: Process) -> None:
+        deadline = time.monotonic() + _START_S
+        while process.poll() is None and time.monotonic() < deadline:
+            with socket.socket() as probe:
+                probe.settimeout(1)
+                if probe.connect_ex(("127.0.0.1", self._port)) == 0:
+                    return
+            time.sleep(_POLL_S)
+        self.check()
+        raise ToolError(f"storescp did not listen on port {self._port} within {_START_S:g} s")

@@ -1,0 +1,176 @@
+"""Reads what findscu, movescu, storescu and echoscu say while they work.
+
+The wordings are those of DCMTK 3.6.7; recorded logs of real runs stand in `tests/transcripts/`. Only lines that
+the tools write themselves are read: answers go to files (`-X`), never into the log.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+SUCCESS = 0x0000
+WARNING_SUBOPERATIONS = 0xB000
+REFUSED_OUT_OF_RESOURCES = 0xA700
+REFUSED_SUBOPERATIONS = 0xA702
+MOVE_DESTINATION_UNKNOWN = 0xA801
+
+# findscu says its final status in words; PS3.4 C.4.1.1.4 has the numbers.
+_FIND_STATUS = {
+    b"Success": SUCCESS,
+    b"Refused: OutOfResources": REFUSED_OUT_OF_RESOURCES,
+    b"Failed: IdentifierDoesNotMatchSOPClass": 0xA900,
+    b"Error: DataSetDoesNotMatchSOPClass": 0xA900,
+    b"Failed: UnableToProcess": 0xC000,
+    b"Cancel: MatchingTerminatedDueToCancelRequest": 0xFE00,
+}
+_OTHER_FAILURE = 0xC000
+
+_SENDING = re.compile(rb"^I: Sending (Find|Move) Request")
+_ANSWER = re.compile(rb"^I: Writing response dataset to file: (?:\./)?(\S+)$")
+_FINAL_FIND = re.compile(rb"^I: Received Final Find Response \((.*)\)$")
+_COUNTER = re.compile(rb"^D: (Remaining|Completed|Failed|Warning) Suboperations\s*: (\w+)")
+_STATUS = re.compile(rb"^D: DIMSE Status\s*: 0x([0-9a-f]{4})")
+_SENDING_FILE = re.compile(rb"^I: Sending file: (?:\./)?(\S+)$")
+_STORE_RESPONSE = re.compile(rb"^I: Received Store Response \((.*)\)$")
+_BAD_FILE = re.compile(rb"^[EW]: (?:Bad DICOM file|No presentation context for)")
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The `request`-th identifier (from 0) was answered by the data set in file `name`."""
+
+    request: int
+    name: str
+
+
+@dataclass(frozen=True)
+class FindEnd:
+    """The `request`-th C-FIND ended with this final status (PS3.4 C.4.1.1.4), `words` as DCMTK says it."""
+
+    request: int
+    status: int
+    words: str
+
+
+@dataclass(frozen=True)
+class MoveState:
+    """Counters and status of the `request`-th C-MOVE (PS3.4 C.4.2.1.4); counters are None until told."""
+
+    request: int
+    status: int | None = None
+    words: str = ""
+    completed: int | None = None
+    failed: int | None = None
+    warning: int | None = None
+
+    @property
+    def final(self) -> bool:
+        """Whether the status is a final one (not 0xFF00, pending)."""
+        return self.status is not None and self.status != 0xFF00
+
+
+class _Lines:
+    """Cuts a growing log into whole lines."""
+
+    def __init__(self) -> None:
+        self._rest = b""
+
+    def feed(self, data: bytes) -> list[bytes]:
+        lines = (self._rest + data).split(b"\n")
+        self._rest = lines.pop()
+        return lines
+
+
+class FindTranscript:
+    """The log of `findscu -v -X`, piece by piece."""
+
+    def __init__(self) -> None:
+        self._lines = _Lines()
+        self._request = -1
+
+    def feed(self, data: bytes) -> Iterator[Answer | FindEnd]:
+        """Takes the next bytes of the log and yields what they tell, in order."""
+        for line in self._lines.feed(data):
+            if _SENDING.match(line):
+                self._request += 1
+            elif found := _ANSWER.match(line):
+                yield Answer(self._request, found[1].decode())
+            elif found := _FINAL_FIND.match(line):
+                words = found[1]
+                yield FindEnd(self._request, _FIND_STATUS.get(words, _OTHER_FAILURE), words.decode())
+
+
+class MoveTranscript:
+    """The log of `movescu -d`, piece by piece."""
+
+    def __init__(self) -> None:
+        self._lines = _Lines()
+        self._state = MoveState(-1)
+        self._answering = False
+
+    def feed(self, data: bytes) -> Iterator[MoveState]:
+        """Takes the next bytes of the log and yields the state after each response, pending ones included."""
+        for line in self._lines.feed(data):
+            if _SENDING.match(line):
+                self._state = MoveState(self._state.request + 1)
+                self._answering = False
+            elif line.startswith(b"I: Received "):
+                self._answering = True
+            elif self._answering and (counter := _COUNTER.match(line)):
+                self._count(counter[1], counter[2])
+            elif self._answering and (status := _STATUS.match(line)):
+                words = line.partition(b": 0x")[2][4:].lstrip(b": ").decode("ascii", "replace")
+                self._state = replace(self._state, status=int(status[1], 16), words=words)
+                self._answering = False
+                yield self._state
+
+    def _count(self, name: bytes, value: bytes) -> None:
+        # A final response may leave its counters out; DCMTK then shows 0, which the last pending one corrects.
+        if value.isdigit() and name != b"Remaining":
+            key = name.decode().lower()
+            earlier: int | None = getattr(self._state, key)
+            self._state = replace(self._state, **{key: max(int(value), earlier or 0)})  # type: ignore[arg-type]
+
+
+@dataclass(frozen=True)
+class StoreEnd:
+    """What became of one file of `storescu`: `words` is `Success` or the reason of the refusal."""
+
+    name: str
+    stored: bool
+    words: str
+
+
+class StoreTranscript:
+    """The log of `storescu -v -nh`, piece by piece; files are sent, and answered, one after the other."""
+
+    def __init__(self) -> None:
+        self._lines = _Lines()
+        self._name: str | None = None
+        self._reason = ""
+
+    def feed(self, data: bytes) -> Iterator[StoreEnd]:
+        """Takes the next bytes of the log and yields the outcome of each file."""
+        for line in self._lines.feed(data):
+            if found := _SENDING_FILE.match(line):
+                yield from self._unanswered()
+                self._name = found[1].decode()
+                self._reason = ""
+            elif found := _STORE_RESPONSE.match(line):
+                words = found[1].decode("ascii", "replace")
+                name, self._name = self._name, None
+                if name is not None:
+                    yield StoreEnd(name, words == "Success" or words.startswith("Warning"), words)
+            elif line.startswith((b"E: ", b"W: ", b"F: ")):
+                self._reason = self._reason or line[3:].decode("ascii", "replace")
+
+    def finish(self) -> Iterator[StoreEnd]:
+        """The outcome of a last file that was never answered."""
+        yield from self._unanswered()
+
+    def _unanswered(self) -> Iterator[StoreEnd]:
+        if self._name is not None:
+            yield StoreEnd(self._name, False, self._reason or "not answered")
+            self._name = None

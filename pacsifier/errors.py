@@ -1,0 +1,75 @@
+"""The errors of pacsifier, sorted by who must act; only `pacsifier.cli` catches them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+class PacsifierError(Exception):
+    """Anything that pacsifier itself reports; its text is fit for one or more lines on stderr."""
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One fault of the user's input: where it stands, what stands there, what is allowed.
+
+    `row` counts as a spreadsheet does (the header is row 1); `column` is a column or a JSON key.
+    """
+
+    source: str
+    problem: str
+    row: int | None = None
+    column: str | None = None
+    value: str | None = None
+
+    def __str__(self) -> str:
+        place = [self.source]
+        if self.row is not None:
+            place.append(f"row {self.row}")
+        if self.column is not None:
+            place.append(f"{self.column!r}" if self.row is None else f"column {self.column}")
+        value = "" if self.value is None else f"{self.value!r}: "
+        return f"{', '.join(place)}: {value}{self.problem}"
+
+
+class InputError(PacsifierError):
+    """The user must mend a config, query file, map, folder or option; holds every fault found."""
+
+    def __init__(self, *faults: Fault | str) -> None:
+        self.faults = faults
+        super().__init__("\n".join(str(fault) for fault in faults))
+
+
+class PacsError(PacsifierError):
+    """The far side or the link to it failed."""
+
+
+class AssociationError(PacsError):
+    """No association: the PACS is unreachable, rejects us, or is silent."""
+
+
+class OperationError(PacsError):
+    """A DIMSE operation ended with a final status other than Success."""
+
+    def __init__(self, message: str, status: int | None = None) -> None:
+        self.status = status
+        super().__init__(message)
+
+
+class ToolError(PacsifierError):
+    """A DCMTK binary is absent, too old, another program of that name, or not understood."""
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        binary: str = "",
+        argv: tuple[str, ...] = (),
+        exit_status: int | None = None,
+        last_lines: tuple[str, ...] = (),
+    ) -> None:
+        self.binary = binary
+        self.argv = argv
+        self.exit_status = exit_status
+        self.last_lines = last_lines
+        super().__init__(message)

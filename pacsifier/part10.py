@@ -1,0 +1,547 @@
+"""The bytes of a DICOM Part 10 file: raw elements, proof of wholeness, and small files of our own.
+
+Knows the encodings of DICOM PS3.5 (sections 6, 7 and A) and the file format of PS3.10 (section 7), and no policy.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+import warnings
+import zlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+    from io import FileIO
+    from os import PathLike
+    from typing import Any, Protocol
+
+    class Buffer(Protocol):
+        """Bytes that are cut out by slices: bytes themselves, or a file read through a window."""
+
+        def __len__(self) -> int: ...
+        def __getitem__(self, part: slice, /) -> bytes: ...
+
+
+EXPLICIT_VR_LITTLE_ENDIAN = "1.2.840.10008.1.2.1"
+IMPLICIT_VR_LITTLE_ENDIAN = "1.2.840.10008.1.2"
+EXPLICIT_VR_BIG_ENDIAN = "1.2.840.10008.1.2.2"
+_DEFLATED = frozenset(
+    (
+        "1.2.840.10008.1.2.1.99",  # Deflated Explicit VR Little Endian
+        "1.2.840.10008.1.2.4.95",  # JPIP Referenced Deflate
+        "1.2.840.10008.1.2.4.205",  # JPIP HTJ2K Referenced Deflate
+    )
+)
+
+_TRANSFER_SYNTAX_UID = 0x00020010
+_SPECIFIC_CHARACTER_SET = 0x00080005
+_SOP_CLASS_UID = 0x00080016
+_QUERY_RETRIEVE_LEVEL = 0x00080052
+_ROWS = 0x00280010
+_PIXEL_DATA_PROVIDER_URL = 0x00287FE0
+_SPECTROSCOPY_DATA = 0x56000020
+_FLOAT_PIXEL_DATA = 0x7FE00008  # the lowest tag of the three that hold pixels
+_PIXELS_ELSEWHERE = (_QUERY_RETRIEVE_LEVEL, _PIXEL_DATA_PROVIDER_URL, _SPECTROSCOPY_DATA)
+_NEEDED = frozenset((_SPECIFIC_CHARACTER_SET, _SOP_CLASS_UID, _ROWS, *_PIXELS_ELSEWHERE))
+_RAW_DATA_STORAGE = b"1.2.840.10008.5.1.4.1.1.66"
+_DICOM_ROOT = b"1.2.840.10008."
+
+_ITEM, _ITEM_END, _SEQUENCE_END = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
+_ITEM_GROUP = 0xFFFE
+_UNDEFINED = 0xFFFFFFFF
+_DEEPEST = 512  # open sequences and items; real objects stay far below, hostile ones would fill the memory
+_HEAD = 1 << 16  # a file up to this size is read at once, a larger one through a window
+_WINDOW = 1 << 12
+_CHUNK = 1 << 20
+_INFLATED_MAX = 1 << 31
+
+# Bytes of the length field (PS3.5 section 7.1.2).
+_LENGTH_BYTES = dict.fromkeys(
+    b"AE AS AT CS DA DS DT FD FL IS LO LT PN SH SL SS ST TM UI UL US".split(), 2
+) | dict.fromkeys(b"OB OD OF OL OV OW SQ SV UC UN UR UT UV".split(), 4)
+_BLANK_VRS = (b"\0\0", b"  ", b"??", b"--")
+_TEXT_VRS = frozenset(b"AE AS CS DA DS DT IS LO LT PN SH ST TM UC UR UT".split())
+
+# PS3.3 table C.12-2 to C.12-5, single-byte and stand-alone; keys without blanks, hyphens and underscores.
+_CODECS = {
+    b"ISOIR13": "shift_jis",
+    b"ISOIR100": "latin_1",
+    b"ISOIR101": "iso8859_2",
+    b"ISOIR109": "iso8859_3",
+    b"ISOIR110": "iso8859_4",
+    b"ISOIR126": "iso8859_7",
+    b"ISOIR127": "iso8859_6",
+    b"ISOIR138": "iso8859_8",
+    b"ISOIR144": "iso8859_5",
+    b"ISOIR148": "iso8859_9",
+    b"ISOIR166": "tis_620",
+    b"ISOIR192": "utf_8",
+    b"ISOIR203": "iso8859_15",
+    b"ISOIR58": "gb2312",
+    b"ISOIR87": "iso2022_jp",
+    b"ISOIR149": "euc_kr",
+    b"ISOIR159": "iso2022_jp_2",
+    b"GB18030": "gb18030",
+    b"GBK": "gbk",
+}
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """The wanted top-level elements of a data set, as raw bytes, and whether the data set is whole.
+
+    A tag that is absent is absent from `values`; an empty value is b"". A value of undefined length runs to its
+    Sequence Delimitation Item, exclusive. Numbers stand in the byte order of the transfer syntax. `defect` is ''
+    when the data set is whole, else one short reason. `character_sets` is the raw (0008,0005).
+    """
+
+    values: Mapping[int, bytes]
+    character_sets: bytes
+    defect: str
+
+    @property
+    def whole(self) -> bool:
+        """True when the walk reached the last byte and nothing is missing."""
+        return not self.defect
+
+    def text(self, tag: int) -> str | None:
+        """Give a wanted value as text without its padding, or None where the element is absent.
+
+        Decoded by the data set's own SpecificCharacterSet; NULs and blanks at the end go, blanks at the beginning
+        and backslashes stay (PS3.5 section 6.2).
+        """
+        raw = self.values.get(tag)
+        return None if raw is None else decode_text(raw, self.character_sets).rstrip("\0 ")
+
+
+@dataclass(frozen=True)
+class Part10File(Dataset):
+    """A Part 10 file: its data set (`values` may hold wanted meta elements too) and how it is stored.
+
+    `dataset_offset` is the byte where the data set (or its deflated stream) begins, `size` the bytes of the file.
+    `transfer_syntax` is '' where the file meta information has none. Without the DICM prefix `is_part10` is False
+    and the file is never whole, but what can be read by guessing the encoding is in `values`.
+    """
+
+    is_part10: bool
+    transfer_syntax: str
+    dataset_offset: int
+    size: int
+
+
+def read(path: str | PathLike[str], wanted: Collection[int]) -> Part10File:
+    """Read the wanted top-level elements (0xGGGGEEEE) of a file and prove its wholeness, in one pass.
+
+    Whole means walked to the end: every declared length fits, every sequence and item of undefined length and
+    encapsulated pixel data are closed, a deflated stream ends, and an image has its pixels (see `parse_dataset`).
+    Any content gives a result; values are skipped, not looked into, and no pixel data is read. Raises OSError
+    when the file cannot be read. Source: DICOM PS3.10 section 7.1.
+    """
+    with open(path, "rb", buffering=0) as handle:  # noqa: PTH123 - importing pathlib costs more than reading
+        buf = _buffer(handle)
+        is_part10, meta, offset, defect = _meta(buf)
+        transfer_syntax = meta.get(_TRANSFER_SYNTAX_UID, b"").strip(b"\0 ").decode("ascii", "replace")
+        dataset = parse_dataset(buf, offset, transfer_syntax, wanted)
+    return Part10File(
+        values={**{tag: meta[tag] for tag in wanted if tag in meta}, **dataset.values},
+        character_sets=dataset.character_sets,
+        defect=defect or dataset.defect,
+        is_part10=is_part10,
+        transfer_syntax=transfer_syntax,
+        dataset_offset=offset,
+        size=len(buf),
+    )
+
+
+def parse_dataset(data: Buffer, offset: int, transfer_syntax: str, wanted: Collection[int]) -> Dataset:
+    """Read the wanted top-level elements of the data set that begins at `offset` and runs to the end of `data`.
+
+    Any content gives a result; never raises. An unknown or empty transfer syntax means that the encoding is
+    guessed from the first element; a syntax that speaks of explicit VR where VRs are missing, or the reverse, is
+    corrected likewise. Where a tag stands twice the last one counts. Zeros behind the last element are padding.
+    An image has its pixels: Rows above 0 demands an element from (7FE0,0008) on. Exempt are data sets with
+    PixelDataProviderURL, SpectroscopyData or QueryRetrieveLevel (the identifier of a C-FIND), Raw Data Storage
+    and private SOP classes. Source: DICOM PS3.5 sections 7 and A, PS3.3 section C.7.6.3.
+    """
+    defect = ""
+    if transfer_syntax in _DEFLATED:
+        data, defect = _inflated(data, offset)
+        offset = 0
+    found: dict[int, bytes] = {}
+    interesting = _NEEDED.union(wanted)
+    highest = 0
+    try:
+        if offset >= len(data):
+            raise _BrokenError(f"no data set behind byte {len(data)}")
+        for tag, start, stop in _elements(data, offset, _coding(data, offset, transfer_syntax)):
+            if tag in interesting:
+                found[tag] = data[start:stop]
+                if len(found[tag]) != stop - start:
+                    raise _BrokenError(f"{_spelled(tag)} shrank while it was read")
+            if tag > highest:  # noqa: PLR1730 - max() costs a tenth of the walk
+                highest = tag
+        if highest < _FLOAT_PIXEL_DATA and _pixels_expected(found):
+            raise _BrokenError(f"no pixel data behind {_spelled(highest)}")
+    except _BrokenError as broken:
+        defect = defect or str(broken)
+    values = {tag: found[tag] for tag in wanted if tag in found}
+    return Dataset(values, found.get(_SPECIFIC_CHARACTER_SET, b""), defect)
+
+
+def dataset_bytes_equal(path: str | PathLike[str], other: str | PathLike[str]) -> bool:
+    """Tell whether two files hold the same data set in the same transfer syntax, byte for byte.
+
+    Preamble and file meta information do not count. Compares in chunks of 1 MB; raises OSError.
+    """
+    with open(path, "rb", buffering=0) as one, open(other, "rb", buffering=0) as two:  # noqa: PTH123 - see read
+        buf, twin = _buffer(one), _buffer(two)
+        _, meta, offset, _ = _meta(buf)
+        _, twin_meta, twin_offset, _ = _meta(twin)
+        length = len(buf) - offset
+        if length != len(twin) - twin_offset or meta.get(_TRANSFER_SYNTAX_UID) != twin_meta.get(
+            _TRANSFER_SYNTAX_UID
+        ):
+            return False
+        return all(
+            buf[offset + at : offset + at + _CHUNK] == twin[twin_offset + at : twin_offset + at + _CHUNK]
+            for at in range(0, length, _CHUNK)
+        )
+
+
+def encode(elements: Sequence[tuple[int, str, bytes]]) -> bytes:
+    """Encode (tag, VR, raw value) as a minimal Part 10 file in Explicit VR Little Endian.
+
+    Elements are sorted by tag, values padded to even length (NUL for UI and the binary VRs, else a blank). Meant
+    for the identifiers that findscu and movescu read: the meta group holds its length and the transfer syntax
+    only. Raises ValueError for a tag outside the data set, a tag given twice, an unknown VR, or a value too long
+    for its VR. Source: DICOM PS3.5 section 7.1.2, PS3.10 section 7.1.
+    """
+    tags = [tag for tag, _, _ in elements]
+    if len(set(tags)) != len(tags) or not all(0x00030000 <= tag < _ITEM_GROUP << 16 for tag in tags):
+        raise ValueError("a tag stands twice or is no tag of a data set")
+    syntax = _encoded(_TRANSFER_SYNTAX_UID, "UI", EXPLICIT_VR_LITTLE_ENDIAN.encode())
+    length = _encoded(0x00020000, "UL", struct.pack("<L", len(syntax)))
+    body = b"".join(_encoded(*element) for element in sorted(elements))
+    return bytes(128) + b"DICM" + length + syntax + body
+
+
+def decode_text(raw: bytes, character_sets: bytes) -> str:
+    """Decode a text value by the raw value of SpecificCharacterSet; the padding of the value stays.
+
+    Without a character set (or with an unknown one) the value is taken for UTF-8, and where it is not, for
+    Latin-1: many PACS do not declare what they send. Bytes that the declared set does not know become U+FFFD;
+    never raises. Code extensions need pydicom. Source: DICOM PS3.3 section C.12.1.1.2, PS3.5 section 6.1.
+    """
+    if raw.isascii() and b"\x1b" not in raw:
+        return raw.decode("ascii")
+    terms = [term.translate(None, b" _-\0").upper() for term in character_sets.split(b"\\")]
+    if b"\x1b" in raw and any(terms):
+        return _decode_extended(raw, terms)
+    codec = _CODECS.get(terms[0].replace(b"2022", b""))
+    if codec:
+        return raw.decode(codec, "replace")
+    try:
+        return raw.decode("utf_8")
+    except UnicodeDecodeError:
+        return raw.decode("latin_1")
+
+
+def encode_text(text: str) -> tuple[str, bytes]:
+    """Give the plainest SpecificCharacterSet that holds the text ('', ISO_IR 100, ISO_IR 192), and its bytes."""
+    if text.isascii():
+        return "", text.encode("ascii")
+    try:
+        return "ISO_IR 100", text.encode("latin_1")
+    except UnicodeEncodeError:
+        return "ISO_IR 192", text.encode("utf_8", "replace")
+
+
+class _BrokenError(Exception):
+    """The bytes end or contradict themselves; the text is the defect."""
+
+
+class _FileBytes:
+    """The bytes of a large file, read where they are asked for, through a small window.
+
+    Not mmap: a file that shrinks or a disk that fails under the walk would end the process by SIGBUS.
+    """
+
+    def __init__(self, handle: FileIO, head: bytes, size: int) -> None:
+        self._handle, self._size = handle, size
+        self._window, self._start = head, 0
+
+    def __len__(self) -> int:
+        return self._size
+
+    def __getitem__(self, part: slice, /) -> bytes:
+        start, stop = part.start - self._start, part.stop - self._start
+        if start >= 0 and stop <= len(self._window):
+            return self._window[start:stop]
+        self._handle.seek(part.start)
+        if part.stop - part.start > _WINDOW:
+            return self._handle.read(part.stop - part.start)
+        self._window, self._start = self._handle.read(_WINDOW), part.start
+        return self._window[: part.stop - part.start]
+
+
+class _Coding:
+    """How element headers are packed: VR explicit or implicit, byte order, and the unpackers for them."""
+
+    __slots__ = ("big", "implicit", "unpack_explicit", "unpack_implicit", "unpack_length")
+
+    def __init__(self, implicit: bool, big: bool) -> None:
+        order = ">" if big else "<"
+        self.implicit, self.big = implicit, big
+        self.unpack_implicit: Callable[[bytes], tuple[Any, ...]] = struct.Struct(f"{order}HHL").unpack
+        self.unpack_explicit: Callable[[bytes], tuple[Any, ...]] = struct.Struct(f"{order}HH2sH").unpack
+        self.unpack_length: Callable[[bytes], tuple[Any, ...]] = struct.Struct(f"{order}L").unpack
+
+
+_CODINGS = {(implicit, big): _Coding(implicit, big) for implicit in (False, True) for big in (False, True)}
+_EXPLICIT_LITTLE, _IMPLICIT_LITTLE = _CODINGS[False, False], _CODINGS[True, False]
+
+
+def _buffer(handle: FileIO) -> Buffer:
+    """The bytes of an open file; small files are read at once."""
+    head = handle.read(_HEAD)
+    size = os.fstat(handle.fileno()).st_size if len(head) == _HEAD else len(head)
+    return head if size <= len(head) else _FileBytes(handle, head, size)
+
+
+def _meta(buf: Buffer) -> tuple[bool, dict[int, bytes], int, str]:
+    """Walk the file meta information: has it the prefix, its values, where the data set begins, the defect.
+
+    Group 0002 is walked by its tags, for its length is often wrong or missing.
+    """
+    is_part10 = buf[128:132] == b"DICM"
+    pos = 132 if is_part10 else 0
+    values: dict[int, bytes] = {}
+    defect = "" if is_part10 else "no DICM prefix"
+    try:
+        coding = _settled(buf, pos, _EXPLICIT_LITTLE)
+        for tag, start, stop in _elements(buf, pos, coding, group=b"\2\0"):
+            values[tag] = buf[start:stop]
+            pos = stop
+    except _BrokenError as broken:
+        defect = defect or f"{broken} of the file meta information"
+        pos = len(buf)
+    return is_part10, values, pos, defect
+
+
+def _elements(buf: Buffer, pos: int, coding: _Coding, group: bytes = b"") -> Iterator[tuple[int, int, int]]:
+    """Each top-level element from pos: its tag, where its value starts and stops.
+
+    Runs to the end of the data, or while elements begin with the two bytes of `group`.
+    """
+    size = len(buf)
+    while size - pos >= 8 and (not group or buf[pos : pos + 2] == group):
+        tag, vr, start, length = _header(buf, pos, coding)
+        stop = after = start + length
+        if not tag:
+            break
+        if tag >> 16 == _ITEM_GROUP:
+            raise _BrokenError(f"stray {_spelled(tag)} at byte {pos}")
+        if length == _UNDEFINED:
+            after = _closed(buf, start, coding, tag, vr)
+            stop = after - 8
+        elif stop > size:
+            raise _BrokenError(f"cut at byte {size} in {_spelled(tag)}")
+        yield tag, start, stop
+        pos = after
+    # An odd byte is the first half of a tag: in big endian, and for groups like 0400, that byte is a zero.
+    if not group and ((size % 2 and pos % 2 == 0 and pos < size) or not _is_zero(buf, pos)):
+        raise _BrokenError(f"cut at byte {size}, or no element at byte {pos}")
+
+
+def _header(buf: Buffer, pos: int, coding: _Coding) -> tuple[int, bytes, int, int]:
+    """Unpack the element header at pos: tag, VR (b"" where there is none), start and length of its value."""
+    head = buf[pos : pos + 8]
+    if len(head) != 8:
+        raise _BrokenError(f"cut at byte {len(buf)}")
+    if not coding.implicit:
+        group, element, vr, length = coding.unpack_explicit(head)
+        width = _LENGTH_BYTES.get(vr)
+        if width == 2:
+            return group << 16 | element, vr, pos + 8, length
+        if width == 4:
+            field = buf[pos + 8 : pos + 12]
+            if len(field) != 4:
+                raise _BrokenError(f"cut at byte {len(buf)}")
+            return group << 16 | element, vr, pos + 12, coding.unpack_length(field)[0]
+        if group != _ITEM_GROUP and (group or element):
+            return _header_of_odd_vr(buf, pos, coding)
+    group, element, length = coding.unpack_implicit(head)
+    return group << 16 | element, b"", pos + 8, length
+
+
+def _header_of_odd_vr(buf: Buffer, pos: int, coding: _Coding) -> tuple[int, bytes, int, int]:
+    """Unpack a header whose VR is none of the standard's, by the length behind which the walk can go on.
+
+    Two capitals may be a writer's own VR (16 bits by habit) or one of the future (32 bits, PS3.5 section 7.1.2);
+    anything else is an element written without VR, or with a blank one.
+    """
+    head = buf[pos : pos + 8]
+    group, element, vr, short = coding.unpack_explicit(head)
+    tag = group << 16 | element
+    readings = [(vr, pos + 8, short)] if _is_capitals(vr) or vr in _BLANK_VRS else []
+    if readings and len(field := buf[pos + 8 : pos + 12]) == 4:
+        readings.append((vr, pos + 12, coding.unpack_length(field)[0]))
+    readings.insert(2 if _is_capitals(vr) else 0, (b"", pos + 8, coding.unpack_implicit(head)[2]))
+    for odd_vr, start, length in readings:
+        if _goes_on(buf, tag, start, length, coding):
+            return tag, odd_vr, start, length
+    return tag, *readings[0]
+
+
+def _goes_on(buf: Buffer, tag: int, start: int, length: int, coding: _Coding) -> bool:
+    """Whether the end of the data, or a higher tag, follows a value."""
+    after = start if length == _UNDEFINED else start + length
+    head = buf[after : after + 8]
+    if len(head) != 8:
+        return after == len(buf)
+    group, element, _ = coding.unpack_implicit(head)
+    return bool(group << 16 | element > tag)
+
+
+def _closed(buf: Buffer, pos: int, coding: _Coding, tag: int, vr: bytes) -> int:
+    """The byte behind the Sequence Delimitation Item that closes the value of undefined length at pos."""
+    try:
+        return _walked(buf, pos, _content_coding(vr, coding))
+    except _BrokenError as broken:
+        raise _BrokenError(f"{broken} in {_spelled(tag)}") from None
+
+
+def _walked(buf: Buffer, pos: int, coding: _Coding) -> int:
+    """Walk the items from pos to the Sequence Delimitation Item, and behind it.
+
+    Keeps its own stack of open sequences and items, for the sender chooses how deep they nest. The fragments of
+    encapsulated pixel data are items too.
+    """
+    levels = [(coding, False)]
+    while levels:
+        coding, is_item = levels[-1]
+        tag, vr, start, length = _header(buf, pos, coding)
+        pos = start
+        if tag == (_ITEM_END if is_item else _SEQUENCE_END):
+            levels.pop()
+        elif not tag or (tag >> 16 == _ITEM_GROUP if is_item else tag != _ITEM):
+            raise _BrokenError(f"no {'element' if is_item else 'item'} at byte {start - 8}")
+        elif length != _UNDEFINED:
+            pos = start + length
+        elif len(levels) >= _DEEPEST:
+            raise _BrokenError(f"nested deeper than {_DEEPEST} at byte {start - 8}")
+        elif is_item:
+            levels.append((_content_coding(vr, coding), False))
+        else:
+            levels.append((_settled(buf, pos, coding), True))
+    return pos
+
+
+def _content_coding(vr: bytes, coding: _Coding) -> _Coding:
+    """The coding inside a value of undefined length: UN holds Implicit VR Little Endian (PS3.5 section 6.2.2)."""
+    return _IMPLICIT_LITTLE if vr == b"UN" else coding
+
+
+def _coding(buf: Buffer, pos: int, transfer_syntax: str) -> _Coding:
+    """The coding of a data set by its transfer syntax, or by its first bytes where that says nothing."""
+    if transfer_syntax:
+        big = transfer_syntax == EXPLICIT_VR_BIG_ENDIAN
+    else:
+        group = buf[pos : pos + 2]
+        big = group[:1] == b"\0" and group != b"\0\0"
+    return _settled(buf, pos, _CODINGS[transfer_syntax == IMPLICIT_VR_LITTLE_ENDIAN, big])
+
+
+def _settled(buf: Buffer, pos: int, coding: _Coding) -> _Coding:
+    """The coding that the data set or item at pos really has: some writers switch implicit and explicit VR."""
+    head = buf[pos : pos + 8]
+    if len(head) != 8:
+        return coding
+    group, element, length = coding.unpack_implicit(head)
+    vr = head[4:6]
+    if group == _ITEM_GROUP or (vr in _LENGTH_BYTES) != coding.implicit:
+        return coding
+    reads_as_implicit = _goes_on(buf, group << 16 | element, pos + 8, length, coding)
+    if coding.implicit is reads_as_implicit or (_is_capitals(vr) and not coding.implicit):
+        return coding
+    return _CODINGS[not coding.implicit, coding.big]
+
+
+def _is_capitals(vr: bytes) -> bool:
+    return vr.isalpha() and vr.isupper()
+
+
+def _inflated(buf: Buffer, pos: int) -> tuple[bytes, str]:
+    """Inflate the data set of a deflated transfer syntax (PS3.5 section A.5); gives its bytes and the defect."""
+    stream = zlib.decompressobj(-zlib.MAX_WBITS)
+    content = bytearray()
+    defect = ""
+    try:
+        while not stream.eof and not defect:
+            deflated = buf[pos : pos + _HEAD]
+            content += stream.decompress(deflated)
+            pos += len(deflated)
+            if len(content) > _INFLATED_MAX:
+                defect = f"deflated data set above {_INFLATED_MAX >> 30} GB"
+            elif not deflated:
+                defect = f"deflated stream cut at byte {len(buf)}"
+    except zlib.error as error:
+        defect = f"deflated stream broken: {error}"
+    pos -= len(stream.unused_data)
+    # Some writers leave the trailer of gzip behind the stream.
+    if buf[pos : pos + 8] == struct.pack("<LL", zlib.crc32(content), len(content) & 0xFFFFFFFF):
+        pos += 8
+    if not defect and not _is_zero(buf, pos):
+        defect = f"more than zeros behind the deflated stream at byte {pos}"
+    return bytes(content), defect
+
+
+def _is_zero(buf: Buffer, pos: int) -> bool:
+    """Whether nothing but zeros stand from pos to the end."""
+    return not any(buf[at : at + _CHUNK].strip(b"\0") for at in range(pos, len(buf), _CHUNK))
+
+
+def _pixels_expected(found: Mapping[int, bytes]) -> bool:
+    """Whether the data set is an image that must have pixel data; `parse_dataset` names the rule."""
+    if not any(found.get(_ROWS, b"")) or any(tag in found for tag in _PIXELS_ELSEWHERE):
+        return False
+    sop_class = found.get(_SOP_CLASS_UID, b"").strip(b"\0 ")
+    return not sop_class or (sop_class.startswith(_DICOM_ROOT) and sop_class != _RAW_DATA_STORAGE)
+
+
+def _decode_extended(raw: bytes, terms: Sequence[bytes]) -> str:
+    """Decode a value with escape sequences (ISO 2022, PS3.5 section 6.1.2.5)."""
+    from pydicom import charset
+
+    codecs = {
+        name.translate({32: None, 95: None}).encode(): codec
+        for name, codec in charset.python_encoding.items()
+    }
+    encodings = [codecs.get(term, "latin_1") for term in terms]
+    delimiters = set(b"\t\n\f\r^=\\")  # each ends a designation made by an escape sequence
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            return str(charset.decode_bytes(raw, encodings, delimiters))
+        except (LookupError, ValueError):
+            return raw.decode("latin_1")
+
+
+def _encoded(tag: int, vr: str, value: bytes) -> bytes:
+    """One element in Explicit VR Little Endian."""
+    width = _LENGTH_BYTES.get(vr.encode())
+    if len(value) % 2:
+        value += b" " if vr.encode() in _TEXT_VRS else b"\0"
+    head = struct.pack("<HH2s", tag >> 16, tag & 0xFFFF, vr.encode())
+    if width == 2 and len(value) <= 0xFFFE:
+        return head + struct.pack("<H", len(value)) + value
+    if width == 4 and len(value) < _UNDEFINED:
+        return head + struct.pack("<2xL", len(value)) + value
+    raise ValueError(f"{_spelled(tag)}: no VR {vr!r}, or {len(value)} bytes are too many for it")
+
+
+def _spelled(tag: int) -> str:
+    return f"({tag >> 16:04X},{tag & 0xFFFF:04X})"

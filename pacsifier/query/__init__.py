@@ -1,0 +1,22 @@
+"""The query: its attributes, the table a user writes, the keys on the wire, and matching on this side."""
+
+from pacsifier.query.attributes import ATTRIBUTES, INFO_COLUMNS, QUERY_COLUMNS, Attribute
+from pacsifier.query.matching import Match, Verdict, matches
+from pacsifier.query.table import Query, QueryTable, read_query_file
+from pacsifier.query.wire import ascii_wildcards, halves, study_keys
+
+__all__ = [
+    "ATTRIBUTES",
+    "INFO_COLUMNS",
+    "QUERY_COLUMNS",
+    "Attribute",
+    "Match",
+    "Query",
+    "QueryTable",
+    "Verdict",
+    "ascii_wildcards",
+    "halves",
+    "matches",
+    "read_query_file",
+    "study_keys",
+]

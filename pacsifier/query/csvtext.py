@@ -1,0 +1,147 @@
+"""CSV as spreadsheets write it: from the bytes of a file to numbered rows of text.
+
+The file may be UTF-8 (with or without byte order mark), UTF-16 with a byte order mark, or Windows-1252; its
+separator may be a comma, a semicolon or a tab. Raises InputError for what is no CSV file.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from pacsifier.errors import Fault, InputError
+
+BLANKS: Final = " \t\u00a0\u2007\u202f\u3000\ufeff"
+"""What stands around a cell without meaning: blanks of every width that copying and pasting leaves."""
+
+_WORKBOOK_MAGIC: Final = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0")
+_EMPTY: Final = "is empty: a header with column names and a row at least are expected"
+_SEPARATORS: Final = (",", ";", "\t")
+
+
+@dataclass(frozen=True)
+class NumberedRow:
+    """One row: its number in a spreadsheet (from 1), and its cells as they stand in the file."""
+
+    number: int
+    cells: tuple[str, ...]
+
+
+def read_csv(path: Path, known_columns: Collection[str]) -> tuple[NumberedRow, ...]:
+    """The rows that are not blank, the header first; `known_columns` tell the separator of the header.
+
+    Rows are as long as they are in the file. Raises InputError.
+    """
+    source = str(path)
+    text = _decode(source, _read_bytes(path))
+    separator = _separator(text, {name.lower() for name in known_columns})
+    lengths = _row_lengths(source, text, separator)
+    cells = _parse(source, text, separator, max(lengths))
+    if len(cells) != len(lengths):
+        raise InputError(Fault(source, "cannot be understood as CSV: look at its quotes"))
+    rows = (
+        NumberedRow(number, row[:length])
+        for number, (row, length) in enumerate(zip(cells, lengths, strict=True), start=1)
+    )
+    filled = tuple(row for row in rows if len(row.cells) > 1 or any(cell.strip(BLANKS) for cell in row.cells))
+    if not filled:
+        raise InputError(Fault(source, _EMPTY))
+    return filled
+
+
+def _read_bytes(path: Path) -> bytes:
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise InputError(Fault(str(path), f"cannot be read: {error.strerror or error}")) from error
+    if data.startswith(_WORKBOOK_MAGIC):
+        problem = "is a spreadsheet workbook (Excel or the like), not a CSV file: export it as CSV"
+        raise InputError(Fault(str(path), problem))
+    return data
+
+
+def _decode(source: str, data: bytes) -> str:
+    """The text of a file, line ends as \\n; raises InputError when it is empty or no text."""
+    try:
+        text = _text(data)
+    except UnicodeDecodeError as error:
+        problem = f"is neither UTF-8 nor Windows-1252 text (byte {error.start + 1}): export it as CSV UTF-8"
+        raise InputError(Fault(source, problem)) from error
+    text = text.lstrip("\ufeff").replace("\r\n", "\n").replace("\r", "\n")
+    if "\0" in text:
+        raise InputError(Fault(source, "holds NUL characters, so it is no CSV text: export it as CSV UTF-8"))
+    if not text.strip(BLANKS + "\n"):
+        raise InputError(Fault(source, _EMPTY))
+    return text
+
+
+def _text(data: bytes) -> str:
+    if data.startswith((b"\xff\xfe", b"\xfe\xff")):
+        return data.decode("utf-16")
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError:
+        return data.decode("cp1252")
+
+
+def _separator(text: str, known_columns: Collection[str]) -> str:
+    """The separator under which the header holds the most known columns, then the most columns."""
+    header = next(line for line in text.split("\n") if line.strip(BLANKS))
+
+    def columns(separator: str) -> tuple[int, int]:
+        names = [name.strip(BLANKS + '"').lower() for name in header.split(separator)]
+        return sum(name in known_columns for name in names), len(names)
+
+    return max(_SEPARATORS, key=columns)
+
+
+def _row_lengths(source: str, text: str, separator: str) -> list[int]:
+    """How many cells each row has, 0 for a blank line.
+
+    pandas fills short rows with empty cells and stops at long ones, so that it cannot tell a blank line from
+    a row of empty cells, nor name every row that is too long. A last row of our own shows an open quote.
+    """
+    end = "end of file"
+    lines = io.StringIO(f"{text.removesuffix(chr(10))}\n{end}", newline="")
+    rows = csv.reader(lines, delimiter=separator, skipinitialspace=True)
+    lengths: list[int] = []
+    last: Sequence[str] = ()
+    try:
+        for last in rows:
+            lengths.append(len(last))
+    except csv.Error as error:
+        raise InputError(
+            Fault(source, f"cannot be understood as CSV: {error}", row=len(lengths) + 1)
+        ) from error
+    if list(last) != [end]:
+        raise InputError(
+            Fault(source, 'a quote (") is opened in this row and never closed', row=len(lengths))
+        )
+    return lengths[:-1]
+
+
+def _parse(source: str, text: str, separator: str, width: int) -> list[tuple[str, ...]]:
+    """Every row as `width` cells of text, exactly as written: no number, date or NA is recognized."""
+    import pandas as pd
+
+    try:
+        frame = pd.read_csv(
+            io.StringIO(text),
+            sep=separator,
+            header=None,
+            names=list(range(width)),
+            index_col=False,
+            dtype=str,
+            keep_default_na=False,
+            na_filter=False,
+            skip_blank_lines=False,
+            skipinitialspace=True,
+            engine="c",
+        )
+    except (pd.errors.ParserError, pd.errors.EmptyDataError) as error:
+        raise InputError(Fault(source, f"cannot be understood as CSV: {error}")) from error
+    return list(frame.itertuples(index=False, name=None))

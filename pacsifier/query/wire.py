@@ -1,0 +1,79 @@
+"""What of a row goes over the wire: keys as PACS understand them, wider than the row where PACS differ.
+
+What is asked too widely here is matched again by `pacsifier.query.matching`.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Mapping
+from datetime import date, timedelta
+from typing import Final
+
+from pacsifier.query.attributes import ATTRIBUTES
+from pacsifier.query.names import family_name, is_structured
+from pacsifier.query.table import Query
+
+_FIRST_DAY: Final = date(1900, 1, 1)
+_LATEST_TIME: Final = "235959.999999"
+
+
+def study_keys(query: Query) -> tuple[Mapping[str, str], ...]:
+    """The matching keys of each C-FIND at STUDY level that together find what the row asks for.
+
+    A PatientName without `^ * ?` needs two, the family name in upper case and as typed: PACS differ in
+    whether case counts. StudyTime becomes a range that covers its fractions. Everything else goes as typed.
+    """
+    keys = {column: text for column, text in query.cells.items() if ATTRIBUTES[column].level == "STUDY"}
+    if "StudyTime" in keys:
+        keys["StudyTime"] = _time_range(keys["StudyTime"])
+    name = keys.get("PatientName")
+    if name is None or is_structured(name):
+        return (keys,)
+    return tuple(keys | {"PatientName": pattern} for pattern in _family_patterns(family_name(name)))
+
+
+def _family_patterns(family: str) -> tuple[str, ...]:
+    """`*KENOBI*` and `*Kenobi*`; cut so that the wildcards fit into the component group."""
+    longest = ATTRIBUTES["PatientName"].max_length - 2
+    return tuple(dict.fromkeys(f"*{name[:longest]}*" for name in (family.upper(), family)))
+
+
+def _time_range(time: str) -> str:
+    """`140500-140500.999999` for `140500`: as typed it would miss every time stored with a fraction."""
+    first = time + "000000"[len(time) :]
+    last = time + _LATEST_TIME[len(time) :]
+    return f"{first}-{last}"
+
+
+def ascii_wildcards(text: str) -> str:
+    """The text with every run of non-ASCII characters as `*`, for a PACS that does not match accents.
+
+    Decomposed accents are composed first: a bare `e` would not match a stored `é`. Wildcards beside the run
+    become one with it, so that a text without any ASCII becomes `*`.
+    """
+    return re.sub(r"\*?(?:[^\x00-\x7f]+\*?)+", "*", unicodedata.normalize("NFC", text))
+
+
+def halves(study_date: str | None, today: str) -> tuple[str, str] | None:
+    """Two ranges that cover exactly the days of a StudyDate key, without overlap; None when it is one day.
+
+    `None` asks for all days; open ends stay open and count as 1900-01-01 and `today` (YYYYMMDD). Studies
+    without any StudyDate are in no range: who splits `None` loses them.
+    """
+    start, hyphen, end = ("", "-", "") if study_date is None else study_date.partition("-")
+    first = _day(start) if start else _FIRST_DAY
+    last = _day(end or today)
+    if not hyphen or last <= first:
+        return None
+    middle = first + (last - first) // 2
+    return f"{start}-{_text(middle)}", f"{_text(middle + timedelta(days=1))}-{end}"
+
+
+def _day(text: str) -> date:
+    return date(int(text[:4]), int(text[4:6]), int(text[6:8]))
+
+
+def _text(day: date) -> str:
+    return f"{day.year:04}{day.month:02}{day.day:02}"

@@ -1,0 +1,1 @@
+"""Retrieve (save, move, info), upload and resume: what the command `pacsifier` does."""

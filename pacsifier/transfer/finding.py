@@ -1,0 +1,369 @@
+"""From query rows to series: hierarchical C-FIND (Study Root), matched again on this side.
+
+STUDY level for all rows, then SERIES level once for each study, then, only where the PACS told too little, the
+IMAGE level; one findscu a level. A series that several rows want appears once.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import date
+
+from pacsifier.dcmtk.pacs import FindResult, Keys, Pacs, Values
+from pacsifier.dcmtk.transcript import REFUSED_OUT_OF_RESOURCES
+from pacsifier.query import (
+    ATTRIBUTES,
+    INFO_COLUMNS,
+    Match,
+    Query,
+    ascii_wildcards,
+    halves,
+    matches,
+    study_keys,
+)
+from pacsifier.query.series import Instance, Series
+
+log = logging.getLogger(__name__)
+
+_STUDY_RETURN_KEYS = (
+    *("StudyInstanceUID", "PatientID", "IssuerOfPatientID", "PatientName", "PatientBirthDate", "StudyDate"),
+    *("StudyTime", "StudyDescription", "AccessionNumber", "NumberOfStudyRelatedSeries", "ModalitiesInStudy"),
+    *("SOPClassesInStudy", "InstanceAvailability"),
+)
+_SERIES_RETURN_KEYS = (
+    *("StudyInstanceUID", "SeriesInstanceUID", "Modality", "SeriesNumber", "SeriesDescription"),
+    "NumberOfSeriesRelatedInstances",
+)
+# An answer list of so many, or of a multiple of 500, looks like the cap of a PACS.
+_CAPS = frozenset({100, 200, 250, 300, 400})
+_DEEPEST_SPLIT = 16
+
+
+@dataclass
+class RowReport:
+    """What became of one query row until now; `reason` in words, "" while all is well."""
+
+    query: Query
+    failure: str = ""
+    not_found: str = ""
+    ambiguous: str = ""
+    rejected: Counter[str] = field(default_factory=Counter)
+    lenient: set[str] = field(default_factory=set)
+    undecided: int = 0
+
+
+@dataclass(frozen=True)
+class Found:
+    """The series that the rows want, the rows' reports by first row number, and the SOP classes told of."""
+
+    series: tuple[Series, ...]
+    rows: Mapping[int, RowReport]
+    sop_classes: frozenset[str]
+    # Keys that the PACS returned in no answer of their level, though asked.
+    missing_keys: tuple[str, ...]
+
+
+@dataclass
+class _Study:
+    values: dict[str, str | None]
+    # Row number -> STUDY-level columns on which the PACS told too little.
+    wanted_by: dict[int, tuple[str, ...]] = field(default_factory=dict)
+
+
+class Finder:
+    """Finds what the rows of a query ask for; `image_values`: also ask for values only an image holds (--info)."""
+
+    def __init__(self, pacs: Pacs, queries: Sequence[Query], *, image_values: bool, list_all: bool) -> None:
+        self._pacs = pacs
+        self._queries = queries
+        self._image_values = image_values
+        self._list_all = list_all
+        self._reports = {query.rows[0]: RowReport(query) for query in queries}
+        self._studies: dict[str, _Study] = {}
+        self._missing_keys: set[str] = set()
+
+    def find(self) -> Found:
+        """Runs all levels.
+
+        Raises:
+            AssociationError: there was no association.
+        """
+        self._find_studies()
+        found = self._find_series()
+        found = self._decide_by_images(found)
+        for row, report in self._reports.items():
+            wanted = [series for series in found if row in series.rows or row in series.undecided]
+            self._conclude(report, wanted)
+        classes = {
+            uid for study in self._studies.values() for uid in _split(study.values.get("SOPClassesInStudy"))
+        }
+        classes |= {instance.sop_class for series in found for instance in series.instances or ()}
+        return Found(
+            tuple(found), self._reports, frozenset(classes - {""}), tuple(sorted(self._missing_keys))
+        )
+
+    # -- STUDY level
+
+    def _find_studies(self) -> None:
+        hierarchical = [query for query in self._queries if not _only_series_uid(query)]
+        requests = [(query, keys) for query in hierarchical for keys in study_keys(query)]
+        results = self._ask_studies(requests)
+        self._take_studies(requests, results)
+        self._try_wildcards([query for query in hierarchical if not self._answered(query)])
+        self._find_by_series_uid([query for query in self._queries if _only_series_uid(query)])
+
+    def _answered(self, query: Query) -> bool:
+        row = query.rows[0]
+        return bool(self._reports[row].failure) or any(
+            row in study.wanted_by for study in self._studies.values()
+        )
+
+    def _try_wildcards(self, queries: Iterable[Query]) -> None:
+        """Asks again with `*` for non-ASCII characters: some PACS compare bytes of another character set."""
+        requests = []
+        for query in queries:
+            for keys in study_keys(query):
+                plain = {keyword: ascii_wildcards(value) for keyword, value in keys.items()}
+                if plain != dict(keys) and "*" not in plain.values():
+                    requests.append((query, plain))
+        self._take_studies(requests, self._ask_studies(requests))
+
+    def _ask_studies(self, requests: Sequence[tuple[Query, Keys]]) -> list[FindResult]:
+        keys = [{**dict.fromkeys(_STUDY_RETURN_KEYS, ""), **asked} for _, asked in requests]
+        results = self._pacs.find("STUDY", keys)
+        return [
+            self._split_by_date(each, result) if _looks_capped(result) else result
+            for each, result in zip(keys, results, strict=True)
+        ]
+
+    def _split_by_date(self, keys: Keys, result: FindResult, depth: int = 0) -> FindResult:
+        """Asks a capped find again in two halves of its StudyDate, down to single days."""
+        parts = halves(keys.get("StudyDate") or None, f"{date.today():%Y%m%d}")
+        if parts is None or depth == _DEEPEST_SPLIT or keys.get("StudyInstanceUID"):
+            return result
+        answers: dict[str, Values] = {each.get("StudyInstanceUID") or "": each for each in result.answers}
+        failure = None
+        identifiers = [{**keys, "StudyDate": part} for part in parts]
+        for each, part in zip(identifiers, self._pacs.find("STUDY", identifiers), strict=True):
+            whole = self._split_by_date(each, part, depth + 1) if _looks_capped(part) else part
+            answers |= {answer.get("StudyInstanceUID") or "": answer for answer in whole.answers}
+            failure = failure or whole.failure
+        return FindResult(tuple(answers.values()), result.status, failure)
+
+    def _take_studies(self, requests: Sequence[tuple[Query, Keys]], results: Sequence[FindResult]) -> None:
+        for (query, _), result in zip(requests, results, strict=True):
+            if result.failure:
+                self._reports[query.rows[0]].failure = f"STUDY level: {result.failure}"
+            self._note_missing(_STUDY_RETURN_KEYS, result.answers)
+            for values in result.answers:
+                self._take_study(query, values)
+
+    def _take_study(self, query: Query, values: Values) -> None:
+        report = self._reports[query.rows[0]]
+        uid = values.get("StudyInstanceUID")
+        if not uid:
+            report.failure = "STUDY level: an answer without StudyInstanceUID"
+            return
+        verdict = matches(query, values, _columns("STUDY"))
+        report.lenient.update(verdict.lenient)
+        if verdict.result is Match.NO:
+            report.rejected.update(verdict.rejected_by)
+            return
+        study = self._studies.setdefault(uid, _Study(dict(values)))
+        study.wanted_by[query.rows[0]] = verdict.unknown
+
+    def _find_by_series_uid(self, queries: Sequence[Query]) -> None:
+        """A row of a SeriesInstanceUID alone: the one relational query, its answers checked, then its study."""
+        if self._list_all:
+            requests: list[tuple[Query, Keys]] = [(query, {}) for query in queries]
+            self._take_studies(requests, self._ask_studies(requests))
+            return
+        keys = [
+            {"SeriesInstanceUID": query.cells["SeriesInstanceUID"], "StudyInstanceUID": ""}
+            for query in queries
+        ]
+        found = []
+        for query, result in zip(queries, self._pacs.find("SERIES", keys), strict=True):
+            uids = {answer.get("SeriesInstanceUID") for answer in result.answers}
+            if result.failure or uids - {query.cells["SeriesInstanceUID"]}:
+                self._reports[query.rows[0]].failure = (
+                    "the PACS answers no SeriesInstanceUID alone; add StudyInstanceUID or PatientID to the row, "
+                    "or let all studies be listed with --yes"
+                )
+                continue
+            studies = {answer.get("StudyInstanceUID") or "" for answer in result.answers}
+            found += [(query, {"StudyInstanceUID": uid}) for uid in sorted(studies - {""})]
+        self._take_studies(found, self._ask_studies(found))
+
+    # -- SERIES level
+
+    def _find_series(self) -> list[Series]:
+        uids = list(self._studies)
+        image_columns = self._image_columns()
+        base = dict.fromkeys((*_SERIES_RETURN_KEYS, *image_columns), "")
+        results = self._pacs.find("SERIES", [{**base, "StudyInstanceUID": uid} for uid in uids])
+        found: dict[tuple[str, str], Series] = {}
+        for uid, result in zip(uids, results, strict=True):
+            if result.failure:
+                for row in self._studies[uid].wanted_by:
+                    self._reports[row].failure = f"SERIES level: {result.failure}"
+            self._note_missing(base, result.answers)
+            for answer in result.answers:
+                series = self._series_of(self._studies[uid], uid, answer)
+                if series is not None:
+                    found.setdefault(series.key, series)
+        return list(found.values())
+
+    def _image_columns(self) -> tuple[str, ...]:
+        """IMAGE-level attributes worth asking for: those that a row filters on, all of them for --info."""
+        asked = {column for query in self._queries for column in query.cells}
+        if self._image_values:
+            asked.update(INFO_COLUMNS)
+        return tuple(column for column in INFO_COLUMNS if column in asked and column in _columns("IMAGE"))
+
+    def _series_of(self, study: _Study, study_uid: str, answer: Values) -> Series | None:
+        if not answer.get("SeriesInstanceUID") or (answer.get("StudyInstanceUID") or study_uid) != study_uid:
+            for row in study.wanted_by:
+                self._reports[row].rejected.update(["StudyInstanceUID"])
+            return None
+        values = _merge(study.values, answer)
+        rows, undecided = self._verdicts(study.wanted_by, values)
+        if not rows and not undecided:
+            return None
+        return Series(values, rows, undecided, _number(values.get("NumberOfSeriesRelatedInstances")))
+
+    def _verdicts(
+        self, wanted_by: Mapping[int, tuple[str, ...]], values: Values
+    ) -> tuple[tuple[int, ...], dict[int, tuple[str, ...]]]:
+        rows, undecided = [], {}
+        for row, unknown_of_study in wanted_by.items():
+            report = self._reports[row]
+            verdict = matches(report.query, values, _columns("SERIES", "IMAGE"))
+            report.lenient.update(verdict.lenient)
+            unknown = (*unknown_of_study, *verdict.unknown)
+            if verdict.result is Match.NO:
+                report.rejected.update(verdict.rejected_by)
+            elif unknown:
+                undecided[row] = unknown
+            else:
+                rows.append(row)
+        return tuple(rows), undecided
+
+    # -- IMAGE level
+
+    def _decide_by_images(self, found: list[Series]) -> list[Series]:
+        open_series = [series for series in found if series.undecided]
+        columns = sorted(
+            {column for series in open_series for each in series.undecided.values() for column in each}
+        )
+        if not open_series:
+            return found
+        listed = list_instances(self._pacs, open_series, columns)
+        decided: dict[tuple[str, str], Series | None] = {}
+        for series, answers in zip(open_series, listed, strict=True):
+            decided[series.key] = self._decide(series, answers)
+        return [each for series in found if (each := decided.get(series.key, series)) is not None]
+
+    def _decide(self, series: Series, listed: FindResult) -> Series | None:
+        """The series with those rows settled that the IMAGE level settles; None: no row wants it after all."""
+        if listed.failure or not listed.answers:
+            return series
+        rows, undecided = list(series.rows), {}
+        for row, columns in series.undecided.items():
+            query = self._reports[row].query
+            verdicts = [matches(query, answer, columns) for answer in listed.answers]
+            results = {verdict.result for verdict in verdicts}
+            if Match.YES in results:
+                rows.append(row)
+            elif Match.UNKNOWN in results:
+                undecided[row] = columns
+            else:
+                self._reports[row].rejected.update(verdicts[0].rejected_by)
+        if not rows and not undecided:
+            return None
+        return replace(series, rows=tuple(sorted(rows)), undecided=undecided, instances=instances_of(listed))
+
+    # -- rows
+
+    def _conclude(self, report: RowReport, wanted: Sequence[Series]) -> None:
+        report.undecided = sum(1 for series in wanted if report.query.rows[0] in series.undecided)
+        if not wanted and not report.failure:
+            rejected = ", ".join(f"{column} ({number})" for column, number in sorted(report.rejected.items()))
+            report.not_found = "nothing matches" + (
+                f"; answers rejected here by {rejected}" if rejected else ""
+            )
+        if "AccessionNumber" in report.query.cells and "*" not in report.query.cells["AccessionNumber"]:
+            patients = {series.values.get("PatientID") for series in wanted}
+            studies = {series.study_uid for series in wanted}
+            if len(studies) > 1:
+                report.ambiguous = (
+                    f"{len(studies)} studies of {len(patients)} patients for one accession number"
+                )
+
+    def _note_missing(self, asked: Iterable[str], answers: Sequence[Values]) -> None:
+        if answers:
+            self._missing_keys.update(
+                key for key in asked if all(answer.get(key) is None for answer in answers)
+            )
+
+
+def list_instances(pacs: Pacs, series: Sequence[Series], columns: Iterable[str] = ()) -> list[FindResult]:
+    """Asks the IMAGE level for the instances of each series, and for the values of `columns`."""
+    keys = dict.fromkeys(("SOPInstanceUID", "SOPClassUID", *columns), "")
+    return pacs.find(
+        "IMAGE",
+        [
+            {**keys, "StudyInstanceUID": each.study_uid, "SeriesInstanceUID": each.series_uid}
+            for each in series
+        ],
+    )
+
+
+def instances_of(result: FindResult) -> tuple[Instance, ...]:
+    """The distinct instances of an IMAGE-level answer."""
+    found = {
+        uid: Instance(uid, answer.get("SOPClassUID") or "")
+        for answer in result.answers
+        if (uid := answer.get("SOPInstanceUID"))
+    }
+    return tuple(found.values())
+
+
+def _merge(study: Values, series: Values) -> dict[str, str | None]:
+    """The values of both levels; a key that only one of them told counts."""
+    merged = dict(study)
+    merged.update({keyword: value for keyword, value in series.items() if value is not None})
+    for keyword in series:
+        merged.setdefault(keyword, None)
+    return merged
+
+
+def _columns(*levels: str) -> frozenset[str]:
+    return frozenset(
+        keyword for keyword, each in ATTRIBUTES.items() if each.query_column and each.level in levels
+    )
+
+
+def _only_series_uid(query: Query) -> bool:
+    return "SeriesInstanceUID" in query.cells and not _columns("STUDY") & set(query.cells)
+
+
+def _looks_capped(result: FindResult) -> bool:
+    count = len(result.answers)
+    return result.status == REFUSED_OUT_OF_RESOURCES or count in _CAPS or (count > 0 and count % 500 == 0)
+
+
+def _split(value: str | None) -> list[str]:
+    return [each.strip() for each in (value or "").split("\\")]
+
+
+def _number(value: str | None) -> int | None:
+    """An integer string; None where it is absent, empty or not a number: unknown is not zero."""
+    text = (value or "").strip()
+    return int(text) if text.isdigit() else None
+
+
+__all__ = ["Finder", "Found", "RowReport", "instances_of", "list_instances"]

@@ -1,0 +1,222 @@
+# shellcheck shell=bash
+# Set-up that scripts/test and scripts/demo share. Sourced, never run.
+#
+#   set_up LEVEL    LEVEL is "run" (DCMTK, Python, pacsifier) or "test" (Orthanc and the test packages too).
+#                   Afterwards $VENV holds pacsifier and stands first on PATH. Exit status 3: something is
+#                   missing that cannot be installed from here, and stderr says what to do.
+#
+# Read from the environment:
+#   PACSIFIER_VENV        the virtual environment to make or use (default: .venv beside setup.cfg)
+#   PACSIFIER_PYTHON      the Python to make it with (default: the first suitable one found)
+#   PACSIFIER_DCMTK_DIR   the folder that holds the DCMTK tools (default: PATH)
+
+set -euo pipefail
+
+# A caller may have closed stdin; the next file opened would then become it.
+if ! { : <&0; } 2>/dev/null; then exec </dev/null; fi
+
+ROOT=$(CDPATH='' cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd -P)
+VENV=${PACSIFIER_VENV:-$ROOT/.venv}
+[[ $VENV == /* ]] || VENV=$PWD/$VENV
+
+DCMTK_TOOLS=(echoscu findscu movescu getscu storescu storescp dcmqrscp dcmqridx dcmmkdir dcmdump)
+
+say() { printf '%s\n' "$*"; }
+warn() { printf '%s\n' "$*" >&2; }
+
+now_ms() {
+    local time=${EPOCHREALTIME:-$SECONDS.000000}
+    time=${time//[!0-9]/}
+    printf '%s' "${time%???}"
+}
+
+# seconds_since START_MS: the time passed, as "12.3"
+seconds_since() {
+    local ms=$(($(now_ms) - $1))
+    printf '%d.%d' $((ms / 1000)) $((ms % 1000 / 100))
+}
+
+# --- what the machine has -----------------------------------------------------------------------
+
+# Python 3.10 or later that can make a virtual environment (Debian's bare python3 cannot).
+suitable_python() {
+    "$1" -c 'import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 10))' </dev/null >/dev/null 2>&1
+}
+
+find_python() {
+    local candidate candidates=(python3 python3.{13,12,11,10} /usr/bin/python3)
+    # A Python that was asked for by name is not replaced by another one.
+    [[ -z ${PACSIFIER_PYTHON:-} ]] || candidates=("$PACSIFIER_PYTHON")
+    for candidate in "${candidates[@]}"; do
+        if suitable_python "$candidate"; then
+            command -v -- "$candidate"
+            return
+        fi
+    done
+    return 1
+}
+
+# Another toolkit has tools of the same names, so the banner counts too.
+have_dcmtk() {
+    local tool folder=${PACSIFIER_DCMTK_DIR:+$PACSIFIER_DCMTK_DIR/}
+    for tool in "${DCMTK_TOOLS[@]}"; do
+        command -v "$folder$tool" >/dev/null || return 1
+    done
+    # shellcheck disable=SC2016  # the banner begins with a dollar sign
+    [[ $("${folder}findscu" --version </dev/null 2>/dev/null) == '$dcmtk: findscu v'* ]]
+}
+
+have_orthanc() { command -v Orthanc >/dev/null || [[ -x /usr/sbin/Orthanc ]]; }
+
+# --- installing what is missing -----------------------------------------------------------------
+
+# Runs a command with its output in $LOG, and shows the end of it only when the command fails.
+quietly() {
+    if ! "$@" >>"$LOG" 2>&1 </dev/null; then
+        warn "set-up: this failed: $*"
+        tail -n 30 -- "$LOG" >&2
+        return 1
+    fi
+}
+
+# Debian's packages start their services; a file like this one forbids it while they are installed.
+forbid_services() {
+    local policy=/usr/sbin/policy-rc.d
+    (set -o noclobber && printf '#!/bin/sh\nexit 101\n' >"$policy") 2>/dev/null || return 0
+    # shellcheck disable=SC2064  # the path is known now
+    trap "rm -f $policy" EXIT
+    chmod 755 "$policy"
+}
+
+apt_install() (
+    say "set-up: installing Debian packages: $*"
+    forbid_services
+    export DEBIAN_FRONTEND=noninteractive
+    quietly apt-get -q -o DPkg::Lock::Timeout=300 update || warn "set-up: going on with the package lists at hand"
+    quietly apt-get -q -y -o DPkg::Lock::Timeout=300 install --no-install-recommends "$@" || exit 1
+    if [[ " $* " == *" orthanc "* ]]; then
+        # The tests start their own Orthanc; the service of the package stays off, also after a restart.
+        update-rc.d orthanc disable >>"$LOG" 2>&1 || true
+    fi
+)
+
+# missing_packages LEVEL: Debian's names of what this machine lacks
+missing_packages() {
+    if [[ ! -x $VENV/bin/python ]] && ! find_python >/dev/null; then say python3 python3-venv; fi
+    have_dcmtk || say dcmtk
+    [[ $1 != test ]] || have_orthanc || say orthanc
+}
+
+say_how_to_get() {
+    warn "set-up: missing here: $*"
+    if [[ " $* " == *" python3 "* || " $* " == *" dcmtk "* ]]; then
+        warn "Python 3.10 or later and DCMTK come, without root, from conda-forge:"
+        warn "    conda env create -f '$ROOT/environment.yml'"
+        warn "    conda activate pacsifier_minimal"
+    fi
+    if [[ " $* " == *" orthanc "* ]]; then
+        warn "Orthanc, which only the tests need, has to be on the PATH."
+    fi
+    warn "On Debian 12, Ubuntu 22.04 or later, an administrator can install all of it:"
+    warn "    sudo apt-get install --no-install-recommends $*"
+    warn "Then run this again."
+}
+
+install_tools() {
+    local packages
+    read -r -d '' -a packages < <(missing_packages "$1") || true
+    ((${#packages[@]})) || return 0
+    if [[ $(id -u) == 0 ]] && command -v apt-get >/dev/null; then
+        apt_install "${packages[@]}" || exit 3
+        read -r -d '' -a packages < <(missing_packages "$1") || true
+        ((${#packages[@]})) || return 0
+    fi
+    say_how_to_get "${packages[@]}"
+    exit 3
+}
+
+# --- the virtual environment --------------------------------------------------------------------
+
+# The state that the installed packages belong to. Any change of it means: install again.
+fingerprint() {
+    {
+        say "$ROOT" "$VENV"
+        "$VENV/bin/python" -VV
+        cat -- "$ROOT"/setup.{cfg,py} "$ROOT/pyproject.toml" 2>/dev/null || true
+    } | sha256sum | cut -d' ' -f1
+}
+
+# Is there a working environment, made for this very folder, by the Python that is asked for?
+venv_works() {
+    [[ -f $VENV/pyvenv.cfg ]] && "$VENV/bin/python" -m pip --version >/dev/null 2>&1 </dev/null || return 1
+    [[ ! -s $VENV/.made-by-pacsifier || $(<"$VENV/.made-by-pacsifier") == "$VENV" ]] || return 1
+    [[ -n ${PACSIFIER_PYTHON:-} ]] || return 0
+    local which='import sys; print(sys.version, sys.base_prefix)'
+    [[ $("$VENV/bin/python" -c "$which") == "$("$PACSIFIER_PYTHON" -c "$which")" ]]
+}
+
+# Only a folder that is empty, or that this function made, is ever emptied.
+make_venv() {
+    local python
+    if [[ -d $VENV && ! -e $VENV/.made-by-pacsifier && -n $(ls -A -- "$VENV") ]]; then
+        warn "set-up: '$VENV' is in the way: no working environment for this Python, and not made by this script."
+        warn "Move it away, or name another folder in PACSIFIER_VENV."
+        exit 3
+    fi
+    python=$(find_python) || { warn "set-up: no suitable Python (3.10 or later, with venv)"; exit 3; }
+    say "set-up: making '$VENV' with $("$python" -V)"
+    mkdir -p -- "$VENV"
+    : >"$VENV/.made-by-pacsifier"
+    quietly "$python" -m venv --clear "$VENV" || { : >"$VENV/.made-by-pacsifier"; exit 3; }
+    printf '%s' "$VENV" >"$VENV/.made-by-pacsifier"
+}
+
+# install_packages LEVEL: pacsifier itself, editable, and at level "test" what the tests need
+install_packages() {
+    local stamp=$VENV/.pacsifier-stamp want target=$ROOT
+    if [[ -f $stamp && -x $VENV/bin/python ]]; then
+        want=$(fingerprint 2>/dev/null || true)
+        case $(<"$stamp") in "test $want" | "$1 $want") wanted_python && return ;; esac
+        [[ $(<"$stamp") != test* ]] || set -- test
+    fi
+    venv_works || make_venv
+    say "set-up: installing pacsifier and the Python packages that it needs"
+    rm -f -- "$stamp"
+    [[ $1 != test ]] || target+='[test]'
+    quietly "$VENV/bin/python" -m pip install --quiet --no-input --editable "$target" || exit 3
+    say "$1 $(fingerprint)" >"$stamp"
+}
+
+wanted_python() { [[ -z ${PACSIFIER_PYTHON:-} ]] || venv_works; }
+
+# What the environment names is used or refused, never replaced.
+check_choices() {
+    if [[ -n ${PACSIFIER_PYTHON:-} ]] && ! suitable_python "$PACSIFIER_PYTHON"; then
+        warn "set-up: PACSIFIER_PYTHON='$PACSIFIER_PYTHON' is no Python 3.10 or later with venv and ensurepip"
+        exit 3
+    fi
+    if [[ -n ${PACSIFIER_DCMTK_DIR:-} ]] && ! have_dcmtk; then
+        warn "set-up: PACSIFIER_DCMTK_DIR='$PACSIFIER_DCMTK_DIR' does not hold all of: ${DCMTK_TOOLS[*]}"
+        exit 3
+    fi
+}
+
+set_up() {
+    local start lock
+    start=$(now_ms)
+    check_choices
+    LOG=$(mktemp)
+    if command -v flock >/dev/null; then
+        exec {lock}<"$ROOT" # two scripts at once: the second one waits for the first one's set-up
+        flock "$lock"
+    fi
+    (
+        trap 'rm -f -- "$LOG"' EXIT
+        install_tools "$1"
+        install_packages "$1"
+    ) || exit 3
+    [[ -z ${lock:-} ]] || exec {lock}<&-
+    export VIRTUAL_ENV=$VENV PATH=$VENV/bin:$PATH
+    hash -r
+    say "set-up: ready after $(seconds_since "$start") s"
+}
