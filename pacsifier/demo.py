@@ -4,12 +4,11 @@ The same call always writes the same bytes. `make_hospital` is small and full of
 slash in a description, a compressed series); `make_archive` is large and plain, for benchmarks. numpy and
 pydicom are imported only when something is made.
 """
-# ruff: noqa: PLC0415
 
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import count, product
@@ -205,6 +204,10 @@ HOSPITAL = (
     ),
 )
 """Everyone in the hospital. Both studies of `SYN 05` have one date; series 3 of ACC000101 exists twice."""
+
+
+COMPRESSED_CLASSES: Mapping[str, str] = {"1.2.840.10008.5.1.4.1.1.3.1": "1.2.840.10008.1.2.5"}
+"""SOP Class UID -> transfer syntax UID of what is stored compressed: Ultrasound Multi-frame, RLE Lossless."""
 
 
 def make_hospital(folder: Path) -> list[Path]:

@@ -1,7 +1,7 @@
 """The layout on disk: names of folders and files, staging, the run lock, placing, walking.
 
-`<out>/sub-<PatientID>/ses-<StudyDate><StudyTime>/<SeriesNumber>-<SeriesDescription>/<prefix>.<SOPInstanceUID>`. No value
-of a query or of a PACS reaches a path but through `slug`, which leaves ASCII letters, digits and `_`.
+`<out>/sub-<PatientID>/ses-<StudyDate><StudyTime>/<SeriesNumber>-<SeriesDescription>/<prefix>.<SOPInstanceUID>`. No
+value of a query or of a PACS reaches a path but through `slug`, which leaves ASCII letters, digits and `_`.
 """
 
 from __future__ import annotations
@@ -139,6 +139,7 @@ class Tree:
         self.folder = folder
         self._names: dict[tuple[str, str], list[tuple[Path, Occupant]]] = {}
         self._places: dict[str, Path] = {}
+        self._on_disk: dict[Path, Occupant | None] = {}
 
     @property
     def logs(self) -> Path:
@@ -158,14 +159,35 @@ class Tree:
             place = self._places[series.series_uid + series.study_uid] = self._find_place(series)
         return place
 
+    def placed_folders(self, series: SeriesIdentity) -> list[Path]:
+        """The folders on disk that hold this series, as the headers in them tell; none or one.
+
+        Looked for among all series folders of its study: the name may depend on what only the images told.
+        """
+        patient = self.patient_folder(series)
+        for study in sorted(patient.iterdir()) if patient.is_dir() else ():
+            for folder in sorted(study.iterdir()) if study.is_dir() else ():
+                if (
+                    folder.is_dir()
+                    and (there := self._occupants(folder))
+                    and _same(there, _me(series), "series")
+                ):
+                    return [folder]
+        return []
+
     def info_path(self, series: SeriesIdentity) -> Path:
         """The info CSV beside the series folder."""
         folder = self.series_folder(series)
         return folder.with_name(f"{folder.name}.csv")
 
     def patient_folder(self, series: SeriesIdentity) -> Path:
-        """The `sub-` folder of the series' patient."""
-        return self.series_folder(series).parent.parent
+        """The `sub-` folder of the series' patient; does not make it."""
+        me = _me(series)
+        person = f"{me.issuer}|{me.patient_id}|{me.birth_date}"
+        if not me.patient_id:
+            # Without a PatientID nothing tells two people apart but their studies.
+            person = me.study_uid
+        return self._choose(self.folder, patient_folder_name(me.patient_id), me, person, "patient")
 
     def place(self, staged: Path, folder: Path, name: str) -> Placed:
         """Renames a received instance into its folder; one that is there already is never overwritten."""
@@ -207,15 +229,14 @@ class Tree:
         staged.unlink()
         return Placed.EQUAL
 
+    def _occupants(self, folder: Path) -> Occupant | None:
+        if folder not in self._on_disk:
+            self._on_disk[folder] = _occupant(folder)
+        return self._on_disk[folder]
+
     def _find_place(self, series: SeriesIdentity) -> Path:
-        me = Occupant(
-            series.patient_id.strip(), series.issuer, series.birth_date, series.study_uid, series.series_uid
-        )
-        person = f"{me.issuer}|{me.patient_id}|{me.birth_date}"
-        if not me.patient_id:
-            # Without a PatientID nothing tells two people apart but their studies.
-            person = me.study_uid
-        patient = self._choose(self.folder, patient_folder_name(me.patient_id), me, person, "patient")
+        me = _me(series)
+        patient = self.patient_folder(series)
         study = self._choose(
             patient, study_folder_name(series.study_date, series.study_time), me, me.study_uid, "study"
         )
@@ -235,6 +256,12 @@ class Tree:
                 taken.append((path, me))
                 return path
         return path
+
+
+def _me(series: SeriesIdentity) -> Occupant:
+    return Occupant(
+        series.patient_id.strip(), series.issuer, series.birth_date, series.study_uid, series.series_uid
+    )
 
 
 def _same(me: Occupant, other: Occupant, level: str) -> bool:

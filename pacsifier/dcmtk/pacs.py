@@ -86,7 +86,7 @@ class Pacs:
         wanted = [{"QueryRetrieveLevel": level, **keys} for keys in requests]
         folder, names = self._write_identifiers("find", wanted)
         (folder / "answers").mkdir()
-        arguments = ["-v", "-S", "-X", "-od", "answers", *self._peer(), *names]
+        arguments = ["-v", "-S", "-X", "-od", "answers", *peer_arguments(self.config), *names]
         process = self._toolbox.start("findscu", arguments, folder, "findscu")
         answers: list[list[Values]] = [[] for _ in requests]
         ends: dict[int, tuple[int, str]] = {}
@@ -98,37 +98,20 @@ class Pacs:
             else:
                 ends[event.request] = event.status, event.words
         if not ends:
-            self._no_association(process)
+            raise self.no_association(process)
         _remove(folder)
         return [_result(answers[index], ends.get(index)) for index in range(len(requests))]
 
     def move(self, requests: Sequence[MoveRequest], destination: str) -> Move:
         """Starts C-MOVE of the requests, one after the other over one association, to an AE title."""
         folder, names = self._write_identifiers("move", [request.keys() for request in requests])
-        arguments = ["-d", "-S", "-aem", destination, *self._peer(), *names]
+        arguments = ["-d", "-S", "-aem", destination, *peer_arguments(self.config), *names]
         process = self._toolbox.start("movescu", arguments, folder, "movescu")
         return Move(tuple(requests), process, folder)
 
     def no_association(self, process: Process) -> AssociationError:
         """The error for a tool that ended before any response, with what its log says."""
-        lines = [line[3:] for line in process.last_lines() if line.startswith(("F: ", "E: "))]
-        said = "; ".join(line.strip() for line in lines if line.strip()) or "no reason given"
-        config = self.config
-        return AssociationError(
-            f"no association with {config.server_aet} at {config.server_address}:{config.port} "
-            f"as {config.aet}: {said}. {_remedy(said)}"
-        )
-
-    def _no_association(self, process: Process) -> None:
-        raise self.no_association(process)
-
-    def _peer(self) -> list[str]:
-        config = self.config
-        return [
-            *("-to", str(_TCP_TIMEOUT_S), "-ta", str(_ACSE_TIMEOUT_S)),
-            *("-aet", config.aet, "-aec", config.server_aet),
-            *(config.server_address, str(config.port)),
-        ]
+        return association_error(self.config, process)
 
     def _write_identifiers(self, verb: str, identifiers: Iterable[Keys]) -> tuple[Path, list[str]]:
         self._runs += 1
@@ -209,6 +192,25 @@ class Move:
     def _unanswered(self) -> str:
         reasons = [line[3:] for line in self.process.last_lines() if line.startswith(("E: ", "F: "))]
         return "; ".join(reasons) or f"movescu ended ({self.process.poll()}) without a final response"
+
+
+def peer_arguments(config: PacsConfig) -> list[str]:
+    """The arguments of every SCU: time-outs, AE titles, host and port."""
+    return [
+        *("-to", str(_TCP_TIMEOUT_S), "-ta", str(_ACSE_TIMEOUT_S)),
+        *("-aet", config.aet, "-aec", config.server_aet),
+        *(config.server_address, str(config.port)),
+    ]
+
+
+def association_error(config: PacsConfig, process: Process) -> AssociationError:
+    """The error for a tool that ended before any response, with what its log says and a remedy."""
+    lines = [line[3:] for line in process.last_lines() if line.startswith(("F: ", "E: "))]
+    said = "; ".join(line.strip() for line in lines if line.strip()) or "no reason given"
+    return AssociationError(
+        f"no association with {config.server_aet} at {config.server_address}:{config.port} "
+        f"as {config.aet}: {said}. {_remedy(said)}"
+    )
 
 
 def encode_identifier(keys: Keys) -> bytes:

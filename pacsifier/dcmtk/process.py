@@ -211,8 +211,7 @@ class Toolbox:
             return _run_in_background(argv, nothing, output, folder, announce)
 
     def _check_banner(self, name: str, path: Path) -> None:
-        import sh
-
+        sh = _sh()
         # sh's own time-out polls every 100 ms: three checks of 13 ms would take 300.
         output: bytes = sh.Command(str(path))(
             "--version",
@@ -241,11 +240,7 @@ class Toolbox:
 def _run_in_background(
     argv: Sequence[str], source: Any, output: Any, folder: Path, before_exec: Callable[[], None] | None
 ) -> Any:
-    import sh
-
-    # sh logs every command with its arguments and exit status; arguments are nobody's business.
-    logging.getLogger("sh").setLevel(logging.CRITICAL)
-    return sh.Command(argv[0])(
+    return _sh().Command(argv[0])(
         *argv[1:],
         _in=source,
         _out=output if output is not None else os.devnull,
@@ -259,6 +254,14 @@ def _run_in_background(
         _ok_code=_ANY_EXIT_STATUS,
         _preexec_fn=before_exec,
     )
+
+
+def _sh() -> Any:
+    """The library sh, muted: it logs every command with its arguments, which are nobody's business."""
+    import sh
+
+    logging.getLogger("sh").setLevel(logging.CRITICAL)
+    return sh
 
 
 def _signal_group(group: int, number: int) -> None:

@@ -62,6 +62,8 @@ class Found:
     series: tuple[Series, ...]
     rows: Mapping[int, RowReport]
     sop_classes: frozenset[str]
+    # How many series the PACS lists for each study, wanted or not.
+    series_of_study: Mapping[str, int]
     # Keys that the PACS returned in no answer of their level, though asked.
     missing_keys: tuple[str, ...]
 
@@ -84,6 +86,7 @@ class Finder:
         self._reports = {query.rows[0]: RowReport(query) for query in queries}
         self._studies: dict[str, _Study] = {}
         self._missing_keys: set[str] = set()
+        self._series_of_study: Counter[str] = Counter()
 
     def find(self) -> Found:
         """Runs all levels.
@@ -102,7 +105,11 @@ class Finder:
         }
         classes |= {instance.sop_class for series in found for instance in series.instances or ()}
         return Found(
-            tuple(found), self._reports, frozenset(classes - {""}), tuple(sorted(self._missing_keys))
+            tuple(found),
+            self._reports,
+            frozenset(classes - {""}),
+            self._series_of_study,
+            tuple(sorted(self._missing_keys)),
         )
 
     # -- STUDY level
@@ -211,6 +218,7 @@ class Finder:
                 for row in self._studies[uid].wanted_by:
                     self._reports[row].failure = f"SERIES level: {result.failure}"
             self._note_missing(base, result.answers)
+            self._series_of_study[uid] = len(result.answers)
             for answer in result.answers:
                 series = self._series_of(self._studies[uid], uid, answer)
                 if series is not None:

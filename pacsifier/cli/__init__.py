@@ -1,0 +1,1 @@
+"""The commands: parse, call one flow, map errors to an exit status."""

@@ -1,0 +1,124 @@
+"""The command `pacsifier-demo-pacs`: a synthetic hospital behind a real PACS server, to try pacsifier on."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from pacsifier.cli import common
+
+_PROG = "pacsifier-demo-pacs"
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The parser of the command; no side effects."""
+    parser = argparse.ArgumentParser(
+        prog=_PROG,
+        description="Make a small synthetic hospital and serve it by DCMTK's dcmqrscp until interrupted (Ctrl-C). "
+        "A matching config.json and query.csv are written into the directory.",
+        epilog=common.EXIT_STATUSES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "--port", type=_port, default=11112, metavar="N", help="Port to serve on (default: 11112)"
+    )
+    parser.add_argument(
+        "--move_port",
+        type=_port,
+        default=11113,
+        metavar="N",
+        help="Port on which pacsifier will receive images (default: 11113)",
+    )
+    parser.add_argument(
+        "--directory",
+        type=Path,
+        default=Path("./demo-pacs"),
+        metavar="DIR",
+        help='Where the archive, config.json and query.csv go (default: "./demo-pacs")',
+    )
+    parser.add_argument("--dcmtk_dir", type=Path, metavar="DIR", help="Folder of DCMTK's binaries")
+    common.add_common_arguments(parser)
+    return parser
+
+
+def _port(text: str) -> int:
+    number = int(text) if text.isdigit() else 0
+    if not 1 <= number <= 65535:
+        raise argparse.ArgumentTypeError(f"{text!r}: a port from 1 to 65535 is allowed")
+    return number
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the command; returns its exit status."""
+    parser = build_parser()
+    arguments = parser.parse_args(argv)
+    if arguments.port == arguments.move_port:
+        parser.error("--port and --move_port must differ")
+    common.set_up_logging(0)
+    return common.run(lambda: _serve(arguments), _PROG)
+
+
+def _serve(arguments: argparse.Namespace) -> int:
+    from pacsifier.dcmtk.demo_pacs import AE_TITLE, DemoPacs, Peer
+    from pacsifier.dcmtk.process import Toolbox
+    from pacsifier.demo import COMPRESSED_CLASSES, DEMO_QUERY, make_hospital
+
+    folder = _prepare(arguments.directory)
+    peers = [
+        Peer("PACSIFIER", "127.0.0.1", arguments.move_port),
+        Peer("OTHER", "127.0.0.1", arguments.move_port),
+    ]
+    with Toolbox(arguments.dcmtk_dir) as toolbox:
+        common.on_signals(toolbox.kill)
+        toolbox.require(["dcmqrscp", "dcmqridx"])
+        files = make_hospital(folder / "hospital")
+        pacs = DemoPacs(toolbox, folder, arguments.port, peers, syntaxes=COMPRESSED_CLASSES)
+        pacs.fill(files)
+        with pacs:
+            config = _config(arguments, AE_TITLE)
+            (folder / "config.json").write_text(json.dumps(config, indent=4) + "\n", encoding="utf-8")
+            (folder / "query.csv").write_text(DEMO_QUERY, encoding="utf-8")
+            _print_how_to(folder, len(files), arguments.port)
+            pacs.serve()
+    return common.EXIT_COMPLETE
+
+
+def _prepare(folder: Path) -> Path:
+    from pacsifier.errors import InputError
+
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"{folder}: cannot be made a folder: {error.strerror}") from error
+    return folder
+
+
+def _config(arguments: argparse.Namespace, ae_title: str) -> dict[str, str | int]:
+    return {
+        "server_address": "127.0.0.1",
+        "port": arguments.port,
+        "server_AET": ae_title,
+        "AET": "PACSIFIER",
+        "move_AET": "OTHER",
+        "move_port": arguments.move_port,
+        "batch_size": 30,
+        "batch_wait_time": 0,
+    }
+
+
+def _print_how_to(folder: Path, instances: int, port: int) -> None:
+    options = f"--config {folder / 'config.json'} --queryfile {folder / 'query.csv'}"
+    print(
+        f"The demo PACS is ready: {instances} instances on port {port}. In another terminal, try\n"
+        f"  pacsifier --info {options} --out_directory {folder / 'list'}\n"
+        f"  pacsifier --save --info {options} --out_directory {folder / 'images'}\n"
+        f"Ctrl-C ends it.",
+        flush=True,
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

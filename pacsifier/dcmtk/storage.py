@@ -1,0 +1,91 @@
+"""The storage SCU: sends files to the PACS by DCMTK's storescu and tells the outcome of each."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pacsifier.config import PacsConfig
+from pacsifier.dcmtk import profile
+from pacsifier.dcmtk.pacs import association_error, peer_arguments
+from pacsifier.dcmtk.process import Process, Toolbox
+from pacsifier.dcmtk.transcript import StoreEnd, StoreTranscript
+
+log = logging.getLogger(__name__)
+
+_POLL_S = 0.01
+
+
+@dataclass(frozen=True)
+class Sendable:
+    """A DICOM file and what an association must offer for it."""
+
+    path: Path
+    sop_class: str
+    transfer_syntax: str
+
+    @property
+    def context(self) -> tuple[str, str]:
+        """SOP Class UID and transfer syntax UID."""
+        return self.sop_class, self.transfer_syntax
+
+
+def associations(files: Sequence[Sendable]) -> list[list[Sendable]]:
+    """Cuts the files into as many associations as 128 presentation contexts each make necessary; the order kept."""
+    parts: list[list[Sendable]] = []
+    contexts: set[tuple[str, str]] = set()
+    for file in files:
+        if not parts or (file.context not in contexts and len(contexts) == profile.MAX_CONTEXTS):
+            parts.append([])
+            contexts = set()
+        contexts.add(file.context)
+        parts[-1].append(file)
+    return parts
+
+
+def store(
+    config: PacsConfig, toolbox: Toolbox, folder: Path, files: Sequence[Sendable]
+) -> Iterator[tuple[Sendable, StoreEnd]]:
+    """Sends the files over one association and yields each one's outcome; `folder` is an empty working folder.
+
+    One presentation context a class and syntax, so that nothing is converted in between; a refused file does not stop
+    the others (`-nh`). The tool sees short names only: links in `folder`.
+
+    Raises:
+        AssociationError: there was no association.
+    """
+    names = {}
+    for number, file in enumerate(files):
+        name = f"f{number:07d}"
+        (folder / name).symlink_to(file.path.absolute())
+        names[name] = file
+    contexts = [(sop_class, (syntax,)) for sop_class, syntax in dict.fromkeys(each.context for each in files)]
+    (folder / "sender.cfg").write_text(profile.render(contexts), encoding="ascii")
+    arguments = ["-v", "-nh", "-xf", "sender.cfg", profile.NAME, *peer_arguments(config), *names]
+    process = toolbox.start("storescu", arguments, folder, "storescu")
+    answered = 0
+    for end in _follow(process):
+        if end.name in names:
+            answered += 1
+            yield names.pop(end.name), end
+    if not answered:
+        raise association_error(config, process)
+    for name, file in names.items():
+        yield file, StoreEnd(name, False, "not sent: the association ended before")
+
+
+def _follow(process: Process) -> Iterator[StoreEnd]:
+    transcript = StoreTranscript()
+    with process.log_path.open("rb") as output:
+        while True:
+            ended = process.poll() is not None
+            data = output.read()
+            yield from transcript.feed(data)
+            if not data and ended:
+                break
+            if not data:
+                time.sleep(_POLL_S)
+    yield from transcript.finish()

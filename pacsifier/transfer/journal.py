@@ -1,0 +1,207 @@
+"""What a run writes down: the log table (a current row a series), the outcome of each query row, the redo table.
+
+All of it holds identities: files 0600, in `logs/` (0700), written beside and renamed.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+from pathlib import Path
+
+from pacsifier.query import QueryTable
+from pacsifier.query.series import Series
+from pacsifier.transfer.finding import RowReport
+from pacsifier.tree import Tree, write_whole
+
+LOG_NAME = "pacsifier_log.csv"
+ROWS_NAME = "query_rows.csv"
+REDO_NAME = "redo.csv"
+
+_OWN_COLUMNS = ("StudyInstanceUID", "SeriesInstanceUID", "SeriesNumber", "FilesFound", "Completed")
+_NEW_COLUMNS = (
+    *("FilesExpected", "Status", "Reason", "query_rows", "Seconds", "Bytes", "Folder", "MoveDestination"),
+    *("PatientID", "StudyDate", "StudyTime", "SeriesDescription"),
+)
+_REWRITE_S = 5.0
+
+
+class Status(Enum):
+    """What has become of a series; `PENDING` is what an interrupted run leaves."""
+
+    PENDING = "pending"
+    LISTED = "listed"
+    COMPLETE = "complete"
+    SKIPPED = "skipped"
+    INCOMPLETE = "incomplete"
+    FAILED = "failed"
+    NOT_WANTED = "not_wanted"
+    UNDECIDED = "undecided"
+
+    @property
+    def completed(self) -> bool:
+        """Whether everything of the series is where it was asked for."""
+        return self in (Status.COMPLETE, Status.SKIPPED)
+
+    @property
+    def settled(self) -> bool:
+        """Whether nothing is left to do for it."""
+        return self.completed or self in (Status.LISTED, Status.NOT_WANTED)
+
+
+@dataclass
+class SeriesState:
+    """The progress of one series: `found` maps the SOP Instance UIDs in place to their sizes in bytes."""
+
+    series: Series
+    status: Status = Status.PENDING
+    reason: str = ""
+    found: dict[str, int] = field(default_factory=dict)
+    moved: int = 0
+    folder: Path | None = None
+    seconds: float = 0.0
+    # An object contradicted another or belongs to another patient: nothing can make this series complete.
+    spoiled: str = ""
+    tried: bool = False
+
+    @property
+    def files(self) -> int:
+        """Instances on disk, or moved."""
+        return len(self.found) or self.moved
+
+
+class Journal:
+    """The tables of one run in `<out>/logs/`."""
+
+    def __init__(self, tree: Tree, table: QueryTable, destination: str = "") -> None:
+        self._tree = tree
+        self._table = table
+        self._destination = destination
+        self._cells = {row: query.cells for query in table.queries for row in query.rows}
+        self._all_rows = {query.rows[0]: query.rows for query in table.queries}
+        self._earlier = self._read_earlier()
+        self._states: Sequence[SeriesState] = ()
+        self._written = 0.0
+        self._cost_s = 0.0
+
+    def moved_earlier(self, series: Series, destination: str) -> Mapping[str, str] | None:
+        """The earlier log row of a series that was moved completely to this AE title."""
+        row = self._earlier.get(series.key)
+        if row and row.get("Completed") == "True" and row.get("MoveDestination") == destination:
+            return row
+        return None
+
+    def follow(self, states: Sequence[SeriesState]) -> None:
+        """Takes the series of this run and writes the table."""
+        self._states = states
+        self.write_log()
+
+    def tick(self) -> None:
+        """Writes the log now and then: never more than a tenth of the time goes into it."""
+        if time.monotonic() - self._written > max(_REWRITE_S, 10 * self._cost_s):
+            self.write_log()
+
+    def write_log(self) -> None:
+        """Writes the log table: the rows of this run, and those of earlier runs that it did not touch."""
+        started = time.monotonic()
+        rows = dict(self._earlier)
+        for state in self._states:
+            if state.status is not Status.LISTED or state.series.key not in rows:
+                rows[state.series.key] = self._log_row(state)
+        asked = [f"query_{column}" for column in self._table.columns]
+        known = dict.fromkeys((*self._table.columns, *_OWN_COLUMNS, *_NEW_COLUMNS, *asked))
+        columns = list(dict.fromkeys((*known, *(column for row in rows.values() for column in row))))
+        text = _csv(columns, ([row.get(column, "") for column in columns] for row in rows.values()))
+        write_whole(self._tree.logs / LOG_NAME, text, 0o600)
+        self._written = time.monotonic()
+        self._cost_s = self._written - started
+
+    def write_rows(self, outcomes: Mapping[int, tuple[str, str]]) -> Path | None:
+        """Writes the outcome of each query row, and the redo table where one is to be run again; its path."""
+        rows = sorted((row, first) for first, all_ in self._all_rows.items() for row in all_)
+        lines = [[str(row), *outcomes[first], *self._table.raw[row]] for row, first in rows]
+        header = ("row", "outcome", "reason", *self._table.columns)
+        write_whole(self._tree.logs / ROWS_NAME, _csv(header, lines), 0o600)
+        redo = [
+            [*self._table.raw[row], f"{outcome}: {reason}" if reason else outcome]
+            for row, first in rows
+            if row == first
+            for outcome, reason in [outcomes[first]]
+            if outcome not in ("complete", "ambiguous", "listed")
+        ]
+        path = self._tree.logs / REDO_NAME
+        if not redo:
+            path.unlink(missing_ok=True)
+            return None
+        write_whole(path, _csv((*self._table.columns, "reason"), redo), 0o600)
+        return path
+
+    def _log_row(self, state: SeriesState) -> dict[str, str]:
+        values = state.series.values
+        wanting = sorted({*state.series.rows, *state.series.undecided})
+        row = {column: values.get(column) or "" for column in self._table.columns}
+        row |= {
+            "StudyInstanceUID": state.series.study_uid,
+            "SeriesInstanceUID": state.series.series_uid,
+            "SeriesNumber": (values.get("SeriesNumber") or "").strip(),
+            "FilesFound": str(state.files),
+            "Completed": str(state.status.completed),
+            "FilesExpected": "" if state.series.expected is None else str(state.series.expected),
+            "Status": state.status.value,
+            "Reason": state.reason,
+            "query_rows": " ".join(
+                str(each) for row_ in wanting for each in self._all_rows.get(row_, (row_,))
+            ),
+            "Seconds": f"{state.seconds:.3f}",
+            "Bytes": str(sum(state.found.values())),
+            "Folder": str(state.folder.relative_to(self._tree.folder)) if state.folder else "",
+            "MoveDestination": self._destination,
+        }
+        for column in ("PatientID", "StudyDate", "StudyTime", "SeriesDescription"):
+            row[column] = values.get(column) or ""
+        for column in self._table.columns:
+            cells = dict.fromkeys(self._cells[each].get(column, "") for each in wanting)
+            row[f"query_{column}"] = " | ".join(cell for cell in cells if cell)
+        return row
+
+    def _read_earlier(self) -> dict[tuple[str, str], dict[str, str]]:
+        path = self._tree.folder / "logs" / LOG_NAME
+        if not path.is_file():
+            return {}
+        with path.open(encoding="utf-8", errors="replace", newline="") as file:
+            rows = [{key: value or "" for key, value in row.items() if key} for row in csv.DictReader(file)]
+        return {(row.get("StudyInstanceUID", ""), row.get("SeriesInstanceUID", "")): row for row in rows}
+
+
+def row_outcome(report: RowReport, states: Iterable[SeriesState]) -> tuple[str, str]:
+    """The outcome of a row and its reason, from its find and the series it wants. Pure."""
+    wanted = list(states)
+    if report.failure:
+        return "failed", report.failure
+    if report.not_found:
+        return "not_found", report.not_found
+    unsettled = [state for state in wanted if not state.status.settled]
+    for status in (Status.FAILED, Status.INCOMPLETE, Status.PENDING, Status.UNDECIDED):
+        of_it = [state for state in unsettled if state.status is status]
+        if of_it:
+            return (
+                status.value,
+                f"{len(of_it)} of {len(wanted)} series; first: {of_it[0].reason or status.value}",
+            )
+    if wanted and all(state.status is Status.NOT_WANTED for state in wanted):
+        return "not_found", "nothing matches once the images were read"
+    if report.ambiguous:
+        return "ambiguous", report.ambiguous
+    return ("listed" if all(state.status is Status.LISTED for state in wanted) else "complete"), ""
+
+
+def _csv(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(header)
+    writer.writerows(rows)
+    return out.getvalue()

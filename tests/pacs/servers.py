@@ -1,0 +1,664 @@
+"""Real PACS for the tests: Debian's Orthanc and DCMTK's dcmqrscp, and a raw Storage SCP that tells what they send.
+
+Everything is addressed to 127.0.0.1, lives in the folder it is given and is ended by its process handle. Nothing
+here uses pacsifier (except that the hospital comes from `pacsifier.demo`), so it can bear witness for it.
+
+What was seen on the binaries (dcmqrscp 3.6.7, Orthanc 1.10.1 of Debian 12):
+
+- dcmqrscp sends and takes compressed objects only by `-xf FILE IN OUT` with ONE transfer syntax for that SOP class.
+- dcmqrscp compares the caller with its HostTable; hosts written as addresses match only with `-dhl`.
+- dcmqrscp lowers its quota to 500 studies of 1 GiB each, whatever the AETable says. It forks for each association.
+- dcmqridx registers files where they lie, and dcmqrscp deletes a file that a new one replaces: so it gets links.
+- Orthanc takes a ZIP archive by POST /instances and keeps compressed instances as they are.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import os
+import random
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+import urllib.request
+import zipfile
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+LOOPBACK = "127.0.0.1"
+OUR_AET = "PACSIFIER"
+MOVE_AET = "OTHER"
+RAW_AET = "RAWSCP"
+
+EXPLICIT_LE = "1.2.840.10008.1.2.1"
+IMPLICIT_LE = "1.2.840.10008.1.2"
+RLE = "1.2.840.10008.1.2.5"
+UNCOMPRESSED = (EXPLICIT_LE, IMPLICIT_LE)
+ONE_AT_A_TIME = (
+    *UNCOMPRESSED,
+    RLE,
+    "1.2.840.10008.1.2.4.70",  # JPEG Lossless SV1
+    "1.2.840.10008.1.2.4.57",  # JPEG Lossless
+    "1.2.840.10008.1.2.4.80",  # JPEG-LS Lossless
+    "1.2.840.10008.1.2.4.90",  # JPEG 2000 Lossless
+    "1.2.840.10008.1.2.1.99",  # Deflated
+    "1.2.840.10008.1.2.2",  # Explicit VR Big Endian
+    "1.2.840.10008.1.2.4.50",  # JPEG Baseline
+    "1.2.840.10008.1.2.4.51",  # JPEG Extended
+    "1.2.840.10008.1.2.4.81",  # JPEG-LS Near-Lossless
+    "1.2.840.10008.1.2.4.91",  # JPEG 2000
+)
+"""Transfer syntaxes in the order in which the raw SCP takes the first that a context offers."""
+
+COMMON_CLASSES = tuple(
+    f"1.2.840.10008.5.1.4.1.1.{end}"
+    for end in (
+        *("1", "1.1", "1.2", "2", "2.1", "3.1", "4", "4.1", "4.2", "6.1", "7", "7.1", "7.2", "7.3", "7.4"),
+        *("11.1", "12.1", "20", "66", "66.1", "66.4", "88.11", "88.22", "88.33", "88.59", "88.67"),
+        *("104.1", "104.2", "128", "481.1", "481.2", "481.3", "481.5"),
+    )
+)
+"""Storage classes that dcmqrscp takes uncompressed besides those it is filled with."""
+
+Peers = Mapping[str, tuple[str, int]]
+
+
+# --- ports, binaries ---------------------------------------------------------------------------------------------
+
+_given: set[int] = set()
+
+
+def free_port() -> int:
+    """Return a TCP port that nobody listens on, never the same twice in this process.
+
+    From below the kernel's ephemeral range (32768 and up on Linux): a port that the kernel gives out may be
+    taken by any outgoing connection before the server that it is meant for listens.
+    """
+    for _ in range(1000):
+        port = random.SystemRandom().randrange(15000, 32000)
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            if port not in _given:
+                probe.bind(("", port))
+                _given.add(port)
+                return port
+    raise RuntimeError("no free TCP port between 15000 and 32000")
+
+
+def make_peers() -> dict[str, tuple[str, int]]:
+    """Return the AE titles that both servers know, each at a port of its own."""
+    return {aet: (LOOPBACK, free_port()) for aet in (OUR_AET, MOVE_AET, RAW_AET)}
+
+
+def find_binary(name: str) -> str:
+    """Return the path of a program; its absence fails the test, which must not be skipped."""
+    path = shutil.which(name, path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin")
+    if path is None:
+        raise RuntimeError(f"{name} is not installed: the tests need the packages dcmtk and orthanc")
+    return path
+
+
+# --- the hospital ------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Record:
+    """One instance as pydicom reads it from the file that the servers are filled with."""
+
+    path: Path
+    patient_id: str
+    study_uid: str
+    series_uid: str
+    sop_uid: str
+    sop_class: str
+    transfer_syntax: str
+    modality: str
+    description: str | None
+    number: int
+
+
+@dataclass(frozen=True)
+class Hospital:
+    """The files of `pacsifier.demo.make_hospital` and who they are."""
+
+    folder: Path
+    records: tuple[Record, ...]
+
+    @property
+    def files(self) -> list[Path]:
+        return [record.path for record in self.records]
+
+    @cached_property
+    def by_sop(self) -> dict[str, Record]:
+        return {record.sop_uid: record for record in self.records}
+
+    @cached_property
+    def by_series(self) -> dict[str, list[Record]]:
+        return _grouped(self.records, "series_uid")
+
+    @cached_property
+    def by_study(self) -> dict[str, list[Record]]:
+        return _grouped(self.records, "study_uid")
+
+    @cached_property
+    def by_patient(self) -> dict[str, list[Record]]:
+        return _grouped(self.records, "patient_id")
+
+
+def _grouped(records: Iterable[Record], attribute: str) -> dict[str, list[Record]]:
+    groups: dict[str, list[Record]] = defaultdict(list)
+    for record in records:
+        groups[getattr(record, attribute)].append(record)
+    return dict(groups)
+
+
+def read_record(path: Path) -> Record:
+    """Read who an instance is, with pydicom."""
+    import pydicom
+
+    dataset = pydicom.dcmread(path, stop_before_pixels=True)
+    return Record(
+        path=path,
+        patient_id=dataset.PatientID,
+        study_uid=dataset.StudyInstanceUID,
+        series_uid=dataset.SeriesInstanceUID,
+        sop_uid=dataset.SOPInstanceUID,
+        sop_class=dataset.SOPClassUID,
+        transfer_syntax=dataset.file_meta.TransferSyntaxUID,
+        modality=dataset.Modality,
+        description=dataset.get("SeriesDescription"),
+        number=int(dataset.SeriesNumber),
+    )
+
+
+def build_hospital(folder: Path) -> Hospital:
+    """Write the demo hospital below `folder` and read it back."""
+    from pacsifier.demo import make_hospital
+
+    return Hospital(folder, tuple(read_record(path) for path in make_hospital(folder)))
+
+
+# --- a server, whichever -----------------------------------------------------------------------------------------
+
+
+@dataclass
+class Server:
+    """A PACS that runs; a context manager that ends it."""
+
+    kind: str
+    folder: Path
+    aet: str
+    port: int
+    peers: Peers
+    process: subprocess.Popen[bytes] = field(repr=False)
+    address: str = LOOPBACK
+
+    @property
+    def our_aet(self) -> str:
+        """The AE title under which the PACS knows us; it sends to `our_port` on 127.0.0.1."""
+        return OUR_AET
+
+    @property
+    def our_port(self) -> int:
+        return self.peers[OUR_AET][1]
+
+    @property
+    def move_aet(self) -> str:
+        """A second destination that the PACS knows; nobody listens on `move_port` unless the test does."""
+        return MOVE_AET
+
+    @property
+    def move_port(self) -> int:
+        return self.peers[MOVE_AET][1]
+
+    @property
+    def log(self) -> str:
+        return (self.folder / "server.log").read_text(encoding="utf-8", errors="replace")
+
+    def config(self, **overrides: object) -> dict[str, object]:
+        """Return a pacsifier configuration for this PACS in the documented keys, without pauses.
+
+        `move_port` there is the port on which our own receiver (AE title `AET`) listens when saving.
+        """
+        return {
+            "server_address": self.address,
+            "port": self.port,
+            "server_AET": self.aet,
+            "AET": self.our_aet,
+            "move_AET": self.move_aet,
+            "move_port": self.our_port,
+            "batch_size": 30,
+            "batch_wait_time": 0,
+        } | overrides
+
+    def echo(self) -> bool:
+        """Tell whether a C-ECHO in our name is answered."""
+        argv = [find_binary("echoscu"), "-q", "-to", "2", *_titles(self), self.address, str(self.port)]
+        return subprocess.run(argv, capture_output=True, env=_environment(True), check=False).returncode == 0
+
+    def stop(self) -> None:
+        """End the server and every process that it forked; all of them are one process group of ours.
+
+        Orthanc takes 3 s to end in good order; what it holds is temporary, so nobody waits for that.
+        """
+        for number, patience_s in ((signal.SIGTERM, 0.5), (signal.SIGKILL, 10)):
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self.process.pid, number)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self.process.wait(patience_s)
+        assert self.process.returncode is not None, f"{self.kind} cannot be ended"
+
+    def __enter__(self) -> Server:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+
+def _titles(server: Server) -> list[str]:
+    return ["-aet", server.our_aet, "-aec", server.aet]
+
+
+def _environment(nagle_off: bool) -> dict[str, str]:
+    inherited = {name: value for name, value in os.environ.items() if name != "TCP_NODELAY"}
+    return inherited | ({"TCP_NODELAY": "1"} if nagle_off else {})
+
+
+def _spawn(argv: Sequence[str], folder: Path, nagle_off: bool) -> subprocess.Popen[bytes]:
+    with (folder / "server.log").open("wb") as log:
+        return subprocess.Popen(
+            argv,
+            cwd=folder,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            env=_environment(nagle_off),
+            start_new_session=True,
+        )
+
+
+def _await_echo(server: Server, patience_s: float = 60) -> None:
+    """Return when the server answers a C-ECHO; end it and say what it wrote if it does not."""
+    deadline = time.monotonic() + patience_s
+    while not (_listens(server.port) and server.echo()):
+        if server.process.poll() is not None or time.monotonic() > deadline:
+            server.stop()
+            raise RuntimeError(
+                f"{server.kind} does not answer a C-ECHO; its last lines:\n{server.log[-2000:]}"
+            )
+        time.sleep(0.02)
+
+
+def _listens(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.settimeout(1)
+        return probe.connect_ex((LOOPBACK, port)) == 0
+
+
+# --- dcmqrscp ----------------------------------------------------------------------------------------------------
+
+_QUERY_RETRIEVE = tuple(
+    f"{verb}{root}RootQueryRetrieveInformationModel"
+    for root in ("Patient", "Study")
+    for verb in ("FIND", "MOVE", "GET")
+)
+
+
+def start_dcmqrscp(
+    folder: Path,
+    files: Sequence[Path],
+    peers: Peers,
+    *,
+    classes: Mapping[str, Sequence[str]] | None = None,
+    options: Sequence[str] = (),
+    nagle_off: bool = True,
+) -> Server:
+    """Start dcmqrscp in `folder` (made) with `files` in it and `peers` allowed.
+
+    `classes` adds storage classes: SOP Class UID -> transfer syntaxes, or replaces those found in the files;
+    `options` are more options of dcmqrscp, such as `+U8`. It takes at most 500 studies.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    storage = folder / "storage"
+    storage.mkdir()
+    _register(storage, files)
+    port = free_port()
+    (folder / "dcmqrscp.cfg").write_text(_dcmqrscp_config(port, storage, peers), encoding="ascii")
+    contexts = _syntaxes_of(files) | dict(classes or {})
+    (folder / "associations.cfg").write_text(_dcmqrscp_profile(contexts), encoding="ascii")
+    argv = [
+        find_binary("dcmqrscp"),
+        "-dhl",
+        "-c",
+        "dcmqrscp.cfg",
+        "-xf",
+        "associations.cfg",
+        "Accept",
+        "Propose",
+    ]
+    process = _spawn([*argv, *options], folder, nagle_off)
+    server = Server("dcmqrscp", folder, "DCMQRSCP", port, peers, process)
+    _await_echo(server)
+    return server
+
+
+def _register(storage: Path, files: Sequence[Path]) -> None:
+    """Link `files` into the storage area and write the index there; the originals stay safe from dcmqrscp."""
+    linked = []
+    for number, path in enumerate(files):
+        target = storage / f"{number:06d}.dcm"
+        try:
+            target.hardlink_to(path)
+        except OSError:
+            shutil.copyfile(path, target)
+        linked.append(str(target))
+    for start in range(0, len(linked), 1000):
+        argv = [find_binary("dcmqridx"), str(storage), *linked[start : start + 1000]]
+        subprocess.run(argv, check=True, capture_output=True)
+
+
+def _syntaxes_of(files: Iterable[Path]) -> dict[str, Sequence[str]]:
+    """Return the transfer syntaxes for each SOP class in `files`: the one compressed one, or the uncompressed."""
+    from pydicom.filereader import read_file_meta_info
+
+    found: dict[str, set[str]] = defaultdict(set)
+    for path in files:
+        meta = read_file_meta_info(path)
+        found[str(meta.MediaStorageSOPClassUID)].add(str(meta.TransferSyntaxUID))
+    contexts: dict[str, Sequence[str]] = {}
+    for sop_class, syntaxes in found.items():
+        compressed = syntaxes.difference(UNCOMPRESSED)
+        if compressed and len(syntaxes) > 1:
+            raise ValueError(f"dcmqrscp holds one transfer syntax of {sop_class}, not {sorted(syntaxes)}")
+        contexts[sop_class] = tuple(compressed) or UNCOMPRESSED
+    return contexts
+
+
+def _dcmqrscp_config(port: int, storage: Path, peers: Peers) -> str:
+    hosts = [f"host{n} = ({aet}, {host}, {port})" for n, (aet, (host, port)) in enumerate(peers.items())]
+    everyone = ", ".join(f"host{n}" for n in range(len(hosts)))
+    return "\n".join(
+        (
+            f"NetworkTCPPort = {port}",
+            "MaxPDUSize = 131072",
+            "MaxAssociations = 64",
+            *("HostTable BEGIN", *hosts, f"everyone = {everyone}", "HostTable END"),
+            *("VendorTable BEGIN", "VendorTable END"),
+            *("AETable BEGIN", f"DCMQRSCP {storage} RW (500, 1024mb) everyone", "AETable END", ""),
+        )
+    )
+
+
+def _dcmqrscp_profile(contexts: Mapping[str, Sequence[str]]) -> str:
+    """Return a file of association profiles `Accept` and `Propose` (DCMTK's asconfig.txt)."""
+    lists = {name: tuple(syntaxes) for name, syntaxes in contexts.items()}
+    names = {
+        syntaxes: f"Syntaxes{n}"
+        for n, syntaxes in enumerate({UNCOMPRESSED: 0} | dict.fromkeys(lists.values(), 0))
+    }
+    lines = ["[[TransferSyntaxes]]"]
+    for syntaxes, name in names.items():
+        lines += [f"[{name}]", *(f"TransferSyntax{n} = {uid}" for n, uid in enumerate(syntaxes, 1))]
+    storage = dict.fromkeys(COMMON_CLASSES, UNCOMPRESSED) | lists
+    service = dict.fromkeys(("VerificationSOPClass", *_QUERY_RETRIEVE), UNCOMPRESSED)
+    lines.append("[[PresentationContexts]]")
+    for section, wanted in (("In", service | storage), ("Out", lists | storage)):
+        lines.append(f"[{section}]")
+        pairs = wanted.items()
+        lines += [f"PresentationContext{n} = {uid}\\{names[each]}" for n, (uid, each) in enumerate(pairs, 1)]
+    lines.append("[[Profiles]]")
+    lines += ["[Accept]", "PresentationContexts = In", "[Propose]", "PresentationContexts = Out", ""]
+    return "\n".join(lines)
+
+
+# --- Orthanc -----------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class OrthancServer(Server):
+    """Orthanc, with the few verbs of its REST API that tests need to prepare or inspect it."""
+
+    http_port: int = 0
+
+    def rest(self, method: str, path: str, body: bytes | None = None) -> Any:
+        """Return the JSON answer to one request, for example `rest("GET", "/statistics")`."""
+        url = f"http://{LOOPBACK}:{self.http_port}{path}"
+        with urllib.request.urlopen(urllib.request.Request(url, body, method=method), timeout=120) as answer:
+            return json.loads(answer.read() or b"null")
+
+    def count(self) -> int:
+        """Return the number of instances it holds."""
+        return int(self.rest("GET", "/statistics")["CountInstances"])
+
+    def add(self, files: Sequence[Path]) -> None:
+        """Put `files` into it, as ZIP archives of about 64 MB (each instance stays as it is)."""
+        before = self.count()
+        for archive in _archives(files):
+            self.rest("POST", "/instances", archive)
+        assert self.count() - before == len(files), "Orthanc did not take every file, or held it already"
+
+    def delete_instance(self, sop_uid: str) -> None:
+        """Remove the instance with this SOP Instance UID."""
+        (found,) = [each for each in self._lookup(sop_uid) if each["Type"] == "Instance"]
+        self.rest("DELETE", found["Path"])
+
+    def file(self, sop_uid: str) -> bytes:
+        """Return the Part 10 file that it holds for this SOP Instance UID."""
+        (found,) = [each for each in self._lookup(sop_uid) if each["Type"] == "Instance"]
+        url = f"http://{LOOPBACK}:{self.http_port}{found['Path']}/file"
+        with urllib.request.urlopen(url, timeout=60) as answer:
+            return bytes(answer.read())
+
+    def _lookup(self, uid: str) -> list[dict[str, str]]:
+        found: list[dict[str, str]] = self.rest("POST", "/tools/lookup", uid.encode("ascii"))
+        return found
+
+
+def _archives(files: Sequence[Path], limit: int = 64_000_000) -> Iterator[bytes]:
+    """Yield ZIP archives, stored and not deflated, that hold all `files`."""
+    rest = list(enumerate(files))
+    while rest:
+        buffer = io.BytesIO()
+        with zipfile.ZipFile(buffer, "w") as archive:
+            while rest and buffer.tell() < limit:
+                number, path = rest.pop(0)
+                archive.write(path, f"{number:06d}.dcm")
+        yield buffer.getvalue()
+
+
+def start_orthanc(
+    folder: Path, files: Sequence[Path], peers: Peers, *, nagle_off: bool = True, **overrides: object
+) -> OrthancServer:
+    """Start Orthanc in `folder` (made) with `files` in it and `peers` allowed.
+
+    `overrides` are keys of its configuration, for example `DefaultEncoding="Latin1"` (here "Utf8", so that every
+    name of the hospital can be answered) or `LimitFindResults=10`.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    port, http_port = free_port(), free_port()
+    config = _orthanc_config(folder, port, http_port, peers) | overrides
+    (folder / "orthanc.json").write_text(json.dumps(config, indent=1), encoding="utf-8")
+    process = _spawn([find_binary("Orthanc"), "orthanc.json"], folder, nagle_off)
+    server = OrthancServer(
+        "orthanc", folder, str(config["DicomAet"]), port, peers, process, http_port=http_port
+    )
+    try:
+        _await_echo(server)
+        server.add(files)
+    except BaseException:
+        server.stop()
+        raise
+    return server
+
+
+def _orthanc_config(folder: Path, port: int, http_port: int, peers: Peers) -> dict[str, object]:
+    return {
+        "Name": "tests",
+        "StorageDirectory": str(folder / "storage"),
+        "IndexDirectory": str(folder / "index"),
+        "TemporaryDirectory": str(_made(folder / "tmp")),
+        "StorageCompression": False,
+        "Plugins": [],
+        "HttpPort": http_port,
+        "RemoteAccessAllowed": False,
+        "AuthenticationEnabled": False,
+        "DicomPort": port,
+        "DicomAet": "ORTHANC",
+        "DicomCheckCalledAet": True,
+        "DicomModalities": {aet.lower(): [aet, host, peer_port] for aet, (host, peer_port) in peers.items()},
+        "DicomAlwaysAllowEcho": False,
+        "DicomAlwaysAllowStore": True,
+        "DicomAlwaysAllowFind": False,
+        "DicomAlwaysAllowGet": False,
+        "DicomAlwaysAllowMove": False,
+        "DefaultEncoding": "Utf8",
+        "UnknownSopClassAccepted": True,
+        "OverwriteInstances": True,
+        "SynchronousCMove": True,
+        "SaveJobs": False,
+        "CheckRevisions": False,
+    }
+
+
+def _made(folder: Path) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+# --- asking, by DCMTK --------------------------------------------------------------------------------------------
+
+
+def find(server: Server, level: str, **keys: str) -> list[Any]:
+    """Return the answers (pydicom data sets) to one Study Root C-FIND in our name, by DCMTK's findscu."""
+    import pydicom
+
+    query = ["-k", f"QueryRetrieveLevel={level}"]
+    for keyword, value in keys.items():
+        query += ["-k", f"{keyword}={value}"]
+    with tempfile.TemporaryDirectory() as folder:
+        argv = [find_binary("findscu"), "-S", *_titles(server), "-X", "-od", folder, *query]
+        argv += [server.address, str(server.port)]
+        run = subprocess.run(argv, capture_output=True, env=_environment(True), check=False)
+        assert run.returncode == 0, run.stderr.decode(errors="replace")
+        answers = [pydicom.dcmread(path, force=True) for path in sorted(Path(folder).iterdir())]
+        for answer in answers:
+            answer.decode()
+    return answers
+
+
+def move_studies(server: Server, study_uids: Iterable[str], destination: str) -> None:
+    """Let the PACS send whole studies to an AE title it knows, by one movescu; all must end in Success."""
+    from pydicom.dataset import Dataset, FileMetaDataset
+
+    with tempfile.TemporaryDirectory() as folder:
+        queries = []
+        for number, uid in enumerate(study_uids):
+            identifier = Dataset()
+            identifier.QueryRetrieveLevel, identifier.StudyInstanceUID = "STUDY", uid
+            identifier.file_meta = FileMetaDataset()
+            identifier.file_meta.TransferSyntaxUID = EXPLICIT_LE
+            identifier.file_meta.MediaStorageSOPClassUID = identifier.file_meta.MediaStorageSOPInstanceUID = (
+                "1.2"
+            )
+            queries.append(f"{folder}/{number:04d}.dcm")
+            identifier.save_as(queries[-1], enforce_file_format=True)
+        argv = [find_binary("movescu"), "-S", "-v", *_titles(server), "-aem", destination]
+        argv += [server.address, str(server.port), *queries]
+        run = subprocess.run(argv, capture_output=True, env=_environment(True), check=False)
+    output = (run.stdout + run.stderr).decode(errors="replace")
+    assert run.returncode == 0, output
+    assert output.count("Received Final Move Response (Success)") == len(queries), output
+
+
+# --- the raw Storage SCP -----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Received:
+    """One object as it came over the wire: `data_set` is every byte of it, in `transfer_syntax`."""
+
+    sop_uid: str
+    sop_class: str
+    transfer_syntax: str
+    data_set: bytes
+    calling_aet: str
+
+
+class RawScp:
+    """A Storage SCP in a thread that keeps the bytes it gets, by pynetdicom; a context manager.
+
+    It takes every storage class that pynetdicom knows and `more_classes` (private ones), in each context the first
+    of `syntaxes` that is offered. `objects` lists what came, in order.
+    """
+
+    def __init__(
+        self,
+        aet: str,
+        port: int,
+        more_classes: Iterable[str] = (),
+        syntaxes: Sequence[str] = ONE_AT_A_TIME,
+    ) -> None:
+        self.aet, self.port = aet, port
+        self.more_classes, self.syntaxes = tuple(more_classes), list(syntaxes)
+        self.objects: list[Received] = []
+
+    def __enter__(self) -> RawScp:
+        from pynetdicom import AE, AllStoragePresentationContexts, evt
+
+        entity = AE(ae_title=self.aet)
+        entity.maximum_pdu_size = 0
+        entity.maximum_associations = 20
+        known = [str(context.abstract_syntax) for context in AllStoragePresentationContexts]
+        for sop_class in dict.fromkeys((*known, *self.more_classes)):
+            entity.add_supported_context(sop_class, self.syntaxes)
+        entity.add_supported_context("1.2.840.10008.1.1")
+        self._server = entity.start_server(
+            (LOOPBACK, self.port), block=False, evt_handlers=[(evt.EVT_C_STORE, self._keep)]
+        )
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._server.shutdown()
+
+    def _keep(self, event: Any) -> int:
+        self.objects.append(
+            Received(
+                sop_uid=str(event.request.AffectedSOPInstanceUID),
+                sop_class=str(event.request.AffectedSOPClassUID),
+                transfer_syntax=str(event.context.transfer_syntax),
+                data_set=event.request.DataSet.getvalue(),
+                calling_aet=event.assoc.requestor.ae_title,
+            )
+        )
+        return 0x0000
+
+
+def parse(transfer_syntax: str, data_set: bytes) -> Any:
+    """Return what was captured as a pydicom data set (not for the deflated syntax)."""
+    from pydicom.filereader import read_dataset
+    from pydicom.uid import UID
+
+    syntax = UID(transfer_syntax)
+    return read_dataset(io.BytesIO(data_set), syntax.is_implicit_VR, syntax.is_little_endian)
+
+
+def capture(server: Server, hospital: Hospital) -> dict[str, tuple[str, bytes]]:
+    """Return what the PACS sends for each instance of the hospital: SOP Instance UID -> (syntax, data set).
+
+    The data set is what follows the file meta information in a file that was saved bit by bit.
+    """
+    classes = {record.sop_class for record in hospital.records}
+    with RawScp(RAW_AET, server.peers[RAW_AET][1], classes) as receiver:
+        move_studies(server, hospital.by_study, RAW_AET)
+    captured = {each.sop_uid: (each.transfer_syntax, each.data_set) for each in receiver.objects}
+    assert len(captured) == len(receiver.objects), "the PACS sent an instance twice"
+    assert captured.keys() == hospital.by_sop.keys(), "the PACS did not send what it was asked for"
+    return captured
