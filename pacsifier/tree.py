@@ -190,19 +190,16 @@ class Tree:
         return self._choose(self.folder, patient_folder_name(me.patient_id), me, person, "patient")
 
     def place(self, staged: Path, folder: Path, name: str) -> Placed:
-        """Renames a received instance into its folder; one that is there already is never overwritten."""
+        """Renames a received instance into its folder; a whole one that is there already is never overwritten."""
         folder.mkdir(parents=True, exist_ok=True)
         target = folder / name
         try:
             os.link(staged, target)
         except FileExistsError:
-            if not part10.dataset_bytes_equal(staged, target):
-                return Placed.CONFLICT
-            staged.unlink()
-            return Placed.EQUAL
+            return _settle_twins(staged, target)
         except OSError:  # a file system without hard links
             if target.exists():
-                return self._keep_or_conflict(staged, target)
+                return _settle_twins(staged, target)
             staged.rename(target)
             return Placed.NEW
         staged.unlink()
@@ -222,12 +219,6 @@ class Tree:
             target = folder / f"{instance_name(prefix, sop_instance_uid)}_{number}"
         shutil.move(staged, target)
         return target
-
-    def _keep_or_conflict(self, staged: Path, target: Path) -> Placed:
-        if not part10.dataset_bytes_equal(staged, target):
-            return Placed.CONFLICT
-        staged.unlink()
-        return Placed.EQUAL
 
     def _occupants(self, folder: Path) -> Occupant | None:
         if folder not in self._on_disk:
@@ -256,6 +247,17 @@ class Tree:
                 taken.append((path, me))
                 return path
         return path
+
+
+def _settle_twins(staged: Path, target: Path) -> Placed:
+    """What becomes of an instance whose name is taken: the same one, a cut one to be replaced, or a contradiction."""
+    if part10.dataset_bytes_equal(staged, target):
+        staged.unlink()
+        return Placed.EQUAL
+    if not part10.read(target, ()).whole:
+        staged.replace(target)
+        return Placed.NEW
+    return Placed.CONFLICT
 
 
 def _me(series: SeriesIdentity) -> Occupant:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import logging
+import re
 import socket
 import time
 from collections.abc import Iterable
@@ -16,6 +17,7 @@ from pacsifier.errors import InputError, ToolError
 
 log = logging.getLogger(__name__)
 
+_REFUSED = re.compile(r"\(Abstract Syntax Not Supported\)\n.: *Abstract Syntax: =?([A-Za-z0-9.]+)\n")
 _START_S = 20.0
 _POLL_S = 0.01
 
@@ -24,7 +26,8 @@ class Receiver:
     """storescp on `port` of every interface (3.6.7 knows no other), as a context manager.
 
     Objects are stored bit by bit as they are sent (`+B`), under unique names (`+uf`), so that two studies that share
-    a SOP Instance UID do not overwrite each other. It takes objects from any caller: see `docs` of the AE title.
+    a SOP Instance UID do not overwrite each other. storescp takes objects from any caller; what nobody asked for is
+    set aside by the caller of this class.
     """
 
     def __init__(
@@ -44,7 +47,7 @@ class Receiver:
         contexts = [(uid, profile.EVERY_SYNTAX) for uid in self.sop_classes]
         (self._staging / "receiver.cfg").write_text(profile.render(contexts), encoding="ascii")
         arguments = [
-            *("--fork", "+B", "+uf", "-pdu", "131072", "-aet", self._ae_title),
+            *("-v", "+v", "--fork", "+B", "+uf", "-pdu", "131072", "-aet", self._ae_title),
             *("-xf", "receiver.cfg", profile.NAME, "-od", self.folder.name, str(self._port)),
         ]
         self._process = self._toolbox.start("storescp", arguments, self._staging, "storescp")
@@ -56,6 +59,13 @@ class Receiver:
     ) -> None:
         if self._process is not None:
             self._process.end()
+
+    def refused_classes(self) -> tuple[str, ...]:
+        """The SOP classes that senders offered and the profile does not know: UIDs, or DCMTK's names of them."""
+        if self._process is None:
+            return ()
+        text = self._process.log_path.read_text(encoding="ascii", errors="replace")
+        return tuple(dict.fromkeys(_REFUSED.findall(text)))
 
     def check(self) -> None:
         """Raises ToolError when storescp has died."""

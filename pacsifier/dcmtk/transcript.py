@@ -89,14 +89,22 @@ class FindTranscript:
     def __init__(self) -> None:
         self._lines = _Lines()
         self._request = -1
+        self._announced: Answer | None = None
 
     def feed(self, data: bytes) -> Iterator[Answer | FindEnd]:
-        """Takes the next bytes of the log and yields what they tell, in order."""
+        """Takes the next bytes of the log and yields what they tell, in order.
+
+        findscu announces a file before it writes it, so an answer is told of only once a later line shows that the
+        tool has gone on; one that no line follows may be short, and is not told of.
+        """
         for line in self._lines.feed(data):
+            if self._announced is not None:
+                yield self._announced
+                self._announced = None
             if _SENDING.match(line):
                 self._request += 1
             elif found := _ANSWER.match(line):
-                yield Answer(self._request, found[1].decode())
+                self._announced = Answer(self._request, found[1].decode())
             elif found := _FINAL_FIND.match(line):
                 words = found[1]
                 yield FindEnd(self._request, _FIND_STATUS.get(words, _OTHER_FAILURE), words.decode())

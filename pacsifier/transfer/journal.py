@@ -110,6 +110,8 @@ class Journal:
         started = time.monotonic()
         rows = dict(self._earlier)
         for state in self._states:
+            if state.status is Status.NOT_WANTED:
+                continue
             if state.status is not Status.LISTED or state.series.key not in rows:
                 rows[state.series.key] = self._log_row(state)
         asked = [f"query_{column}" for column in self._table.columns]

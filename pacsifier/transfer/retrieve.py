@@ -8,8 +8,7 @@ from __future__ import annotations
 import logging
 import time
 from collections import Counter, defaultdict, deque
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -245,13 +244,15 @@ class Retrieval:
         self._observer.planned(len(todo), known)
         if not todo:
             return
-        classes = {*self._options.sop_classes, *found.sop_classes}
-        self._round(pacs, todo, journal, staging, classes)
+        classes = [*self._options.sop_classes, *sorted(found.sop_classes)]
+        refused = self._round(pacs, todo, journal, staging, classes)
         short = self._recheck(pacs, todo)
         if short and not self._stop_reason:
             self._observer.say(f"{len(short)} series are incomplete; asking for them once more")
-            classes |= {instance.sop_class for state in short for instance in state.series.instances or ()}
-            self._round(pacs, short, journal, staging, classes - {""}, again=True)
+            listed = {instance.sop_class for state in short for instance in state.series.instances or ()}
+            self._round(
+                pacs, short, journal, staging, [*classes, *sorted(listed - {""}), *refused], again=True
+            )
             self._recheck(pacs, short)
         for state in todo:
             self._close(state)
@@ -262,39 +263,35 @@ class Retrieval:
         states: Sequence[SeriesState],
         journal: Journal,
         staging: Path,
-        classes: Iterable[str],
+        classes: Sequence[str],
         *,
         again: bool = False,
-    ) -> None:
-        """Asks once for all the series, in batches with the configured pause between them."""
+    ) -> tuple[str, ...]:
+        """Asks once for all the series; the SOP classes that the PACS offered and our receiver did not know."""
+        if self._options.move:
+            self._run_batches(Engine(self, pacs, journal, None, None), states, again=again)
+            return ()
         config = self._config
-        with ExitStack() as stack:
-            arrivals = None
-            receiver = None
-            if self._options.save:
-                ordered = (*self._options.sop_classes, *sorted(classes))
-                receiver = Receiver(self._toolbox, staging, config.aet, config.move_port, ordered)
-                stack.enter_context(receiver)
-                arrivals = Arrivals(receiver.folder)
-            every_batch = batches(states, config.batch_size, config.batch_wait_s)
-            for number, batch in enumerate(every_batch, 1):
-                work = chunks(
-                    batch,
-                    self._options.associations,
-                    self._series_of_study,
-                    one_series_each=again or self._options.move,
-                )
-                Engine(self, pacs, journal, arrivals, receiver).run(work)
-                if self._stop_reason:
-                    break
-                if number < len(every_batch):
-                    log.info(
-                        "batch %d of %d done; pausing %g s", number, len(every_batch), config.batch_wait_s
-                    )
-                    time.sleep(config.batch_wait_s)
-            if arrivals is not None:
-                self._settle(states, arrivals)
-                self._set_strangers_aside(arrivals)
+        with Receiver(self._toolbox, staging, config.aet, config.move_port, classes) as receiver:
+            arrivals = Arrivals(receiver.folder)
+            self._run_batches(Engine(self, pacs, journal, arrivals, receiver), states, again=again)
+            self._settle(states, arrivals)
+            self._set_strangers_aside(arrivals)
+            return receiver.refused_classes()
+
+    def _run_batches(self, engine: Engine, states: Sequence[SeriesState], *, again: bool) -> None:
+        """Works in batches of `batch_size` series with the configured pause between them."""
+        config = self._config
+        every_batch = batches(states, config.batch_size, config.batch_wait_s)
+        for number, batch in enumerate(every_batch, 1):
+            one_each = again or self._options.move
+            work = chunks(batch, self._options.associations, self._series_of_study, one_series_each=one_each)
+            engine.run(work)
+            if self._stop_reason:
+                break
+            if number < len(every_batch):
+                log.info("batch %d of %d done; pausing %g s", number, len(every_batch), config.batch_wait_s)
+                time.sleep(config.batch_wait_s)
 
     @property
     def options(self) -> Options:
@@ -324,6 +321,8 @@ class Retrieval:
             state.seconds += seconds / len(states)
             if self._options.move:
                 state.moved = max(state.moved, end.completed or 0)
+            if state.status is not Status.PENDING:
+                continue
             state.reason = self._why(end)
             clean = end.status == SUCCESS and not end.failed
             if clean and state.series.expected is not None and _is_complete(state) and state.series.rows:
@@ -581,6 +580,7 @@ class Engine:
         finally:
             for running in self._running:
                 running.move.close()
+            self._running.clear()
 
     def _may_start(self, queue: deque[Chunk]) -> bool:
         free = len(self._running) < self._retrieval.options.associations

@@ -1,7 +1,8 @@
 """Real PACS for the tests: Debian's Orthanc and DCMTK's dcmqrscp, and a raw Storage SCP that tells what they send.
 
 Everything is addressed to 127.0.0.1, lives in the folder it is given and is ended by its process handle. Nothing
-here uses pacsifier (except that the hospital comes from `pacsifier.demo`), so it can bear witness for it.
+here uses pacsifier (except that the hospital comes from `pacsifier.demo`), so it can bear witness for it;
+`run_pacsifier` starts the command under test as a process of its own.
 
 What was seen on the binaries (dcmqrscp 3.6.7, Orthanc 1.10.1 of Debian 12):
 
@@ -23,6 +24,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import time
 import urllib.request
@@ -121,8 +123,8 @@ class Record:
     sop_class: str
     transfer_syntax: str
     modality: str
-    description: str | None
-    number: int
+    series_description: str | None
+    series_number: int
 
 
 @dataclass(frozen=True)
@@ -174,8 +176,8 @@ def read_record(path: Path) -> Record:
         sop_class=dataset.SOPClassUID,
         transfer_syntax=dataset.file_meta.TransferSyntaxUID,
         modality=dataset.Modality,
-        description=dataset.get("SeriesDescription"),
-        number=int(dataset.SeriesNumber),
+        series_description=dataset.get("SeriesDescription"),
+        series_number=int(dataset.SeriesNumber),
     )
 
 
@@ -238,6 +240,11 @@ class Server:
             "batch_size": 30,
             "batch_wait_time": 0,
         } | overrides
+
+    def write_config(self, path: Path, **overrides: object) -> Path:
+        """Write `config(**overrides)` as the JSON file that `--config` names, and return its path."""
+        path.write_text(json.dumps(self.config(**overrides), indent=4), encoding="utf-8")
+        return path
 
     def echo(self) -> bool:
         """Tell whether a C-ECHO in our name is answered."""
@@ -578,6 +585,33 @@ def move_studies(server: Server, study_uids: Iterable[str], destination: str) ->
     assert output.count("Received Final Move Response (Success)") == len(queries), output
 
 
+# --- the command under test --------------------------------------------------------------------------------------
+
+
+def pacsifier_argv(*args: object) -> list[str]:
+    """Return the command line of `pacsifier` under the interpreter of the tests."""
+    return [sys.executable, "-m", "pacsifier.cli.retrieve", *map(str, args)]
+
+
+def run_pacsifier(
+    *args: object,
+    env: Mapping[str, str] | None = None,
+    cwd: Path | None = None,
+    timeout: float = 120,
+) -> subprocess.CompletedProcess[str]:
+    """Run `pacsifier` to its end; `env` is added to the environment. The exit status is the caller's to judge."""
+    return subprocess.run(
+        pacsifier_argv(*args),
+        env={**os.environ, **(env or {})},
+        cwd=cwd,
+        timeout=timeout,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        encoding="utf-8",
+        check=False,
+    )
+
+
 # --- the raw Storage SCP -----------------------------------------------------------------------------------------
 
 
@@ -618,6 +652,7 @@ class RawScp:
         entity.maximum_associations = 20
         known = [str(context.abstract_syntax) for context in AllStoragePresentationContexts]
         for sop_class in dict.fromkeys((*known, *self.more_classes)):
+            _register_storage_class(sop_class)
             entity.add_supported_context(sop_class, self.syntaxes)
         entity.add_supported_context("1.2.840.10008.1.1")
         self._server = entity.start_server(
@@ -639,6 +674,15 @@ class RawScp:
             )
         )
         return 0x0000
+
+
+def _register_storage_class(sop_class: str) -> None:
+    """Tell pynetdicom that objects of this class are stored, where it does not know."""
+    from pynetdicom.service_class import StorageServiceClass
+    from pynetdicom.sop_class import register_uid, uid_to_service_class
+
+    if uid_to_service_class(sop_class) is not StorageServiceClass:
+        register_uid(sop_class, f"Storage_{sop_class.replace('.', '_')}", StorageServiceClass)
 
 
 def parse(transfer_syntax: str, data_set: bytes) -> Any:

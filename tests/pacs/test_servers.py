@@ -8,11 +8,14 @@ import pytest
 from pacs.servers import (
     LOOPBACK,
     RLE,
+    Hospital,
     RawScp,
+    capture,
     find,
     find_binary,
     free_port,
     parse,
+    read_record,
     start_dcmqrscp,
     start_orthanc,
 )
@@ -123,3 +126,21 @@ def test_the_raw_scp_takes_the_first_syntax_of_its_list(hospital):
         (accepted,) = association.accepted_contexts
         association.release()
     assert accepted.transfer_syntax == ["1.2.840.10008.1.2"]
+
+
+@pytest.mark.parametrize("start", [start_dcmqrscp, start_orthanc])
+def test_each_pacs_can_hold_a_private_class(start, tmp_path, hospital, peers):
+    private_class = "1.2.826.0.1.3680043.10.1.4.1"
+    instance = pydicom.dcmread(hospital.records[0].path)
+    instance.SOPClassUID = instance.file_meta.MediaStorageSOPClassUID = private_class
+    instance.save_as(tmp_path / "private.dcm")
+    own_hospital = Hospital(tmp_path, (read_record(tmp_path / "private.dcm"),))
+    with start(tmp_path / "own", own_hospital.files, peers) as own:
+        ((syntax, data_set),) = capture(own, own_hospital).values()
+    assert parse(syntax, data_set).SOPClassUID == private_class
+
+
+def test_what_a_capture_tells_apart_is_not_only_equal_to_itself(sent, hospital):
+    """Guards the comparison above: another instance's values are not equal."""
+    one, two = hospital.records[:2]
+    assert parse(*sent[one.sop_uid]) != pydicom.Dataset(pydicom.dcmread(two.path))
