@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date
 
@@ -19,11 +19,13 @@ from pacsifier.query import (
     INFO_COLUMNS,
     Match,
     Query,
+    Verdict,
     ascii_wildcards,
     halves,
     matches,
     study_keys,
 )
+from pacsifier.query.names import family_name, is_structured
 from pacsifier.query.series import Instance, Series
 
 log = logging.getLogger(__name__)
@@ -40,6 +42,8 @@ _SERIES_RETURN_KEYS = (
 # An answer list of so many, or of a multiple of 500, looks like the cap of a PACS.
 _CAPS = frozenset({100, 200, 250, 300, 400})
 _DEEPEST_SPLIT = 16
+# Character sets of answers that cannot hold every name (PS3.3 C.12.1.1.2); others are taken at their word.
+_CODECS = {"": "ascii", "ISO_IR 6": "ascii", "ISO_IR 100": "latin-1", "ISO_IR 101": "iso8859-2"}
 
 
 @dataclass
@@ -174,7 +178,7 @@ class Finder:
         if not uid:
             report.failure = "STUDY level: an answer without StudyInstanceUID"
             return
-        verdict = matches(query, values, _columns("STUDY"))
+        verdict = _compare(query, values, _columns("STUDY"))
         report.lenient.update(verdict.lenient)
         if verdict.result is Match.NO:
             report.rejected.update(verdict.rejected_by)
@@ -249,7 +253,7 @@ class Finder:
         rows, undecided = [], {}
         for row, unknown_of_study in wanted_by.items():
             report = self._reports[row]
-            verdict = matches(report.query, values, _columns("SERIES", "IMAGE"))
+            verdict = _compare(report.query, values, _columns("SERIES", "IMAGE"))
             report.lenient.update(verdict.lenient)
             unknown = (*unknown_of_study, *verdict.unknown)
             if verdict.result is Match.NO:
@@ -282,7 +286,7 @@ class Finder:
         rows, undecided = list(series.rows), {}
         for row, columns in series.undecided.items():
             query = self._reports[row].query
-            verdicts = [matches(query, answer, columns) for answer in listed.answers]
+            verdicts = [_compare(query, answer, columns) for answer in listed.answers]
             results = {verdict.result for verdict in verdicts}
             if Match.YES in results:
                 rows.append(row)
@@ -347,6 +351,40 @@ def _merge(study: Values, series: Values) -> dict[str, str | None]:
     for keyword in series:
         merged.setdefault(keyword, None)
     return merged
+
+
+def _compare(query: Query, values: Values, columns: Collection[str]) -> Verdict:
+    """Matches on this side; a column whose asked text the answer's character set cannot hold is unknown, not rejected.
+
+    Such an answer comes mangled (PS3.5 6.1.2): its ASCII characters must still fit.
+    """
+    verdict = matches(query, values, columns)
+    if verdict.result is not Match.NO:
+        return verdict
+    codec = _CODECS.get((values.get("SpecificCharacterSet") or "").strip())
+    mangled = [each for each in verdict.rejected_by if codec and not _encodable(query.cells[each], codec)]
+    if not mangled:
+        return verdict
+    cells = {
+        **query.cells,
+        **{each: f"*{ascii_wildcards(_core(query.cells[each], each))}*" for each in mangled},
+    }
+    loose = matches(replace(query, cells=cells), values, columns)
+    if loose.result is Match.NO:
+        return verdict
+    return replace(loose, result=Match.UNKNOWN, unknown=(*loose.unknown, *mangled))
+
+
+def _core(text: str, column: str) -> str:
+    return family_name(text) if column == "PatientName" and not is_structured(text) else text
+
+
+def _encodable(text: str, codec: str) -> bool:
+    try:
+        text.encode(codec)
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _columns(*levels: str) -> frozenset[str]:

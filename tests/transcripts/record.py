@@ -1,0 +1,174 @@
+"""Records the logs of this folder anew: real DCMTK tools against a real dcmqrscp and a real Orthanc.
+
+`.venv/bin/python tests/transcripts/record.py` (3.6.7 made those that are here). Paths, hosts and process
+numbers are taken out of the logs, nothing else; `test_transcript.py` says what must be read from them.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+HERE = Path(__file__).parent
+sys.path.insert(0, str(HERE.parent))
+
+from pacs.servers import (  # noqa: E402
+    LOOPBACK,
+    OUR_AET,
+    Hospital,
+    Server,
+    build_hospital,
+    find_binary,
+    free_port,
+    make_peers,
+    start_dcmqrscp,
+    start_orthanc,
+)
+
+from pacsifier.dcmtk import profile  # noqa: E402
+from pacsifier.dcmtk.pacs import encode_identifier  # noqa: E402
+from pacsifier.dcmtk.process import Toolbox  # noqa: E402
+from pacsifier.dcmtk.receiver import Receiver  # noqa: E402
+
+MR = "1.2.840.10008.5.1.4.1.1.4"
+SR = "1.2.840.10008.5.1.4.1.1.88.22"
+OBI_WAN, LEIA = "00123", "124588"
+ENVIRONMENT = {**os.environ, "TCP_NODELAY": "1"}
+
+
+def run(name: str, tool: str, folder: Path, arguments: Sequence[str]) -> None:
+    """Run a tool in `folder` and keep what it says as `<name>.log`."""
+    (folder / "answers").mkdir(exist_ok=True)
+    ended = subprocess.run(
+        [find_binary(tool), *arguments],
+        cwd=folder,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        env=ENVIRONMENT,
+        check=False,
+    )
+    text = ended.stdout.decode("latin-1")
+    for pattern, kept in (
+        (rf"{re.escape(str(folder.parent))}\S*", "FOLDER"),
+        (r"Host(name)?: \S+", r"Host\1: HOST"),
+        (rf"{re.escape(os.uname().nodename)}", "HOST"),
+        (rf"\b{LOOPBACK}:\d+", "HOST:PORT"),
+    ):
+        text = re.sub(pattern, kept, text)
+    (HERE / f"{name}.log").write_text(text, encoding="latin-1")
+    print(f"{name}: {len(text)} bytes, exit {ended.returncode}")
+
+
+def peer(server: Server, calling: str = OUR_AET, called: str | None = None) -> list[str]:
+    return ["-aet", calling, "-aec", called or server.aet, LOOPBACK, str(server.port)]
+
+
+def identifiers(folder: Path, wanted: Sequence[Mapping[str, str]]) -> list[str]:
+    names = []
+    for number, keys in enumerate(wanted):
+        (folder / f"q{number:06d}.dcm").write_bytes(encode_identifier(keys))
+        names.append(f"q{number:06d}.dcm")
+    return names
+
+
+def finds(server: Server, folder: Path) -> None:
+    kind = server.kind
+    fixed = ["-v", "-S", "-X", "-od", "answers"]
+    base = {"QueryRetrieveLevel": "STUDY", "StudyInstanceUID": ""}
+    wanted = [{**base, "PatientID": each} for each in (OBI_WAN, "NOBODY", LEIA)]
+    run(f"find_{kind}", "findscu", folder, [*fixed, *peer(server), *identifiers(folder, wanted)])
+    bad = [{**base, "PatientID": OBI_WAN}, {**base, "QueryRetrieveLevel": "NOLEVEL"}, {**base, "PatientID": LEIA}]
+    run(f"find_{kind}_failed", "findscu", folder, [*fixed, *peer(server), *identifiers(folder, bad)])
+    names = identifiers(folder, wanted)
+    run(f"find_{kind}_rejected", "findscu", folder, [*fixed, *peer(server, called="NOT_ITS_AET"), *names])
+    run(f"find_{kind}_stranger", "findscu", folder, [*fixed, *peer(server, calling="STRANGER"), *names])
+
+
+def moves(server: Server, folder: Path, hospital: Hospital) -> None:
+    kind = server.kind
+    studies = dict.fromkeys(
+        record.study_uid for patient in (OBI_WAN, LEIA) for record in hospital.by_patient[patient]
+    )
+    wanted = [{"QueryRetrieveLevel": "STUDY", "StudyInstanceUID": uid} for uid in studies]
+    names = identifiers(folder, wanted)
+
+    def move(name: str, destination: str) -> None:
+        arguments = ["-d", "-S", "-aem", destination, *peer(server), *names]
+        run(f"move_{kind}{name}", "movescu", folder, arguments)
+
+    with Toolbox() as toolbox:
+        staging = folder / "staging"
+        staging.mkdir()
+        with Receiver(toolbox, staging, OUR_AET, server.our_port, []):
+            move("", OUR_AET)
+            del names[1:]
+            wanted[:] = [{"QueryRetrieveLevel": "STUDY", "StudyInstanceUID": "1.2.3.4"}]
+            identifiers(folder, wanted)
+            move("_nothing", OUR_AET)
+        wanted[:] = [{"QueryRetrieveLevel": "STUDY", "StudyInstanceUID": uid} for uid in studies]
+        names = identifiers(folder, wanted)[:3]
+        move("_unreachable", OUR_AET)
+        move("_unknown_destination", "NOWHERE")
+        with _only(MR, toolbox, staging, server.our_port):
+            move("_refused_class", OUR_AET)
+
+
+class _only(Receiver):  # noqa: N801
+    """A receiver of one SOP class only."""
+
+    def __init__(self, sop_class: str, toolbox: Toolbox, staging: Path, port: int) -> None:
+        super().__init__(toolbox, staging, OUR_AET, port, [])
+        self.sop_classes = (sop_class,)
+
+
+def stores(server: Server, folder: Path, hospital: Hospital) -> None:
+    """Against a receiver that knows MR only: one taken, one refused, one not readable, one taken."""
+    records = hospital.by_patient[OBI_WAN]
+    images = [record for record in records if record.sop_class == MR]
+    report = next(record for record in records if record.sop_class == SR)
+    (folder / "text").write_text("no DICOM at all\n")
+    (folder / "cut").write_bytes(images[1].path.read_bytes()[:-500])
+    for number, path in enumerate((images[0].path, report.path, folder / "text", folder / "cut", images[2].path)):
+        (folder / f"f{number:07d}").symlink_to(path)
+    names = [f"f{number:07d}" for number in range(5)]
+    syntax = profile.UNCOMPRESSED[:1]
+    (folder / "sender.cfg").write_text(profile.render([(MR, syntax), (SR, syntax)]))
+    fixed = ["-v", "-nh", "-xf", "sender.cfg", profile.NAME]
+    run(f"store_{server.kind}", "storescu", folder, [*fixed, *peer(server), *names])
+    with Toolbox() as toolbox:
+        staging = folder / "staging"
+        with _only(MR, toolbox, staging, server.our_port):
+            arguments = [*fixed, "-aet", "US", "-aec", OUR_AET, LOOPBACK, str(server.our_port), *names]
+            run("store_refused_class", "storescu", folder, arguments)
+    arguments = [*fixed, "-aet", "US", "-aec", OUR_AET, LOOPBACK, str(server.our_port), *names]
+    run("store_unreachable", "storescu", folder, arguments)
+
+
+def main() -> None:
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        hospital = build_hospital(folder / "hospital")
+        peers = make_peers()
+        with (
+            start_dcmqrscp(folder / "dcmqrscp", hospital.files, peers) as dcmqrscp,
+            start_orthanc(folder / "orthanc", hospital.files, peers) as orthanc,
+        ):
+            for server in (dcmqrscp, orthanc):
+                work = folder / f"work_{server.kind}"
+                work.mkdir()
+                finds(server, work)
+                moves(server, work, hospital)
+                stores(server, work, hospital)
+            nobody = ["-aet", OUR_AET, "-aec", "ANY", LOOPBACK, str(free_port())]
+            run("find_unreachable", "findscu", work, ["-v", "-S", "-X", *nobody, "q000000.dcm"])
+            run("move_unreachable_pacs", "movescu", work, ["-d", "-S", "-aem", "X", *nobody, "q000000.dcm"])
+
+
+if __name__ == "__main__":
+    main()
