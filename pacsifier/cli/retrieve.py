@@ -37,6 +37,15 @@ def build_parser() -> argparse.ArgumentParser:
         epilog=_EXAMPLES + common.EXIT_STATUSES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    _add_retrieve_options(parser)
+    _add_upload_options(parser)
+    common.add_common_arguments(parser)
+    _add_run_options(parser)
+    _add_further_options(parser.add_argument_group("further options"))
+    return parser
+
+
+def _add_retrieve_options(parser: argparse.ArgumentParser) -> None:
     add, flag = parser.add_argument, "store_true"
     add("--config", "-c", type=Path, required=True, help="Configuration file path")
     add(
@@ -61,6 +70,10 @@ def build_parser() -> argparse.ArgumentParser:
         default=Path("./data"),
         help='Output directory where images, info files and logs will be saved (default: "./data")',
     )
+
+
+def _add_upload_options(parser: argparse.ArgumentParser) -> None:
+    add, flag = parser.add_argument, "store_true"
     add("--upload", "-u", action=flag, help="Upload DICOM images to PACS server")
     add(
         *("--upload_directory", "-ud"),
@@ -69,7 +82,10 @@ def build_parser() -> argparse.ArgumentParser:
         help="Directory containing the DICOM images to upload (only used with '--upload' option; "
         'default: "./data")',
     )
-    common.add_common_arguments(parser)
+
+
+def _add_run_options(parser: argparse.ArgumentParser) -> None:
+    add, flag = parser.add_argument, "store_true"
     add(
         "--resume",
         action=flag,
@@ -81,8 +97,6 @@ def build_parser() -> argparse.ArgumentParser:
         default=0,
         help="Print verbose progress information during retrieval (-vv: what the tools are told, too)",
     )
-    _add_further_options(parser.add_argument_group("further options"))
-    return parser
 
 
 def _add_further_options(group: argparse._ArgumentGroup) -> None:

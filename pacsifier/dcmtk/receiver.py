@@ -62,10 +62,11 @@ class Receiver:
 
     def refused_classes(self) -> tuple[str, ...]:
         """The SOP classes that senders offered and the profile does not know: UIDs, or DCMTK's names of them."""
-        if self._process is None:
-            return ()
-        text = self._process.log_path.read_text(encoding="ascii", errors="replace")
-        return tuple(dict.fromkeys(_REFUSED.findall(text)))
+        return tuple(dict.fromkeys(_REFUSED.findall(self._log())))
+
+    def contacted(self) -> bool:
+        """Whether any sender has ever had an association with us."""
+        return "Association Acknowledged" in self._log()
 
     def check(self) -> None:
         """Raises ToolError when storescp has died."""
@@ -76,6 +77,11 @@ class Receiver:
                 exit_status=self._process.poll(),
                 last_lines=self._process.last_lines(),
             )
+
+    def _log(self) -> str:
+        if self._process is None:
+            return ""
+        return self._process.log_path.read_text(encoding="ascii", errors="replace")
 
     def _check_port_is_free(self) -> None:
         with socket.socket() as probe:

@@ -46,12 +46,21 @@ class Arrival:
         """What DCMTK names a file of this class by: `MR`, `CT`, `SRc`."""
         return self.path.name.partition(".")[0]
 
+    def text(self, keyword: str) -> str | None:
+        """One of the header's values; None where the element is absent."""
+        return self.file.text(ATTRIBUTES[keyword].tag)
+
     def values(self) -> dict[str, str | None]:
         """The header's values by keyword; None where the element is absent."""
-        return {keyword: self.file.text(ATTRIBUTES[keyword].tag) for keyword in HEADER_KEYWORDS}
+        return {keyword: self.text(keyword) for keyword in HEADER_KEYWORDS}
 
     def _uid(self, tag: int) -> str:
         return self.file.values.get(tag, b"").rstrip(b"\0 ").decode("ascii", "replace")
+
+
+def read_object(path: Path) -> Arrival:
+    """Reads the header of an object and whether it is whole."""
+    return Arrival(path, part10.read(path, _TAGS))
 
 
 class Arrivals:
@@ -104,8 +113,7 @@ class Arrivals:
             self._read(name)
 
     def _read(self, name: str) -> int:
-        path = self._folder / name
-        arrival = Arrival(path, part10.read(path, _TAGS))
+        arrival = read_object(self._folder / name)
         self._broken.pop(name, None)
         self._known.add(name)
         if arrival.file.whole:

@@ -7,25 +7,26 @@ from __future__ import annotations
 
 import logging
 import time
-from collections import Counter, defaultdict, deque
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from pacsifier import part10
 from pacsifier.config import PacsConfig
-from pacsifier.dcmtk.pacs import Move, MoveState, Pacs
+from pacsifier.dcmtk.pacs import MoveState, Pacs
 from pacsifier.dcmtk.process import Toolbox
 from pacsifier.dcmtk.receiver import Receiver
 from pacsifier.dcmtk.transcript import MOVE_DESTINATION_UNKNOWN, SUCCESS
 from pacsifier.errors import InputError
-from pacsifier.query import ATTRIBUTES, Match, QueryTable, matches
+from pacsifier.query import QueryTable
 from pacsifier.query.series import Series
-from pacsifier.transfer.arrivals import Arrival, Arrivals
+from pacsifier.transfer.arrivals import Arrivals
+from pacsifier.transfer.engine import Engine
 from pacsifier.transfer.finding import Finder, Found, instances_of, list_instances
 from pacsifier.transfer.journal import Journal, SeriesState, Status, row_outcome
-from pacsifier.transfer.pace import Chunk, batches, chunks
-from pacsifier.tree import OutputLock, Placed, SeriesIdentity, Tree, instance_name, write_info, write_whole
+from pacsifier.transfer.pace import batches, chunks
+from pacsifier.transfer.placing import Placer
+from pacsifier.tree import OutputLock, SeriesIdentity, Tree, write_info, write_whole
 
 log = logging.getLogger(__name__)
 
@@ -33,8 +34,8 @@ _POLL_S = 0.01
 _SETTLE_S = 1.0
 _LONGEST_SETTLE_S = 15.0
 _ASK_ABOVE_SERIES = 500
+_UNREACHED_BEFORE_STOP = 3
 _NAMED = ("PatientID", "AccessionNumber", "PatientName", "StudyInstanceUID", "SeriesInstanceUID")
-_SOP_INSTANCE_UID = ATTRIBUTES["SOPInstanceUID"].tag
 
 
 @dataclass(frozen=True)
@@ -78,7 +79,6 @@ class Summary:
     outcomes: Counter[str] = field(default_factory=Counter)
     series: Counter[Status] = field(default_factory=Counter)
     instances: int = 0
-    new_instances: int = 0
     bytes: int = 0
     unexpected: int = 0
     conflicts: int = 0
@@ -112,13 +112,14 @@ class Retrieval:
         self._observer = observer or Observer()
         self._tree = Tree(out)
         self._states: list[SeriesState] = []
-        self._by_key: dict[tuple[str, str], SeriesState] = {}
         self._series_of_study: Mapping[str, int] = {}
         self._summary = Summary()
-        self._new_bytes = 0
+        self._placer = Placer(self._tree, table.queries, {}, info=options.info)
         self.associated = False
         self._stop_reason = ""
         self._series_done = 0
+        self._receiver: Receiver | None = None
+        self._unreached = 0
 
     def run(self) -> Summary:
         """Does the whole run.
@@ -191,7 +192,8 @@ class Retrieval:
             self._observer.say(f"--limit: {self._options.limit} of {len(chosen)} series are taken")
             chosen = chosen[: self._options.limit]
         self._states = [SeriesState(series) for series in chosen]
-        self._by_key = {state.series.key: state for state in self._states}
+        by_key = {state.series.key: state for state in self._states}
+        self._placer = Placer(self._tree, self._table.queries, by_key, info=self._options.info)
         for state in self._states:
             self._plan_series(state, journal)
         if self._options.save and self._options.resume:
@@ -226,13 +228,8 @@ class Retrieval:
                 state.reason = "was complete"
 
     def _read_folder(self, state: SeriesState) -> bool:
-        identity = SeriesIdentity.of(state.series.values)
-        for folder in self._tree.placed_folders(identity):
-            for path in sorted(folder.iterdir()):
-                file = part10.read(path, [_SOP_INSTANCE_UID])
-                if file.is_part10 and file.whole and (uid := file.text(_SOP_INSTANCE_UID)):
-                    state.found[uid] = file.size
-            state.folder = folder
+        for folder in self._tree.placed_folders(SeriesIdentity.of(state.series.values)):
+            self._placer.adopt(state, folder)
         return bool(state.found)
 
     # -- transfer
@@ -273,10 +270,11 @@ class Retrieval:
             return ()
         config = self._config
         with Receiver(self._toolbox, staging, config.aet, config.move_port, classes) as receiver:
+            self._receiver = receiver
             arrivals = Arrivals(receiver.folder)
             self._run_batches(Engine(self, pacs, journal, arrivals, receiver), states, again=again)
             self._settle(states, arrivals)
-            self._set_strangers_aside(arrivals)
+            self._placer.set_strangers_aside(arrivals)
             return receiver.refused_classes()
 
     def _run_batches(self, engine: Engine, states: Sequence[SeriesState], *, again: bool) -> None:
@@ -292,6 +290,10 @@ class Retrieval:
             if number < len(every_batch):
                 log.info("batch %d of %d done; pausing %g s", number, len(every_batch), config.batch_wait_s)
                 time.sleep(config.batch_wait_s)
+
+    def place(self, state: SeriesState, arrivals: Arrivals) -> None:
+        """Places all that has arrived of a series."""
+        self._placer.place(state, arrivals)
 
     @property
     def options(self) -> Options:
@@ -311,7 +313,7 @@ class Retrieval:
     def report_progress(self) -> None:
         """Tells the observer how far the run is."""
         moved = sum(state.moved for state in self._states) if self._options.move else 0
-        self._observer.progress(self._series_done, self._summary.new_instances + moved)
+        self._observer.progress(self._series_done, self._placer.new_instances + moved)
 
     def request_ended(self, states: Sequence[SeriesState], end: MoveState, seconds: float) -> None:
         """Draws what can be said of the series of one C-MOVE request from its final state and the counts."""
@@ -333,8 +335,7 @@ class Retrieval:
                 # Not announced: the IMAGE level will be asked; should it be silent, the counters stand for it.
                 state.reason = _COUNTERS_AGREE
             log.info("series %s: %s %s", state.series.series_uid, state.status.value, state.reason)
-        if end.status == MOVE_DESTINATION_UNKNOWN:
-            self._stop_reason = self._unknown_destination()
+        self._stop_where_all_would_fail(end)
 
     def _why(self, end: MoveState) -> str:
         if end.status is None:
@@ -343,88 +344,26 @@ class Retrieval:
         words = end.words.partition(": ")[2] or end.words
         return f"C-MOVE ended with 0x{end.status:04X} {words}{failed}"
 
-    def _unknown_destination(self) -> str:
+    def _stop_where_all_would_fail(self, end: MoveState) -> None:
+        """An unknown destination, or several failures before the PACS ever reached our port, end the run early."""
         config = self._config
-        if self._options.move:
-            return f"{config.server_aet} does not know the move destination {config.move_aet} (0xA801)"
-        return (
-            f"{config.server_aet} does not know the move destination {config.aet} (0xA801): have the AE title "
-            f"{config.aet} declared on the PACS with this machine's address and port {config.move_port}"
+        remedy = (
+            f"have the AE title {self.destination} declared on the PACS"
+            if self._options.move
+            else f"have the AE title {config.aet} declared on the PACS with this machine's address and port "
+            f"{config.move_port}, and let no firewall stand between"
         )
+        if end.status == MOVE_DESTINATION_UNKNOWN:
+            self._stop_reason = f"{config.server_aet} does not know the move destination {self.destination} (0xA801): {remedy}"
+        elif end.status != SUCCESS and self._receiver is not None and not self._receiver.contacted():
+            self._unreached += 1
+            if self._unreached == _UNREACHED_BEFORE_STOP:
+                self._stop_reason = (
+                    f"{config.server_aet} failed {self._unreached} times without ever reaching port "
+                    f"{config.move_port} of this machine: {remedy}"
+                )
 
-    # -- place
-
-    def place_series(self, state: SeriesState, arrivals: Arrivals) -> None:
-        """Places all that has arrived of a series; where no row wants it for certain, the headers decide first."""
-        arrived = list(arrivals.take(state.series.key))
-        if not arrived:
-            return
-        if not state.series.rows and not self._decide_by_headers(state, arrived):
-            for arrival in arrived:
-                arrival.path.unlink()
-            return
-        for arrival in arrived:
-            self._place(state, arrival)
-
-    def _decide_by_headers(self, state: SeriesState, arrived: Sequence[Arrival]) -> bool:
-        queries = {query.rows[0]: query for query in self._table.queries}
-        values = [arrival.values() for arrival in arrived]
-        rows = [
-            row
-            for row, columns in state.series.undecided.items()
-            if any(matches(queries[row], each, columns).result is Match.YES for each in values)
-        ]
-        if rows:
-            left = {row: each for row, each in state.series.undecided.items() if row not in rows}
-            state.series = replace(state.series, rows=tuple(rows), undecided=left)
-            return True
-        state.status, state.reason = Status.NOT_WANTED, "the images do not match the query row"
-        return False
-
-    def _place(self, state: SeriesState, arrival: Arrival) -> None:
-        header = arrival.values()
-        asked_id, own_id = state.series.values.get("PatientID"), header["PatientID"]
-        if asked_id and own_id and asked_id.strip() != own_id.strip():
-            state.spoiled = (
-                "an object of another PatientID arrived under this series' UIDs: see logs/unexpected"
-            )
-            self._set_aside(arrival)
-            return
-        folder = state.folder or self._open_folder(state, header)
-        uid = arrival.sop_instance_uid
-        placed = self._tree.place(arrival.path, folder, instance_name(arrival.prefix, uid))
-        if placed is Placed.CONFLICT:
-            self._summary.conflicts += 1
-            state.spoiled = "two different objects share a SOP Instance UID: one is in logs/unexpected"
-            self._set_aside(arrival)
-            return
-        if uid not in state.found:
-            self._summary.new_instances += 1
-            self._new_bytes += arrival.file.size
-        state.found[uid] = arrival.file.size
-
-    def _open_folder(self, state: SeriesState, header: Mapping[str, str | None]) -> Path:
-        """Chooses the folder by the index, and by the header where the PACS left a key out."""
-        values = {**header, **{key: value for key, value in state.series.values.items() if value is not None}}
-        state.series = replace(state.series, values=_exact(values, header))
-        identity = SeriesIdentity.of(state.series.values)
-        state.folder = self._tree.series_folder(identity)
-        if self._options.info:
-            write_info(self._tree.info_path(identity), state.series.values)
-        return state.folder
-
-    def _set_aside(self, arrival: Arrival) -> None:
-        self._summary.unexpected += 1
-        self._tree.set_aside(arrival.path, arrival.prefix, arrival.sop_instance_uid)
-
-    def _set_strangers_aside(self, arrivals: Arrivals) -> None:
-        for arrival in arrivals.take_strangers():
-            self._set_aside(arrival)
-        for arrival in arrivals.take_broken():
-            log.warning("an object of %d bytes arrived damaged: %s", arrival.file.size, arrival.file.defect)
-            if state := self._by_key.get(arrival.series_key):
-                state.reason = f"an object arrived damaged: {arrival.file.defect}"
-            arrival.path.unlink(missing_ok=True)
+    # -- verdict
 
     def _settle(self, states: Sequence[SeriesState], arrivals: Arrivals) -> None:
         """Waits for objects that come after the final response, as long as a series is short and some do come."""
@@ -433,25 +372,14 @@ class Retrieval:
             if arrivals.scan():
                 heard = time.monotonic()
             for state in states:
-                self.place_series(state, arrivals)
+                self._placer.place(state, arrivals)
             if not any(state.tried and _is_short(state) for state in states):
                 return
             time.sleep(_POLL_S)
 
-    # -- verdict
-
     def _recheck(self, pacs: Pacs, states: Sequence[SeriesState]) -> list[SeriesState]:
         """Settles by the IMAGE level what counts and statuses left open; the series that remain short."""
-        open_states = [state for state in states if state.status is Status.PENDING]
-        for state in open_states:
-            if (
-                state.tried
-                and not state.spoiled
-                and _is_complete(state)
-                and state.series.instances is not None
-            ):
-                state.status = Status.COMPLETE
-        open_states = [state for state in open_states if state.status is Status.PENDING and state.tried]
+        open_states = [state for state in states if state.status is Status.PENDING and state.tried]
         self._list_instances(pacs, [state for state in open_states if state.series.instances is None])
         for state in open_states:
             self._judge(state)
@@ -524,7 +452,8 @@ class Retrieval:
             summary.outcomes[outcomes[query.rows[0]][0]] += len(query.rows)
         summary.series = Counter(state.status for state in self._states)
         summary.instances = sum(state.files for state in self._states)
-        summary.bytes = self._new_bytes
+        summary.bytes = self._placer.bytes
+        summary.unexpected, summary.conflicts = self._placer.unexpected, self._placer.conflicts
         if self._stop_reason:
             summary.problems.append(self._stop_reason)
         summary.problems = list(dict.fromkeys(summary.problems))
@@ -532,99 +461,6 @@ class Retrieval:
 
 
 _COUNTERS_AGREE = "counters agree"
-
-
-@dataclass
-class _Running:
-    chunk: Chunk
-    move: Move
-    since: float
-
-
-class Engine:
-    """Runs the chunks of a batch over a few associations, and places what arrives. Starts processes: main thread."""
-
-    def __init__(
-        self,
-        retrieval: Retrieval,
-        pacs: Pacs,
-        journal: Journal,
-        arrivals: Arrivals | None,
-        receiver: Receiver | None,
-    ) -> None:
-        self._retrieval = retrieval
-        self._pacs = pacs
-        self._journal = journal
-        self._arrivals = arrivals
-        self._receiver = receiver
-        self._running: list[_Running] = []
-
-    def run(self, work: Sequence[Chunk]) -> None:
-        """Works until every chunk has ended.
-
-        Raises:
-            AssociationError: the PACS never admitted an association.
-        """
-        queue = deque(work)
-        try:
-            while (queue and not self._retrieval.stopped) or self._running:
-                while (
-                    queue
-                    and len(self._running) < self._retrieval.options.associations
-                    and not self._retrieval.stopped
-                ):
-                    chunk = queue.popleft()
-                    move = self._pacs.move(chunk.requests, self._retrieval.destination)
-                    self._running.append(_Running(chunk, move, time.monotonic()))
-                self._step()
-        finally:
-            for running in self._running:
-                running.move.close()
-            self._running.clear()
-
-    def _may_start(self, queue: deque[Chunk]) -> bool:
-        free = len(self._running) < self._retrieval.options.associations
-        return bool(queue) and free and not self._retrieval.stopped
-
-    def _step(self) -> None:
-        fresh = self._arrivals.scan() if self._arrivals else 0
-        for running in list(self._running):
-            for end in running.move.poll():
-                self._request_ended(running, end)
-            if fresh:
-                running.move.heard = time.monotonic()
-            self._check_silence(running)
-            if running.move.ended:
-                self._chunk_ended(running)
-        if self._receiver is not None:
-            self._receiver.check()
-        self._retrieval.report_progress()
-        self._journal.tick()
-        time.sleep(_POLL_S)
-
-    def _request_ended(self, running: _Running, end: MoveState) -> None:
-        _, states = running.chunk.parts[end.request]
-        if self._arrivals is not None:
-            self._arrivals.scan()
-            for state in states:
-                self._retrieval.place_series(state, self._arrivals)
-        now = time.monotonic()
-        self._retrieval.request_ended(states, end, now - running.since)
-        running.since = now
-
-    def _chunk_ended(self, running: _Running) -> None:
-        self._running.remove(running)
-        if running.move.associated:
-            self._retrieval.associated = True
-        elif not self._retrieval.associated:
-            raise self._pacs.no_association(running.move.process)
-        running.move.close()
-
-    def _check_silence(self, running: _Running) -> None:
-        limit = self._retrieval.options.silence_timeout_s
-        if not running.move.ended and time.monotonic() - running.move.heard > limit:
-            log.warning("no response and no object for %g s: the association is ended", limit)
-            running.move.process.end()
 
 
 def _is_complete(state: SeriesState) -> bool:
@@ -642,12 +478,3 @@ def _is_short(state: SeriesState) -> bool:
 
 def _columns(series: Series) -> str:
     return ", ".join(sorted({column for columns in series.undecided.values() for column in columns}))
-
-
-def _exact(values: Mapping[str, str | None], header: Mapping[str, str | None]) -> dict[str, str | None]:
-    """The values, but the header's own where the answer's character set could not carry them (PS3.5 6.1.2)."""
-    exact = dict(values)
-    for keyword, own in header.items():
-        if own and not own.isascii() and exact.get(keyword) != own:
-            exact[keyword] = own
-    return exact

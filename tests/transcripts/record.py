@@ -13,6 +13,7 @@ import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent))
@@ -35,9 +36,15 @@ from pacsifier.dcmtk.pacs import encode_identifier  # noqa: E402
 from pacsifier.dcmtk.process import Toolbox  # noqa: E402
 from pacsifier.dcmtk.receiver import Receiver  # noqa: E402
 
+CT = "1.2.840.10008.5.1.4.1.1.2"
 MR = "1.2.840.10008.5.1.4.1.1.4"
 SR = "1.2.840.10008.5.1.4.1.1.88.22"
 OBI_WAN, LEIA = "00123", "124588"
+# What DCMTK says of itself and of the association: not read, and long.
+_NOISE = re.compile(
+    r"D: (\$dcmtk|$|Dcm|Request Parameters|=+ (BEGIN|END) A-|(Our|Their) |\w+ Application |Presentation Contexts|  "
+    r"|\w+ Extended |\w*\s?User Identity|setting network|DUL|Constructing|PDU |Parsing|Association Param)"
+)
 ENVIRONMENT = {**os.environ, "TCP_NODELAY": "1"}
 
 
@@ -61,8 +68,9 @@ def run(name: str, tool: str, folder: Path, arguments: Sequence[str]) -> None:
         (rf"\b{LOOPBACK}:\d+", "HOST:PORT"),
     ):
         text = re.sub(pattern, kept, text)
-    (HERE / f"{name}.log").write_text(text, encoding="latin-1")
-    print(f"{name}: {len(text)} bytes, exit {ended.returncode}")
+    kept = [line for line in text.splitlines(keepends=True) if not _NOISE.match(line)]
+    (HERE / f"{name}.log").write_text("".join(kept), encoding="latin-1")
+    print(f"{name}: {len(kept)} lines, exit {ended.returncode}")
 
 
 def peer(server: Server, calling: str = OUR_AET, called: str | None = None) -> list[str]:
@@ -83,17 +91,25 @@ def finds(server: Server, folder: Path) -> None:
     base = {"QueryRetrieveLevel": "STUDY", "StudyInstanceUID": ""}
     wanted = [{**base, "PatientID": each} for each in (OBI_WAN, "NOBODY", LEIA)]
     run(f"find_{kind}", "findscu", folder, [*fixed, *peer(server), *identifiers(folder, wanted)])
-    bad = [{**base, "PatientID": OBI_WAN}, {**base, "QueryRetrieveLevel": "NOLEVEL"}, {**base, "PatientID": LEIA}]
+    bad = [
+        {**base, "PatientID": OBI_WAN},
+        {**base, "QueryRetrieveLevel": "NOLEVEL"},
+        {**base, "PatientID": LEIA},
+    ]
     run(f"find_{kind}_failed", "findscu", folder, [*fixed, *peer(server), *identifiers(folder, bad)])
     names = identifiers(folder, wanted)
     run(f"find_{kind}_rejected", "findscu", folder, [*fixed, *peer(server, called="NOT_ITS_AET"), *names])
-    run(f"find_{kind}_stranger", "findscu", folder, [*fixed, *peer(server, calling="STRANGER"), *names])
+    if kind == "orthanc":
+        run("find_orthanc_stranger", "findscu", folder, [*fixed, *peer(server, calling="STRANGER"), *names])
 
 
 def moves(server: Server, folder: Path, hospital: Hospital) -> None:
     kind = server.kind
     studies = dict.fromkeys(
-        record.study_uid for patient in (OBI_WAN, LEIA) for record in hospital.by_patient[patient]
+        record.study_uid
+        for patient in (OBI_WAN, LEIA)
+        for record in hospital.by_patient[patient]
+        if record.sop_class in (CT, SR)
     )
     wanted = [{"QueryRetrieveLevel": "STUDY", "StudyInstanceUID": uid} for uid in studies]
     names = identifiers(folder, wanted)
@@ -107,15 +123,12 @@ def moves(server: Server, folder: Path, hospital: Hospital) -> None:
         staging.mkdir()
         with Receiver(toolbox, staging, OUR_AET, server.our_port, []):
             move("", OUR_AET)
-            del names[1:]
-            wanted[:] = [{"QueryRetrieveLevel": "STUDY", "StudyInstanceUID": "1.2.3.4"}]
-            identifiers(folder, wanted)
-            move("_nothing", OUR_AET)
-        wanted[:] = [{"QueryRetrieveLevel": "STUDY", "StudyInstanceUID": uid} for uid in studies]
-        names = identifiers(folder, wanted)[:3]
+            identifiers(folder, [{"QueryRetrieveLevel": "STUDY", "StudyInstanceUID": "1.2.3.4"}])
+            move("_nothing_first", OUR_AET)
+        identifiers(folder, wanted)
         move("_unreachable", OUR_AET)
         move("_unknown_destination", "NOWHERE")
-        with _only(MR, toolbox, staging, server.our_port):
+        with _only(CT, toolbox, staging, server.our_port):
             move("_refused_class", OUR_AET)
 
 
@@ -134,13 +147,16 @@ def stores(server: Server, folder: Path, hospital: Hospital) -> None:
     report = next(record for record in records if record.sop_class == SR)
     (folder / "text").write_text("no DICOM at all\n")
     (folder / "cut").write_bytes(images[1].path.read_bytes()[:-500])
-    for number, path in enumerate((images[0].path, report.path, folder / "text", folder / "cut", images[2].path)):
+    for number, path in enumerate(
+        (images[0].path, report.path, folder / "text", folder / "cut", images[2].path)
+    ):
         (folder / f"f{number:07d}").symlink_to(path)
     names = [f"f{number:07d}" for number in range(5)]
     syntax = profile.UNCOMPRESSED[:1]
     (folder / "sender.cfg").write_text(profile.render([(MR, syntax), (SR, syntax)]))
     fixed = ["-v", "-nh", "-xf", "sender.cfg", profile.NAME]
-    run(f"store_{server.kind}", "storescu", folder, [*fixed, *peer(server), *names])
+    if server.kind == "orthanc":
+        run("store_orthanc", "storescu", folder, [*fixed, *peer(server), *names])
     with Toolbox() as toolbox:
         staging = folder / "staging"
         with _only(MR, toolbox, staging, server.our_port):
@@ -148,6 +164,42 @@ def stores(server: Server, folder: Path, hospital: Hospital) -> None:
             run("store_refused_class", "storescu", folder, arguments)
     arguments = [*fixed, "-aet", "US", "-aec", OUR_AET, LOOPBACK, str(server.our_port), *names]
     run("store_unreachable", "storescu", folder, arguments)
+
+
+def statuses(folder: Path, hospital: Hospital) -> None:
+    """How findscu and storescu spell the final statuses that dcmqrscp and Orthanc do not send."""
+    from pynetdicom import AE, evt
+
+    wanted = [0xA700, 0xA900, 0xC001, 0xFE00, 0x0122]
+    stored = [0xB000, 0xB007, 0xA700, 0xA900, 0xC000, 0x0117, 0x0000, None]
+    finding, storing = iter(wanted), iter(stored)
+
+    def on_store(event: Any) -> int:
+        status = next(storing)
+        if status is None:
+            event.assoc.abort()
+        return status or 0
+
+    entity = AE(ae_title="ANY")
+    for uid in ("1.2.840.10008.5.1.4.1.2.2.1", MR):
+        entity.add_supported_context(uid)
+    port = free_port()
+    handlers = [(evt.EVT_C_FIND, lambda _: iter([(next(finding), None)])), (evt.EVT_C_STORE, on_store)]
+    server = entity.start_server((LOOPBACK, port), block=False, evt_handlers=handlers)
+    try:
+        there = ["-aet", OUR_AET, "-aec", "ANY", LOOPBACK, str(port)]
+        keys = {"QueryRetrieveLevel": "STUDY", "StudyInstanceUID": ""}
+        names = identifiers(folder, [keys] * len(wanted))
+        run("find_statuses", "findscu", folder, ["-v", "-S", "-X", "-od", "answers", *there, *names])
+        images = [record.path for record in hospital.records if record.sop_class == MR]
+        names = [f"s{number:07d}" for number in range(len(stored) + 1)]
+        for name, path in zip(names, images, strict=False):
+            (folder / name).symlink_to(path)
+        (folder / "sender.cfg").write_text(profile.render([(MR, profile.UNCOMPRESSED[:1])]))
+        fixed = ["-v", "-nh", "-xf", "sender.cfg", profile.NAME]
+        run("store_statuses", "storescu", folder, [*fixed, *there, *names])
+    finally:
+        server.shutdown()
 
 
 def main() -> None:
@@ -165,6 +217,7 @@ def main() -> None:
                 finds(server, work)
                 moves(server, work, hospital)
                 stores(server, work, hospital)
+            statuses(work, hospital)
             nobody = ["-aet", OUR_AET, "-aec", "ANY", LOOPBACK, str(free_port())]
             run("find_unreachable", "findscu", work, ["-v", "-S", "-X", *nobody, "q000000.dcm"])
             run("move_unreachable_pacs", "movescu", work, ["-d", "-S", "-aem", "X", *nobody, "q000000.dcm"])

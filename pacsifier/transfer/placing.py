@@ -1,0 +1,134 @@
+"""Places what arrives: by the objects' own headers, checked against what was asked for."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from pacsifier.query import Match, Query, matches
+from pacsifier.transfer.arrivals import Arrival, Arrivals, read_object
+from pacsifier.transfer.journal import SeriesState, Status
+from pacsifier.tree import Placed, SeriesIdentity, Tree, instance_name, write_info
+
+log = logging.getLogger(__name__)
+
+
+class Placer:
+    """Renames whole objects from staging into the tree, and counts what it did; `info`: also writes info CSVs."""
+
+    def __init__(
+        self,
+        tree: Tree,
+        queries: Sequence[Query],
+        states: Mapping[tuple[str, str], SeriesState],
+        *,
+        info: bool,
+    ) -> None:
+        self._tree = tree
+        self._queries = queries
+        self._states = states
+        self._info = info
+        self.new_instances = 0
+        self.bytes = 0
+        self.unexpected = 0
+        self.conflicts = 0
+
+    def place(self, state: SeriesState, arrivals: Arrivals) -> None:
+        """Places all that has arrived of a series; where no row wants it for certain, the headers decide first."""
+        arrived = list(arrivals.take(state.series.key))
+        if not arrived:
+            return
+        if not state.series.rows and not self._decide_by_headers(state, arrived):
+            for arrival in arrived:
+                arrival.path.unlink()
+            return
+        for arrival in arrived:
+            self._place_one(state, arrival)
+
+    def adopt(self, state: SeriesState, folder: Path) -> None:
+        """Takes over what an earlier run has placed: the whole instances in the folder of the series."""
+        for path in sorted(folder.iterdir()):
+            placed = read_object(path)
+            if placed.file.is_part10 and placed.file.whole and placed.series_key == state.series.key:
+                if not state.found:
+                    self._complete_values(state, placed.values())
+                state.found[placed.sop_instance_uid] = placed.file.size
+        state.folder = folder
+        info = folder.with_name(f"{folder.name}.csv")
+        if self._info and state.found and not info.exists():
+            write_info(info, state.series.values)
+
+    def _decide_by_headers(self, state: SeriesState, arrived: Sequence[Arrival]) -> bool:
+        queries = {query.rows[0]: query for query in self._queries}
+        values = [arrival.values() for arrival in arrived]
+        rows = [
+            row
+            for row, columns in state.series.undecided.items()
+            if any(matches(queries[row], each, columns).result is Match.YES for each in values)
+        ]
+        if rows:
+            left = {row: each for row, each in state.series.undecided.items() if row not in rows}
+            state.series = replace(state.series, rows=tuple(rows), undecided=left)
+            return True
+        state.status, state.reason = Status.NOT_WANTED, "the images do not match the query row"
+        return False
+
+    def _place_one(self, state: SeriesState, arrival: Arrival) -> None:
+        asked_id, own_id = state.series.values.get("PatientID"), arrival.text("PatientID")
+        # An index in a narrower character set mangles what is not ASCII: that is no mix-up.
+        if asked_id and own_id and own_id.isascii() and asked_id.strip() != own_id.strip():
+            state.spoiled = (
+                "an object of another PatientID arrived under this series' UIDs: see logs/unexpected"
+            )
+            self._set_aside(arrival)
+            return
+        folder = state.folder or self._open_folder(state, arrival.values())
+        uid = arrival.sop_instance_uid
+        placed = self._tree.place(arrival.path, folder, instance_name(arrival.prefix, uid))
+        if placed is Placed.CONFLICT:
+            self.conflicts += 1
+            state.spoiled = "two different objects share a SOP Instance UID: one is in logs/unexpected"
+            self._set_aside(arrival)
+            return
+        if uid not in state.found:
+            self.new_instances += 1
+            self.bytes += arrival.file.size
+        state.found[uid] = arrival.file.size
+
+    def _open_folder(self, state: SeriesState, header: Mapping[str, str | None]) -> Path:
+        self._complete_values(state, header)
+        identity = SeriesIdentity.of(state.series.values)
+        state.folder = self._tree.series_folder(identity)
+        if self._info:
+            write_info(self._tree.info_path(identity), state.series.values)
+        return state.folder
+
+    def _complete_values(self, state: SeriesState, header: Mapping[str, str | None]) -> None:
+        """Takes the index's values, and the header's where the PACS left a key out."""
+        values = {**header, **{key: value for key, value in state.series.values.items() if value is not None}}
+        state.series = replace(state.series, values=_exact(values, header))
+
+    def _set_aside(self, arrival: Arrival) -> None:
+        self.unexpected += 1
+        self._tree.set_aside(arrival.path, arrival.prefix, arrival.sop_instance_uid)
+
+    def set_strangers_aside(self, arrivals: Arrivals) -> None:
+        """Keeps what nobody asked for in `logs/unexpected`; removes what arrived damaged and says so."""
+        for arrival in arrivals.take_strangers():
+            self._set_aside(arrival)
+        for arrival in arrivals.take_broken():
+            log.warning("an object of %d bytes arrived damaged: %s", arrival.file.size, arrival.file.defect)
+            if state := self._states.get(arrival.series_key):
+                state.reason = f"an object arrived damaged: {arrival.file.defect}"
+            arrival.path.unlink(missing_ok=True)
+
+
+def _exact(values: Mapping[str, str | None], header: Mapping[str, str | None]) -> dict[str, str | None]:
+    """The values, but the header's own where the answer's character set could not carry them (PS3.5 6.1.2)."""
+    exact = dict(values)
+    for keyword, own in header.items():
+        if own and not own.isascii() and exact.get(keyword) != own:
+            exact[keyword] = own
+    return exact
