@@ -56,7 +56,8 @@ class RowReport:
     ambiguous: str = ""
     rejected: Counter[str] = field(default_factory=Counter)
     lenient: set[str] = field(default_factory=set)
-    undecided: int = 0
+    # Columns that series came with empty, which was taken as not matching.
+    empty: Counter[str] = field(default_factory=Counter)
 
 
 @dataclass(frozen=True)
@@ -80,13 +81,26 @@ class _Study:
 
 
 class Finder:
-    """Finds what the rows of a query ask for; `image_values`: also ask for values only an image holds (--info)."""
+    """Finds what the rows of a query ask for.
 
-    def __init__(self, pacs: Pacs, queries: Sequence[Query], *, image_values: bool, list_all: bool) -> None:
+    `image_values`: also ask for values that only an image holds (--info); `list_all`: rows of a SeriesInstanceUID
+    alone may list all studies (--yes); `headers_decide`: what the PACS does not tell, the images will (--save).
+    """
+
+    def __init__(
+        self,
+        pacs: Pacs,
+        queries: Sequence[Query],
+        *,
+        image_values: bool,
+        list_all: bool,
+        headers_decide: bool,
+    ) -> None:
         self._pacs = pacs
         self._queries = queries
         self._image_values = image_values
         self._list_all = list_all
+        self._headers_decide = headers_decide
         self._reports = {query.rows[0]: RowReport(query) for query in queries}
         self._studies: dict[str, _Study] = {}
         self._missing_keys: set[str] = set()
@@ -101,6 +115,8 @@ class Finder:
         self._find_studies()
         found = self._find_series()
         found = self._decide_by_images(found)
+        if not self._headers_decide:
+            found = self._reject_empty(found)
         for row, report in self._reports.items():
             wanted = [series for series in found if row in series.rows or row in series.undecided]
             self._conclude(report, wanted)
@@ -298,10 +314,29 @@ class Finder:
             return None
         return replace(series, rows=tuple(sorted(rows)), undecided=undecided, instances=instances_of(listed))
 
+    def _reject_empty(self, found: list[Series]) -> list[Series]:
+        """Takes an empty value as not matching where the PACS tells that key for another series of this run.
+
+        Only where no image will be fetched whose header could decide (info and move); each is counted for its row.
+        """
+        told = {column for series in found for column, value in series.values.items() if value}
+        kept = []
+        for series in found:
+            empty = {
+                row
+                for row, columns in series.undecided.items()
+                if all(column in told and series.values.get(column) == "" for column in columns)
+            }
+            for row in empty:
+                self._reports[row].empty.update(series.undecided[row])
+            left = {row: columns for row, columns in series.undecided.items() if row not in empty}
+            if series.rows or left:
+                kept.append(replace(series, undecided=left))
+        return kept
+
     # -- rows
 
     def _conclude(self, report: RowReport, wanted: Sequence[Series]) -> None:
-        report.undecided = sum(1 for series in wanted if report.query.rows[0] in series.undecided)
         if not wanted and not report.failure:
             rejected = ", ".join(f"{column} ({number})" for column, number in sorted(report.rejected.items()))
             report.not_found = "nothing matches" + (

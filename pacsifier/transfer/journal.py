@@ -194,7 +194,7 @@ def row_outcome(report: RowReport, states: Iterable[SeriesState]) -> tuple[str, 
                 status.value,
                 f"{len(of_it)} of {len(wanted)} series; first: {of_it[0].reason or status.value}",
             )
-    if wanted and all(state.status is Status.NOT_WANTED for state in wanted):
+    if not wanted:
         return "not_found", "nothing matches once the images were read"
     if report.ambiguous:
         return "ambiguous", report.ambiguous

@@ -40,7 +40,9 @@ class Placer:
         arrived = list(arrivals.take(state.series.key))
         if not arrived:
             return
-        if not state.series.rows and not self._decide_by_headers(state, arrived):
+        if state.series.undecided:
+            self._decide_by_headers(state, arrived)
+        if state.status is Status.NOT_WANTED:
             for arrival in arrived:
                 arrival.path.unlink()
             return
@@ -60,7 +62,8 @@ class Placer:
         if self._info and state.found and not info.exists():
             write_info(info, state.series.values)
 
-    def _decide_by_headers(self, state: SeriesState, arrived: Sequence[Arrival]) -> bool:
+    def _decide_by_headers(self, state: SeriesState, arrived: Sequence[Arrival]) -> None:
+        """Settles for each undecided row whether an image of the series matches; what a header lacks does not."""
         queries = {query.rows[0]: query for query in self._queries}
         values = [arrival.values() for arrival in arrived]
         rows = [
@@ -68,12 +71,10 @@ class Placer:
             for row, columns in state.series.undecided.items()
             if any(matches(queries[row], each, columns).result is Match.YES for each in values)
         ]
-        if rows:
-            left = {row: each for row, each in state.series.undecided.items() if row not in rows}
-            state.series = replace(state.series, rows=tuple(rows), undecided=left)
-            return True
-        state.status, state.reason = Status.NOT_WANTED, "the images do not match the query row"
-        return False
+        rows = sorted({*rows, *state.series.rows})
+        state.series = replace(state.series, rows=tuple(rows), undecided={})
+        if not rows:
+            state.status, state.reason = Status.NOT_WANTED, "the images do not match the query row"
 
     def _place_one(self, state: SeriesState, arrival: Arrival) -> None:
         asked_id, own_id = state.series.values.get("PatientID"), arrival.text("PatientID")

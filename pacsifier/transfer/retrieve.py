@@ -159,23 +159,31 @@ class Retrieval:
 
     def _find(self, pacs: Pacs) -> Found:
         finder = Finder(
-            pacs, self._table.queries, image_values=self._options.info, list_all=self._options.list_all
+            pacs,
+            self._table.queries,
+            image_values=self._options.info,
+            list_all=self._options.list_all,
+            headers_decide=self._options.save,
         )
         found = finder.find()
         self._series_of_study = found.series_of_study
         if found.missing_keys:
             log.info("the PACS does not return %s", ", ".join(found.missing_keys))
-        for row, report in found.rows.items():
-            for problem in (report.failure, report.not_found, report.ambiguous):
-                if problem:
-                    self._observer.say(f"row {row}: {problem}")
-            if report.lenient:
-                columns = ", ".join(sorted(report.lenient))
-                self._observer.say(
-                    f"row {row}: {columns} matched only without regard to case, accents or parts"
-                )
+        self._tell_of_rows(found)
         self._warn_of_broad_rows(found)
         return found
+
+    def _tell_of_rows(self, found: Found) -> None:
+        for row, report in found.rows.items():
+            words = [each for each in (report.failure, report.not_found, report.ambiguous) if each]
+            if report.lenient:
+                columns = ", ".join(sorted(report.lenient))
+                words.append(f"{columns} matched only without regard to case, accents or parts")
+            if report.empty:
+                columns = ", ".join(f"{column} ({number})" for column, number in sorted(report.empty.items()))
+                words.append(f"series that came with an empty value were taken as not matching: {columns}")
+            for each in words:
+                self._observer.say(f"row {row}: {each}")
 
     def _warn_of_broad_rows(self, found: Found) -> None:
         for row, report in found.rows.items():
@@ -190,6 +198,9 @@ class Retrieval:
         chosen = sorted(found.series, key=lambda series: (series.values.get("PatientID") or "", *series.key))
         if self._options.limit is not None and len(chosen) > self._options.limit:
             self._observer.say(f"--limit: {self._options.limit} of {len(chosen)} series are taken")
+            for series in chosen[self._options.limit :]:
+                for row in {*series.rows, *series.undecided}:
+                    found.rows[row].failure = "series were left out by --limit"
             chosen = chosen[: self._options.limit]
         self._states = [SeriesState(series) for series in chosen]
         by_key = {state.series.key: state for state in self._states}
@@ -354,7 +365,8 @@ class Retrieval:
             f"{config.move_port}, and let no firewall stand between"
         )
         if end.status == MOVE_DESTINATION_UNKNOWN:
-            self._stop_reason = f"{config.server_aet} does not know the move destination {self.destination} (0xA801): {remedy}"
+            name = f"{config.server_aet} does not know the move destination {self.destination}"
+            self._stop_reason = f"{name} (0xA801): {remedy}"
         elif end.status != SUCCESS and self._receiver is not None and not self._receiver.contacted():
             self._unreached += 1
             if self._unreached == _UNREACHED_BEFORE_STOP:

@@ -14,7 +14,7 @@ import unicodedata
 import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from itertools import groupby
 from pathlib import Path
 
@@ -23,28 +23,17 @@ import pydicom
 from pacs.servers import Record, Server, pacsifier_argv, run_pacsifier
 
 INFO_HEADER = [
-    "StudyDate",
-    "StudyTime",
-    "SeriesDescription",
-    "PatientID",
-    "ProtocolName",
-    "StudyInstanceUID",
-    "PatientName",
-    "PatientBirthDate",
-    "SeriesInstanceUID",
-    "DeviceSerialNumber",
-    "Modality",
-    "ImageType",
-    "SeriesNumber",
-    "StudyDescription",
-    "AccessionNumber",
-    "SequenceName",
-    "AcquisitionDate",
+    *("StudyDate", "StudyTime", "SeriesDescription", "PatientID", "ProtocolName", "StudyInstanceUID"),
+    *("PatientName", "PatientBirthDate", "SeriesInstanceUID", "DeviceSerialNumber", "Modality", "ImageType"),
+    *("SeriesNumber", "StudyDescription", "AccessionNumber", "SequenceName", "AcquisitionDate"),
 ]
 """The columns of an info CSV, from spec/README.md."""
 
 IMAGE_COLUMNS = ("ProtocolName", "DeviceSerialNumber", "AcquisitionDate", "SequenceName", "ImageType")
 """Columns that are no keys of the SERIES level: a PACS need not tell them."""
+
+UNTOLD: dict[str, tuple[str, ...]] = {"dcmqrscp": ("SeriesDescription", *IMAGE_COLUMNS), "orthanc": ()}
+"""What each PACS leaves out of its answers, at any level (seen on dcmqrscp 3.6.7 and Orthanc 1.10.1)."""
 
 MARK = "PACSIFIER_TEST_MARK"
 
@@ -234,8 +223,9 @@ def _is_plain(character: str) -> bool:
     return character.isascii() and character.isalnum()
 
 
+@cache
 def header(record: Record) -> pydicom.Dataset:
-    """Return the header of an instance of the hospital, decoded."""
+    """Return the header of an instance of the hospital, decoded; not to be changed."""
     dataset = pydicom.dcmread(record.path, stop_before_pixels=True)
     dataset.decode()
     return dataset
@@ -256,18 +246,26 @@ def wants(row: Row, dataset: pydicom.Dataset) -> bool:
 def _wants_cell(column: str, asked: str, found: str) -> bool:
     if not found:
         return False
-    if column in ("StudyDate", "AcquisitionDate") and "-" in asked:
-        first, last = asked.split("-")
-        return (first or "0") <= found <= (last or "9")
-    if column == "StudyTime":
-        return found.startswith(asked)
-    if column == "SeriesNumber":
-        return int(found) == int(asked)
-    if column == "ImageType":
-        return set(asked.split("\\")) <= set(found.split("\\"))
     if column == "PatientName" and not set(asked) & set("^*?"):
         return found.partition("^")[0].casefold() == asked.rsplit(maxsplit=1)[-1].casefold()
-    return fnmatch.fnmatchcase(found, asked)
+    compare = {
+        "StudyDate": _wants_date,
+        "AcquisitionDate": _wants_date,
+        "StudyTime": lambda asked, found: found.startswith(asked),
+        "SeriesNumber": lambda asked, found: int(found) == int(asked),
+        "ImageType": lambda asked, found: set(asked.split("\\")) <= set(found.split("\\")),
+    }
+    return compare.get(column, lambda asked, found: fnmatch.fnmatchcase(found, _literal(asked)))(asked, found)
+
+
+def _wants_date(asked: str, found: str) -> bool:
+    first, hyphen, last = asked.partition("-")
+    return (first or "0") <= found <= (last or "9") if hyphen else found == asked
+
+
+def _literal(asked: str) -> str:
+    """Return a DICOM pattern for fnmatch, which knows brackets and DICOM does not."""
+    return asked.replace("[", "[[]")
 
 
 def wanted_series(records: Iterable[Record], row: Row) -> set[str]:

@@ -42,7 +42,7 @@ SR = "1.2.840.10008.5.1.4.1.1.88.22"
 OBI_WAN, LEIA = "00123", "124588"
 # What DCMTK says of itself and of the association: not read, and long.
 _NOISE = re.compile(
-    r"D: (\$dcmtk|$|Dcm|Request Parameters|=+ (BEGIN|END) A-|(Our|Their) |\w+ Application |Presentation Contexts|  "
+    r"D: (\$dcmtk|$|Dcm|Request Parameters|=+ (BEGIN|END) A-|(Our|Their) |[\w ]*Application |Presentation Contexts|  "
     r"|\w+ Extended |\w*\s?User Identity|setting network|DUL|Constructing|PDU |Parsing|Association Param)"
 )
 ENVIRONMENT = {**os.environ, "TCP_NODELAY": "1"}
@@ -70,7 +70,7 @@ def run(name: str, tool: str, folder: Path, arguments: Sequence[str]) -> None:
         text = re.sub(pattern, kept, text)
     kept = [line for line in text.splitlines(keepends=True) if not _NOISE.match(line)]
     (HERE / f"{name}.log").write_text("".join(kept), encoding="latin-1")
-    print(f"{name}: {len(kept)} lines, exit {ended.returncode}")
+    sys.stdout.write(f"{name}: {len(kept)} lines, exit {ended.returncode}\n")
 
 
 def peer(server: Server, calling: str = OUR_AET, called: str | None = None) -> list[str]:

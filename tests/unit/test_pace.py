@@ -1,0 +1,150 @@
+"""How work is cut: no series is forgotten, asked for twice, or dragged along unasked."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from pacsifier.query.series import Series
+from pacsifier.transfer.journal import SeriesState
+from pacsifier.transfer.pace import batches, chunks, size_of
+
+unhurried = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+
+
+def state(study: str, series: str, announced: int | None = 10, found: int = 0) -> SeriesState:
+    values = {"StudyInstanceUID": study, "SeriesInstanceUID": series}
+    made = SeriesState(Series(values, (2,), {}, announced))
+    made.found = {f"{series}.{number}": 1 for number in range(found)}
+    return made
+
+
+def study(name: str, sizes: list[int | None]) -> list[SeriesState]:
+    return [state(name, f"{name}.{number}", size) for number, size in enumerate(sizes)]
+
+
+_sizes = st.one_of(st.none(), st.integers(0, 3000))
+works = st.lists(st.tuples(st.lists(_sizes, min_size=1, max_size=8), st.integers(0, 2)), max_size=12).map(
+    lambda studies: (
+        [each for number, (sizes, _) in enumerate(studies) for each in study(f"1.{number}", sizes)],
+        {f"1.{number}": len(sizes) + unwanted for number, (sizes, unwanted) in enumerate(studies)},
+    )
+)
+
+
+@unhurried
+@given(works, st.integers(1, 8), st.booleans())
+def test_every_series_is_asked_for_exactly_once(work, associations: int, one_each: bool) -> None:
+    states, of_study = work
+    made = chunks(states, associations, of_study, one_series_each=one_each)
+    asked = Counter(each.series.key for chunk in made for _, wanted in chunk.parts for each in wanted)
+    assert asked == Counter(each.series.key for each in states)
+
+
+@unhurried
+@given(works, st.integers(1, 8), st.booleans())
+def test_every_request_brings_the_series_that_it_stands_for_and_no_other(
+    work, associations: int, one_each: bool
+) -> None:
+    states, of_study = work
+    of_one = defaultdict(set)
+    for each in states:
+        of_one[each.series.study_uid].add(each.series.series_uid)
+    for chunk in chunks(states, associations, of_study, one_series_each=one_each):
+        assert chunk.requests == tuple(request for request, _ in chunk.parts)
+        for request, wanted in chunk.parts:
+            uids = tuple(each.series.series_uid for each in wanted)
+            assert {each.series.study_uid for each in wanted} == {request.study_uid}
+            assert not one_each or (len(uids) == 1 and request.series_uids == uids)
+            if request.series_uids:
+                assert request.series_uids == uids
+                assert request.keys()["QueryRetrieveLevel"] == "SERIES"
+                assert request.keys()["SeriesInstanceUID"] == "\\".join(uids)
+            else:
+                assert set(uids) == of_one[request.study_uid]
+                assert len(uids) == of_study[request.study_uid]
+                assert request.keys() == {
+                    "QueryRetrieveLevel": "STUDY",
+                    "StudyInstanceUID": request.study_uid,
+                }
+
+
+@unhurried
+@given(works, st.integers(1, 8))
+def test_the_largest_request_goes_first(work, associations: int) -> None:
+    states, of_study = work
+    made = chunks(states, associations, of_study)
+    sizes = [size_of(wanted) for chunk in made for _, wanted in chunk.parts]
+    assert sizes == sorted(sizes, reverse=True)
+    assert [chunk.size for chunk in made] == [
+        sum(size_of(wanted) for _, wanted in chunk.parts) for chunk in made
+    ]
+
+
+@unhurried
+@given(works, st.integers(1, 8))
+def test_no_association_is_left_with_more_than_its_share_and_one_request(work, associations: int) -> None:
+    states, of_study = work
+    share = max(1, size_of(states) // (4 * associations))
+    made = chunks(states, associations, of_study)
+    assert all(chunk.size - size_of(chunk.parts[-1][1]) < share for chunk in made)
+    assert all(chunk.size >= share for chunk in made[:-1])
+
+
+def test_a_study_of_which_everything_is_wanted_is_one_request() -> None:
+    states = [each for number in range(20) for each in study(f"1.{number}", [1, 2, 3])]
+    made = chunks(states, 1, {f"1.{number}": 3 for number in range(20)})
+    assert {request.series_uids for chunk in made for request in chunk.requests} == {()}
+    assert sum(len(chunk.requests) for chunk in made) == 20
+
+
+@pytest.mark.parametrize("of_study", [{"1.0": 4}, {}])
+def test_a_study_with_an_unwanted_or_unknown_series_is_never_asked_for_as_a_whole(of_study) -> None:
+    states = [*study("1.0", [1, 1, 1]), *study("1.1", [90])]
+    made = chunks(states, 1, of_study)
+    assert all(request.series_uids for chunk in made for request in chunk.requests)
+
+
+def test_a_study_larger_than_a_share_goes_series_by_series() -> None:
+    made = chunks(study("1", [100, 200, 300, 400]), 2, {"1": 4})
+    assert [request.series_uids for chunk in made for request in chunk.requests] == [
+        ("1.3",),
+        ("1.2",),
+        ("1.1",),
+        ("1.0",),
+    ]
+
+
+def test_with_one_series_each_counters_belong_to_one_series() -> None:
+    made = chunks(study("1", [1, 1]) + study("2", [1]), 2, {"1": 2, "2": 1}, one_series_each=True)
+    assert all(len(wanted) == 1 and request.series_uids for chunk in made for request, wanted in chunk.parts)
+
+
+def test_what_is_there_already_does_not_count_as_work() -> None:
+    assert size_of([state("1", "1.1", 10, found=7)]) == 3
+    assert size_of([state("1", "1.1", 10, found=12)]) == 1
+    assert size_of([state("1", "1.1", None)]) > 0
+
+
+def test_nothing_to_do_makes_no_association() -> None:
+    assert chunks([], 2, {}) == []
+    assert batches([], 30, 5.0) == []
+    assert batches([], 30, 0) == []
+
+
+@unhurried
+@given(st.integers(0, 100), st.integers(1, 40))
+def test_batches_keep_the_order_and_never_exceed_their_size(count: int, batch_size: int) -> None:
+    states = study("1", [1] * count)
+    made = batches(states, batch_size, 10.0)
+    assert [each for batch in made for each in batch] == states
+    assert all(len(batch) == batch_size for batch in made[:-1])
+    assert all(0 < len(batch) <= batch_size for batch in made)
+
+
+def test_without_a_pause_there_is_one_batch() -> None:
+    states = study("1", [1] * 100)
+    assert batches(states, 30, 0) == [states]
