@@ -17,8 +17,9 @@ import shutil
 import socket
 import unicodedata
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
+from itertools import chain, count
 from pathlib import Path
 from types import TracebackType
 from typing import IO
@@ -29,6 +30,7 @@ from pacsifier.query.attributes import ATTRIBUTES, INFO_COLUMNS
 
 WORK_FOLDER = ".pacsifier"
 LOG_FOLDER = "logs"
+LOG_NAME = "pacsifier_log.csv"
 UNEXPECTED_FOLDER = "unexpected"
 NO_PATIENT_ID = "No_patient_ID"
 NO_STUDY_DATE = "No_study_date"
@@ -124,6 +126,12 @@ class Occupant:
     study_uid: str
     series_uid: str
 
+    def completed_by(self, other: Occupant) -> Occupant:
+        """This occupant with the issuer and birth date of the other where its own are empty."""
+        return replace(
+            self, issuer=self.issuer or other.issuer, birth_date=self.birth_date or other.birth_date
+        )
+
     def same_patient(self, other: Occupant) -> bool:
         """Whether both may be one person: an issuer or birth date that one of them lacks decides nothing."""
         return self.patient_id == other.patient_id and all(
@@ -180,6 +188,16 @@ class Tree:
         folder = self.series_folder(series)
         return folder.with_name(f"{folder.name}.csv")
 
+    def drop_other_info(self, before: SeriesIdentity, after: SeriesIdentity) -> None:
+        """Removes the info CSV of a series under the name it had before its images told number and description."""
+        name = series_folder_name(before.series_number, before.series_description)
+        if name == series_folder_name(after.series_number, after.series_description):
+            return
+        for each in (name, f"{name}_{short_hash(before.series_uid)}"):
+            path = self.series_folder(after).with_name(f"{each}.csv")
+            if path.is_file() and read_info(path).get("SeriesInstanceUID") == after.series_uid:
+                path.unlink()
+
     def patient_folder(self, series: SeriesIdentity) -> Path:
         """The `sub-` folder of the series' patient; does not make it."""
         me = _me(series)
@@ -235,18 +253,21 @@ class Tree:
         return self._choose(study, name, me, me.series_uid, "series")
 
     def _choose(self, parent: Path, name: str, me: Occupant, uid: str, level: str) -> Path:
-        for candidate in (name, f"{name}_{short_hash(uid)}"):
+        suffixed = f"{name}_{short_hash(uid)}"
+        for candidate in chain((name, suffixed), (f"{suffixed}_{number}" for number in count(2))):
             path = parent / candidate
             taken = self._names.setdefault((str(parent), candidate.casefold()), [])
             if not taken and (there := _occupant(path)):
                 taken.append((path, there))
-            for where, other in taken:
+            for number, (where, other) in enumerate(taken):
                 if _same(me, other, level):
+                    # What one study leaves out (a birth date), another may tell: later ones are held against both.
+                    taken[number] = where, other.completed_by(me)
                     return where
             if not taken:
                 taken.append((path, me))
                 return path
-        return path
+        raise AssertionError
 
 
 def _settle_twins(staged: Path, target: Path) -> Placed:
@@ -277,18 +298,17 @@ def _same(me: Occupant, other: Occupant, level: str) -> bool:
 
 
 def _occupant(folder: Path) -> Occupant | None:
-    """Who is in a patient, study or series folder, by its first instance or info CSV; None: nobody."""
-    info = folder.with_name(f"{folder.name}.csv")
-    files = iter((info,)) if info.is_file() else iter(())
-    for path in (*files, *_walk(folder)):
+    """Who is in a patient, study or series folder: by its first instance, else by an info CSV; None: nobody."""
+    tables = [folder.with_name(f"{folder.name}.csv")]
+    for path in _walk(folder):
         if path.suffix == ".csv":
-            if values := read_info(path):
-                return _occupant_of(values)
-        else:
-            file = part10.read(path, set(_NAMING_TAGS.values()))
-            if file.is_part10:
-                return _occupant_of({keyword: file.text(tag) for keyword, tag in _NAMING_TAGS.items()})
-    return None
+            tables.append(path)
+            continue
+        file = part10.read(path, set(_NAMING_TAGS.values()))
+        if file.is_part10:
+            return _occupant_of({keyword: file.text(tag) for keyword, tag in _NAMING_TAGS.items()})
+    told = (read_info(path) for path in tables if path.is_file())
+    return next((_occupant_of(values) for values in told if values.keys() >= set(INFO_COLUMNS[:-1])), None)
 
 
 def _occupant_of(values: Mapping[str, str | None]) -> Occupant:
@@ -304,10 +324,11 @@ def _walk(folder: Path) -> Iterator[Path]:
 
 
 def walk_files(folder: Path) -> Iterator[Path]:
-    """Every file below a folder in a stable order, without our own logs and staging."""
+    """Every file below a folder in a stable order, without staging and the logs of a run."""
+    own_logs = (folder / LOG_FOLDER / LOG_NAME).is_file()
     for parent, folders, files in os.walk(folder):
         folders[:] = sorted(name for name in folders if name != WORK_FOLDER)
-        if Path(parent) == folder and LOG_FOLDER in folders:
+        if own_logs and Path(parent) == folder:
             folders.remove(LOG_FOLDER)
         for name in sorted(files):
             yield Path(parent, name)
@@ -331,7 +352,8 @@ def write_info(path: Path, values: Mapping[str, str | None]) -> None:
     with partial.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(INFO_COLUMNS)
-        writer.writerow([values.get(column) or "" for column in INFO_COLUMNS])
+        # Python 3.10 refuses NUL in CSV; a text value holds none but by mistake.
+        writer.writerow([(values.get(column) or "").replace("\0", "") for column in INFO_COLUMNS])
     partial.replace(path)
 
 
@@ -339,7 +361,7 @@ def read_info(path: Path) -> dict[str, str]:
     """The row of an info CSV by column; empty where the file is none."""
     try:
         with path.open(encoding="utf-8", newline="") as file:
-            row = next(csv.DictReader(file), {})
+            row = next(csv.DictReader(line.replace("\0", "") for line in file), {})
     except (OSError, UnicodeDecodeError, csv.Error):
         return {}
     return {key: value for key, value in row.items() if key and isinstance(value, str)}

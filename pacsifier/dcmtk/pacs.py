@@ -245,7 +245,7 @@ def _result(answers: list[Values], end: tuple[int, str] | None) -> FindResult:
 
 def _remedy(said: str) -> str:
     hints = {
-        "Called AE Title": "Check server_AET in the config.",
+        "Called AE Title": "Check server_AET in the config, and that the PACS knows the AE title AET.",
         "Calling AE Title": "Ask the PACS administrator to declare the AE title AET with this machine's address.",
         "refused": "Check server_address and port, and that the PACS runs.",
         "timed out": "Check server_address, port and the firewall.",

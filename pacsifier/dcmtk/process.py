@@ -34,14 +34,14 @@ _LAST_LINES = 12
 _POLL_S = 0.005
 
 
-def find_binary(name: str, dcmtk_dir: Path | None = None) -> Path:
-    """The path of a DCMTK binary.
+def find_binaries(name: str, dcmtk_dir: Path | None = None) -> list[Path]:
+    """The executables of that name where DCMTK is looked for, in the order of preference.
 
-    Looked for in `dcmtk_dir`, PACSIFIER_DCMTK_DIR, PATH and the folder of the Python interpreter (an
-    environment that is not activated), in this order; the first two are binding when given.
+    `dcmtk_dir` or PACSIFIER_DCMTK_DIR are binding when given; else PATH, then the folder of the Python interpreter (an
+    environment that is not activated).
 
     Raises:
-        ToolError: it is in none of them.
+        ToolError: there is none.
     """
     named = dcmtk_dir or os.environ.get("PACSIFIER_DCMTK_DIR")
     if named:
@@ -49,10 +49,10 @@ def find_binary(name: str, dcmtk_dir: Path | None = None) -> Path:
     else:
         path = [Path(folder) for folder in os.get_exec_path() if folder]
         folders = [*path, Path(sys.executable).parent]
-    for folder in folders:
-        candidate = folder / name
-        if candidate.is_file() and os.access(candidate, os.X_OK):
-            return candidate.absolute()
+    candidates = [folder / name for folder in dict.fromkeys(folders)]
+    found = [each.absolute() for each in candidates if each.is_file() and os.access(each, os.X_OK)]
+    if found:
+        return found
     where = f"in {named}" if named else "on PATH"
     raise ToolError(
         f"DCMTK's {name} was not found {where}; install DCMTK (Debian: apt install dcmtk; "
@@ -63,8 +63,10 @@ def find_binary(name: str, dcmtk_dir: Path | None = None) -> Path:
 
 def _quoted(argument: str) -> str:
     """One argument as DCMTK reads it from a command file, which knows quotes but no escapes."""
+    if "\n" in argument or "\r" in argument:
+        raise ToolError(f"DCMTK cannot be given the argument {argument!r}: it holds a line break")
     for quote in ('"', "'"):
-        if quote not in argument and "\n" not in argument:
+        if quote not in argument:
             return f"{quote}{argument}{quote}"
     raise ToolError(f"DCMTK cannot be given the argument {argument!r}: it holds both kinds of quotes")
 
@@ -150,9 +152,7 @@ class Toolbox:
         """
         for name in names:
             if name not in self._binaries:
-                path = find_binary(name, self._dcmtk_dir)
-                self._check_banner(name, path)
-                self._binaries[name] = path
+                self._binaries[name] = _first_of_dcmtk(name, find_binaries(name, self._dcmtk_dir))
 
     def start(self, name: str, arguments: Sequence[str], folder: Path, tag: str) -> Process:
         """Starts a binary in `folder` (0700); its log and command file there are named after `tag`."""
@@ -210,31 +210,55 @@ class Toolbox:
         with os.fdopen(descriptor, "wb") as output, Path(os.devnull).open("rb") as nothing:
             return _run_in_background(argv, nothing, output, folder, announce)
 
-    def _check_banner(self, name: str, path: Path) -> None:
-        sh = _sh()
-        # sh's own time-out polls every 100 ms: three checks of 13 ms would take 300.
-        output: bytes = sh.Command(str(path))(
-            "--version",
-            _in=os.devnull,
-            _ok_code=_ANY_EXIT_STATUS,
-            _tty_out=False,
-            _err_to_out=True,
-            _return_cmd=True,
-        ).stdout
-        found = _BANNER.search(output)
-        if not found or found[1].decode() != name:
-            raise ToolError(
-                f"{path} is not DCMTK's {name} (dcm4che has tools of the same names); "
-                f"name DCMTK's folder with --dcmtk_dir",
-                binary=name,
-            )
-        version = tuple(int(part) for part in found.groups()[1:])
-        if version < OLDEST_VERSION:
-            raise ToolError(
-                f"{path} is DCMTK {'.'.join(map(str, version))}; "
-                f"{'.'.join(map(str, OLDEST_VERSION))} or later is needed",
-                binary=name,
-            )
+
+def _first_of_dcmtk(name: str, paths: Sequence[Path]) -> Path:
+    """The first path that is DCMTK's tool and recent enough; else the error of the first."""
+    errors = []
+    for path in paths:
+        try:
+            _check_banner(name, path)
+        except ToolError as error:
+            errors.append(error)
+        else:
+            return path
+    raise errors[0]
+
+
+def _check_banner(name: str, path: Path) -> None:
+    found = _BANNER.search(_version_text(name, path))
+    if not found or found[1].decode() != name:
+        raise ToolError(
+            f"{path} is not DCMTK's {name} (dcm4che has tools of the same names); "
+            f"name DCMTK's folder with --dcmtk_dir",
+            binary=name,
+        )
+    version = tuple(int(part) for part in found.groups()[1:])
+    if version < OLDEST_VERSION:
+        raise ToolError(
+            f"{path} is DCMTK {'.'.join(map(str, version))}; "
+            f"{'.'.join(map(str, OLDEST_VERSION))} or later is needed",
+            binary=name,
+        )
+
+
+def _version_text(name: str, path: Path) -> bytes:
+    sh = _sh()
+    # sh's own time-out polls every 100 ms: three checks of 13 ms would take 300.
+    try:
+        with Path(os.devnull).open("rb") as nothing:
+            output: bytes = sh.Command(str(path))(
+                "--version",
+                _in=nothing,
+                _ok_code=_ANY_EXIT_STATUS,
+                _tty_out=False,
+                _err_to_out=True,
+                _return_cmd=True,
+            ).stdout
+    except (sh.ForkException, sh.CommandNotFound, OSError) as error:
+        raise ToolError(
+            f"{path} cannot be started; name DCMTK's folder with --dcmtk_dir", binary=name
+        ) from error
+    return output
 
 
 def _run_in_background(

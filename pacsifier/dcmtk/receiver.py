@@ -22,6 +22,20 @@ _START_S = 20.0
 _POLL_S = 0.01
 
 
+def check_port(port: int) -> None:
+    """Raises InputError when a receiver could not listen on the port."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("", port))
+        except OSError as error:
+            why = {
+                errno.EADDRINUSE: "another program on this machine uses it",
+                errno.EACCES: "ports below 1024 need more rights",
+            }.get(error.errno or 0, str(error))
+            raise InputError(f"cannot receive on port {port} ('move_port'): {why}") from error
+
+
 class Receiver:
     """storescp on `port` of every interface (3.6.7 knows no other), as a context manager.
 
@@ -43,7 +57,7 @@ class Receiver:
 
     def __enter__(self) -> Receiver:
         self.folder.mkdir(mode=0o700, exist_ok=True)
-        self._check_port_is_free()
+        check_port(self._port)
         contexts = [(uid, profile.EVERY_SYNTAX) for uid in self.sop_classes]
         (self._staging / "receiver.cfg").write_text(profile.render(contexts), encoding="ascii")
         arguments = [
@@ -82,18 +96,6 @@ class Receiver:
         if self._process is None:
             return ""
         return self._process.log_path.read_text(encoding="ascii", errors="replace")
-
-    def _check_port_is_free(self) -> None:
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind(("", self._port))
-            except OSError as error:
-                why = {
-                    errno.EADDRINUSE: "another program on this machine uses it",
-                    errno.EACCES: "ports below 1024 need more rights",
-                }.get(error.errno or 0, str(error))
-                raise InputError(f"cannot receive on port {self._port} ('move_port'): {why}") from error
 
     def _wait_until_it_listens(self, process: Process) -> None:
         deadline = time.monotonic() + _START_S

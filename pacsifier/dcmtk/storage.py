@@ -17,6 +17,7 @@ from pacsifier.dcmtk.transcript import StoreEnd, StoreTranscript
 log = logging.getLogger(__name__)
 
 _POLL_S = 0.01
+_NO_CONTEXT = "No Acceptable Presentation Contexts"
 
 
 @dataclass(frozen=True)
@@ -71,10 +72,12 @@ def store(
         if end.name in names:
             answered += 1
             yield names.pop(end.name), end
-    if not answered:
+    refused = any(_NO_CONTEXT in line for line in process.last_lines())
+    if not answered and not refused:
         raise association_error(config, process)
+    reason = _NO_CONTEXT if refused else "the association ended before"
     for name, file in names.items():
-        yield file, StoreEnd(name, False, "not sent: the association ended before")
+        yield file, StoreEnd(name, False, f"not sent: {reason} (SOP class {file.sop_class})")
 
 
 def _follow(process: Process) -> Iterator[StoreEnd]:

@@ -104,10 +104,12 @@ class FindTranscript:
             if _SENDING.match(line):
                 self._request += 1
             elif found := _ANSWER.match(line):
-                self._announced = Answer(self._request, found[1].decode())
+                self._announced = Answer(self._request, found[1].decode("utf-8", "replace"))
             elif found := _FINAL_FIND.match(line):
                 words = found[1]
-                yield FindEnd(self._request, _FIND_STATUS.get(words, _OTHER_FAILURE), words.decode())
+                yield FindEnd(
+                    self._request, _FIND_STATUS.get(words, _OTHER_FAILURE), words.decode("utf-8", "replace")
+                )
 
 
 class MoveTranscript:
@@ -157,22 +159,22 @@ class StoreTranscript:
     def __init__(self) -> None:
         self._lines = _Lines()
         self._name: str | None = None
-        self._reason = ""
+        self._reasons: list[str] = []
 
     def feed(self, data: bytes) -> Iterator[StoreEnd]:
         """Takes the next bytes of the log and yields the outcome of each file."""
         for line in self._lines.feed(data):
             if found := _SENDING_FILE.match(line):
                 yield from self._unanswered()
-                self._name = found[1].decode()
-                self._reason = ""
+                self._name = found[1].decode("utf-8", "replace")
+                self._reasons = []
             elif found := _STORE_RESPONSE.match(line):
                 words = found[1].decode("ascii", "replace")
                 name, self._name = self._name, None
                 if name is not None:
                     yield StoreEnd(name, words == "Success" or words.startswith("Warning"), words)
             elif line.startswith((b"E: ", b"W: ", b"F: ")):
-                self._reason = self._reason or line[3:].decode("ascii", "replace")
+                self._reasons.append(line[3:].decode("utf-8", "replace").strip())
 
     def finish(self) -> Iterator[StoreEnd]:
         """The outcome of a last file that was never answered."""
@@ -180,5 +182,5 @@ class StoreTranscript:
 
     def _unanswered(self) -> Iterator[StoreEnd]:
         if self._name is not None:
-            yield StoreEnd(self._name, False, self._reason or "not answered")
+            yield StoreEnd(self._name, False, "; ".join(filter(None, self._reasons)) or "not answered")
             self._name = None

@@ -42,6 +42,7 @@ _SERIES_RETURN_KEYS = (
 # An answer list of so many, or of a multiple of 500, looks like the cap of a PACS.
 _CAPS = frozenset({100, 200, 250, 300, 400})
 _DEEPEST_SPLIT = 16
+_MOST_SPLITS = 200
 # Character sets of answers that cannot hold every name (PS3.3 C.12.1.1.2); others are taken at their word.
 _CODECS = {"": "ascii", "ISO_IR 6": "ascii", "ISO_IR 100": "latin-1", "ISO_IR 101": "iso8859-2"}
 
@@ -105,6 +106,7 @@ class Finder:
         self._studies: dict[str, _Study] = {}
         self._missing_keys: set[str] = set()
         self._series_of_study: Counter[str] = Counter()
+        self._splits = 0
 
     def find(self) -> Found:
         """Runs all levels.
@@ -171,6 +173,11 @@ class Finder:
         parts = halves(keys.get("StudyDate") or None, f"{date.today():%Y%m%d}")
         if parts is None or depth == _DEEPEST_SPLIT or keys.get("StudyInstanceUID"):
             return result
+        if self._splits >= _MOST_SPLITS:
+            return replace(
+                result, failure="the PACS caps its answers however narrow the dates: narrow the row"
+            )
+        self._splits += 1
         answers: dict[str, Values] = {each.get("StudyInstanceUID") or "": each for each in result.answers}
         failure = None
         identifiers = [{**keys, "StudyDate": part} for part in parts]
@@ -195,10 +202,10 @@ class Finder:
             report.failure = "STUDY level: an answer without StudyInstanceUID"
             return
         verdict = _compare(query, values, _columns("STUDY"))
-        report.lenient.update(verdict.lenient)
         if verdict.result is Match.NO:
             report.rejected.update(verdict.rejected_by)
             return
+        report.lenient.update(verdict.lenient)
         study = self._studies.setdefault(uid, _Study(dict(values)))
         study.wanted_by[query.rows[0]] = verdict.unknown
 
@@ -215,14 +222,14 @@ class Finder:
         found = []
         for query, result in zip(queries, self._pacs.find("SERIES", keys), strict=True):
             uids = {answer.get("SeriesInstanceUID") for answer in result.answers}
-            if result.failure or uids - {query.cells["SeriesInstanceUID"]}:
+            studies = {answer.get("StudyInstanceUID") or "" for answer in result.answers}
+            if result.failure or uids - {query.cells["SeriesInstanceUID"]} or "" in studies:
                 self._reports[query.rows[0]].failure = (
                     "the PACS answers no SeriesInstanceUID alone; add StudyInstanceUID or PatientID to the row, "
                     "or let all studies be listed with --yes"
                 )
                 continue
-            studies = {answer.get("StudyInstanceUID") or "" for answer in result.answers}
-            found += [(query, {"StudyInstanceUID": uid}) for uid in sorted(studies - {""})]
+            found += [(query, {"StudyInstanceUID": uid}) for uid in sorted(studies)]
         self._take_studies(found, self._ask_studies(found))
 
     # -- SERIES level
@@ -270,11 +277,12 @@ class Finder:
         for row, unknown_of_study in wanted_by.items():
             report = self._reports[row]
             verdict = _compare(report.query, values, _columns("SERIES", "IMAGE"))
-            report.lenient.update(verdict.lenient)
             unknown = (*unknown_of_study, *verdict.unknown)
             if verdict.result is Match.NO:
                 report.rejected.update(verdict.rejected_by)
-            elif unknown:
+                continue
+            report.lenient.update(verdict.lenient)
+            if unknown:
                 undecided[row] = unknown
             else:
                 rows.append(row)
@@ -342,7 +350,8 @@ class Finder:
             report.not_found = "nothing matches" + (
                 f"; answers rejected here by {rejected}" if rejected else ""
             )
-        if "AccessionNumber" in report.query.cells and "*" not in report.query.cells["AccessionNumber"]:
+        accession = report.query.cells.get("AccessionNumber", "*")
+        if not set("*?") & set(accession):
             patients = {series.values.get("PatientID") for series in wanted}
             studies = {series.study_uid for series in wanted}
             if len(studies) > 1:
@@ -360,13 +369,22 @@ class Finder:
 def list_instances(pacs: Pacs, series: Sequence[Series], columns: Iterable[str] = ()) -> list[FindResult]:
     """Asks the IMAGE level for the instances of each series, and for the values of `columns`."""
     keys = dict.fromkeys(("SOPInstanceUID", "SOPClassUID", *columns), "")
-    return pacs.find(
+    results = pacs.find(
         "IMAGE",
         [
             {**keys, "StudyInstanceUID": each.study_uid, "SeriesInstanceUID": each.series_uid}
             for each in series
         ],
     )
+    return [
+        replace(result, answers=tuple(each for each in result.answers if _belongs(each, one)))
+        for result, one in zip(results, series, strict=True)
+    ]
+
+
+def _belongs(answer: Values, series: Series) -> bool:
+    """Whether an IMAGE-level answer is of the series that was asked for; a PACS may ignore the keys above."""
+    return (answer.get("SeriesInstanceUID") or series.series_uid) == series.series_uid
 
 
 def instances_of(result: FindResult) -> tuple[Instance, ...]:

@@ -16,9 +16,8 @@ from pathlib import Path
 from pacsifier.query import QueryTable
 from pacsifier.query.series import Series
 from pacsifier.transfer.finding import RowReport
-from pacsifier.tree import Tree, write_whole
+from pacsifier.tree import LOG_NAME, Tree, write_whole
 
-LOG_NAME = "pacsifier_log.csv"
 ROWS_NAME = "query_rows.csv"
 REDO_NAME = "redo.csv"
 
@@ -81,7 +80,11 @@ class Journal:
         self._tree = tree
         self._table = table
         self._destination = destination
-        self._cells = {row: query.cells for query in table.queries for row in query.rows}
+        self._cells = {
+            row: {**query.cells, "new_ids": query.new_id or ""}
+            for query in table.queries
+            for row in query.rows
+        }
         self._all_rows = {query.rows[0]: query.rows for query in table.queries}
         self._earlier = self._read_earlier()
         self._states: Sequence[SeriesState] = ()
@@ -112,9 +115,10 @@ class Journal:
         for state in self._states:
             if state.status is Status.NOT_WANTED:
                 continue
-            if state.status is not Status.LISTED or state.series.key not in rows:
+            told_only = state.status in (Status.LISTED, Status.UNDECIDED)
+            if not told_only or state.series.key not in rows:
                 rows[state.series.key] = self._log_row(state)
-        asked = [f"query_{column}" for column in self._table.columns]
+        asked = [f"query_{column}" for column in self._table.columns if column != "new_ids"]
         known = dict.fromkeys((*self._table.columns, *_OWN_COLUMNS, *_NEW_COLUMNS, *asked))
         columns = list(dict.fromkeys((*known, *(column for row in rows.values() for column in row))))
         text = _csv(columns, ([row.get(column, "") for column in columns] for row in rows.values()))
@@ -167,16 +171,21 @@ class Journal:
             row[column] = values.get(column) or ""
         for column in self._table.columns:
             cells = dict.fromkeys(self._cells[each].get(column, "") for each in wanting)
-            row[f"query_{column}"] = " | ".join(cell for cell in cells if cell)
+            asked = " | ".join(cell for cell in cells if cell)
+            row["new_ids" if column == "new_ids" else f"query_{column}"] = asked
         return row
 
     def _read_earlier(self) -> dict[tuple[str, str], dict[str, str]]:
         path = self._tree.folder / "logs" / LOG_NAME
         if not path.is_file():
             return {}
-        with path.open(encoding="utf-8", errors="replace", newline="") as file:
-            rows = [{key: value or "" for key, value in row.items() if key} for row in csv.DictReader(file)]
-        return {(row.get("StudyInstanceUID", ""), row.get("SeriesInstanceUID", "")): row for row in rows}
+        with path.open(encoding="utf-8-sig", errors="replace", newline="") as file:
+            lines = (line.replace("\0", "") for line in file)
+            rows = [
+                {key: value for key, value in row.items() if key and isinstance(value, str)}
+                for row in csv.DictReader(lines)
+            ]
+        return {_key(row, number): row for number, row in enumerate(rows)}
 
 
 def row_outcome(report: RowReport, states: Iterable[SeriesState]) -> tuple[str, str]:
@@ -201,9 +210,15 @@ def row_outcome(report: RowReport, states: Iterable[SeriesState]) -> tuple[str, 
     return ("listed" if all(state.status is Status.LISTED for state in wanted) else "complete"), ""
 
 
+def _key(row: Mapping[str, str], number: int) -> tuple[str, str]:
+    """The series of a log row; a row that names none keeps a place of its own."""
+    key = row.get("StudyInstanceUID", ""), row.get("SeriesInstanceUID", "")
+    return key if all(key) else ("", f"row {number}")
+
+
 def _csv(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(header)
-    writer.writerows(rows)
+    writer.writerows([cell.replace("\0", "") for cell in row] for row in rows)
     return out.getvalue()

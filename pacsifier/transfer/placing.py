@@ -72,8 +72,12 @@ class Placer:
             if any(matches(queries[row], each, columns).result is Match.YES for each in values)
         ]
         rows = sorted({*rows, *state.series.rows})
-        state.series = replace(state.series, rows=tuple(rows), undecided={})
-        if not rows:
+        if rows:
+            state.series = replace(state.series, rows=tuple(rows), undecided={})
+            if state.status is Status.NOT_WANTED:
+                # An image that came late matches: those discarded before it are asked for again.
+                state.status = Status.PENDING
+        else:
             state.status, state.reason = Status.NOT_WANTED, "the images do not match the query row"
 
     def _place_one(self, state: SeriesState, arrival: Arrival) -> None:
@@ -99,11 +103,13 @@ class Placer:
         state.found[uid] = arrival.file.size
 
     def _open_folder(self, state: SeriesState, header: Mapping[str, str | None]) -> Path:
+        before = SeriesIdentity.of(state.series.values)
         self._complete_values(state, header)
         identity = SeriesIdentity.of(state.series.values)
         state.folder = self._tree.series_folder(identity)
         if self._info:
             write_info(self._tree.info_path(identity), state.series.values)
+            self._tree.drop_other_info(before, identity)
         return state.folder
 
     def _complete_values(self, state: SeriesState, header: Mapping[str, str | None]) -> None:

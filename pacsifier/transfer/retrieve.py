@@ -15,7 +15,7 @@ from pathlib import Path
 from pacsifier.config import PacsConfig
 from pacsifier.dcmtk.pacs import MoveState, Pacs
 from pacsifier.dcmtk.process import Toolbox
-from pacsifier.dcmtk.receiver import Receiver
+from pacsifier.dcmtk.receiver import Receiver, check_port
 from pacsifier.dcmtk.transcript import MOVE_DESTINATION_UNKNOWN, SUCCESS
 from pacsifier.errors import InputError
 from pacsifier.query import QueryTable
@@ -131,6 +131,8 @@ class Retrieval:
         """
         started = time.monotonic()
         self._toolbox.require(self._binaries())
+        if self._options.save:
+            check_port(self._config.move_port)
         with OutputLock(self._tree.folder) as lock:
             pacs = Pacs(self._config, self._toolbox, lock.staging, self._options.silence_timeout_s)
             found = self._find(pacs)
@@ -353,7 +355,7 @@ class Retrieval:
             return end.words
         failed = f", {end.failed} sub-operations failed" if end.failed else ""
         words = end.words.partition(": ")[2] or end.words
-        return f"C-MOVE ended with 0x{end.status:04X} {words}{failed}"
+        return f"C-MOVE to {self.destination} ended with 0x{end.status:04X} {words}{failed}"
 
     def _stop_where_all_would_fail(self, end: MoveState) -> None:
         """An unknown destination, or several failures before the PACS ever reached our port, end the run early."""
@@ -367,13 +369,19 @@ class Retrieval:
         if end.status == MOVE_DESTINATION_UNKNOWN:
             name = f"{config.server_aet} does not know the move destination {self.destination}"
             self._stop_reason = f"{name} (0xA801): {remedy}"
-        elif end.status != SUCCESS and self._receiver is not None and not self._receiver.contacted():
+        elif end.status != SUCCESS and not self._reached():
             self._unreached += 1
             if self._unreached == _UNREACHED_BEFORE_STOP:
                 self._stop_reason = (
-                    f"{config.server_aet} failed {self._unreached} times without ever reaching port "
-                    f"{config.move_port} of this machine: {remedy}"
+                    f"{config.server_aet} failed {self._unreached} times without ever reaching "
+                    f"{self.destination}: {remedy}"
                 )
+
+    def _reached(self) -> bool:
+        """Whether the PACS has ever sent anything to the destination."""
+        if self._receiver is not None:
+            return self._receiver.contacted()
+        return any(state.moved for state in self._states)
 
     # -- verdict
 
@@ -455,6 +463,8 @@ class Retrieval:
     def _conclude(self, found: Found, journal: Journal) -> None:
         by_row: dict[int, list[SeriesState]] = defaultdict(list)
         for state in self._states:
+            if state.status is Status.NOT_WANTED:
+                continue
             for row in {*state.series.rows, *state.series.undecided}:
                 by_row[row].append(state)
         outcomes = {row: row_outcome(report, by_row[row]) for row, report in found.rows.items()}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import stat
 import tempfile
 import time
 from dataclasses import dataclass, field
@@ -20,7 +21,6 @@ from pacsifier.tree import walk_files
 log = logging.getLogger(__name__)
 
 _SOP_CLASS = ATTRIBUTES["SOPClassUID"].tag
-_DICOMDIR = "1.2.840.10008.1.3.10"
 # What pacsifier itself writes into its tree beside the images.
 _OWN_SUFFIXES = (".csv", ".json", ".partial")
 _OWN_NAMES = ("new_id.txt", "DICOMDIR")
@@ -89,10 +89,10 @@ def _store(
 def _sendable(folder: Path, summary: UploadSummary) -> list[Sendable]:
     files = []
     for path in walk_files(folder):
-        if path.suffix in _OWN_SUFFIXES or path.name in _OWN_NAMES:
+        reason, file = _examine(path)
+        if file is None and (path.suffix in _OWN_SUFFIXES or path.name in _OWN_NAMES):
             continue
         summary.files += 1
-        reason, file = _examine(path)
         if file is None:
             summary.failures.append((path, reason))
         else:
@@ -103,6 +103,8 @@ def _sendable(folder: Path, summary: UploadSummary) -> list[Sendable]:
 def _examine(path: Path) -> tuple[str, Sendable | None]:
     """A file that can be sent, or the reason why it cannot."""
     try:
+        if not stat.S_ISREG(path.stat().st_mode):
+            return "not a regular file", None
         file = part10.read(path, [_SOP_CLASS])
     except OSError as error:
         return error.strerror or str(error), None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 import signal
+from dataclasses import dataclass
 from pathlib import Path
 
 import pydicom
@@ -243,18 +244,47 @@ def rows_for(column: str, hospital: Hospital) -> list[dict[str, str]]:
     return COLUMNS[column] or [{column: uid} for uid in uids[column]]
 
 
+@dataclass(frozen=True)
+class Asked:
+    """A run over rows of which each fills one column (and PatientID at most)."""
+
+    rows: list[dict[str, str]]
+    done: Run
+
+    def found(self, row: dict[str, str]) -> set[str]:
+        return self.done.series_of_row(self.rows.index(row) + 2)
+
+
+@pytest.fixture(scope="module")
+def told(pacs: Server, hospital: Hospital, tmp_path_factory) -> Asked:
+    """`--info` over the rows of all columns that the PACS tells."""
+    columns = [column for column in COLUMNS if column not in UNTOLD[pacs.kind]]
+    rows = [row for column in columns for row in rows_for(column, hospital)]
+    return Asked(rows, run(pacs, tmp_path_factory.mktemp("told"), rows, "--info"))
+
+
+@pytest.fixture(scope="module")
+def fetched(pacs: Server, hospital: Hospital, tmp_path_factory) -> Asked:
+    """`--save` over the rows of the columns that a PACS may leave out: there the images decide."""
+    rows = [row for column in UNTOLD["dcmqrscp"] for row in rows_for(column, hospital)]
+    return Asked(rows, run(pacs, tmp_path_factory.mktemp("fetched"), rows, "--save"))
+
+
 @pytest.mark.parametrize("column", COLUMNS)
-def test_each_column_alone_selects_exactly_what_pydicom_selects(pacs, hospital, tmp_path, column):
-    rows = rows_for(column, hospital)
-    fetch = column in UNTOLD[pacs.kind]
-    done = run(pacs, tmp_path, rows, "--save" if fetch else "--info")
-    assert done.status == 0, done.stderr
-    wanted = [wanted_series(hospital.records, row) for row in rows]
-    for number, series in enumerate(wanted, 2):
-        assert 0 < len(series) < len(hospital.by_series), "the row is no test"
-        assert done.series_of_row(number) == series, rows[number - 2]
-    if fetch:
-        assert {hospital.by_sop[uid].series_uid for uid in done.files} == set().union(*wanted)
+def test_each_column_alone_selects_exactly_what_pydicom_selects(pacs, hospital, told, fetched, column):
+    asked = fetched if column in UNTOLD["dcmqrscp"] else told
+    for row in rows_for(column, hospital):
+        wanted = wanted_series(hospital.records, row)
+        assert 0 < len(wanted) < len(hospital.by_series), "the row is no test"
+        assert asked.found(row) == wanted, row
+        assert row not in told.rows or told.found(row) == wanted, row
+
+
+def test_rows_of_every_column_are_answered_and_nothing_else_is_fetched(hospital, told, fetched):
+    assert (told.done.status, fetched.done.status) == (0, 0), told.done.stderr + fetched.done.stderr
+    wanted = set().union(*(wanted_series(hospital.records, row) for row in fetched.rows))
+    assert len(wanted) < len(hospital.by_series)
+    assert {hospital.by_sop[uid].series_uid for uid in fetched.done.files} == wanted
 
 
 def test_all_columns_are_tried():

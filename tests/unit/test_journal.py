@@ -181,7 +181,13 @@ def _old_log(folder: Path, content: bytes) -> None:
     (folder / "logs" / "pacsifier_log.csv").write_bytes(content)
 
 
-@pytest.mark.parametrize("bom", [b"", b"\xef\xbb\xbf"])
+@pytest.mark.parametrize(
+    "bom",
+    [
+        b"",
+        b"\xef\xbb\xbf",
+    ],
+)
 def test_a_log_of_1_0_0_is_carried_on(tmp_path: Path, bom: bytes) -> None:
     _old_log(tmp_path, bom + OLD_LOG.partition(",")[2].replace("\n0,", "\n").replace("\n1,", "\n").encode())
     write(tmp_path, [state()])
@@ -201,7 +207,16 @@ def test_a_log_of_1_0_0_with_an_index_column_is_carried_on(tmp_path: Path) -> No
     ]
 
 
-@pytest.mark.parametrize("content", [b"", b"\n", b"\xff\xfe\x00,", b"a,b\n1\n1,2,3\n"])
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"\n",
+        b"a,b\n1\n1,2,3\n",
+        b"\xff\xfe",
+        b"a\0,b\n1,2\n",
+    ],
+)
 def test_a_log_that_is_none_does_not_stop_a_run(tmp_path: Path, content: bytes) -> None:
     _old_log(tmp_path, content)
     write(tmp_path, [state()])
@@ -333,7 +348,6 @@ def report(**values: str) -> RowReport:
         ([Status.SKIPPED], "complete"),
         ([Status.LISTED], "listed"),
         ([Status.COMPLETE, Status.NOT_WANTED], "complete"),
-        ([Status.NOT_WANTED], "not_found"),
         ([Status.COMPLETE, Status.INCOMPLETE], "incomplete"),
         ([Status.COMPLETE, Status.FAILED, Status.INCOMPLETE], "failed"),
         ([Status.PENDING, Status.COMPLETE], "pending"),
@@ -367,5 +381,5 @@ def test_an_ambiguous_row_is_told_once_everything_is_there() -> None:
     assert row_outcome(report(ambiguous="2 studies"), [state(status=Status.FAILED)])[0] == "failed"
 
 
-def test_a_row_whose_series_were_all_cut_off_by_limit_is_not_called_done() -> None:
+def test_a_row_of_which_no_series_is_left_is_not_called_done() -> None:
     assert row_outcome(report(), [])[0] not in ("complete", "listed")

@@ -18,7 +18,6 @@ from pacs.servers import LOOPBACK, find_binary, free_port
 
 from pacsifier.dcmtk import guardian
 from pacsifier.dcmtk.process import Process, Toolbox
-from pacsifier.dcmtk.process import find_binary as find_dcmtk
 from pacsifier.errors import ToolError
 
 PATIENT = "SECRET^PATIENT"
@@ -118,7 +117,7 @@ def test_no_value_of_a_query_stands_in_the_process_list(toolbox, tmp_path):
         assert process.poll() is None
         environment = (proc / "environ").read_bytes()
         process.end()
-    assert argv == os.fsencode(f"{find_dcmtk('findscu')}\0@find.args\0")
+    assert argv == os.fsencode(f"{find_binary('findscu')}\0@find.args\0")
     assert PATIENT.encode() not in environment
     assert str(tmp_path).encode() not in argv
     assert PATIENT in (tmp_path / "find.args").read_text()
@@ -131,7 +130,7 @@ def test_no_argument_of_the_receiver_or_its_children_stands_in_the_process_list(
     with _open_connection(process, port):
         for pid in _group(process.group):
             cmdline = Path(f"/proc/{pid}/cmdline").read_bytes()
-            assert cmdline == os.fsencode(f"{find_dcmtk('storescp')}\0@storescp.args\0")
+            assert cmdline == os.fsencode(f"{find_binary('storescp')}\0@storescp.args\0")
 
 
 def test_logs_and_arguments_are_readable_by_their_owner_only(toolbox, tmp_path):
@@ -446,40 +445,62 @@ def _script(path: Path, text: str) -> Path:
     return path
 
 
-def test_a_named_folder_wins_over_the_environment_and_that_over_path(tmp_path, monkeypatch):
-    option, environment, path = (
-        _script(tmp_path / each / "echoscu", "").parent for each in ("option", "environment", "path")
-    )
-    monkeypatch.setenv("PATH", f"{tmp_path}:{path}:/usr/bin")
-    monkeypatch.delenv("PACSIFIER_DCMTK_DIR", raising=False)
-    assert find_dcmtk("echoscu") == path / "echoscu"
-    monkeypatch.setenv("PACSIFIER_DCMTK_DIR", str(environment))
-    assert find_dcmtk("echoscu") == environment / "echoscu"
-    assert find_dcmtk("echoscu", option) == option / "echoscu"
+def _echoscu(folder: Path, version: str = "v3.6.7") -> Path:
+    """Something that says that it is DCMTK's echoscu."""
+    return _script(folder / "echoscu", f"echo '$dcmtk: echoscu {version} 2022-04-22 $'")
 
 
-def test_an_environment_that_is_not_activated_is_looked_into(tmp_path, monkeypatch):
-    binary = _script(tmp_path / "env" / "bin" / "echoscu", "")
-    monkeypatch.setenv("PATH", str(tmp_path))
+def _chosen(folder: Path, dcmtk_dir: Path | None = None) -> Path:
+    """The echoscu that a run would start."""
+    with Toolbox(dcmtk_dir) as toolbox:
+        process = toolbox.start("echoscu", [], folder, "chosen")
+        process.wait(5)
+    return Path(process.argv[0])
+
+
+@pytest.fixture
+def clean(monkeypatch) -> pytest.MonkeyPatch:
     monkeypatch.delenv("PACSIFIER_DCMTK_DIR", raising=False)
-    monkeypatch.setattr(sys, "executable", str(binary.with_name("python")))
-    assert find_dcmtk("echoscu") == binary
+    return monkeypatch
+
+
+def test_a_named_folder_wins_over_the_environment_and_that_over_path(tmp_path, clean):
+    option, environment, path = (_echoscu(tmp_path / each) for each in ("option", "environment", "path"))
+    clean.setenv("PATH", f"{tmp_path}:{path.parent}:/usr/bin")
+    assert _chosen(tmp_path) == path
+    clean.setenv("PACSIFIER_DCMTK_DIR", str(environment.parent))
+    assert _chosen(tmp_path) == environment
+    assert _chosen(tmp_path, option.parent) == option
+
+
+def test_an_environment_that_is_not_activated_is_looked_into(tmp_path, clean):
+    binary = _echoscu(tmp_path / "env" / "bin")
+    (binary.parent / "python").symlink_to(sys.executable)
+    clean.setenv("PATH", str(tmp_path))
+    clean.setattr(sys, "executable", str(binary.parent / "python"))
+    assert _chosen(tmp_path) == binary
 
 
 def test_a_named_folder_is_not_left_for_another_one(tmp_path):
-    with pytest.raises(ToolError, match="echoscu was not found in") as caught:
-        find_dcmtk("echoscu", tmp_path)
+    with pytest.raises(ToolError, match="echoscu was not found in") as caught, Toolbox(tmp_path) as toolbox:
+        toolbox.require(["echoscu"])
     assert caught.value.binary == "echoscu"
 
 
-def test_a_file_that_cannot_be_executed_and_a_folder_are_no_tools(tmp_path, monkeypatch):
+def test_a_file_that_cannot_be_executed_and_a_folder_are_no_tools(tmp_path, clean):
     (tmp_path / "a" / "echoscu").mkdir(parents=True)
-    (tmp_path / "b").mkdir()
-    (tmp_path / "b" / "echoscu").write_text("")
-    good = _script(tmp_path / "c" / "echoscu", "")
-    monkeypatch.setenv("PATH", ":".join(str(tmp_path / each) for each in "abc"))
-    monkeypatch.delenv("PACSIFIER_DCMTK_DIR", raising=False)
-    assert find_dcmtk("echoscu") == good
+    _echoscu(tmp_path / "b").chmod(0o644)
+    good = _echoscu(tmp_path / "c")
+    clean.setenv("PATH", ":".join(str(tmp_path / each) for each in "abc"))
+    assert _chosen(tmp_path) == good
+
+
+def test_strangers_and_old_ones_on_path_do_not_hide_a_good_dcmtk(tmp_path, clean):
+    _script(tmp_path / "a" / "echoscu", "echo echoscu.py v0.7.0")
+    _echoscu(tmp_path / "b", "v3.6.1")
+    good = _echoscu(tmp_path / "c")
+    clean.setenv("PATH", ":".join(str(tmp_path / each) for each in "abc"))
+    assert _chosen(tmp_path) == good
 
 
 @pytest.mark.parametrize(

@@ -266,6 +266,15 @@ def test_a_class_outside_the_profile_is_refused_and_the_others_are_not(toolbox, 
         assert (str(refused.abstract_syntax), refused.result) == (PRIVATE, 3)
 
 
+def test_a_class_that_was_refused_is_told_and_so_is_who_called(toolbox, tmp_path):
+    with _receiver(toolbox, tmp_path) as (receiver, port):
+        assert (receiver.contacted(), receiver.refused_classes()) == (False, ())
+        with _association(port, (MR, [EXPLICIT_LE]), (PRIVATE, [EXPLICIT_LE]), (PRIVATE, [RLE])):
+            assert _until(receiver.contacted)
+        assert _until(receiver.refused_classes)
+        assert receiver.refused_classes() == (PRIVATE,)
+
+
 def test_a_private_class_that_is_named_is_stored(toolbox, tmp_path):
     from pynetdicom import _config
 

@@ -374,7 +374,14 @@ def test_a_tree_of_pacsifier_1_0_0_is_recognized_by_its_images(tmp_path: Path) -
     assert later.series_folder(series) == place
 
 
-@pytest.mark.parametrize("name", ["notes.csv", "new_id.txt", "report.pdf"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "notes.csv",
+        "new_id.txt",
+        "report.pdf",
+    ],
+)
 def test_a_users_own_file_in_a_patient_folder_does_not_hide_the_patient(tmp_path: Path, name: str) -> None:
     place = save(Tree(tmp_path / "out"), BASE, tmp_path / "staging")
     (place.parent.parent / name).write_text("who,what\nme,a remark\n")
@@ -626,3 +633,8 @@ def test_a_walk_finds_every_file_but_our_own_in_a_stable_order(tmp_path: Path) -
         (tmp_path / name).write_text("")
     found = [path.relative_to(tmp_path).as_posix() for path in walk_files(tmp_path)]
     assert found == ["top", "sub-1/logs/x", "sub-1/ses-1/a", "sub-1/ses-1/b"]
+
+
+def test_a_value_with_a_nul_in_it_does_not_end_a_run(tmp_path: Path) -> None:
+    write_info(tmp_path / "i.csv", {"PatientID": "1", "SeriesDescription": "T1\0T2"})
+    assert read_info(tmp_path / "i.csv")["PatientID"] == "1"
