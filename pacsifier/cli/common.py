@@ -9,9 +9,13 @@ import signal
 import sys
 from collections.abc import Callable
 from types import FrameType
+from typing import Any, TypeVar
 
 from pacsifier import __version__
-from pacsifier.errors import AssociationError, InputError, PacsError, PacsifierError, ToolError
+from pacsifier.errors import AssociationError, Fault, InputError, PacsError, PacsifierError, ToolError
+
+_First = TypeVar("_First")
+_Second = TypeVar("_Second")
 
 EXIT_COMPLETE = 0
 EXIT_MISSING = 1
@@ -62,8 +66,11 @@ def on_signals(kill: Callable[[], None]) -> None:
         signal.signal(number, handle)
 
 
-def run(work: Callable[[], int], prog: str, verbosity: int = 0) -> int:
-    """Runs a flow and maps what it raises to an exit status, with one message on stderr."""
+def run(work: Callable[[], int], prog: str, *, verbosity: int = 0, remedy: str = "") -> int:
+    """Runs a flow and maps what it raises to an exit status, with one message on stderr.
+
+    `remedy` says how to go on after an interruption.
+    """
     try:
         return work()
     except PacsifierError as error:
@@ -72,10 +79,24 @@ def run(work: Callable[[], int], prog: str, verbosity: int = 0) -> int:
             logging.getLogger(__name__).debug("raised here", exc_info=error)
         return _status(error)
     except Interrupted as interruption:
-        print(f"{prog}: ended by {interruption}; --resume goes on from here", file=sys.stderr)
+        print(f"{prog}: ended by {interruption}{remedy}", file=sys.stderr)
         return 128 + interruption.number
     except BrokenPipeError:
         return EXIT_MISSING
+
+
+def read_all(first: Callable[[], _First], second: Callable[[], _Second]) -> tuple[_First, _Second]:
+    """Reads two inputs; where one or both are faulty, all faults come in one InputError."""
+    faults: list[Fault | str] = []
+    results: list[Any] = []
+    for read in (first, second):
+        try:
+            results.append(read())
+        except InputError as error:
+            faults += error.faults
+    if faults:
+        raise InputError(*faults)
+    return results[0], results[1]
 
 
 def _status(error: PacsifierError) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -64,9 +65,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _serve(arguments: argparse.Namespace) -> int:
     from pacsifier.dcmtk.demo_pacs import AE_TITLE, DemoPacs, Peer
     from pacsifier.dcmtk.process import Toolbox
+    from pacsifier.dcmtk.receiver import check_port
     from pacsifier.demo import COMPRESSED_CLASSES, DEMO_QUERY, make_hospital
 
-    folder = _prepare(arguments.directory)
     peers = [
         Peer("PACSIFIER", "127.0.0.1", arguments.move_port),
         Peer("OTHER", "127.0.0.1", arguments.move_port),
@@ -74,6 +75,8 @@ def _serve(arguments: argparse.Namespace) -> int:
     with Toolbox(arguments.dcmtk_dir) as toolbox:
         common.on_signals(toolbox.kill)
         toolbox.require(["dcmqrscp", "dcmqridx"])
+        check_port(arguments.port, "--port")
+        folder = _prepare(arguments.directory)
         files = make_hospital(folder / "hospital")
         pacs = DemoPacs(toolbox, folder, arguments.port, peers, syntaxes=COMPRESSED_CLASSES)
         pacs.fill(files)
@@ -110,12 +113,16 @@ def _config(arguments: argparse.Namespace, ae_title: str) -> dict[str, str | int
 
 
 def _print_how_to(folder: Path, instances: int, port: int) -> None:
-    options = f"--config {folder / 'config.json'} --queryfile {folder / 'query.csv'}"
+    def path(name: str) -> str:
+        return shlex.quote(str(folder.absolute() / name))
+
+    options = f"--config {path('config.json')} --queryfile {path('query.csv')}"
     print(
         f"The demo PACS is ready: {instances} instances on port {port}. In another terminal, try\n"
-        f"  pacsifier --info {options} --out_directory {folder / 'list'}\n"
-        f"  pacsifier --save --info {options} --out_directory {folder / 'images'}\n"
-        f"Ctrl-C ends it.",
+        f"  pacsifier --info {options} --out_directory {path('list')}\n"
+        f"  pacsifier --save --info {options} --out_directory {path('images')}\n"
+        f"This PACS tells neither SeriesDescription nor ProtocolName, as some do: --info alone leaves the two rows\n"
+        f"that ask for them undecided (exit status 1), --save decides them by the images. Ctrl-C ends it.",
         flush=True,
     )
 

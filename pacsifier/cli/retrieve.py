@@ -53,6 +53,8 @@ def _add_retrieve_options(parser: argparse.ArgumentParser) -> None:
         action=flag,
         help="Store images resulting from query (cannot be used together with '--move')",
     )
+    # argparse took `--s` for --save before the further options came.
+    add("--s", dest="save", action=flag, help=argparse.SUPPRESS)
     add("--info", "-i", action=flag, help="Store parsed version of findscu output (DICOM header subset)")
     add(
         *("--move", "-m"),
@@ -156,7 +158,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     _check(parser, arguments)
     common.set_up_logging(arguments.verbose)
     work = _upload if arguments.upload else _retrieve
-    return common.run(lambda: work(arguments), _PROG, arguments.verbose)
+    remedy = "; --resume goes on from here" if arguments.save or arguments.move else ""
+    return common.run(lambda: work(arguments), _PROG, verbosity=arguments.verbose, remedy=remedy)
 
 
 def _check(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> None:
@@ -181,8 +184,9 @@ def _retrieve(arguments: argparse.Namespace) -> int:
     from pacsifier.query import read_query_file
     from pacsifier.transfer.retrieve import Retrieval
 
-    config = load_pacs_config(arguments.config)
-    table = read_query_file(arguments.queryfile)
+    config, table = common.read_all(
+        lambda: load_pacs_config(arguments.config), lambda: read_query_file(arguments.queryfile)
+    )
     with Toolbox(arguments.dcmtk_dir) as toolbox, Console() as console:
         common.on_signals(toolbox.kill)
         for note in table.notes:
@@ -220,7 +224,7 @@ def _upload(arguments: argparse.Namespace) -> int:
     config = load_pacs_config(arguments.config)
     with Toolbox(arguments.dcmtk_dir) as toolbox, Console() as console:
         common.on_signals(toolbox.kill)
-        summary = upload(config, arguments.upload_directory, toolbox, console)
+        summary = upload(config, arguments.upload_directory, toolbox, console, arguments.silence_timeout)
     _print_upload_summary(summary)
     return common.EXIT_MISSING if summary.failures else common.EXIT_COMPLETE
 

@@ -12,7 +12,8 @@ from types import TracebackType
 
 from pacsifier.dcmtk import profile
 from pacsifier.dcmtk.process import Process, Toolbox
-from pacsifier.errors import InputError, ToolError
+from pacsifier.dcmtk.receiver import check_port
+from pacsifier.errors import ToolError
 
 AE_TITLE = "DEMO_PACS"
 _ARCHIVE = "archive"
@@ -75,12 +76,7 @@ class DemoPacs:
             )
 
     def __enter__(self) -> DemoPacs:
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind(("", self._port))
-            except OSError as error:
-                raise InputError(f"--port {self._port} cannot be used: {error.strerror}") from error
+        check_port(self._port, "--port")
         (self._folder / "dcmqrscp.cfg").write_text(self._configuration(), encoding="ascii")
         contexts = [
             (uid, (self._syntaxes.get(uid, profile.UNCOMPRESSED[0]),))

@@ -22,8 +22,8 @@ _START_S = 20.0
 _POLL_S = 0.01
 
 
-def check_port(port: int) -> None:
-    """Raises InputError when a receiver could not listen on the port."""
+def check_port(port: int, source: str) -> None:
+    """Raises InputError, naming `source`, when nothing could listen on the port."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -33,7 +33,7 @@ def check_port(port: int) -> None:
                 errno.EADDRINUSE: "another program on this machine uses it",
                 errno.EACCES: "ports below 1024 need more rights",
             }.get(error.errno or 0, str(error))
-            raise InputError(f"cannot receive on port {port} ('move_port'): {why}") from error
+            raise InputError(f"cannot receive on port {port} ({source}): {why}") from error
 
 
 class Receiver:
@@ -57,7 +57,7 @@ class Receiver:
 
     def __enter__(self) -> Receiver:
         self.folder.mkdir(mode=0o700, exist_ok=True)
-        check_port(self._port)
+        check_port(self._port, "'move_port'")
         contexts = [(uid, profile.EVERY_SYNTAX) for uid in self.sop_classes]
         (self._staging / "receiver.cfg").write_text(profile.render(contexts), encoding="ascii")
         arguments = [

@@ -48,7 +48,11 @@ def associations(files: Sequence[Sendable]) -> list[list[Sendable]]:
 
 
 def store(
-    config: PacsConfig, toolbox: Toolbox, folder: Path, files: Sequence[Sendable]
+    config: PacsConfig,
+    toolbox: Toolbox,
+    folder: Path,
+    files: Sequence[Sendable],
+    silence_timeout_s: float = 1800,
 ) -> Iterator[tuple[Sendable, StoreEnd]]:
     """Sends the files over one association and yields each one's outcome; `folder` is an empty working folder.
 
@@ -68,7 +72,7 @@ def store(
     arguments = ["-v", "-nh", "-xf", "sender.cfg", profile.NAME, *peer_arguments(config), *names]
     process = toolbox.start("storescu", arguments, folder, "storescu")
     answered = 0
-    for end in _follow(process):
+    for end in _follow(process, silence_timeout_s):
         if end.name in names:
             answered += 1
             yield names.pop(end.name), end
@@ -80,15 +84,21 @@ def store(
         yield file, StoreEnd(name, False, f"not sent: {reason} (SOP class {file.sop_class})")
 
 
-def _follow(process: Process) -> Iterator[StoreEnd]:
+def _follow(process: Process, silence_timeout_s: float) -> Iterator[StoreEnd]:
     transcript = StoreTranscript()
+    heard = time.monotonic()
     with process.log_path.open("rb") as output:
         while True:
             ended = process.poll() is not None
             data = output.read()
             yield from transcript.feed(data)
-            if not data and ended:
+            if data:
+                heard = time.monotonic()
+            elif ended:
                 break
-            if not data:
+            elif time.monotonic() - heard > silence_timeout_s:
+                log.warning("the PACS was silent for %g s in a C-STORE", silence_timeout_s)
+                process.end()
+            else:
                 time.sleep(_POLL_S)
     yield from transcript.finish()

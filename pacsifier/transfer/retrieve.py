@@ -132,7 +132,7 @@ class Retrieval:
         started = time.monotonic()
         self._toolbox.require(self._binaries())
         if self._options.save:
-            check_port(self._config.move_port)
+            check_port(self._config.move_port, "'move_port'")
         with OutputLock(self._tree.folder) as lock:
             pacs = Pacs(self._config, self._toolbox, lock.staging, self._options.silence_timeout_s)
             found = self._find(pacs)

@@ -13,6 +13,7 @@ from pacsifier import part10
 from pacsifier.config import PacsConfig
 from pacsifier.dcmtk.process import Toolbox
 from pacsifier.dcmtk.storage import Sendable, associations, store
+from pacsifier.dcmtk.transcript import StoreEnd
 from pacsifier.errors import AssociationError, InputError
 from pacsifier.query import ATTRIBUTES
 from pacsifier.transfer.retrieve import Observer
@@ -36,7 +37,9 @@ class UploadSummary:
     seconds: float = 0.0
 
 
-def upload(config: PacsConfig, folder: Path, toolbox: Toolbox, observer: Observer) -> UploadSummary:
+def upload(
+    config: PacsConfig, folder: Path, toolbox: Toolbox, observer: Observer, silence_timeout_s: float = 1800
+) -> UploadSummary:
     """Sends every DICOM file below `folder`, read-only, and reads the outcome of each.
 
     Raises:
@@ -53,37 +56,26 @@ def upload(config: PacsConfig, folder: Path, toolbox: Toolbox, observer: Observe
     if not summary.files:
         raise InputError(f"{folder}: holds no file to upload")
     observer.planned(len(files), len(files))
-    for number, part in enumerate(associations(files)):
+    for part in associations(files):
         with tempfile.TemporaryDirectory(prefix="pacsifier-") as working:
-            _store(
-                config, toolbox, Path(working), part, summary=summary, observer=observer, first=number == 0
-            )
+            try:
+                for file, end in store(config, toolbox, Path(working), part, silence_timeout_s):
+                    _note(summary, file, end)
+                    observer.progress(summary.stored, summary.stored)
+            except AssociationError as error:
+                if not summary.stored:
+                    raise
+                summary.failures += [(file.path, str(error)) for file in part]
     summary.seconds = time.monotonic() - started
     return summary
 
 
-def _store(
-    config: PacsConfig,
-    toolbox: Toolbox,
-    working: Path,
-    part: list[Sendable],
-    *,
-    summary: UploadSummary,
-    observer: Observer,
-    first: bool,
-) -> None:
-    try:
-        for file, end in store(config, toolbox, working, part):
-            log.info("%s: %s", file.sop_class, end.words)
-            if end.stored:
-                summary.stored += 1
-            else:
-                summary.failures.append((file.path, end.words))
-            observer.progress(summary.stored, summary.stored)
-    except AssociationError as error:
-        if first:
-            raise
-        summary.failures += [(file.path, str(error)) for file in part]
+def _note(summary: UploadSummary, file: Sendable, end: StoreEnd) -> None:
+    log.info("%s: %s", file.sop_class, end.words)
+    if end.stored:
+        summary.stored += 1
+    else:
+        summary.failures.append((file.path, end.words))
 
 
 def _sendable(folder: Path, summary: UploadSummary) -> list[Sendable]:

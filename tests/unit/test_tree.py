@@ -625,6 +625,7 @@ def test_a_walk_finds_every_file_but_our_own_in_a_stable_order(tmp_path: Path) -
         "sub-1/logs/x",
         "top",
         "logs/y",
+        "logs/pacsifier_log.csv",
         ".pacsifier/z",
         "sub-1/.pacsifier/w",
     )
