@@ -81,6 +81,8 @@ def run(work: Callable[[], int], prog: str, *, verbosity: int = 0, remedy: str =
     except Interrupted as interruption:
         print(f"{prog}: ended by {interruption}{remedy}", file=sys.stderr)
         return 128 + interruption.number
+    except KeyboardInterrupt:
+        return 128 + signal.SIGINT
     except BrokenPipeError:
         return EXIT_MISSING
 

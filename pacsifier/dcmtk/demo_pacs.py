@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import socket
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,8 +16,6 @@ from pacsifier.errors import ToolError
 
 AE_TITLE = "DEMO_PACS"
 _ARCHIVE = "archive"
-_START_S = 20.0
-_POLL_S = 0.01
 
 
 @dataclass(frozen=True)
@@ -89,7 +86,7 @@ class DemoPacs:
             str(self._port),
         ]
         self._process = self._toolbox.start("dcmqrscp", arguments, self._folder, "dcmqrscp")
-        self._wait_until_it_listens(self._process)
+        self._process.wait_until_it_listens(self._port)
         return self
 
     def __exit__(
@@ -104,9 +101,9 @@ class DemoPacs:
         Raises:
             ToolError: it ended by itself.
         """
-        while self._process is not None and self._process.poll() is None:
+        while self._process is not None:
+            self._process.check()
             time.sleep(0.2)
-        self._died()
 
     def _configuration(self) -> str:
         hosts = [f"peer{n} = ({p.ae_title}, {p.host}, {p.port})" for n, p in enumerate(self._peers)]
@@ -120,20 +117,6 @@ class DemoPacs:
                 *("AETable END", ""),
             ]
         )
-
-    def _wait_until_it_listens(self, process: Process) -> None:
-        deadline = time.monotonic() + _START_S
-        while process.poll() is None and time.monotonic() < deadline:
-            with socket.socket() as probe:
-                probe.settimeout(1)
-                if probe.connect_ex(("127.0.0.1", self._port)) == 0:
-                    return
-            time.sleep(_POLL_S)
-        self._died()
-
-    def _died(self) -> None:
-        lines = self._process.last_lines() if self._process else ()
-        raise ToolError(f"dcmqrscp ended: {'; '.join(lines) or 'no reason given'}", binary="dcmqrscp")
 
 
 _LITTLE_ENDIAN = profile.UNCOMPRESSED

@@ -9,14 +9,14 @@ from __future__ import annotations
 import contextlib
 import logging
 import time
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pacsifier import part10
 from pacsifier.config import PacsConfig
 from pacsifier.dcmtk.process import Process, Toolbox
-from pacsifier.dcmtk.transcript import SUCCESS, Answer, FindEnd, FindTranscript, MoveState, MoveTranscript
+from pacsifier.dcmtk.transcript import SUCCESS, Answer, FindTranscript, MoveState, MoveTranscript
 from pacsifier.errors import AssociationError, PacsError
 from pacsifier.query.attributes import ATTRIBUTES
 
@@ -90,13 +90,15 @@ class Pacs:
         process = self._toolbox.start("findscu", arguments, folder, "findscu")
         answers: list[list[Values]] = [[] for _ in requests]
         ends: dict[int, tuple[int, str]] = {}
-        for event in self._follow_find(process):
-            if isinstance(event, Answer):
-                path = folder / event.name
-                answers[event.request].append(_read_answer(path, wanted[event.request]))
-                path.unlink()
-            else:
-                ends[event.request] = event.status, event.words
+        transcript = FindTranscript()
+        for data in process.follow(self._silence_timeout_s):
+            for event in transcript.feed(data):
+                if isinstance(event, Answer):
+                    path = folder / event.name
+                    answers[event.request].append(_read_answer(path, wanted[event.request]))
+                    path.unlink()
+                else:
+                    ends[event.request] = event.status, event.words
         if not ends:
             raise self.no_association(process)
         _remove(folder)
@@ -123,24 +125,6 @@ class Pacs:
             (folder / name).write_bytes(encode_identifier(keys))
             names.append(name)
         return folder, names
-
-    def _follow_find(self, process: Process) -> Iterator[Answer | FindEnd]:
-        transcript = FindTranscript()
-        heard = time.monotonic()
-        with process.log_path.open("rb") as output:
-            while True:
-                ended = process.poll() is not None
-                data = output.read()
-                yield from transcript.feed(data)
-                if data:
-                    heard = time.monotonic()
-                elif ended:
-                    return
-                elif time.monotonic() - heard > self._silence_timeout_s:
-                    process.end()
-                    log.warning("the PACS was silent for %g s in a C-FIND", self._silence_timeout_s)
-                else:
-                    time.sleep(_POLL_S)
 
 
 class Move:

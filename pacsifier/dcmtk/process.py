@@ -13,9 +13,10 @@ import logging
 import os
 import re
 import signal
+import socket
 import sys
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,6 +33,7 @@ _BANNER = re.compile(rb"\$dcmtk: (\w+) v(\d+)\.(\d+)\.(\d+)")
 _ANY_EXIT_STATUS = range(-64, 256)
 _LAST_LINES = 12
 _POLL_S = 0.005
+_START_S = 20.0
 
 
 def find_binaries(name: str, dcmtk_dir: Path | None = None) -> list[Path]:
@@ -118,6 +120,51 @@ class Process:
             if self._exit_status is None:
                 _signal_group(self.group, number)
                 self.wait(grace_s)
+
+    def follow(self, silence_timeout_s: float) -> Iterator[bytes]:
+        """Yields the log piece by piece until the process has ended; a longer silence ends it."""
+        heard = time.monotonic()
+        with self.log_path.open("rb") as output:
+            while True:
+                ended = self.poll() is not None
+                data = output.read()
+                if data:
+                    heard = time.monotonic()
+                    yield data
+                elif ended:
+                    return
+                elif time.monotonic() - heard > silence_timeout_s:
+                    log.warning("%s heard nothing for %g s and is ended", self.name, silence_timeout_s)
+                    self.end()
+                else:
+                    time.sleep(_POLL_S)
+
+    def wait_until_it_listens(self, port: int) -> None:
+        """Waits until a server accepts connections on the port.
+
+        Raises:
+            ToolError: it ended, or does not listen after 20 s.
+        """
+        deadline = time.monotonic() + _START_S
+        while time.monotonic() < deadline:
+            self.check()
+            with socket.socket() as probe:
+                probe.settimeout(1)
+                if probe.connect_ex(("127.0.0.1", port)) == 0:
+                    return
+            time.sleep(_POLL_S)
+        raise ToolError(f"{self.name} did not listen on port {port} within {_START_S:g} s", binary=self.name)
+
+    def check(self) -> None:
+        """Raises ToolError when a server has ended by itself."""
+        if self.poll() is not None:
+            raise ToolError(
+                f"{self.name} ended by itself: {'; '.join(self.last_lines()) or 'no reason given'}",
+                binary=self.name,
+                argv=self.argv,
+                exit_status=self.poll(),
+                last_lines=self.last_lines(),
+            )
 
     def last_lines(self) -> tuple[str, ...]:
         """The last lines of the log, for an error message (no data set is ever dumped there)."""

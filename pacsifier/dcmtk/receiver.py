@@ -3,23 +3,17 @@
 from __future__ import annotations
 
 import errno
-import logging
 import re
 import socket
-import time
 from collections.abc import Iterable
 from pathlib import Path
 from types import TracebackType
 
 from pacsifier.dcmtk import profile
 from pacsifier.dcmtk.process import Process, Toolbox
-from pacsifier.errors import InputError, ToolError
-
-log = logging.getLogger(__name__)
+from pacsifier.errors import InputError
 
 _REFUSED = re.compile(r"\(Abstract Syntax Not Supported\)\n.: *Abstract Syntax: =?([A-Za-z0-9.]+)\n")
-_START_S = 20.0
-_POLL_S = 0.01
 
 
 def check_port(port: int, source: str) -> None:
@@ -65,7 +59,7 @@ class Receiver:
             *("-xf", "receiver.cfg", profile.NAME, "-od", self.folder.name, str(self._port)),
         ]
         self._process = self._toolbox.start("storescp", arguments, self._staging, "storescp")
-        self._wait_until_it_listens(self._process)
+        self._process.wait_until_it_listens(self._port)
         return self
 
     def __exit__(
@@ -84,26 +78,10 @@ class Receiver:
 
     def check(self) -> None:
         """Raises ToolError when storescp has died."""
-        if self._process is not None and self._process.poll() is not None:
-            raise ToolError(
-                f"storescp ended by itself: {'; '.join(self._process.last_lines()) or 'no reason given'}",
-                binary="storescp",
-                exit_status=self._process.poll(),
-                last_lines=self._process.last_lines(),
-            )
+        if self._process is not None:
+            self._process.check()
 
     def _log(self) -> str:
         if self._process is None:
             return ""
         return self._process.log_path.read_text(encoding="ascii", errors="replace")
-
-    def _wait_until_it_listens(self, process: Process) -> None:
-        deadline = time.monotonic() + _START_S
-        while process.poll() is None and time.monotonic() < deadline:
-            with socket.socket() as probe:
-                probe.settimeout(1)
-                if probe.connect_ex(("127.0.0.1", self._port)) == 0:
-                    return
-            time.sleep(_POLL_S)
-        self.check()
-        raise ToolError(f"storescp did not listen on port {self._port} within {_START_S:g} s")

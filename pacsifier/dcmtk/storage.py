@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import logging
-import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,9 +12,6 @@ from pacsifier.dcmtk.pacs import association_error, peer_arguments
 from pacsifier.dcmtk.process import Process, Toolbox
 from pacsifier.dcmtk.transcript import StoreEnd, StoreTranscript
 
-log = logging.getLogger(__name__)
-
-_POLL_S = 0.01
 _NO_CONTEXT = "No Acceptable Presentation Contexts"
 
 
@@ -72,7 +67,7 @@ def store(
     arguments = ["-v", "-nh", "-xf", "sender.cfg", profile.NAME, *peer_arguments(config), *names]
     process = toolbox.start("storescu", arguments, folder, "storescu")
     answered = 0
-    for end in _follow(process, silence_timeout_s):
+    for end in _outcomes(process, silence_timeout_s):
         if end.name in names:
             answered += 1
             yield names.pop(end.name), end
@@ -84,21 +79,8 @@ def store(
         yield file, StoreEnd(name, False, f"not sent: {reason} (SOP class {file.sop_class})")
 
 
-def _follow(process: Process, silence_timeout_s: float) -> Iterator[StoreEnd]:
+def _outcomes(process: Process, silence_timeout_s: float) -> Iterator[StoreEnd]:
     transcript = StoreTranscript()
-    heard = time.monotonic()
-    with process.log_path.open("rb") as output:
-        while True:
-            ended = process.poll() is not None
-            data = output.read()
-            yield from transcript.feed(data)
-            if data:
-                heard = time.monotonic()
-            elif ended:
-                break
-            elif time.monotonic() - heard > silence_timeout_s:
-                log.warning("the PACS was silent for %g s in a C-STORE", silence_timeout_s)
-                process.end()
-            else:
-                time.sleep(_POLL_S)
+    for data in process.follow(silence_timeout_s):
+        yield from transcript.feed(data)
     yield from transcript.finish()
