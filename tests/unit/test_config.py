@@ -157,7 +157,7 @@ def test_a_key_that_stands_twice_is_not_silently_the_last_one(tmp_path: Path) ->
     [
         (b"", "is empty"),
         (b" \n", "is empty"),
-        (b'{\n  "port": 104,\n}', "line 3, column 1"),
+        (b'{\n  "port" 104\n}', "line 2, column 10"),
         (b"[]", "holds no JSON object"),
         (b'"text"', "holds no JSON object"),
         (b"NaN", "NaN is no JSON number"),

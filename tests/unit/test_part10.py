@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from pydicom.dataelem import RawDataElement
 from pydicom.uid import DeflatedExplicitVRLittleEndian
 
+import pacsifier
 from pacsifier import part10
 
 # SC_rgb_jpeg.dcm is implicit under an explicit transfer syntax, and pydicom says so each time.
@@ -263,7 +264,9 @@ def test_importing_the_walker_costs_no_foreign_library():
     code = (
         "import sys, pacsifier.part10; print(*{'pydicom', 'numpy', 'pandas', 'pathlib'} & set(sys.modules))"
     )
-    done = subprocess.run([sys.executable, "-S", "-c", code], capture_output=True, text=True, check=True)
+    home = Path(pacsifier.__file__).parents[1]
+    argv = [sys.executable, "-S", "-c", code]
+    done = subprocess.run(argv, capture_output=True, text=True, check=True, cwd=home)
     assert done.stdout.strip() == ""
 
 
