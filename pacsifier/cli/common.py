@@ -81,10 +81,13 @@ def run(work: Callable[[], int], prog: str, *, verbosity: int = 0, remedy: str =
     except Interrupted as interruption:
         print(f"{prog}: ended by {interruption}{remedy}", file=sys.stderr)
         return 128 + interruption.number
+    except OSError as error:
+        # The path may hold a PatientID: it is not for the console.
+        logging.getLogger(__name__).debug("raised here", exc_info=error)
+        print(f"{prog}: the run ended early: {error.strerror or error}{remedy}", file=sys.stderr)
+        return EXIT_MISSING
     except KeyboardInterrupt:
         return 128 + signal.SIGINT
-    except BrokenPipeError:
-        return EXIT_MISSING
 
 
 def read_all(first: Callable[[], _First], second: Callable[[], _Second]) -> tuple[_First, _Second]:

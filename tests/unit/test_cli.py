@@ -569,3 +569,14 @@ def test_a_pacs_that_is_down_leaves_a_folder_of_the_user_as_it_was(here, verb):
     (mine / "mine.txt").write_text("mine")
     assert _pacsifier(here, *verb).returncode == 3
     assert [path.name for path in mine.iterdir()] == ["mine.txt"]
+
+
+def test_a_full_disk_is_told_without_a_traceback_and_without_naming_the_patient(capsys):
+    from pacsifier.cli import common
+
+    def work() -> int:
+        raise OSError(28, "No space left on device", "/out/sub-123421/ses-20150512")
+
+    assert common.run(work, "pacsifier", remedy="; --resume goes on from here") == 1
+    said = capsys.readouterr().err
+    assert said == "pacsifier: the run ended early: No space left on device; --resume goes on from here\n"
