@@ -337,6 +337,7 @@ def test_a_run_can_be_closed_after_everything_has_ended(tmp_path):
     process.end()
     toolbox.close()
     toolbox.close()
+    assert process.poll() is not None
 
 
 _HOLDER = """
@@ -525,6 +526,7 @@ def test_a_later_dcmtk_is_taken(version, tmp_path):
     _script(tmp_path / "echoscu", f"echo '$dcmtk: echoscu v{version} 2030-01-01 $'")
     with Toolbox(tmp_path) as toolbox:
         toolbox.require(["echoscu"])
+        assert toolbox._binaries["echoscu"] == tmp_path / "echoscu"
 
 
 def test_a_tool_that_cannot_be_started_is_a_tool_error(tmp_path):
