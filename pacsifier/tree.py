@@ -300,7 +300,7 @@ def _same(me: Occupant, other: Occupant, level: str) -> bool:
 def _occupant(folder: Path) -> Occupant | None:
     """Who is in a patient, study or series folder: by its first instance, else by an info CSV; None: nobody."""
     tables = [folder.with_name(f"{folder.name}.csv")]
-    for path in _walk(folder):
+    for path in filter(Path.is_file, _walk(folder)):
         if path.suffix == ".csv":
             tables.append(path)
             continue
@@ -324,14 +324,21 @@ def _walk(folder: Path) -> Iterator[Path]:
 
 
 def walk_files(folder: Path) -> Iterator[Path]:
-    """Every file below a folder in a stable order, without staging and the logs of a run."""
+    """Every file below a folder in a stable order, without staging and the logs of a run.
+
+    A link to a folder and a folder that cannot be read are yielded themselves, for the caller to name.
+    """
     own_logs = (folder / LOG_FOLDER / LOG_NAME).is_file()
-    for parent, folders, files in os.walk(folder):
+    unreadable: list[OSError] = []
+    for parent, folders, files in os.walk(folder, onerror=unreadable.append):
         folders[:] = sorted(name for name in folders if name != WORK_FOLDER)
+        # Links to folders are not followed, but named: what lies behind them is not uploaded.
+        yield from (path for name in folders if (path := Path(parent, name)).is_symlink())
         if own_logs and Path(parent) == folder:
             folders.remove(LOG_FOLDER)
         for name in sorted(files):
             yield Path(parent, name)
+    yield from (Path(error.filename) for error in unreadable)
 
 
 def write_whole(path: Path, text: str, mode: int = 0o666) -> None:
@@ -395,10 +402,10 @@ class OutputLock:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._empty()
+        # Under the lock to the last: a run that starts in between must not lose its staging folder.
+        shutil.rmtree(self.staging, ignore_errors=True)
         if self._file is not None:
             self._file.close()
-        shutil.rmtree(self.staging, ignore_errors=True)
         for made in reversed(self._made):
             with contextlib.suppress(OSError):
                 made.rmdir()

@@ -63,7 +63,9 @@ def on_signals(kill: Callable[[], None]) -> None:
         raise Interrupted(number)
 
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, handle)
+        # nohup lets a run outlive its terminal by ignoring SIGHUP.
+        if number != signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, handle)
 
 
 def run(work: Callable[[], int], prog: str, *, verbosity: int = 0, remedy: str = "") -> int:

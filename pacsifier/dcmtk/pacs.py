@@ -154,7 +154,8 @@ class Move:
                     final.append(state)
         if exit_status is not None and not self.ended:
             self.ended = True
-            final += [replace(state, words=self._unanswered()) for state in self._states if not state.final]
+            words = self._unanswered()
+            final += [replace(state, status=None, words=words) for state in self._states if not state.final]
         return final
 
     @property

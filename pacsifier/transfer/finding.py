@@ -164,25 +164,26 @@ class Finder:
         keys = [{**dict.fromkeys(_STUDY_RETURN_KEYS, ""), **asked} for _, asked in requests]
         results = self._pacs.find("STUDY", keys)
         return [
-            self._split_by_date(each, result) if _looks_capped(result) else result
+            self._split_by_date(each, result) if looks_capped(result) else result
             for each, result in zip(keys, results, strict=True)
         ]
 
     def _split_by_date(self, keys: Keys, result: FindResult, depth: int = 0) -> FindResult:
         """Asks a capped find again in two halves of its StudyDate, down to single days."""
         parts = halves(keys.get("StudyDate") or None, f"{date.today():%Y%m%d}")
-        if parts is None or depth == _DEEPEST_SPLIT or keys.get("StudyInstanceUID"):
+        if keys.get("StudyInstanceUID"):
             return result
-        if self._splits >= _MOST_SPLITS:
+        if parts is None or depth == _DEEPEST_SPLIT or self._splits >= _MOST_SPLITS:
+            count = f"{len(result.answers)} answers however narrow the dates"
             return replace(
-                result, failure="the PACS caps its answers however narrow the dates: narrow the row"
+                result, failure=result.failure or f"{count} look like a cap of the PACS: narrow the row"
             )
         self._splits += 1
         answers: dict[str, Values] = {each.get("StudyInstanceUID") or "": each for each in result.answers}
         failure = None
         identifiers = [{**keys, "StudyDate": part} for part in parts]
         for each, part in zip(identifiers, self._pacs.find("STUDY", identifiers), strict=True):
-            whole = self._split_by_date(each, part, depth + 1) if _looks_capped(part) else part
+            whole = self._split_by_date(each, part, depth + 1) if looks_capped(part) else part
             answers |= {answer.get("StudyInstanceUID") or "": answer for answer in whole.answers}
             failure = failure or whole.failure
         return FindResult(tuple(answers.values()), result.status, failure)
@@ -246,11 +247,21 @@ class Finder:
                     self._reports[row].failure = f"SERIES level: {result.failure}"
             self._note_missing(base, result.answers)
             self._series_of_study[uid] = len(result.answers)
+            self._check_number_of_series(uid, result)
             for answer in result.answers:
                 series = self._series_of(self._studies[uid], uid, answer)
                 if series is not None:
                     found.setdefault(series.key, series)
         return list(found.values())
+
+    def _check_number_of_series(self, uid: str, result: FindResult) -> None:
+        """A study that answers with no series, or with a round number of them below the announced, is no result."""
+        study = self._studies[uid]
+        announced = _number(study.values.get("NumberOfStudyRelatedSeries"))
+        listed = len(result.answers)
+        if not result.failure and announced and listed < announced and (not listed or looks_capped(result)):
+            for row in study.wanted_by:
+                self._reports[row].failure = f"SERIES level: {listed} of {announced} series of a study listed"
 
     def _image_columns(self) -> tuple[str, ...]:
         """IMAGE-level attributes worth asking for: those that a row filters on, all of them for --info."""
@@ -450,7 +461,8 @@ def _only_series_uid(query: Query) -> bool:
     return "SeriesInstanceUID" in query.cells and not _columns("STUDY") & set(query.cells)
 
 
-def _looks_capped(result: FindResult) -> bool:
+def looks_capped(result: FindResult) -> bool:
+    """Whether the number of answers looks like the limit of a PACS rather than like all there is."""
     count = len(result.answers)
     return result.status == REFUSED_OUT_OF_RESOURCES or count in _CAPS or (count > 0 and count % 500 == 0)
 
@@ -462,7 +474,7 @@ def _split(value: str | None) -> list[str]:
 def _number(value: str | None) -> int | None:
     """An integer string; None where it is absent, empty or not a number: unknown is not zero."""
     text = (value or "").strip()
-    return int(text) if text.isdigit() else None
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= 12 else None
 
 
 __all__ = ["Finder", "Found", "RowReport", "instances_of", "list_instances"]

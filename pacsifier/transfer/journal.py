@@ -66,6 +66,8 @@ class SeriesState:
     # An object contradicted another or belongs to another patient: nothing can make this series complete.
     spoiled: str = ""
     tried: bool = False
+    # The last request for it ended otherwise than with Success and no failed sub-operation.
+    failed: bool = False
 
     @property
     def files(self) -> int:
@@ -94,9 +96,11 @@ class Journal:
     def moved_earlier(self, series: Series, destination: str) -> Mapping[str, str] | None:
         """The earlier log row of a series that was moved completely to this AE title."""
         row = self._earlier.get(series.key)
-        if row and row.get("Completed") == "True" and row.get("MoveDestination") == destination:
-            return row
-        return None
+        if not row or row.get("Completed") != "True" or row.get("MoveDestination") != destination:
+            return None
+        moved = row.get("FilesFound", "")
+        known = moved.isdecimal() and moved.isascii()
+        return row if known and int(moved) >= (series.expected or 0) else None
 
     def follow(self, states: Sequence[SeriesState]) -> None:
         """Takes the series of this run and writes the table."""

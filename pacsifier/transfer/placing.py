@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -51,7 +52,7 @@ class Placer:
 
     def adopt(self, state: SeriesState, folder: Path) -> None:
         """Takes over what an earlier run has placed: the whole instances in the folder of the series."""
-        for path in sorted(folder.iterdir()):
+        for path in sorted(path for path in folder.iterdir() if path.is_file()):
             placed = read_object(path)
             if placed.file.is_part10 and placed.file.whole and placed.series_key == state.series.key:
                 if not state.found:
@@ -82,8 +83,7 @@ class Placer:
 
     def _place_one(self, state: SeriesState, arrival: Arrival) -> None:
         asked_id, own_id = state.series.values.get("PatientID"), arrival.text("PatientID")
-        # An index in a narrower character set mangles what is not ASCII: that is no mix-up.
-        if asked_id and own_id and own_id.isascii() and asked_id.strip() != own_id.strip():
+        if _another_patient(asked_id or "", own_id or ""):
             state.spoiled = (
                 "an object of another PatientID arrived under this series' UIDs: see logs/unexpected"
             )
@@ -130,6 +130,15 @@ class Placer:
             if state := self._states.get(arrival.series_key):
                 state.reason = f"an object arrived damaged: {arrival.file.defect}"
             arrival.path.unlink(missing_ok=True)
+
+
+def _another_patient(asked: str, own: str) -> bool:
+    """Whether two PatientIDs differ; an index in a narrower character set mangles what is not ASCII in `own`."""
+    asked, own = asked.strip(), own.strip()
+    if asked == own or not asked or not own:
+        return False
+    ascii_parts = (re.escape(part) for part in re.split(r"[^\x00-\x7f]+", own))
+    return own.isascii() or re.fullmatch(".*".join(ascii_parts), asked, re.DOTALL) is None
 
 
 def _exact(values: Mapping[str, str | None], header: Mapping[str, str | None]) -> dict[str, str | None]:

@@ -22,7 +22,7 @@ from pacsifier.query import QueryTable
 from pacsifier.query.series import Series
 from pacsifier.transfer.arrivals import Arrivals
 from pacsifier.transfer.engine import Engine
-from pacsifier.transfer.finding import Finder, Found, instances_of, list_instances
+from pacsifier.transfer.finding import Finder, Found, instances_of, list_instances, looks_capped
 from pacsifier.transfer.journal import Journal, SeriesState, Status, row_outcome
 from pacsifier.transfer.pace import batches, chunks
 from pacsifier.transfer.placing import Placer
@@ -339,6 +339,7 @@ class Retrieval:
             if state.status is not Status.PENDING:
                 continue
             state.reason = self._why(end)
+            state.failed = end.status != SUCCESS or bool(end.failed)
             clean = end.status == SUCCESS and not end.failed
             if clean and state.series.expected is not None and _is_complete(state) and state.series.rows:
                 state.status, state.reason = Status.COMPLETE, ""
@@ -379,9 +380,9 @@ class Retrieval:
 
     def _reached(self) -> bool:
         """Whether the PACS has ever sent anything to the destination."""
-        if self._receiver is not None:
-            return self._receiver.contacted()
-        return any(state.moved for state in self._states)
+        if any(state.files for state in self._states):
+            return True
+        return self._receiver is not None and self._receiver.contacted()
 
     # -- verdict
 
@@ -412,6 +413,9 @@ class Retrieval:
         if series.expected is None:
             if state.reason == _COUNTERS_AGREE and state.files:
                 state.status, state.reason = Status.COMPLETE, "not announced; the counters agree"
+        elif state.failed and len(series.instances or ()) < (series.announced or 0):
+            # The operation failed, and the PACS lists fewer than it announced: nothing says that all is here.
+            return
         elif _is_complete(state):
             differs = series.instances is not None and series.announced not in (None, len(series.instances))
             state.status = Status.COMPLETE
@@ -420,8 +424,13 @@ class Retrieval:
     def _list_instances(self, pacs: Pacs, states: Sequence[SeriesState]) -> None:
         listed = list_instances(pacs, [state.series for state in states])
         for state, result in zip(states, listed, strict=True):
-            if result.failure is None and result.answers:
-                state.series = replace(state.series, instances=instances_of(result))
+            instances = instances_of(result)
+            if result.failure is not None or not instances:
+                continue
+            # A list that looks cut by the PACS cannot speak against a larger announced number, or for none.
+            announced = state.series.announced
+            if not looks_capped(result) or (announced is not None and len(instances) >= announced):
+                state.series = replace(state.series, instances=instances)
 
     def _close(self, state: SeriesState) -> None:
         """The final verdict on a series that is still open."""
