@@ -491,3 +491,10 @@ def test_an_accession_number_with_wildcards_is_not_ambiguous(asked: str) -> None
 def test_one_study_of_an_accession_number_is_not_ambiguous() -> None:
     found = find(FakePacs([image("1.1"), image("1.2")]), query(AccessionNumber="A1"))
     assert (len(found.series), found.rows[2].ambiguous) == (2, "")
+
+
+def test_a_round_number_of_studies_on_one_day_is_not_taken_for_all_of_them() -> None:
+    images = [image(f"{number}.1", StudyDate="20200101") for number in range(130)]
+    found = find(FakePacs(images, cap=100, cap_status=SUCCESS), query(StudyDate="20200101"))
+    assert "cap" in found.rows[2].failure
+    assert len(found.series) == 100
