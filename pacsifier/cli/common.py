@@ -29,7 +29,7 @@ EXIT_STATUSES = """exit status:
   2    a mistake in the config, the query file, a folder or an option
   3    no association with the PACS: unreachable, rejected or silent
   4    DCMTK is missing, too old, or another program of the same name
-  130  interrupted (Ctrl-C); 143: terminated; --resume goes on from there"""
+  130  interrupted (Ctrl-C); 143: terminated; 129: hung up; --resume goes on from there"""
 
 
 class Interrupted(BaseException):

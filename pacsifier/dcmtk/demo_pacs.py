@@ -111,7 +111,7 @@ class DemoPacs:
         return "\n".join(
             [
                 *("MaxPDUSize = 131072", "MaxAssociations = 16"),
-                *("HostTable BEGIN", *hosts, f"peers = ({members})".replace("(", "").replace(")", "")),
+                *("HostTable BEGIN", *hosts, f"peers = {members}"),
                 *("HostTable END", "VendorTable BEGIN", "VendorTable END", "AETable BEGIN"),
                 f"{AE_TITLE} {_ARCHIVE} RW (1000000, 65536mb) peers",
                 *("AETable END", ""),
@@ -119,9 +119,8 @@ class DemoPacs:
         )
 
 
-_LITTLE_ENDIAN = profile.UNCOMPRESSED
 _QUERY_CONTEXTS = [
-    (uid, _LITTLE_ENDIAN)
+    (uid, profile.UNCOMPRESSED)
     for uid in (
         "1.2.840.10008.1.1",  # Verification
         *(f"1.2.840.10008.5.1.4.1.2.{model}.{verb}" for model in (1, 2) for verb in (1, 2, 3)),

@@ -7,7 +7,6 @@ and then exited 2 because the release failed, and exits 0 after failed requests.
 from __future__ import annotations
 
 import contextlib
-import logging
 import time
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -17,15 +16,12 @@ from pacsifier import part10
 from pacsifier.config import PacsConfig
 from pacsifier.dcmtk.process import Process, Toolbox
 from pacsifier.dcmtk.transcript import SUCCESS, Answer, FindTranscript, MoveState, MoveTranscript
-from pacsifier.errors import AssociationError, PacsError
+from pacsifier.errors import AssociationError
 from pacsifier.query.attributes import ATTRIBUTES
-
-log = logging.getLogger(__name__)
 
 Keys = Mapping[str, str]
 Values = Mapping[str, "str | None"]
 
-_POLL_S = 0.005
 _TCP_TIMEOUT_S = 30
 _ACSE_TIMEOUT_S = 30
 _TEXT_VRS = frozenset({"LO", "SH", "PN", "LT", "ST", "UT", "UC"})
@@ -247,6 +243,3 @@ def _remove(folder: Path) -> None:
         for path in folder.iterdir():
             _remove(path) if path.is_dir() else path.unlink()
         folder.rmdir()
-
-
-__all__ = ["FindResult", "Move", "MoveRequest", "MoveState", "Pacs", "PacsError", "encode_identifier"]

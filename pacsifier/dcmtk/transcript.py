@@ -34,7 +34,6 @@ _COUNTER = re.compile(rb"^D: (Remaining|Completed|Failed|Warning) Suboperations\
 _STATUS = re.compile(rb"^D: DIMSE Status\s*: 0x([0-9a-f]{4})")
 _SENDING_FILE = re.compile(rb"^I: Sending file: (?:\./)?(\S+)$")
 _STORE_RESPONSE = re.compile(rb"^I: Received Store Response \((.*)\)$")
-_BAD_FILE = re.compile(rb"^[EW]: (?:Bad DICOM file|No presentation context for)")
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pacsifier.dcmtk.pacs import Move, MoveState, Pacs
+from pacsifier.dcmtk.pacs import Move, Pacs
 from pacsifier.dcmtk.receiver import Receiver
+from pacsifier.dcmtk.transcript import MoveState
 from pacsifier.transfer.arrivals import Arrivals
 from pacsifier.transfer.journal import Journal
 from pacsifier.transfer.pace import Chunk

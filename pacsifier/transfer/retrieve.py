@@ -13,10 +13,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from pacsifier.config import PacsConfig
-from pacsifier.dcmtk.pacs import MoveState, Pacs
+from pacsifier.dcmtk.pacs import Pacs
 from pacsifier.dcmtk.process import Toolbox
 from pacsifier.dcmtk.receiver import Receiver, check_port
-from pacsifier.dcmtk.transcript import MOVE_DESTINATION_UNKNOWN, SUCCESS
+from pacsifier.dcmtk.transcript import MOVE_DESTINATION_UNKNOWN, SUCCESS, MoveState
 from pacsifier.errors import InputError
 from pacsifier.query import QueryTable
 from pacsifier.query.series import Series
