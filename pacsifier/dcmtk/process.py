@@ -9,14 +9,17 @@ to end those groups.
 from __future__ import annotations
 
 import contextlib
+import io
 import logging
 import os
 import re
 import signal
 import socket
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,6 +37,10 @@ _ANY_EXIT_STATUS = range(-64, 256)
 _LAST_LINES = 12
 _POLL_S = 0.005
 _START_S = 20.0
+_VERSION_S = 10.0
+# Exit statuses of a shell and of the loader that could not start a program; below 0: ended by a signal.
+_NOT_RUN = 126
+_VERSION_POLL_S = 0.002
 
 
 def find_binaries(name: str, dcmtk_dir: Path | None = None) -> list[Path]:
@@ -90,6 +97,7 @@ class Process:
         self._command = command
         self._done = done
         self._exit_status: int | None = None
+        self.silenced = False
 
     @property
     def group(self) -> int:
@@ -135,6 +143,7 @@ class Process:
                     return
                 elif time.monotonic() - heard > silence_timeout_s:
                     log.warning("%s heard nothing for %g s and is ended", self.name, silence_timeout_s)
+                    self.silenced = True
                     self.end()
                 else:
                     time.sleep(_POLL_S)
@@ -174,12 +183,20 @@ class Process:
         return ()
 
 
+@dataclass(frozen=True)
+class Binary:
+    """A DCMTK binary that was asked for its version."""
+
+    path: Path
+    version: str
+
+
 class Toolbox:
     """The DCMTK binaries of one run; as a context manager it ends every process it started."""
 
     def __init__(self, dcmtk_dir: Path | None = None) -> None:
         self._dcmtk_dir = dcmtk_dir
-        self._binaries: dict[str, Path] = {}
+        self._binaries: dict[str, Binary] = {}
         self._running: list[Process] = []
         self._guardian_pipe: int | None = None
 
@@ -191,12 +208,18 @@ class Toolbox:
     ) -> None:
         self.close()
 
+    def binary(self, name: str) -> Binary:
+        """The binary that is used under that name; raises as `require` does."""
+        self.require([name])
+        return self._binaries[name]
+
     def require(self, names: Iterable[str]) -> None:
         """Checks that the binaries are there, are DCMTK's own and recent enough; once a binary.
 
         Raises:
             ToolError: one is absent, older than DCMTK 3.6.6, or another program of the same name.
         """
+        _check_dictionary()
         for name in names:
             if name not in self._binaries:
                 self._binaries[name] = _first_of_dcmtk(name, find_binaries(name, self._dcmtk_dir))
@@ -206,12 +229,13 @@ class Toolbox:
         self.require([name])
         arguments_file = folder / f"{tag}.args"
         _write_private(arguments_file, "\n".join(_quoted(each) for each in arguments) + "\n")
-        argv = (str(self._binaries[name]), f"@{arguments_file.name}")
+        argv = (str(self._binaries[name].path), f"@{arguments_file.name}")
         log.debug("starting %s in %s", name, folder.name)
         log_path = folder / f"{tag}.log"
-        command = self._spawn(argv, folder, log_path)
-        process = Process(name, argv, command, log_path, self._forget)
-        self._running.append(process)
+        with _signals_held():
+            command = self._spawn(argv, folder, log_path)
+            process = Process(name, argv, command, log_path, self._forget)
+            self._running.append(process)
         return process
 
     def close(self) -> None:
@@ -258,54 +282,81 @@ class Toolbox:
             return _run_in_background(argv, nothing, output, folder, announce)
 
 
-def _first_of_dcmtk(name: str, paths: Sequence[Path]) -> Path:
+def _first_of_dcmtk(name: str, paths: Sequence[Path]) -> Binary:
     """The first path that is DCMTK's tool and recent enough; else the error of the first."""
     errors = []
     for path in paths:
         try:
-            _check_banner(name, path)
+            return Binary(path, _version(name, path))
         except ToolError as error:
             errors.append(error)
-        else:
-            return path
     raise errors[0]
 
 
-def _check_banner(name: str, path: Path) -> None:
-    found = _BANNER.search(_version_text(name, path))
+def _check_dictionary() -> None:
+    """DCMTK cannot encode anything without its data dictionary, and says so only once it is connected."""
+    named = os.environ.get("DCMDICTPATH", "")
+    if named and not any(os.access(each, os.R_OK) for each in named.split(os.pathsep) if each):
+        raise ToolError(
+            f"the environment variable DCMDICTPATH ({named}) names no data dictionary that can be read; "
+            f"unset it, or let it name DCMTK's dicom.dic"
+        )
+
+
+def _version(name: str, path: Path) -> str:
+    """The version of DCMTK's tool; raises ToolError where it is none, or too old."""
+    exit_status, output = _ask_version(name, path)
+    found = _BANNER.search(output)
+    if not found and (exit_status < 0 or exit_status >= _NOT_RUN):
+        said = output.decode("utf-8", "replace").strip().splitlines() or ["no reason given"]
+        raise ToolError(
+            f"{path} does not run (exit status {exit_status}): {said[-1]:.200}; "
+            f"mend this DCMTK, or name another one's folder with --dcmtk_dir",
+            binary=name,
+            exit_status=exit_status,
+        )
     if not found or found[1].decode() != name:
         raise ToolError(
             f"{path} is not DCMTK's {name} (dcm4che has tools of the same names); "
             f"name DCMTK's folder with --dcmtk_dir",
             binary=name,
         )
-    version = tuple(int(part) for part in found.groups()[1:])
-    if version < OLDEST_VERSION:
+    numbers = tuple(int(part) for part in found.groups()[1:])
+    version = ".".join(map(str, numbers))
+    if numbers < OLDEST_VERSION:
         raise ToolError(
-            f"{path} is DCMTK {'.'.join(map(str, version))}; "
-            f"{'.'.join(map(str, OLDEST_VERSION))} or later is needed",
-            binary=name,
+            f"{path} is DCMTK {version}; {'.'.join(map(str, OLDEST_VERSION))} or later is needed", binary=name
         )
+    return version
 
 
-def _version_text(name: str, path: Path) -> bytes:
+def _ask_version(name: str, path: Path) -> tuple[int, bytes]:
+    """Exit status and output of `--version`; raises ToolError where it cannot be started or does not end."""
     sh = _sh()
-    # sh's own time-out polls every 100 ms: three checks of 13 ms would take 300.
+    output = io.BytesIO()
     try:
-        with Path(os.devnull).open("rb") as nothing:
-            output: bytes = sh.Command(str(path))(
-                "--version",
-                _in=nothing,
-                _ok_code=_ANY_EXIT_STATUS,
-                _tty_out=False,
-                _err_to_out=True,
-                _return_cmd=True,
-            ).stdout
+        with Path(os.devnull).open("rb") as nothing, _signals_held():
+            command = _run_in_background([str(path), "--version"], nothing, output, Path("/"), None)
     except (sh.ForkException, sh.CommandNotFound, OSError) as error:
         raise ToolError(
             f"{path} cannot be started; name DCMTK's folder with --dcmtk_dir", binary=name
         ) from error
-    return output
+    # sh's own time-out polls every 100 ms: three checks of 13 ms would take 300.
+    deadline = time.monotonic() + _VERSION_S
+    try:
+        while command.process.is_alive()[0]:
+            if time.monotonic() > deadline:
+                raise ToolError(
+                    f"{path} --version has not ended after {_VERSION_S:g} s; is its file system in order? "
+                    f"Name another DCMTK's folder with --dcmtk_dir",
+                    binary=name,
+                )
+            time.sleep(_VERSION_POLL_S)
+    finally:
+        # Also what it started itself, which would hold its output open.
+        _signal_group(int(command.pid), signal.SIGKILL)
+    command.wait()
+    return int(command.exit_code), output.getvalue()
 
 
 def _run_in_background(
@@ -325,6 +376,27 @@ def _run_in_background(
         _ok_code=_ANY_EXIT_STATUS,
         _preexec_fn=before_exec,
     )
+
+
+@contextlib.contextmanager
+def _signals_held() -> Iterator[None]:
+    """Lets signals wait: Python swallows what their handlers raise in its callbacks at a fork, and goes on."""
+    came: list[int] = []
+    handlers: dict[int, Any] = {}
+    if threading.current_thread() is threading.main_thread():
+        numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+        handlers = {number: signal.getsignal(number) for number in numbers}
+    for number, handler in handlers.items():
+        if callable(handler):
+            signal.signal(number, lambda number, _frame: came.append(number))
+    try:
+        yield
+    finally:
+        for number, handler in handlers.items():
+            if callable(handler):
+                signal.signal(number, handler)
+        for number in came[:1]:
+            signal.raise_signal(number)
 
 
 def _sh() -> Any:

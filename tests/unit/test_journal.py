@@ -136,7 +136,7 @@ def test_only_a_series_that_is_all_there_is_completed(tmp_path: Path, status: St
     write(tmp_path, [state(status=status)])
     _, rows = log(tmp_path)
     completed = "True" if status in (Status.COMPLETE, Status.SKIPPED) else "False"
-    assert [row["Completed"] for row in rows] == ([] if status is Status.NOT_WANTED else [completed])
+    assert [row["Completed"] for row in rows] == ([] if status in (Status.NOT_WANTED, Status.EXCLUDED) else [completed])
 
 
 def test_two_runs_leave_one_row_a_series_and_the_later_one_counts(tmp_path: Path) -> None:
@@ -264,10 +264,17 @@ def test_what_was_moved_to_an_ae_title_is_remembered_for_that_title_only(tmp_pat
     moved, failed = state("1.1"), state("1.2", status=Status.FAILED)
     write(tmp_path, [moved, failed], destination="RESEARCH")
     later = Journal(Tree(tmp_path), table(tmp_path), "RESEARCH")
-    assert (later.moved_earlier(moved.series, "RESEARCH") or {})["FilesFound"] == "2"
+    assert (later.moved_earlier(moved.series, "RESEARCH") or {})["FilesMoved"] == "2"
     assert later.moved_earlier(moved.series, "OTHER") is None
     assert later.moved_earlier(failed.series, "RESEARCH") is None
     assert later.moved_earlier(state("1.3").series, "RESEARCH") is None
+
+
+def test_a_later_save_does_not_forget_what_was_moved(tmp_path: Path) -> None:
+    write(tmp_path, [state()], destination="RESEARCH")
+    write(tmp_path, [state(status=Status.INCOMPLETE)])
+    later = Journal(Tree(tmp_path), table(tmp_path), "RESEARCH")
+    assert later.moved_earlier(state().series, "RESEARCH")
 
 
 def test_what_was_saved_is_not_taken_for_moved(tmp_path: Path) -> None:

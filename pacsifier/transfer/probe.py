@@ -1,0 +1,51 @@
+"""One thing that a check tried, and what came of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+from pacsifier.errors import OperationError, PacsifierError
+
+
+class Outcome(Enum):
+    """How a probe ended; a warning needs nobody to act before a run."""
+
+    OK = "ok"
+    WARNING = "warning"
+    FAILED = "FAILED"
+    SKIPPED = "skipped"
+
+
+@dataclass(frozen=True)
+class Probe:
+    """What was tried, what was seen, and what to do about it; no value of a patient, no UID.
+
+    `kind` is the error that a run would end with where this failed: it says who must act.
+    """
+
+    name: str
+    outcome: Outcome
+    seen: str
+    remedy: str = ""
+    kind: type[PacsifierError] = OperationError
+
+    @classmethod
+    def ok(cls, name: str, seen: str) -> Probe:
+        """It works."""
+        return cls(name, Outcome.OK, seen)
+
+    @classmethod
+    def warning(cls, name: str, seen: str, remedy: str) -> Probe:
+        """It works, or is not needed by everybody."""
+        return cls(name, Outcome.WARNING, seen, remedy)
+
+    @classmethod
+    def failed(cls, name: str, seen: str, remedy: str, kind: type[PacsifierError] = OperationError) -> Probe:
+        """It does not work."""
+        return cls(name, Outcome.FAILED, seen, remedy, kind)
+
+    @classmethod
+    def skipped(cls, name: str, why: str) -> Probe:
+        """It was not tried."""
+        return cls(name, Outcome.SKIPPED, why)
