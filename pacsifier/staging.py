@@ -137,8 +137,11 @@ class OutputLock:
     def make_room(self) -> None:
         """Empties staging, its reserve included, so that a log finds room on a full disk.
 
-        Nothing there was ever counted as received; no tool may be running any more.
+        Nothing there was ever counted as received; no tool may be running any more. What another run has taken over
+        is left alone.
         """
+        if self._read_holder() != self._me:
+            return
         for path in self.staging.iterdir():
             if path.name in (_LOCK, _HOLDER):
                 continue

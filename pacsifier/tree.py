@@ -44,6 +44,7 @@ _NAMING = (
     *("PatientID", "IssuerOfPatientID", "PatientBirthDate", "StudyInstanceUID"),
     *("SeriesInstanceUID", "SOPInstanceUID", "SOPClassUID"),
 )
+_NOTHING: Mapping[str, list[str]] = {}
 _NAMING_TAGS = {keyword: ATTRIBUTES[keyword].tag for keyword in _NAMING}
 
 
@@ -147,7 +148,7 @@ class Tree:
         self.folder = folder
         self._names: dict[str, dict[str, list[tuple[str, Occupant]]]] = defaultdict(dict)
         self._places: dict[tuple[str, str], tuple[str, str]] = {}
-        self._listed: dict[Path, dict[str, list[str]]] = {}
+        self._listed: dict[str, Mapping[str, list[str]]] = {}
         self._on_disk: dict[Path, Occupant | None] = {}
 
     @property
@@ -244,19 +245,19 @@ class Tree:
         shutil.move(staged, target)
         return target
 
-    def _on_disk_as(self, path: Path) -> list[Path]:
+    def _on_disk_as(self, parent: Path, name: str) -> list[Path]:
         """The folders of that name that were there before this run, whatever their case, or their info CSVs.
 
         The tree may be copied to a system for which they are one.
         """
-        if path.parent not in self._listed:
+        if str(parent) not in self._listed:
             listed: dict[str, list[str]] = defaultdict(list)
             with contextlib.suppress(OSError):
-                names = {each.name.removesuffix(".csv") for each in path.parent.iterdir()}
-                for name in sorted(names - {""}):
-                    listed[name.casefold()].append(name)
-            self._listed[path.parent] = listed
-        return [path.with_name(name) for name in self._listed[path.parent].get(path.name.casefold(), ())]
+                names = {each.name.removesuffix(".csv") for each in parent.iterdir()}
+                for each in sorted(names - {""}):
+                    listed[each.casefold()].append(each)
+            self._listed[str(parent)] = dict(listed) or _NOTHING
+        return [parent / each for each in self._listed[str(parent)].get(name.casefold(), ())]
 
     def _occupants(self, folder: Path) -> Occupant | None:
         if folder not in self._on_disk:
@@ -275,10 +276,9 @@ class Tree:
     def _choose(self, parent: Path, name: str, me: Occupant, uid: str, level: str) -> Path:
         suffixed = f"{name}_{short_hash(uid)}"
         for candidate in chain((name, suffixed), (f"{suffixed}_{number}" for number in count(2))):
-            path = parent / candidate
             taken = self._names[str(parent)].setdefault(candidate.casefold(), [])
             if not taken:
-                twins = self._on_disk_as(path)
+                twins = self._on_disk_as(parent, candidate)
                 who = _patient if level == "patient" else _occupant
                 taken += [(twin.name, there) for twin in twins if (there := who(twin))]
             for number, (where, other) in enumerate(taken):
@@ -288,7 +288,7 @@ class Tree:
                     return parent / where
             if not taken:
                 taken.append((candidate, me))
-                return path
+                return parent / candidate
         raise AssertionError
 
 
@@ -395,7 +395,8 @@ def check_own_folder(folder: Path) -> None:
         raise InputError(f"{folder} is a file; pacsifier needs a folder of that name: move the file away")
     if not os.access(folder, os.R_OK | os.W_OK | os.X_OK):
         folder.lstat()
-        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(folder))
+        why = f"{folder.name} cannot be written to: {os.strerror(errno.EACCES)}"
+        raise PermissionError(errno.EACCES, why, str(folder))
     if mode & 0o077:
         with contextlib.suppress(PermissionError):
             folder.chmod(0o700)
@@ -423,11 +424,19 @@ def _written_beside(path: Path, mode: int = 0o666) -> Iterator[IO[str]]:
 
 
 def write_whole(path: Path, text: str | Iterable[str], mode: int = 0o666) -> None:
-    """Writes a file beside its place and renames it there, so that it is never seen half written."""
-    with _written_beside(path, mode) as file:
-        file.writelines([text] if isinstance(text, str) else text)
-        file.flush()
-        os.fsync(file.fileno())
+    """Writes a file beside its place and renames it there, so that it is never seen half written.
+
+    Raises:
+        OSError: it could not be written; the text names it, and the old one is as it was.
+    """
+    try:
+        with _written_beside(path, mode) as file:
+            file.writelines([text] if isinstance(text, str) else text)
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        why = f"{path.name} could not be written: {error.strerror or error}"
+        raise OSError(error.errno, why, str(path)) from error
 
 
 def append_line(path: Path, line: str) -> None:

@@ -13,7 +13,8 @@ from pacsifier.dcmtk.process import Toolbox
 from pacsifier.dcmtk.timeouts import Timeouts
 from pacsifier.errors import AssociationError, Fault, InputError, OperationError, ToolError
 from pacsifier.transfer.capabilities import Seen, save_capabilities
-from pacsifier.transfer.checkup import Checkup, Outcome, Probe, Site
+from pacsifier.transfer.checkup import Checkup, Site
+from pacsifier.transfer.probe import Outcome, Probe
 
 _MARGIN = " " * 9
 # The first of these that occurred is the exit status.
@@ -28,7 +29,14 @@ _STATUSES = (
 def check_site(arguments: argparse.Namespace, timeouts: Timeouts) -> int:
     """Tries everything and prints what was seen; returns the exit status."""
     _check_target(arguments.capabilities)
-    site = Site(arguments.config, arguments.out_directory, timeouts, arguments.min_free, arguments.queryfile)
+    site = Site(
+        arguments.config,
+        arguments.out_directory,
+        timeouts,
+        arguments.min_free,
+        arguments.queryfile,
+        tuple(arguments.sop_class),
+    )
     probes: list[Probe] = []
     with Toolbox(arguments.dcmtk_dir) as toolbox:
         common.on_signals(toolbox.kill)
@@ -63,7 +71,7 @@ def _show(probe: Probe) -> None:
     for line in more:
         print(f"{_MARGIN}{line}")
     if probe.remedy:
-        print(f"{_MARGIN}-> {probe.remedy}", flush=True)
+        print(f"{_MARGIN}-> {probe.remedy}")
     sys.stdout.flush()
 
 

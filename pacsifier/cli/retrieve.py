@@ -279,6 +279,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _check(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> None:
     """Exactly one of save, move, upload, check, or info alone."""
+    for uid in arguments.sop_class:
+        if not set(uid) <= set("0123456789.") or not 0 < len(uid) <= 64:
+            parser.error(f"--sop_class {uid!r}: a UID of digits and dots is allowed")
     if arguments.check:
         if arguments.save or arguments.move or arguments.upload or arguments.info or arguments.dry_run:
             parser.error("--check goes alone: it fetches and sends nothing of a query")
@@ -295,9 +298,6 @@ def _check(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> No
         parser.error("nothing to do: give one of --save, --move, --upload, --check, or --info")
     if not arguments.upload and arguments.queryfile is None:
         parser.error("--queryfile is needed with --save, --move and --info")
-    for uid in arguments.sop_class:
-        if not set(uid) <= set("0123456789.") or not 0 < len(uid) <= 64:
-            parser.error(f"--sop_class {uid!r}: a UID of digits and dots is allowed")
 
 
 def _retrieve(arguments: argparse.Namespace) -> int:

@@ -21,7 +21,7 @@ from pacsifier.transfer import checkup_finds, checkup_moves
 from pacsifier.transfer.capabilities import Seen
 from pacsifier.transfer.checkup_finds import FindProbes
 from pacsifier.transfer.checkup_moves import MoveProbes
-from pacsifier.transfer.probe import Outcome, Probe
+from pacsifier.transfer.probe import Probe
 from pacsifier.tree import free_bytes
 
 CONFIG, QUERY, NAME, TCP, ECHO = "config", "query file", "name resolution", "TCP", "association and C-ECHO"
@@ -51,6 +51,7 @@ class Site:
     timeouts: Timeouts
     min_free_bytes: int
     queryfile: Path | None = None
+    sop_classes: tuple[str, ...] = ()
 
 
 class Checkup:
@@ -167,7 +168,7 @@ class Checkup:
 
     def _try_folder(self) -> Iterator[Probe]:
         out = self._site.out
-        place = next(each for each in (out.absolute(), *out.absolute().parents) if each.exists())
+        place = next(each for each in (out.absolute(), *out.absolute().parents) if _is_there(each))
         where = "it" if place == out.absolute() else f"its parent {place}, since it is still to be made,"
         try:
             # An unnamed file: nobody sees it, and it tells more than permission bits do.
@@ -241,8 +242,7 @@ class Checkup:
             pacs.echo()
         except AssociationError as error:
             self._barrier = "there is no association"
-            seen = str(error).removesuffix(f". {error.remedy}")
-            yield Probe.failed(ECHO, seen, error.remedy, AssociationError)
+            yield Probe.unassociated(ECHO, error, AssociationError)
         except OperationError as error:
             yield Probe.warning(ECHO, str(error), "nothing to do, should C-FIND and C-MOVE work")
         else:
@@ -266,7 +266,7 @@ class Checkup:
 
     def _try_moves(self, pacs: Pacs, finds: FindProbes, staging: Path) -> Iterator[Probe]:
         moves = MoveProbes(pacs, self._toolbox, staging, self._timeouts, own_address=self._own_address)
-        yield from moves.run(finds.samples, finds.sop_classes)
+        yield from moves.run(finds.samples, (*self._site.sop_classes, *finds.sop_classes))
         self.seen = replace(self.seen, uid_lists=moves.uid_lists, image_moves=moves.image_moves)
 
     def _try_associations(self, pacs: Pacs, study: Keys, staging: Path) -> Iterator[Probe]:
@@ -290,8 +290,12 @@ def _skipped(names: Iterable[str], why: str) -> Iterator[Probe]:
         yield Probe.skipped(name, why)
 
 
+def _is_there(path: Path) -> bool:
+    try:
+        return path.exists()
+    except PermissionError:
+        return False
+
+
 def _megabytes(size: int) -> str:
     return f"{size // 1_000_000} MB"
-
-
-__all__ = ["Checkup", "Outcome", "Probe", "Site"]

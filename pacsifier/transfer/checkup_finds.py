@@ -12,7 +12,7 @@ from pacsifier.dcmtk.pacs import FindResult, Keys, Pacs, Values
 from pacsifier.errors import AssociationError, PacsifierError
 from pacsifier.query import ATTRIBUTES, INFO_COLUMNS, Match, Query, is_single_key, matches, study_keys
 from pacsifier.transfer.finding import SERIES_RETURN_KEYS, STUDY_RETURN_KEYS, instances_of, whole_number
-from pacsifier.transfer.probe import Probe
+from pacsifier.transfer.probe import LOOK_INTO_LOG, Probe
 
 STUDY, SERIES, IMAGE = "C-FIND, STUDY level", "C-FIND, SERIES level", "C-FIND, IMAGE level"
 KEYS, RELATIONAL = "returned keys", "relational C-FIND"
@@ -111,8 +111,7 @@ class FindProbes:
             try:
                 yield probe()
             except AssociationError as error:
-                seen = str(error).removesuffix(f". {error.remedy}")
-                yield Probe.failed(name, seen, error.remedy, self._kind)
+                yield Probe.unassociated(name, error, self._kind)
 
     # -- STUDY level
 
@@ -155,7 +154,7 @@ class FindProbes:
         strangers = sum(not fits(each) for each in usable)
         if strangers:
             return Probe.warning(
-                STUDY, f"{seen}; {strangers} of them do not match what was asked", _ASK_VENDOR
+                STUDY, f"{seen}; {strangers} of {len(usable)} do not match what was asked", _ASK_VENDOR
             )
         return Probe.ok(STUDY, seen)
 
@@ -182,7 +181,9 @@ class FindProbes:
     def _series_verdict(self, results: Sequence[FindResult], strangers: int) -> Probe:
         found = sum(len(each) for each in self._series.values())
         seen = f"{found} series of {len(self._series)} {'study' if len(self._series) == 1 else 'studies'}"
-        failure = next((each.failure for each in results if each.failure and not each.answers), None)
+        cut_off = any(len(each.answers) >= _MOST_SERIES for each in results)
+        failures = [each.failure for each in results if not each.answers and not (each.lost and cut_off)]
+        failure = next(filter(None, failures), None)
         if failure and not found:
             return self._refused(SERIES, failure)
         if not found:
@@ -194,7 +195,7 @@ class FindProbes:
         if strangers:
             return Probe.warning(SERIES, f"{seen}; {strangers} answers were of other studies", _ASK_VENDOR)
         if failure:
-            return Probe.warning(SERIES, f"{seen}; for another study: {failure}", "look into the PACS's log")
+            return Probe.warning(SERIES, f"{seen}; for another study: {failure}", LOOK_INTO_LOG)
         return Probe.ok(SERIES, seen)
 
     # -- IMAGE level

@@ -15,7 +15,7 @@ from pacsifier.dcmtk.timeouts import Timeouts
 from pacsifier.dcmtk.transcript import MOVE_DESTINATION_UNKNOWN, MoveState
 from pacsifier.transfer.arrivals import Arrivals
 from pacsifier.transfer.checkup_finds import FEW, Sample
-from pacsifier.transfer.probe import Outcome, Probe
+from pacsifier.transfer.probe import LOOK_INTO_LOG, Outcome, Probe
 from pacsifier.transfer.verdict import is_clean, refused_for_good
 
 ONE, LISTS, INSTANCES = "C-MOVE to this machine", "C-MOVE of a UID list", "C-MOVE at the IMAGE level"
@@ -143,7 +143,7 @@ class MoveProbes:
         here = f"this machine's address ({self._own_address}) and port {config.move_port}"
         declare = f"ask the PACS administrator to declare the AE title {config.aet} with {here}"
         if end is None:
-            return Probe.failed(ONE, delivery.said, delivery.remedy or "look into the PACS's log")
+            return Probe.failed(ONE, delivery.said, delivery.remedy or LOOK_INTO_LOG)
         status = f"{end.words or 'status'} (0x{end.status or 0:04X})"
         if end.status == MOVE_DESTINATION_UNKNOWN:
             return Probe.failed(ONE, f"the PACS does not know the AE title {config.aet} (0xA801)", declare)
@@ -154,9 +154,7 @@ class MoveProbes:
                 f"name it with --sop_class, by its UID: {self._receiver.refused_classes()[0]}",
             )
         if self._receiver.contacted():
-            return Probe.failed(
-                ONE, f"{status}; the PACS called, but sent nothing whole", "look into the PACS's log"
-            )
+            return Probe.failed(ONE, f"{status}; the PACS called, but sent nothing whole", LOOK_INTO_LOG)
         if is_clean(end):
             return Probe.failed(
                 ONE,
@@ -206,7 +204,7 @@ class MoveProbes:
             remedy = ""
             if not move.admitted:
                 error = self._pacs.no_association(move.process)
-                said, remedy = str(error).removesuffix(f". {error.remedy}"), error.remedy
+                said, remedy = error.said, error.remedy
         finally:
             move.close()
         came, others = self._settle(trial, end)

@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
-from pacsifier.errors import OperationError, PacsifierError
+from pacsifier.errors import AssociationError, OperationError, PacsifierError
+
+LOOK_INTO_LOG = "ask the PACS administrator what the log of the PACS says"
 
 
 class Outcome(Enum):
@@ -44,6 +46,11 @@ class Probe:
     def failed(cls, name: str, seen: str, remedy: str, kind: type[PacsifierError] = OperationError) -> Probe:
         """It does not work."""
         return cls(name, Outcome.FAILED, seen, remedy, kind)
+
+    @classmethod
+    def unassociated(cls, name: str, error: AssociationError, kind: type[PacsifierError]) -> Probe:
+        """There was no association for it."""
+        return cls.failed(name, error.said, error.remedy or LOOK_INTO_LOG, kind)
 
     @classmethod
     def skipped(cls, name: str, why: str) -> Probe:

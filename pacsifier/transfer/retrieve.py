@@ -533,7 +533,7 @@ class Retrieval:
         summary.bytes = self._placer.bytes
         summary.unexpected, summary.conflicts = self._placer.unexpected, self._placer.conflicts
         summary.excluded_objects = self._placer.excluded
-        if self._stop_reason:
+        if self._stop_reason and not all(state.status.settled for state in self._states):
             summary.problems.append(self._stop_reason)
         summary.problems = list(dict.fromkeys(summary.problems))
         if journal is not None:

@@ -20,10 +20,12 @@ def quirk_process(tmp_path_factory, hospital: Hospital, peers) -> Iterator[Quirk
 
 
 @pytest.fixture
-def quirky(quirk_process: QuirkPacs, hospital: Hospital) -> Callable[..., QuirkPacs]:
+def quirky(quirk_process: QuirkPacs, hospital: Hospital) -> Iterator[Callable[..., QuirkPacs]]:
     """A function that returns the quirk PACS with these files (the hospital's) and these quirks."""
+    before = len(quirk_process.log)
 
     def become(files: Sequence[Path] | None = None, **quirks: object) -> QuirkPacs:
         return quirk_process.become(Quirks(**quirks), files or hospital.files)
 
-    return become
+    yield become
+    assert "Traceback" not in quirk_process.log[before:], "a fault of the quirk PACS itself"

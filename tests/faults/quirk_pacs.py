@@ -72,8 +72,10 @@ class Quirks:
     )
     move_status: int = 0  # final status instead of the true one
     status_sends: bool = False  # sends all the same before `move_status`
-    move_silence_s: float = 0  # silent for so long before the first object
-    break_after: int | None = None  # ends the C-MOVE association after N objects
+    move_silence_s: float = 0  # silent for so long before the first object or a refusal
+    break_after: int | None = (
+        None  # ends the C-MOVE association after N objects, before the next or the final response
+    )
     break_by: str = "reset"  # by "reset" (TCP RST) or "abort" (A-ABORT)
     move_times: int = (
         0  # uid_lists and all between it and here strike only the first N C-MOVE requests (0: all)

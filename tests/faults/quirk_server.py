@@ -501,6 +501,8 @@ class Move(Request):
         self.completed = self.failed = 0
         destination = self.request.MoveDestination.strip()
         state.note("move", number=self.number, destination=destination, **self.describe())
+        if self.faulty and not state.pause(self.association, quirks.move_silence_s):
+            return
         status = self._refusal(destination)
         if status is None:
             status = self._retrieve(state.peers[destination])
@@ -536,12 +538,11 @@ class Move(Request):
             keys |= {each: keys.get(each, "").partition("\\")[0] for each in UNIQUE.values()}
         parcels = self._parcels(self.archive.select(self.level, keys))
         self.remaining = sum(parcel.asked for parcel in parcels)
-        if self.faulty and not self.state.pause(self.association, self.quirks.move_silence_s):
-            return None
         courier = Courier(self, peer, parcels)
         late = parcels[len(parcels) - self.quirks.late :]
         try:
-            if not all(self._deliver(courier, parcel) for parcel in parcels if parcel not in late):
+            now = (parcel for parcel in parcels if parcel not in late)
+            if not all(self._deliver(courier, parcel) for parcel in now) or self._breaks(courier):
                 return None
             self.completed += len(late)
             self._end(self._final_status())
@@ -608,21 +609,26 @@ class Move(Request):
     def _deliver(self, courier: Courier, parcel: Parcel) -> bool:
         """Send one object and say so; tell whether the request goes on."""
         quirks = self.quirks
+        if self._breaks(courier):
+            return False
         fine = not parcel.fails and (not parcel.sends or courier.send(parcel))
         if parcel.asked:
             self.remaining -= 1
             self.completed += fine
             self.failed += not fine
-        if courier.delivered == quirks.die_after:
+        if self.state.count("delivery") == quirks.die_after:
             os.kill(os.getpid(), signal.SIGKILL)
-        if self.faulty and courier.delivered == quirks.break_after:
-            self.association.abort(block=False) if quirks.break_by == "abort" else reset(self.association)
-            return False
         if quirks.pace and not self.state.pause(self.association, 1 / quirks.pace):
             return False
         if parcel.asked and not quirks.no_pending and self.remaining and is_connected(self.association):
             self.respond(PENDING, **self._counters(self.remaining))
         return is_connected(self.association) and not self.state.over.is_set()
+
+    def _breaks(self, courier: Courier) -> bool:
+        if not self.faulty or courier.delivered != self.quirks.break_after:
+            return False
+        self.association.abort(block=False) if self.quirks.break_by == "abort" else reset(self.association)
+        return True
 
     def _counters(self, remaining: int | None) -> dict[str, object]:
         return {
@@ -744,7 +750,8 @@ def truncated(source: Path, target: Path, where: str) -> None:
     content = source.read_bytes()
     end = content.index(b"\xe0\x7f\x10\x00") + 64
     if where == "Rows":
-        end = re.search(b"\x28\x00\x10\x00(?:US\x02\x00|\x02\x00\x00\x00)..", content, re.DOTALL).end()  # type: ignore[union-attr]
+        rows = re.escape(b"\x28\x00\x10\x00") + rb"(?:US\x02\x00|\x02\x00\x00\x00).."
+        end = re.search(rows, content, re.DOTALL).end()  # type: ignore[union-attr]
     target.write_bytes(content[: end + end % 2])
 
 

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import uuid
 from pathlib import Path
 
 import pytest
-from pacs.runs import run
+from pacs.runs import MARK, processes, run, until
+from pacs.servers import pacsifier_argv
 from pacs.test_check import FINDS, MOVES, Checked, check
+
+from faults.quirk_pacs import QuirkPacs, Quirks, start_quirk_pacs
 
 ASSOCIATIONS = "associations at a time"
 REFUSED, NO_MATCHES = 0xA900, 0xA700
@@ -55,11 +61,12 @@ def test_a_pacs_that_does_not_take_lists_is_remembered_as_that(how, checked, hos
     pacs, done, written = checked(uid_lists=how)
     only_warning(done, MOVES[1], MOVES[2])
     assert (written["uid_lists"], written["image_moves"]) == (False, False)
+    asked = len(pacs.moves)
     rows = [{"PatientID": "00123", "Modality": "MR"}]
     saved = run(pacs, tmp_path / "later", rows, "--save", "--capabilities", tmp_path / "can.json")
     assert saved.status == 0, saved.stderr
-    later = pacs.moves[len(pacs.entries("moved")) - len(saved.log) :]
-    assert all("\\" not in move["keys"].get("SeriesInstanceUID", "") for move in later)
+    assert len(pacs.moves) > asked
+    assert all("\\" not in move["keys"].get("SeriesInstanceUID", "") for move in pacs.moves[asked:])
 
 
 def test_a_pacs_without_c_move_at_the_image_level_is_remembered_as_that(checked) -> None:
@@ -84,12 +91,19 @@ def test_a_relational_find_is_judged_by_its_answers(relational, checked) -> None
     assert ("--yes" in done.probes["relational C-FIND"][2]) is (relational != "answered")
 
 
-def test_an_archive_is_never_listed_though_no_key_restricts_anything(checked) -> None:
-    pacs, done, _ = checked(synthetic_series=20_000, ignored_keys=("*",), relational="everything")
-    assert done.status in (0, 1), done.stdout
-    assert pacs.finds()
-    assert all(entry["answers"] < 2_000 for entry in pacs.finds()), [e["answers"] for e in pacs.finds()]
-    assert pacs.sent == []
+def test_an_archive_is_never_listed_though_no_key_restricts_anything(hospital, peers, tmp_path: Path) -> None:
+    quirks = Quirks(synthetic_series=20_000, ignored_keys=("*",), relational="everything")
+    with start_quirk_pacs(tmp_path / "pacs", hospital.files, peers, quirks) as pacs:
+        assert isinstance(pacs, QuirkPacs)
+        pacs.write_config(tmp_path / "config.json")
+        done = check(tmp_path, "--yes")
+        asked = len(pacs.finds())
+    assert done.status == 0, done.stdout
+    # The quirk PACS hears no C-CANCEL: what counts is how soon nobody listens any more.
+    listed = int(done.probes["C-FIND, SERIES level"][1].split()[0])
+    assert 100 <= listed < 2_000
+    assert "other series" in done.probes["relational C-FIND"][1]
+    assert asked < 15
 
 
 def test_keys_that_are_ignored_are_told(checked) -> None:
@@ -156,7 +170,29 @@ def test_every_association_that_was_held_is_released(checked) -> None:
     assert [(each["answers"], each["status"]) for each in pacs.finds("STUDY")[-4:]] == [(1, 0)] * 4
 
 
-def test_an_unknown_destination_is_told_with_what_to_declare(checked, quirky, tmp_path: Path) -> None:
+def test_a_check_that_is_ended_leaves_nothing(quirky, tmp_path: Path) -> None:
+    pacs = quirky(find_silence_s={"STUDY": 60})
+    mark = uuid.uuid4().hex
+    (tmp_path / "tmp").mkdir()
+    process = subprocess.Popen(
+        pacsifier_argv("--check", "-c", pacs.write_config(tmp_path / "config.json"), "-d", tmp_path / "out"),
+        env={**os.environ, MARK: mark, "TMPDIR": str(tmp_path / "tmp")},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    try:
+        until(lambda: len(pacs.entries("association")) == 2, 60)
+        process.terminate()
+        _, stderr = process.communicate(timeout=30)
+    finally:
+        process.kill()
+    assert (process.returncode, stderr) == (143, b"pacsifier: ended by SIGTERM\n")
+    assert list((tmp_path / "tmp").iterdir()) == []
+    until(lambda: processes(mark) == [], 5)
+
+
+def test_an_unknown_destination_is_told_with_what_to_declare(checked) -> None:
     _, done, _ = checked(move_status=0xA801)
     assert done.status == 1
     assert done.named("FAILED") == {MOVES[0]}

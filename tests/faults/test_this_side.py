@@ -450,6 +450,22 @@ def test_a_patients_folder_of_somebody_else_loses_nothing_and_is_told(dcmqrscp, 
     assert {path.parts[-4] for path in again.files.values()} == {"sub-00123", "sub-SYN_05"}
 
 
+def test_a_log_that_can_no_longer_be_written_is_told(archive, tmp_path):
+    out = tmp_path / "out"
+    with started(waiting(archive, tmp_path), prefix=DROP_CAPABILITIES) as (process, mark):
+        until(lambda: len(instance_paths(out)) == 60, 30)
+        (out / "logs").chmod(0o500)
+        process.terminate()
+        _, stderr = process.communicate(timeout=30)
+    assert process.returncode == 1
+    assert "logs cannot be written to: Permission denied" in stderr
+    assert "--resume" in stderr
+    assert "Traceback" not in stderr
+    (out / "logs").chmod(0o700)
+    assert left_over(out, mark) == []
+    assert save(archive, tmp_path, ARCHIVE, "--resume").status == 0
+
+
 @pytest.mark.parametrize("mask", [0o000, 0o077])
 def test_images_follow_the_umask_and_logs_are_always_private(dcmqrscp, tmp_path, mask):
     done = save(dcmqrscp, tmp_path, LOCALIZER, "--info", umask=mask)

@@ -136,7 +136,9 @@ def test_only_a_series_that_is_all_there_is_completed(tmp_path: Path, status: St
     write(tmp_path, [state(status=status)])
     _, rows = log(tmp_path)
     completed = "True" if status in (Status.COMPLETE, Status.SKIPPED) else "False"
-    assert [row["Completed"] for row in rows] == ([] if status in (Status.NOT_WANTED, Status.EXCLUDED) else [completed])
+    assert [row["Completed"] for row in rows] == (
+        [] if status in (Status.NOT_WANTED, Status.EXCLUDED) else [completed]
+    )
 
 
 def test_two_runs_leave_one_row_a_series_and_the_later_one_counts(tmp_path: Path) -> None:
