@@ -1,6 +1,6 @@
 """What `pacsifier --info` costs at 1,000, 10,000 and 100,000 series: peak memory, time, files in staging.
 
-    python benchmarks/memory.py [--series N ...] [--shape one|many|both] [--limit MB]
+    python benchmarks/memory.py [--series N ...] [--shape one|many|both] [--runs N] [--limit MB]
 
 A synthetic PACS (127.0.0.1, a process of its own) answers one row: `one` study of N series, or `many` studies of 11
 series each. It writes the protocol itself: pynetdicom would need 2.5 ms an answer, and so hide whether the reader of
@@ -21,7 +21,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
@@ -198,34 +198,27 @@ def synthetic_pacs(series: int, shape: str) -> Iterator[int]:
 
 @dataclass
 class Figures:
-    """What one run took; memory in kB, times in s."""
+    """What one run took; memory in kB, time in s."""
 
-    series: int
-    shape: str
     peak_kb: int = 0
     wall_s: float = 0.0
     cpu_s: float = 0.0
     most_answer_files: int = 0
-    infos: int = 0
-    errors: list[str] = field(default_factory=list)
 
     def look(self, process: int, staging: Path) -> None:
-        """Reads what the process has used until now."""
+        """Reads what the process has used until now, and what waits in staging."""
         with contextlib.suppress(OSError, IndexError):
             status = Path(f"/proc/{process}/status").read_text(encoding="ascii", errors="replace")
-            peak = status.partition("VmHWM:")[2].split()
-            self.peak_kb = max(self.peak_kb, int(peak[0]))
+            self.peak_kb = max(self.peak_kb, int(status.partition("VmHWM:")[2].split()[0]))
             stat = Path(f"/proc/{process}/stat").read_text(encoding="ascii", errors="replace")
-            ticks = stat.rpartition(")")[2].split()[11:13]
-            self.cpu_s = sum(map(int, ticks)) / _TICKS
+            self.cpu_s = sum(map(int, stat.rpartition(")")[2].split()[11:13])) / _TICKS
         for answers in staging.glob("find*/answers"):
             with contextlib.suppress(OSError):
                 self.most_answer_files = max(self.most_answer_files, sum(1 for _ in answers.iterdir()))
 
 
-def measure(series: int, shape: str) -> Figures:
-    """Runs `pacsifier --info` for all series."""
-    figures = Figures(series, shape)
+def measure(series: int, shape: str, runs: int) -> Iterator[Figures]:
+    """Runs `pacsifier --info` for all series, `runs` times into one folder."""
     with (
         tempfile.TemporaryDirectory(prefix="pacsifier-memory-") as name,
         synthetic_pacs(series, shape) as port,
@@ -236,21 +229,27 @@ def measure(series: int, shape: str) -> Figures:
         config |= {"move_AET": "OTHER", "move_port": free_port(), "batch_size": 30, "batch_wait_time": 0}
         (folder / "config.json").write_text(json.dumps(config), encoding="utf-8")
         (folder / "query.csv").write_text("Modality\nMR\n", encoding="utf-8")
-        arguments = ("--info", "-c", folder / "config.json", "-q", folder / "query.csv", "-d", folder / "out")
-        began = time.monotonic()
-        with (folder / "log").open("wb") as log:
-            run = subprocess.Popen(
-                pacsifier_argv(*arguments), stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=ROOT
-            )
-        while run.poll() is None:
-            figures.look(run.pid, folder / "out" / ".pacsifier")
-            time.sleep(_LOOK_EVERY_S)
-        figures.wall_s = time.monotonic() - began
-        figures.infos = sum(1 for _ in (folder / "out").glob("sub-*/ses-*/*.csv"))
-        if run.returncode or figures.infos != series:
-            sys.exit(
-                f"exit status {run.returncode}, {figures.infos} of {series}: {(folder / 'log').read_text()}"
-            )
+        for _ in range(runs):
+            yield run_once(folder, series)
+
+
+def run_once(folder: Path, series: int) -> Figures:
+    """Runs `pacsifier --info` once, and checks that it wrote every info CSV."""
+    figures = Figures()
+    out, log = folder / "out", folder / "log"
+    arguments = ("--info", "-c", folder / "config.json", "-q", folder / "query.csv", "-d", out)
+    began = time.monotonic()
+    with log.open("wb") as output:
+        run = subprocess.Popen(
+            pacsifier_argv(*arguments), stdin=subprocess.DEVNULL, stdout=output, stderr=output, cwd=ROOT
+        )
+    while run.poll() is None:
+        figures.look(run.pid, out / ".pacsifier")
+        time.sleep(_LOOK_EVERY_S)
+    figures.wall_s = time.monotonic() - began
+    infos = sum(1 for _ in out.glob("sub-*/ses-*/*.csv"))
+    if run.returncode or infos != series:
+        sys.exit(f"exit status {run.returncode}, {infos} of {series} series: {log.read_text()}")
     return figures
 
 
@@ -273,20 +272,21 @@ def main() -> int:
     parser.add_argument("--series", type=int, nargs="+", default=[1_000, 10_000, 100_000])
     parser.add_argument("--shape", choices=["one", "many", "both"], default="both")
     parser.add_argument(
+        "--runs", type=int, default=1, help="runs into one folder: the second reads the log table"
+    )
+    parser.add_argument(
         "--limit", type=float, metavar="MB", help="exit 1 when more is needed above the smallest"
     )
     options = parser.parse_args()
-    print(f"{'shape':6}{'series':>9}{'peak MB':>9}{'wall s':>9}{'CPU s':>9}{'answer files':>14}")
+    print(f"{'shape':6}{'series':>9}{'run':>4}{'peak MB':>9}{'wall s':>9}{'CPU s':>9}{'answer files':>14}")
     worst = 0.0
     for shape in ("one", "many") if options.shape == "both" else (options.shape,):
         peaks = []
         for series in options.series:
-            one = measure(series, shape)
-            peaks.append(one.peak_kb / 1000)
-            print(
-                f"{shape:6}{series:9}{peaks[-1]:9.1f}{one.wall_s:9.1f}{one.cpu_s:9.1f}{one.most_answer_files:14}",
-                flush=True,
-            )
+            for number, one in enumerate(measure(series, shape, options.runs), 1):
+                peaks.append(one.peak_kb / 1000)
+                figures = f"{peaks[-1]:9.1f}{one.wall_s:9.1f}{one.cpu_s:9.1f}{one.most_answer_files:14}"
+                print(f"{shape:6}{series:9}{number:4}{figures}", flush=True)
         worst = max(worst, max(peaks) - min(peaks))
     return int(options.limit is not None and worst > options.limit)
 

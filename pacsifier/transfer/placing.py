@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from pacsifier.query import Match, Query, matches
+from pacsifier.query.series import PackedValues
 from pacsifier.transfer.arrivals import Arrival, Arrivals, read_object
 from pacsifier.transfer.exclusion import Excluded
 from pacsifier.transfer.journal import SeriesState, Status
@@ -196,10 +197,10 @@ def _another_patient(asked: str, own: str) -> bool:
     return own.isascii() or re.fullmatch(".*".join(ascii_parts), asked, re.DOTALL) is None
 
 
-def _exact(values: Mapping[str, str | None], header: Mapping[str, str | None]) -> dict[str, str | None]:
+def _exact(values: Mapping[str, str | None], header: Mapping[str, str | None]) -> PackedValues:
     """The values, but the header's own where the answer's character set could not carry them (PS3.5 6.1.2)."""
     exact = dict(values)
     for keyword, own in header.items():
         if own and not own.isascii() and exact.get(keyword) != own:
             exact[keyword] = own
-    return exact
+    return PackedValues(exact)
