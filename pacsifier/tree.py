@@ -38,6 +38,8 @@ NO_STUDY_DATE = "No_study_date"
 NO_SERIES_DESCRIPTION = "No_series_description"
 
 _LONGEST_SLUG = 100
+# Patient, study, series.
+_DEPTH = 3
 _NOT_ALLOWED = re.compile(r"[^A-Za-z0-9]+")
 
 _NAMING = (
@@ -127,6 +129,11 @@ class Occupant:
     study_uid: str
     series_uid: str
 
+    @property
+    def series_key(self) -> tuple[str, str]:
+        """Study and Series Instance UID."""
+        return self.study_uid, self.series_uid
+
     def completed_by(self, other: Occupant) -> Occupant:
         """This occupant with the issuer and birth date of the other where its own are empty."""
         return replace(
@@ -149,7 +156,7 @@ class Tree:
         self._names: dict[str, dict[str, list[tuple[str, Occupant]]]] = defaultdict(dict)
         self._places: dict[tuple[str, str], tuple[str, str]] = {}
         self._listed: dict[str, Mapping[str, list[str]]] = {}
-        self._on_disk: dict[Path, Occupant | None] = {}
+        self._placed: tuple[Path | None, dict[tuple[str, str], Path]] = None, {}
 
     @property
     def logs(self) -> Path:
@@ -171,21 +178,31 @@ class Tree:
             self._places[key] = sys.intern(str(place.parent)), place.name
         return Path(*self._places[key])
 
-    def placed_folders(self, series: SeriesIdentity) -> list[Path]:
+    def placed_folders(self, series: SeriesIdentity, hint: str = "") -> list[Path]:
         """The folders on disk that hold this series, as the headers in them tell; none or one.
 
-        Looked for among all series folders of its study: the name may depend on what only the images told.
+        Looked for among all series folders of its study, since the name may depend on what only the images told; then
+        where `hint` says, relative to the tree: the PACS may not even tell the patient.
         """
-        patient = self.patient_folder(series)
-        for study in sorted(patient.iterdir()) if patient.is_dir() else ():
-            for folder in sorted(study.iterdir()) if study.is_dir() else ():
-                if (
-                    folder.is_dir()
-                    and (there := self._occupants(folder))
-                    and _same(there, _me(series), "series")
-                ):
-                    return [folder]
-        return []
+        key = _me(series).series_key
+        if folder := self._placed_of(self.patient_folder(series)).get(key):
+            return [folder]
+        parts = Path(hint).parts
+        inside = len(parts) == _DEPTH and parts[0].startswith("sub-") and ".." not in parts
+        folder = self.folder.joinpath(*parts)
+        there = _occupant(folder) if inside and folder.is_dir() else None
+        return [folder] if there is not None and there.series_key == key else []
+
+    def _placed_of(self, patient: Path) -> Mapping[tuple[str, str], Path]:
+        """The series folders of a patient by what the headers in them tell; only the last patient's are kept."""
+        of, placed = self._placed
+        if of != patient:
+            placed = {}
+            for folder in sorted(each for each in patient.glob("*/*") if each.is_dir()):
+                if there := _occupant(folder):
+                    placed.setdefault(there.series_key, folder)
+            self._placed = patient, placed
+        return placed
 
     def info_path(self, series: SeriesIdentity) -> Path:
         """The info CSV beside the series folder."""
@@ -259,11 +276,6 @@ class Tree:
             self._listed[str(parent)] = dict(listed) or _NOTHING
         return [parent / each for each in self._listed[str(parent)].get(name.casefold(), ())]
 
-    def _occupants(self, folder: Path) -> Occupant | None:
-        if folder not in self._on_disk:
-            self._on_disk[folder] = _occupant(folder)
-        return self._on_disk[folder]
-
     def _find_place(self, series: SeriesIdentity) -> Path:
         me = _me(series)
         patient = self.patient_folder(series)
@@ -310,7 +322,7 @@ def _me(series: SeriesIdentity) -> Occupant:
 
 def _same(me: Occupant, other: Occupant, level: str) -> bool:
     if level == "series":
-        return me.series_uid == other.series_uid and me.study_uid == other.study_uid
+        return me.series_key == other.series_key
     if level == "study":
         return me.study_uid == other.study_uid
     if not me.patient_id:

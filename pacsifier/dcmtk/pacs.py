@@ -7,6 +7,7 @@ and then exited 2 because the release failed, and exits 0 after failed requests.
 from __future__ import annotations
 
 import contextlib
+import socket
 import time
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -137,7 +138,7 @@ class Pacs:
                 else:
                     ends[event.request] = event.status, event.words
         if not ends and not (at_most and any(answers)):
-            raise self.no_association(process)
+            raise association_error(self.config, process, answered=any(answers))
         _remove(folder)
         results = [_result(answers[index], ends.get(index)) for index in range(len(requests))]
         if process.silenced:
@@ -246,8 +247,14 @@ def peer_arguments(config: PacsConfig, timeouts: Timeouts) -> list[str]:
     ]
 
 
-def association_error(config: PacsConfig, process: Process) -> AssociationError:
-    """The error for a tool that ended before any response, with what its log says and a remedy."""
+def association_error(
+    config: PacsConfig, process: Process, *, answered: bool | None = None
+) -> AssociationError:
+    """The error for a tool that ended before any final response, with what its log says and a remedy.
+
+    `answered`: whether there were pending ones; a PACS that admits a stranger and hangs up at his first word is no
+    temporary fault. None: not known.
+    """
     peer = f"{config.server_aet} at {config.server_address}:{config.port}"
     if process.silenced:
         return AssociationError(f"{peer} accepted the association as {config.aet} and was then silent")
@@ -258,7 +265,7 @@ def association_error(config: PacsConfig, process: Process) -> AssociationError:
     what = "lost the association with" if admitted else "no association with"
     return AssociationError(
         f"{what} {peer} as {config.aet}: {said}",
-        temporary=admitted or _TRANSIENT in said,
+        temporary=_TRANSIENT in said or (admitted if answered is None else answered),
         remedy=_remedy(said, config),
     )
 
@@ -293,11 +300,22 @@ def _result(answers: list[Values], end: tuple[int, str] | None) -> FindResult:
     return FindResult(tuple(answers), status, None if status == SUCCESS else f"C-FIND ended with {words!r}")
 
 
+def own_place(config: PacsConfig) -> str:
+    """Where the PACS must send to, in words: the address of this machine that leads to it, and the receive port."""
+    address = ""
+    with contextlib.suppress(OSError):
+        family, kind, protocol, _, peer = socket.getaddrinfo(
+            config.server_address, config.port, type=socket.SOCK_DGRAM
+        )[0]
+        with socket.socket(family, kind, protocol) as probe:
+            # Connecting a datagram socket sends nothing; it only chooses the way.
+            probe.connect(peer)
+            address = f" ({probe.getsockname()[0]})"
+    return f"this machine's address{address} and port {config.move_port}"
+
+
 def _remedy(said: str, config: PacsConfig) -> str:
-    declare = (
-        f"ask the PACS administrator to declare the AE title {config.aet} with this machine's address "
-        f"and port {config.move_port}"
-    )
+    declare = f"ask the PACS administrator to declare the AE title {config.aet} with {own_place(config)}"
     hints = {
         "Called AE Title": f"Check server_AET ({config.server_aet}) in the config; where it is right, {declare}: "
         "some PACS do not tell an unknown caller from an unknown name.",

@@ -35,6 +35,7 @@ OLDEST_VERSION = (3, 6, 6)
 _BANNER = re.compile(rb"\$dcmtk: (\w+) v(\d+)\.(\d+)\.(\d+)")
 _ANY_EXIT_STATUS = range(-64, 256)
 _LAST_LINES = 12
+_LAST_BYTES = 8192
 _POLL_S = 0.005
 _START_S = 20.0
 _VERSION_S = 10.0
@@ -177,9 +178,10 @@ class Process:
 
     def last_lines(self) -> tuple[str, ...]:
         """The last lines of the log, for an error message (no data set is ever dumped there)."""
-        with contextlib.suppress(OSError):
-            text = self.log_path.read_bytes()[-8192:].decode("utf-8", "replace")
-            return tuple(text.splitlines()[-_LAST_LINES:])
+        with contextlib.suppress(OSError), self.log_path.open("rb") as output:
+            # A long C-MOVE makes it as long as 1 kB an instance.
+            output.seek(max(0, output.seek(0, os.SEEK_END) - _LAST_BYTES))
+            return tuple(output.read().decode("utf-8", "replace").splitlines()[-_LAST_LINES:])
         return ()
 
 

@@ -94,6 +94,11 @@ class Engine:
         if task is None:
             return None
         self._tasks.remove(task)
+        if not self._retrieval.reached() and len(task.chunk.parts) > 1:
+            # Until something has come, one request shows whether the PACS reaches the destination.
+            first, *others = task.chunk.parts
+            self._tasks.appendleft(replace(task, chunk=one_chunk(others)))
+            task = replace(task, chunk=one_chunk([first]))
         if self._retrieval.capabilities.uid_lists:
             return task
         parts = [easy for part in task.chunk.parts for easy in (_one_by_one(part) or [part])]
@@ -108,7 +113,7 @@ class Engine:
             self._hear(running)
         if self._receiver is not None:
             self._receiver.check()
-        if self._retrieval.out_of_space:
+        if self._retrieval.stopped:
             for running in self._running:
                 running.move.process.end()
         self._retrieval.report_progress()
@@ -182,7 +187,7 @@ class Engine:
         elif not self._retrieval.associated and not error.temporary:
             running.move.close()
             raise error
-        elif not self._running and not self._traffic.lost():
+        elif not self._traffic.lost():
             if not self._retrieval.associated:
                 running.move.close()
                 raise error

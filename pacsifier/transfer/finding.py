@@ -195,7 +195,9 @@ class Finder:
         failure = None
         identifiers = [{**keys, "StudyDate": part} for part in parts]
         for each, part in zip(identifiers, self._pacs.find("STUDY", identifiers), strict=True):
-            whole = self._split_by_date(each, part, depth + 1) if looks_capped(part) else part
+            # Once a part cannot be had whole, the row fails: the others need not be cut finer.
+            split = looks_capped(part) and not failure
+            whole = self._split_by_date(each, part, depth + 1) if split else part
             answers |= {answer.get("StudyInstanceUID") or "": answer for answer in whole.answers}
             failure = failure or whole.failure
         return FindResult(tuple(answers.values()), result.status, failure)

@@ -87,6 +87,8 @@ class SeriesState:
     relabelled: int = 0
     # The last request for it ended otherwise than with Success and no failed sub-operation.
     failed: bool = False
+    # The PACS refused it for good: asking again would be the same.
+    refused: bool = False
 
     @property
     def files(self) -> int:
@@ -120,6 +122,10 @@ class Journal:
         moved = row.get("FilesMoved") or ""
         known = moved.isdecimal() and moved.isascii()
         return row if known and int(moved) >= (series.expected or 0) else None
+
+    def folder_of(self, series: Series) -> str:
+        """The folder in which an earlier run placed a series, as its log has it; "" where there is none."""
+        return self._earlier.get(series.key, _NO_ROW).get("Folder") or ""
 
     def follow(self, states: Sequence[SeriesState]) -> None:
         """Takes the series of this run and writes the table."""

@@ -90,7 +90,7 @@ def one_chunk(parts: Sequence[Part]) -> Chunk:
 def simpler(part: Part) -> list[Part]:
     """The same work in requests that any PACS takes: one series each; empty where it is that already."""
     request, states = part
-    if not request.instance_uids and len(request.series_uids) < 2:
+    if not request.instance_uids and len(request.series_uids) == 1:
         return []
     return [_one_series(state) for state in states]
 

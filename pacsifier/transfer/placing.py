@@ -147,8 +147,12 @@ class Placer:
         return state.folder
 
     def _complete_values(self, state: SeriesState, header: Mapping[str, str | None]) -> None:
-        """Takes the index's values, and the header's where the PACS left a key out."""
-        values = {**header, **{key: value for key, value in state.series.values.items() if value is not None}}
+        """Takes the index's values, and the header's where the PACS told none."""
+        values = {
+            **state.series.values,
+            **header,
+            **{key: value for key, value in state.series.values.items() if value},
+        }
         state.series = replace(state.series, values=_exact(values, header))
 
     def _set_aside(self, arrival: Arrival) -> Path:

@@ -14,7 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from pacsifier.config import PacsConfig
-from pacsifier.dcmtk.pacs import Pacs
+from pacsifier.dcmtk.pacs import Pacs, own_place
 from pacsifier.dcmtk.process import Toolbox
 from pacsifier.dcmtk.receiver import Receiver, check_port
 from pacsifier.dcmtk.transcript import MOVE_DESTINATION_UNKNOWN, SUCCESS, MoveState
@@ -210,7 +210,7 @@ class Retrieval:
         for state in self._states:
             self._plan_series(state, journal)
         if self._options.save and self._options.resume:
-            self._skip_complete(finds)
+            self._skip_complete(finds, journal)
 
     def _plan_series(self, state: SeriesState, journal: Journal | None) -> None:
         series, options = state.series, self._options
@@ -234,9 +234,9 @@ class Retrieval:
         if options.info and not options.save and not options.dry_run:
             write_info(self._tree.info_path(SeriesIdentity.of(series.values)), series.values)
 
-    def _skip_complete(self, finds: CarefulFinds) -> None:
+    def _skip_complete(self, finds: CarefulFinds, journal: Journal | None) -> None:
         """Reads what is on disk (the truth for --resume) and skips the series that are whole there."""
-        present = [state for state in self._states if self._read_folder(state)]
+        present = [state for state in self._states if self._read_folder(state, journal)]
         # Of what is there in part only the missing instances are asked for, by their UIDs.
         self._list_instances(finds, [state for state in present if not is_complete(state)])
         for state in present:
@@ -246,8 +246,10 @@ class Retrieval:
                 state.status = Status.SKIPPED
                 state.reason = "was complete"
 
-    def _read_folder(self, state: SeriesState) -> bool:
-        for folder in self._tree.placed_folders(SeriesIdentity.of(state.series.values)):
+    def _read_folder(self, state: SeriesState, journal: Journal | None) -> bool:
+        identity = SeriesIdentity.of(state.series.values)
+        hint = journal.folder_of(state.series) if journal else ""
+        for folder in self._tree.placed_folders(identity, hint):
             self._placer.adopt(state, folder, write=not self._options.dry_run)
         return bool(state.found)
 
@@ -266,6 +268,8 @@ class Retrieval:
         try:
             refused = self._round(pacs, todo, journal, staging, classes)
             short = self._recheck(finds, todo)
+            # What the PACS refused for good it would refuse again.
+            short = [state for state in short if not state.refused]
             if short and not self._stop_reason:
                 self._observer.say(f"{len(short)} series are incomplete; asking for them once more")
                 listed = {instance.sop_class for state in short for instance in state.series.instances or ()}
@@ -401,7 +405,7 @@ class Retrieval:
                 state.moved = max(state.moved, end.completed or 0)
             if state.status is not Status.PENDING:
                 continue
-            conclude(state, end, self._why(end), alone=len(states) == 1)
+            conclude(state, end, self._why(end), of=states)
             log.info("series %s: %s %s", state.series.series_uid, state.status.value, state.reason)
         if self._silence.count(failed=silent):
             self.stop(f"the PACS was silent {self._silence.in_a_row} times in a row: {self.silence}")
@@ -423,29 +427,30 @@ class Retrieval:
     def _note_end(self, end: MoveState) -> None:
         """An unknown destination, or too many failures, end the run early."""
         config = self._config
-        remedy = (
-            f"have the AE title {self.destination} declared on the PACS"
-            if self._options.move
-            else f"have the AE title {config.aet} declared on the PACS with this machine's address and port "
-            f"{config.move_port}, and let no firewall stand between"
-        )
         failed = not is_clean(end) and not end.completed
         if end.status == MOVE_DESTINATION_UNKNOWN:
             name = f"{config.server_aet} does not know the move destination {self.destination}"
-            self.stop(f"{name} (0xA801): {remedy}")
-        elif end.status not in (SUCCESS, None) and not self._reached():
+            self.stop(f"{name} (0xA801): {self._declaration()}")
+        elif end.status not in (SUCCESS, None) and not self.reached():
             self._unreached += 1
             if self._unreached == _UNREACHED_BEFORE_STOP:
                 self.stop(
                     f"{config.server_aet} failed {self._unreached} times without ever reaching "
-                    f"{self.destination}: {remedy}"
+                    f"{self.destination}: {self._declaration()}"
                 )
         if self._breaker.count(failed=failed):
             self.stop(
                 f"{self._breaker.in_a_row} C-MOVE requests failed in a row (--max_failures): {self._why(end)}"
             )
 
-    def _reached(self) -> bool:
+    def _declaration(self) -> str:
+        """What the PACS administrator is to be asked for."""
+        declared = f"have the AE title {self.destination} declared on the PACS"
+        if self._options.move:
+            return declared
+        return f"{declared} with {own_place(self._config)}, and let no firewall stand between"
+
+    def reached(self) -> bool:
         """Whether the PACS has ever sent anything to the destination."""
         if any(state.files for state in self._states):
             return True

@@ -49,9 +49,13 @@ class Traffic:
 
     def lost(self) -> bool:
         """There was no association: nothing starts for a growing while; whether it is worth another try."""
+        if self._lost_in_a_row and time.monotonic() < self._ready:
+            # Several that ran at a time are refused at a time: that is one loss.
+            return True
         wait_s = self.retry.wait_s(self._lost_in_a_row)
         if wait_s is None:
             return False
+        self._allowed = 1
         self._lost_in_a_row += 1
         self._ready = time.monotonic() + wait_s
         log.warning("no association: the next try is in %.1f s", wait_s)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from pacsifier.dcmtk.transcript import (
     MOVE_DESTINATION_UNKNOWN,
     SUCCESS,
@@ -59,16 +61,20 @@ def took_only_some(part: Part, end: MoveState, came: int) -> bool:
     return bool(left) and (bool(request.instance_uids) or (came > 0 and len(left) < len(states)))
 
 
-def conclude(state: SeriesState, end: MoveState, reason: str, *, alone: bool) -> None:
-    """Enters the end of a request into one of its series; `alone`: the request was for this series only."""
+def conclude(state: SeriesState, end: MoveState, reason: str, *, of: Sequence[SeriesState]) -> None:
+    """Enters the end of a request into one of the series that it was `of`."""
+    alone = len(of) == 1
     state.reason = reason
     state.failed = not is_clean(end)
+    state.refused = alone and refused_for_good(end)
+    # More sub-operations than objects: they are late, came under other UIDs, or the announced number is too low.
+    more = (end.completed or 0) > sum(each.files for each in of)
     series = state.series
     if state.failed or series.expected is None:
         if not state.failed and alone and end.completed == state.files:
             # Not announced: the IMAGE level will be asked; should it be silent, the counters stand for it.
             state.reason = _COUNTERS_AGREE
-    elif is_complete(state) and series.rows and not state.spoiled:
+    elif is_complete(state) and series.rows and not state.spoiled and not more:
         state.status, state.reason = Status.COMPLETE, ""
 
 

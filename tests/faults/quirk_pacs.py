@@ -128,6 +128,7 @@ class QuirkPacs(Server):
         - "rejected": calling, offers, reason (result, source, diagnostic)
         - "find": association, level, keys, answers, status, began, cpu_s (its own)
         - "move": number, association, level, keys, destination, began; "moved": number, status, completed
+        - "contexts": move, accepted (pairs of SOP class and transfer syntax that the receiver took)
         - "sent": move, sop_uid, syntax, status (None: not taken)
         """
         entries = [json.loads(line) for line in self._record.read_text(encoding="utf-8").splitlines()]

@@ -698,6 +698,11 @@ class Courier:
             ae_title=self._move.request.MoveDestination.strip(),
             evt_handlers=handlers,
         )
+        accepted = [
+            (str(each.abstract_syntax), str(each.transfer_syntax[0]))
+            for each in self._association.accepted_contexts
+        ]
+        self._state.note("contexts", move=self._move.number, accepted=accepted)
         if self._association.is_established:
             checkpoint = self._association._reactor_checkpoint = Checkpoint()
             checkpoint.reached.wait(10)

@@ -7,6 +7,7 @@ import errno
 import os
 import re
 import stat
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
@@ -355,6 +356,25 @@ def test_a_series_that_is_not_there_is_not_found(tmp_path: Path) -> None:
     assert later.placed_folders(identity(series_uid="1.2.3.9")) == []
     assert later.placed_folders(identity(patient_id="nobody", study_uid="9", series_uid="9.1")) == []
     assert Tree(tmp_path / "empty").placed_folders(BASE) == []
+
+
+def test_a_resumed_run_looks_at_each_folder_of_a_patient_once_however_many_series_there_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    everyone = [identity(series_uid=f"1.2.3.{number}", series_number=str(number)) for number in range(1, 41)]
+    first = Tree(tmp_path / "out")
+    places = [save(first, each, tmp_path / "staging", f"{each.series_uid}.1") for each in everyone]
+    looked_at: Counter[Path] = Counter()
+    is_dir = Path.is_dir
+
+    def counted(path: Path) -> bool:
+        looked_at[path] += 1
+        return is_dir(path)
+
+    monkeypatch.setattr(Path, "is_dir", counted)
+    later = Tree(tmp_path / "out")
+    assert [later.placed_folders(each) for each in everyone] == [[place] for place in places]
+    assert max(looked_at[place] for place in places) <= 2
 
 
 def test_a_folder_known_by_its_info_csv_alone_is_recognized(tmp_path: Path) -> None:
