@@ -279,7 +279,8 @@ class Toolbox:
             # Runs in the child before exec: a SIGKILL of pacsifier at any later moment finds it announced.
             self._tell_guardian(f"+{os.getpid()}\n")
 
-        descriptor = os.open(log_path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        # To append lets a reader empty it.
+        descriptor = os.open(log_path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND, 0o600)
         with os.fdopen(descriptor, "wb") as output, Path(os.devnull).open("rb") as nothing:
             return _run_in_background(argv, nothing, output, folder, announce)
 
