@@ -323,12 +323,12 @@ def _walk(folder: Path) -> Iterator[Path]:
             yield Path(parent, name)
 
 
-def walk_files(folder: Path) -> Iterator[Path]:
-    """Every file below a folder in a stable order, without staging and the logs of a run.
+def walk_files(folder: Path, *, with_logs: bool = False) -> Iterator[Path]:
+    """Every file below a folder in a stable order, without staging and (but `with_logs`) the logs of a run.
 
     A link to a folder and a folder that cannot be read are yielded themselves, for the caller to name.
     """
-    own_logs = (folder / LOG_FOLDER / LOG_NAME).is_file()
+    own_logs = not with_logs and (folder / LOG_FOLDER / LOG_NAME).is_file()
     unreadable: list[OSError] = []
     for parent, folders, files in os.walk(folder, onerror=unreadable.append):
         folders[:] = sorted(name for name in folders if name != WORK_FOLDER)

@@ -20,7 +20,9 @@ def shift_date(text: str, days: int) -> str | None:
     """
     if "-" in text and not re.fullmatch(r"\d{4}-\d{2}-\d{2}", text):
         ends = [end and shift_date(end, days) for end in text.split("-")]
-        return "-".join(end or "" for end in ends) if len(ends) == 2 and None not in ends and any(ends) else None
+        return (
+            "-".join(end or "" for end in ends) if len(ends) == 2 and None not in ends and any(ends) else None
+        )
     match = _DA.fullmatch(text)
     if not match:
         return None

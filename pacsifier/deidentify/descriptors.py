@@ -16,7 +16,9 @@ _UNIT = (
     r"directions|frames?|phases?|slices?|views?|shots?|echos?|ch|st|nd|rd|th|ph|fx|mip|mpr)"
 )
 _NUMBER = re.compile(rf"\d{{1,4}}(?:[.,]\d{{1,4}})?{_UNIT}?|\d{{1,4}}(?:x\d{{1,4}}){{1,2}}")
-_CODE = re.compile(r"[a-z]\d{1,3}[a-z]?|(?:br|hr|bf|bl|bv|fc|ub|uc|qr|hp|hv|hf|te|tr|ti|fa|sl|th|cv|ctv|gtv|ptv|roi)\d{1,4}[a-z]?")
+_CODE = re.compile(
+    r"b\d{1,5}|[a-z]\d{1,3}[a-z]?|(?:br|hr|bf|bl|bv|fc|ub|uc|qr|hp|hv|hf|te|tr|ti|fa|sl|th|cv|ctv|gtv|ptv|roi)\d{1,4}[a-z]?"
+)
 # What people write dates, phone numbers and addresses of letters in.
 _TELLING = re.compile(
     r"(?<!\d)\d{1,4}[./-]\d{1,2}[./-]\d{1,4}(?!\d)|(?<!\d)(?:\+|00)?\d{2,4}(?:[ ./-]\d{2,4}){2,}(?!\d)|\d{5,}|\S+@\S+|"

@@ -12,7 +12,7 @@ from functools import lru_cache
 from typing import Protocol
 
 from pacsifier import part10
-from pacsifier.part10 import CODINGS, IMPLICIT_LITTLE, Coding, Element
+from pacsifier.part10 import IMPLICIT_LITTLE, Coding, Element
 
 ITEM = 0xFFFEE000
 ITEM_END = 0xFFFEE00D
@@ -101,6 +101,15 @@ def rewrite(layout: part10.Layout, visitor: Visitor, added: list[tuple[int, byte
     _keep(pieces, kept_from, kept_to)
     pieces += [encoded for _, encoded in waiting if encoded]
     return pieces
+
+
+def visit(layout: part10.Layout, visitor: Visitor) -> None:
+    """Shows the visitor every element that it does not call plain; writes nothing. Raises UnknownEncodingError."""
+    scope = Scope(0, b"")
+    for tag, raw_vr, _, start, stop, after in layout.elements:
+        if not visitor.is_plain(tag) and tag >> 16 != PIXEL_GROUP and stop - start <= _LARGE:
+            raw = layout.source[start:stop]
+            _decided(tag, raw_vr, raw, after != stop, layout.coding, visitor, scope, 0)
 
 
 def _keep(pieces: list[Piece], start: int, stop: int) -> None:
@@ -290,6 +299,3 @@ def _private_vr(tag: int, creator: str) -> str:
         return str(private_dictionary_VR(tag, creator))[:2]
     except KeyError:
         return "UN"
-
-
-__all__ = ["CODINGS", "Piece", "Range", "Scope", "UnknownEncodingError", "Visitor", "rewrite", "rewrite_items", "vr_of"]

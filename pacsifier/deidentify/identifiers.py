@@ -20,7 +20,9 @@ _PARTS = re.compile(r"[^\W_]+(?:['’\-.][^\W_]+)*")
 _SIGNS = re.compile(r"[\W_]+")
 _MASK = b"X"
 # Titles and degrees that stand in names, and name nobody.
-_TITLES = frozenset(("prof", "professor", "doctor", "docteur", "frau", "herr", "madame", "monsieur", "unknown", "anonymous"))
+_TITLES = frozenset(
+    ("prof", "professor", "doctor", "docteur", "frau", "herr", "madame", "monsieur", "unknown", "anonymous")
+)
 
 
 def fold(text: str) -> str:
@@ -183,7 +185,10 @@ def _stands_alone(lower: bytes, at: int, needle: bytes) -> bool:
     """Whether a number in bytes is not a part of a longer one; words count wherever they stand."""
     if not needle.isdigit():
         return True
-    return not (lower[at - 1 : at].isdigit() if at else False) and not lower[at + len(needle) : at + len(needle) + 1].isdigit()
+    return (
+        not (lower[at - 1 : at].isdigit() if at else False)
+        and not lower[at + len(needle) : at + len(needle) + 1].isdigit()
+    )
 
 
 def words_of(texts: Iterable[str]) -> set[str]:

@@ -43,7 +43,9 @@ class Done:
     bytes: int
 
 
-def deidentify(source: Path, target: Path, rules: Rules, *, identity_removed: bool = True, plain: bool = False) -> Done:
+def deidentify(
+    source: Path, target: Path, rules: Rules, *, identity_removed: bool = True, plain: bool = False
+) -> Done:
     """Write the de-identified instance of `source` to `target`, which must not exist; the source is only read.
 
     `identity_removed` says whether the mark may claim it. `plain` takes pydicom's way from the start. Raises
@@ -104,16 +106,23 @@ def _text(layout: Layout, tag: int) -> str:
 def _marks(layout: Layout, rules: Rules, identity_removed: bool) -> list[tuple[int, bytes]]:
     """The four marks, encoded; what an earlier de-identification claimed is never weakened."""
     options, coding = rules.options, layout.coding
-    there = {each[0]: each for each in layout.elements if each[0] in (_REMOVED, _METHOD, _CODES, _LONGITUDINAL)}
+    there = {
+        each[0]: each for each in layout.elements if each[0] in (_REMOVED, _METHOD, _CODES, _LONGITUDINAL)
+    }
     values = {tag: layout.source[each[3] : each[4]] for tag, each in there.items()}
     removed = "YES" if identity_removed or values.get(_REMOVED, b"").strip(b"\0 ") == b"YES" else "NO"
     return [
         (_REMOVED, part10.encode_element(_REMOVED, "CS", removed.encode(), coding)),
         (_METHOD, part10.encode_element(_METHOD, "LO", _methods(values.get(_METHOD, b""), rules), coding)),
-        (_CODES, part10.encode_element(_CODES, "SQ", _code_items(values.get(_CODES, b""), rules, coding), coding)),
+        (
+            _CODES,
+            part10.encode_element(_CODES, "SQ", _code_items(values.get(_CODES, b""), rules, coding), coding),
+        ),
         (
             _LONGITUDINAL,
-            part10.encode_element(_LONGITUDINAL, "CS", _longitudinal(values.get(_LONGITUDINAL, b""), options), coding),
+            part10.encode_element(
+                _LONGITUDINAL, "CS", _longitudinal(values.get(_LONGITUDINAL, b""), options), coding
+            ),
         ),
     ]
 
@@ -135,7 +144,9 @@ def _code_items(existing: bytes, rules: Rules, coding: Coding) -> bytes:
             kept = elements.rewrite_items(existing, coding, _CODES, rules, Scope(0, b""))
         except UnknownEncodingError:
             kept = b""
-    fresh = [_code_item(code, meaning, coding) for code, meaning in codes(rules.options) if code not in found.codes]
+    fresh = [
+        _code_item(code, meaning, coding) for code, meaning in codes(rules.options) if code not in found.codes
+    ]
     return kept + b"".join(fresh)
 
 
@@ -192,7 +203,11 @@ def _true_syntax(layout: Layout) -> str:
     """The transfer syntax that the data set really has."""
     syntax, coding = layout.transfer_syntax, layout.coding
     said_implicit = syntax == part10.IMPLICIT_VR_LITTLE_ENDIAN
-    if syntax and said_implicit is coding.implicit and (syntax == part10.EXPLICIT_VR_BIG_ENDIAN) is coding.big:
+    if (
+        syntax
+        and said_implicit is coding.implicit
+        and (syntax == part10.EXPLICIT_VR_BIG_ENDIAN) is coding.big
+    ):
         return syntax
     if coding.implicit:
         return part10.IMPLICIT_VR_LITTLE_ENDIAN
@@ -347,7 +362,9 @@ def _write_deflated(target: Path, head: bytes, pieces: list[Piece | MaskedRange]
     for piece in pieces:
         if isinstance(piece, MaskedRange):
             raise UnreadableError("overlay inside deflated pixel data")
-        out.append(stream.compress(layout.source[piece.start : piece.stop] if isinstance(piece, Range) else piece))
+        out.append(
+            stream.compress(layout.source[piece.start : piece.stop] if isinstance(piece, Range) else piece)
+        )
     out.append(stream.flush())
     deflated = b"".join(out)
     descriptor = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)

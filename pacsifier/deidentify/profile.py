@@ -151,7 +151,12 @@ class Profile:
         if tag == PATIENT_BIRTH_DATE:
             return Action.EMPTY if self.options.basic else Action.BIRTH_DATE
         group = tag >> 16
-        if tag & 0xFFFF == 0 or group in (0xFFFA, 0xFFFC) or group & 0xFF01 == 0x5000 or group & 0xFF01 == 0x6000:
+        if (
+            tag & 0xFFFF == 0
+            or group in (0xFFFA, 0xFFFC)
+            or group & 0xFF01 == 0x5000
+            or group & 0xFF01 == 0x6000
+        ):
             return Action.REMOVE
         row = self._rows.get(tag)
         return self._of_vr(tag, vr) if row is None else self._of_row(row, tag, vr)
@@ -182,7 +187,9 @@ class Profile:
         if vr == "SQ":
             return Action.DESCEND
         if vr in TEXT_VRS:
-            return Action.CHECK if self.options.retain_descriptors and "descriptors" in options else Action.CLEAN
+            return (
+                Action.CHECK if self.options.retain_descriptors and "descriptors" in options else Action.CLEAN
+            )
         return Action.KEEP if vr in ("AE", "CS") else Action.REMOVE
 
     def _of_vr(self, tag: int, vr: str) -> Action:
@@ -251,6 +258,10 @@ CODES = {
 }
 
 
+METHOD = "pacsifier: PS3.15 Table E.1-1 edition 2026c"
+"""The first value of De-identification Method on every file that this engine has written."""
+
+
 def codes(options: Options) -> tuple[tuple[str, str], ...]:
     """The codes (DCM) of what is applied under the options, in the order of their values."""
     names = {"basic", *options.columns}
@@ -263,7 +274,7 @@ def codes(options: Options) -> tuple[tuple[str, str], ...]:
 
 def method(options: Options) -> tuple[str, ...]:
     """The values of De-identification Method: the engine, the edition, and every deviation in plain words."""
-    said = ["pacsifier: PS3.15 Table E.1-1 edition 2026c"]
+    said = [METHOD]
     if not options.basic:
         said.append("birth date shifted by up to 30 days or emptied")
     if not (options.remove_private or options.safe_private):

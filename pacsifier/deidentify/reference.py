@@ -13,7 +13,15 @@ from pydicom.filewriter import write_dataset
 from pydicom.tag import Tag
 
 from pacsifier import part10
-from pacsifier.deidentify.elements import PIXEL_GROUP, Piece, Range, Scope, UnknownEncodingError, Visitor, vr_of
+from pacsifier.deidentify.elements import (
+    PIXEL_GROUP,
+    Piece,
+    Range,
+    Scope,
+    UnknownEncodingError,
+    Visitor,
+    vr_of,
+)
 
 _LARGE = 1 << 24
 _CHARACTER_SETS = 0x00080005

@@ -15,7 +15,14 @@ from pacsifier.deidentify.profile import PATIENT_ID, TEXT_VRS, Action, Options, 
 
 
 REMOVED = "REMOVED"
-_DUMMIES = {"DA": b"19000101", "TM": b"000000", "DT": b"19000101000000", "AS": b"000Y", "DS": b"0 ", "IS": b"0 "}
+_DUMMIES = {
+    "DA": b"19000101",
+    "TM": b"000000",
+    "DT": b"19000101000000",
+    "AS": b"000Y",
+    "DS": b"0 ",
+    "IS": b"0 ",
+}
 _BINARY_VRS = frozenset(("OB", "OW", "UN", "OD", "OF", "OL", "OV"))
 _NUMBER_SIGNS = b"0123456789+-eE. \\\0"
 _CS = re.compile(rb"[A-Z0-9 _\\\0]*")
@@ -110,7 +117,9 @@ class Rules:
         if tag & 0x10000 or tag & 0xFFFF == 0:
             return False
         vr = vr_of(tag, Scope(0, b""))
-        return vr in ("US", "SS", "UL", "SL", "FL", "FD", "AT") and self.profile.action(tag, vr) is Action.KEEP
+        return (
+            vr in ("US", "SS", "UL", "SL", "FL", "FD", "AT") and self.profile.action(tag, vr) is Action.KEEP
+        )
 
     def descends(self, tag: int, vr: str, raw: bytes, scope: Scope) -> bool | bytes | None:
         """Whether the items of a sequence are looked at; else what is written instead."""
@@ -187,7 +196,9 @@ class Rules:
 
     def _clean_malformed(self, tag: int, raw: bytes, scope: Scope) -> Result:
         text, _ = self.vocabulary.clean(part10.decode_text(raw, scope.character_sets), self._matcher)
-        return _encoded(text, raw, scope), "malformed" if text.strip() != raw.decode("latin_1").strip() else ""
+        return _encoded(text, raw, scope), "malformed" if text.strip() != raw.decode(
+            "latin_1"
+        ).strip() else ""
 
     def _dummy(self, _tag: int, vr: str, raw: bytes, _scope: Scope) -> Result:
         if vr == "UI":
