@@ -55,6 +55,26 @@ class Visitor(Protocol):
         """Whether a value too large to be held stays."""
 
 
+class Bystander:
+    """A visitor that changes nothing and looks into every sequence."""
+
+    def value(self, tag: int, vr: str, raw: bytes, scope: Scope) -> bytes | None:  # noqa: ARG002
+        """Every value stays."""
+        return raw
+
+    def descends(self, tag: int, vr: str, raw: bytes, scope: Scope) -> bool | bytes | None:  # noqa: ARG002
+        """Every sequence is looked into."""
+        return True
+
+    def is_plain(self, tag: int) -> bool:  # noqa: ARG002
+        """Every element is looked at."""
+        return False
+
+    def keeps_large(self, tag: int, vr: str, source: part10.Buffer, start: int, stop: int) -> bool:  # noqa: ARG002
+        """Large values stay."""
+        return True
+
+
 @dataclass(frozen=True)
 class Range:
     """Bytes of the source that go over unchanged."""
@@ -202,6 +222,15 @@ def rewrite_items(
     except part10.BrokenError as broken:
         raise UnknownEncodingError(str(broken)) from broken
     return b"".join(out) if changed else raw
+
+
+def are_items(raw: bytes, coding: Coding) -> bool:
+    """Whether bytes are the items of a sequence, to the last byte."""
+    try:
+        rewrite_items(raw, coding, 0, Bystander(), Scope(0, b""))
+    except UnknownEncodingError:
+        return False
+    return True
 
 
 def _item(

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from pacsifier import __version__, part10
 from pacsifier.deidentify import elements, reference
-from pacsifier.deidentify.elements import Piece, Range, Scope, UnknownEncodingError
+from pacsifier.deidentify.elements import Bystander, Piece, Range, Scope, UnknownEncodingError
 from pacsifier.deidentify.profile import Options, codes, method
 from pacsifier.deidentify.rules import Changes, Rules
 from pacsifier.part10 import Coding, Layout
@@ -150,25 +150,17 @@ def _code_items(existing: bytes, rules: Rules, coding: Coding) -> bytes:
     return kept + b"".join(fresh)
 
 
-class _FoundCodes:
+class _FoundCodes(Bystander):
     """Collects the code values of a sequence of codes."""
 
     def __init__(self) -> None:
         self.codes: set[str] = set()
 
-    def value(self, tag: int, vr: str, raw: bytes, scope: Scope) -> bytes | None:  # noqa: ARG002
+    def value(self, tag: int, vr: str, raw: bytes, scope: Scope) -> bytes | None:
+        """Remembers a code value."""
         if tag == 0x00080100:
             self.codes.add(raw.decode("latin_1").strip(" \0"))
-        return raw
-
-    def descends(self, tag: int, vr: str, raw: bytes, scope: Scope) -> bool | bytes | None:  # noqa: ARG002
-        return False
-
-    def is_plain(self, tag: int) -> bool:  # noqa: ARG002
-        return False
-
-    def keeps_large(self, tag: int, vr: str, source: part10.Buffer, start: int, stop: int) -> bool:  # noqa: ARG002
-        return True
+        return super().value(tag, vr, raw, scope)
 
 
 def _code_item(code: str, meaning: str, coding: Coding) -> bytes:

@@ -15,6 +15,7 @@ _DATA = Path(__file__).with_name("data")
 TEXT_VRS = frozenset(("LO", "SH", "ST", "LT", "UT", "UC", "UR"))
 _DESCRIPTOR_VRS = frozenset(("LO", "SH"))
 
+_LOWEST_GROUP = 0x0008
 PATIENT_NAME, PATIENT_ID, PATIENT_BIRTH_DATE = 0x00100010, 0x00100020, 0x00100030
 
 
@@ -151,6 +152,9 @@ class Profile:
         if tag == PATIENT_BIRTH_DATE:
             return Action.EMPTY if self.options.basic else Action.BIRTH_DATE
         group = tag >> 16
+        if group < _LOWEST_GROUP:
+            # Of messages, of the file meta information or of a DICOMDIR: no part of an instance.
+            return Action.REMOVE
         if (
             tag & 0xFFFF == 0
             or group in (0xFFFA, 0xFFFC)

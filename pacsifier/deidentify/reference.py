@@ -9,7 +9,7 @@ from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset
 from pydicom.filebase import DicomBytesIO
 from pydicom.filereader import read_dataset, read_sequence
-from pydicom.filewriter import write_dataset
+from pydicom.filewriter import write_dataset, write_sequence_item
 from pydicom.tag import Tag
 
 from pacsifier import part10
@@ -20,6 +20,7 @@ from pacsifier.deidentify.elements import (
     Scope,
     UnknownEncodingError,
     Visitor,
+    are_items,
     vr_of,
 )
 
@@ -111,8 +112,6 @@ def _element(dataset: Dataset, tag: int, element: Any, visitor: Visitor, scope: 
         out = DicomBytesIO()
         inner = _inner(element, vr)
         out.is_little_endian, out.is_implicit_VR = not inner.big, inner.implicit
-        from pydicom.filewriter import write_sequence_item
-
         for item in items:
             write_sequence_item(out, item, ["iso8859"])
         _put(dataset, tag, element, bytes(out.getvalue()))
@@ -127,8 +126,9 @@ def _element(dataset: Dataset, tag: int, element: Any, visitor: Visitor, scope: 
 
 
 def _inner(element: RawDataElement, vr: str) -> part10.Coding:
-    implicit = element.is_implicit_VR or element.VR == "UN" or vr != "SQ"
-    return part10.CODINGS[implicit, not element.is_little_endian and not (element.VR == "UN")]
+    if element.VR == "UN" or vr != "SQ":
+        return part10.IMPLICIT_LITTLE
+    return part10.CODINGS[element.is_implicit_VR, not element.is_little_endian]
 
 
 def _items(element: RawDataElement, vr: str, tag: int, raw: bytes) -> Any:
@@ -137,12 +137,9 @@ def _items(element: RawDataElement, vr: str, tag: int, raw: bytes) -> Any:
     if vr != "SQ" and not looks_so:
         return None
     inner = _inner(element, vr)
-    try:
-        return read_sequence(BytesIO(raw), inner.implicit, not inner.big, len(raw), ["iso8859"])
-    except Exception:
-        if vr == "SQ":
-            raise
+    if vr != "SQ" and not are_items(raw, inner):
         return None
+    return read_sequence(BytesIO(raw), inner.implicit, not inner.big, len(raw), ["iso8859"])
 
 
 def _sequence(dataset: Dataset, tag: int, items: Any, raw: bytes, visitor: Visitor, scope: Scope) -> bool:

@@ -265,7 +265,7 @@ class Rules:
     # --- private elements -------------------------------------------------------------------------------------
 
     def _bars_private(self, tag: int, scope: Scope) -> bool:
-        if self.options.remove_private or tag & 0xFFFF == 0:
+        if self.options.remove_private or tag & 0xFFFF == 0 or tag >> 16 < 8:
             return True
         if not self.options.safe_private:
             return False
