@@ -123,6 +123,7 @@ class _Run:
 
     def __init__(self, request: Request, lock: OutputLock, progress: Progress) -> None:
         self.request, self.lock, self.progress = request, lock, progress
+        self.in_place = request.in_place
         self.totals = report.Totals()
         self.gathered = Gathered()
         self.profile = Profile(request.options)
@@ -170,14 +171,13 @@ class _Run:
         """Every file of the input, without the output, the key and the reports where these lie below it."""
         source, out = self.request.in_folder.resolve(), self.request.out_folder.resolve()
         nested = source in out.parents
-        own = f"{out.name}."
+        own, prefix = f"{out.name}.", len(str(source / "x")) - 1
         for path in walk_files(source, with_logs=True):
             if nested and out in path.parents:
                 continue
-            beside_key = path.parent == self.request.key.parent
-            ours = path == self.request.key or (beside_key and path.name.startswith(own))
+            ours = path == self.request.key or (path.name.startswith(own) and path.parent == self.request.key.parent)
             if not ours and path.name != NEW_ID_FILE:
-                yield str(path.relative_to(source))
+                yield str(path)[prefix:]
 
     def _select(self, files: list[Facts]) -> list[Facts]:
         """The files that may go out, each instance once; the others are kept for the report."""
@@ -193,7 +193,7 @@ class _Run:
     def _without_ours(self, files: list[Facts]) -> Iterator[Facts]:
         """Where originals are replaced: without those that an earlier run with this key has replaced."""
         ours: set[str] = set()
-        if self.request.in_place and self.request.key.exists():
+        if self.in_place and self.request.key.exists():
             ours = set(read(self.request.key).pseudonyms.values())
         for facts in files:
             done = facts.patient_id in ours and METHOD in facts.method
@@ -230,7 +230,7 @@ class _Run:
         out, options = self.request.out_folder.resolve(), asdict(self.request.options)
         if self.request.resume and key.options.get(out.name, options) != options:
             raise InputError("--resume: the options must be those of the run that is resumed")
-        taken = set() if self.request.in_place else _numbers_in(out)
+        taken = set() if self.in_place else _numbers_in(out)
         refused = choose_pseudonyms(patients, self.request.maps, key, self.request.in_folder, taken)
         for name, reason in refused.items():
             for facts in patients.pop(name).files:
@@ -274,21 +274,25 @@ class _Run:
             rules = Rules(self.profile, key.secret, subject, vocabulary)
             if self.request.keep_patient_dir_names:
                 tree.keep_name(subject.new_id, patient)
-            jobs = [job for facts in patient.files if (job := self._job(facts, rules, tree))]
+            folders: dict[tuple[str, str], Path] = {}
+            jobs = [job for facts in patient.files if (job := self._job(facts, rules, tree, folders))]
             tasks += [Task(subject, tuple(jobs[at : at + _A_TASK])) for at in range(0, len(jobs), _A_TASK)]
         return tasks
 
-    def _job(self, facts: Facts, rules: Rules, tree: Tree) -> Job | None:
-        folder = tree.series_folder(_new_identity(facts, rules))
+    def _job(self, facts: Facts, rules: Rules, tree: Tree, folders: dict[tuple[str, str], Path]) -> Job | None:
+        folder = folders.get((facts.study_uid, facts.series_uid))
+        if folder is None:
+            folder = tree.series_folder(_new_identity(facts, rules))
+            folder.mkdir(parents=True, exist_ok=True)
+            folder = folders[facts.study_uid, facts.series_uid] = folder.relative_to(self.request.out_folder)
         uid = facts.sop_uid if self.request.options.retain_uids else rules.new_uid(facts.sop_uid)
-        target = folder / f"{uid}.dcm"
-        claimed = {facts.sop_uid, facts.path} & self.request.reviewed or not shows_identity(facts)
-        if self.request.resume and not self.request.in_place and target.exists():
+        target = f"{folder}/{uid}.dcm"
+        if self.request.resume and not self.in_place and (self.request.out_folder / target).exists():
             self.totals.already += 1
-            self.outputs[rules.subject.key].append(str(target.relative_to(self.request.out_folder)))
+            self.outputs[rules.subject.key].append(target)
             return None
-        folder.mkdir(parents=True, exist_ok=True)
-        return Job(facts.path, str(target.relative_to(self.request.out_folder)), bool(claimed))
+        reviewed = not self.request.reviewed.isdisjoint((facts.sop_uid, facts.path))
+        return Job(facts.path, target, reviewed or not shows_identity(facts))
 
     # --- writing --------------------------------------------------------------------------------------------
 
@@ -297,7 +301,7 @@ class _Run:
             table.row(
                 report.report_row(name, "left out", reason=f"{reason.kind}: {reason.detail}".rstrip(": "))
             )
-            if self.request.in_place:
+            if self.in_place:
                 self._set_aside(name)
 
     def _set_aside(self, name: str) -> None:
@@ -315,7 +319,15 @@ class _Run:
     def _write(self, tasks: list[Task], vocabulary: Vocabulary, key: Key, table: report.Table) -> None:
         total = sum(len(task.jobs) for task in tasks)
         workers = min(self.request.workers, max(len(tasks), 1))
-        settings = _Settings(self.request, self.lock.staging, self.profile, key.secret, vocabulary)
+        settings = _Settings(
+            self.request.in_folder,
+            self.request.out_folder,
+            self.in_place,
+            self.lock.staging,
+            self.profile,
+            key.secret,
+            vocabulary,
+        )
         seen = 0
         for written in shared(_write, tasks, workers, _begin_write, settings):
             for job, done in written.done:
@@ -353,7 +365,7 @@ class _Run:
                 table.row((f"{tag:08X}", word, len(holders)))
         if self.request.write_mapper:
             self._write_mapper(patients, key)
-        if self.request.in_place:
+        if self.in_place:
             _remove_empty_folders(self.request.in_folder)
 
     def _write_mapper(self, patients: dict[str, Patient], key: Key) -> None:
@@ -457,7 +469,9 @@ def _remove_empty_folders(folder: Path) -> None:
 class _Settings:
     """What a worker needs to write instances."""
 
-    request: Request
+    in_folder: Path
+    out_folder: Path
+    in_place: bool
     staging: Path
     profile: Profile
     secret: bytes
@@ -509,11 +523,11 @@ def _write_one(job: Job, rules: Rules, settings: _Settings) -> instance.Done | s
     """Writes one instance beside its place and renames it there; gives a reason where that cannot be."""
     _worker.staged += 1
     staged = settings.staging / f"{os.getpid()}-{_worker.staged}"
-    source = settings.request.in_folder / job.name
-    target = settings.request.out_folder / job.target
+    source = settings.in_folder / job.name
+    target = settings.out_folder / job.target
     try:
         done = instance.deidentify(source, staged, rules, identity_removed=job.identity_removed)
-        if settings.request.in_place:
+        if settings.in_place:
             _replace_original(source, staged, target)
         else:
             staged.replace(target)

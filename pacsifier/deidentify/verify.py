@@ -105,7 +105,7 @@ class _Search:
                     yield spelled, "old UID"
             elif tag not in _CODED and (element.VR in _TEXT_VRS or tag.is_private):
                 yield from ((spelled, kind) for kind in self._in_value(element.value))
-            else:
+            elif not isinstance(element.value, bytes):
                 exempt.append(str(element.value).lower().encode("utf_8", "replace"))
 
     def _in_value(self, value: Any) -> Iterator[str]:
