@@ -51,9 +51,9 @@ def deidentify(
     `identity_removed` says whether the mark may claim it. `plain` takes pydicom's way from the start. Raises
     UnreadableError where the file is no whole DICOM instance, and OSError.
     """
-    rules.start()
     with source.open("rb", buffering=0) as handle:
         layout = opened(handle)
+        rules.start(_text(layout, _SOP_CLASS))
         marks = _marks(layout, rules, identity_removed)
         pieces, by_pydicom = _pieces(layout, rules, marks, plain)
         uids = _text(layout, _SOP_CLASS), rules.new_uid(_text(layout, _SOP_INSTANCE))
@@ -85,7 +85,7 @@ def _pieces(
         try:
             return elements.rewrite(layout, rules, marks), False
         except UnknownEncodingError:
-            rules.start()
+            rules.start(_text(layout, _SOP_CLASS))
     try:
         return reference.rewrite(layout, rules, marks), True
     except UnknownEncodingError as error:

@@ -33,7 +33,10 @@ _CHUNK = 1 << 20
 # The codes in these name an institution or a person.
 _IDENTIFYING_CODES = frozenset((0x00080082, 0x00401101))
 # Of type 2 there, so empty instead of gone.
-_NEEDED_EMPTY = frozenset(((0x0040A370, 0x00401001),))
+_NEEDED_EMPTY = frozenset(((0x0040A370, 0x00401001), (0x0040A370, 0x00081110)))
+# Of type 1 in presentation states, which the table removes for the sake of the others.
+_PRESENTATION_STATE = "1.2.840.10008.5.1.4.1.1.11."
+_PRESENTATION_CREATION = frozenset((0x00700082, 0x00700083))
 
 
 @dataclass(frozen=True)
@@ -76,6 +79,7 @@ class Rules:
         self.changes = Changes()
         self.dropped_words: dict[tuple[int, str], None] = {}
         self._secret = secret
+        self._sop_class = ""
         self._matcher = Matcher(subject.known, subject.moved_days)
         self._memo: dict[tuple[int, str, bytes, bytes, int, str], Result] = {}
         self._plain: dict[int, bool] = {}
@@ -96,9 +100,12 @@ class Rules:
             Action.AGE: self._age,
         }
 
-    def start(self) -> None:
+    def start(self, sop_class: str) -> None:
         """Begins a new file."""
         self.changes = Changes()
+        if sop_class != self._sop_class:
+            self._sop_class = sop_class
+            self._memo.clear()
         if len(self._memo) > _MEMO_LIMIT:
             self._memo.clear()
 
@@ -128,9 +135,9 @@ class Rules:
                 return self._noted(tag, (None, "removed"))
             return True
         action = self.profile.action(tag, "SQ")
-        if action is Action.REMOVE:
+        if action is Action.REMOVE and (scope.parent, tag) not in _NEEDED_EMPTY:
             return self._noted(tag, (None, "removed"))
-        if action is Action.EMPTY:
+        if action in (Action.REMOVE, Action.EMPTY):
             return self._noted(tag, (b"", "emptied")) if raw else False
         return bool(raw)
 
@@ -176,9 +183,14 @@ class Rules:
             action = Action.DUMMY
         if action is Action.REMOVE and (scope.parent, tag) in _NEEDED_EMPTY:
             action = Action.EMPTY
+        if action is Action.REMOVE and tag in _PRESENTATION_CREATION and self._shows_presentation():
+            action = Action.DUMMY
         if not raw.strip(b"\0 ") and action not in (Action.REMOVE, Action.NEW_ID, Action.NEW_NAME):
             return raw, ""
         return self._actions[action](tag, vr, raw, scope)
+
+    def _shows_presentation(self) -> bool:
+        return self._sop_class.startswith(_PRESENTATION_STATE)
 
     def _keep(self, _tag: int, vr: str, raw: bytes, scope: Scope) -> Result:
         """A value that stays, if it is one of its VR at all."""

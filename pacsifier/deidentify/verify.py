@@ -90,7 +90,8 @@ class _Search:
                 yield "the whole file", f"cannot be read again: {type(error).__name__}"
                 return
         yield from found
-        yield from self._in_raw(path, b"\0".join(exempt), bool(found))
+        named = any(kind.startswith("known") for _, kind in found)
+        yield from self._in_raw(path, b"\0".join(exempt), named)
 
     def _in_dataset(self, dataset: Dataset, exempt: list[bytes], above: str) -> Iterator[tuple[str, str]]:
         for tag in sorted(dataset.keys()):
@@ -125,10 +126,10 @@ class _Search:
         if text in self._known.wholes:
             yield "known identifier, as a whole"
 
-    def _in_raw(self, path: Path, exempt: bytes, found: bool) -> Iterator[tuple[str, str]]:
+    def _in_raw(self, path: Path, exempt: bytes, named: bool) -> Iterator[tuple[str, str]]:
         raw = _without_pixels(path)
         lower = raw.lower()
-        if not found:
+        if not named:
             for needle in self._bytes:
                 if lower.count(needle) > exempt.count(needle) + sum(
                     each.encode().count(needle) for each in self._new
