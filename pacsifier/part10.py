@@ -408,8 +408,9 @@ def _meta(buf: Buffer) -> tuple[bool, dict[int, bytes], int, str]:
     defect = "" if is_part10 else "no DICM prefix"
     try:
         coding = _settled(buf, pos, _EXPLICIT_LITTLE)
-        for tag, _, _, start, stop, pos in _elements(buf, pos, coding, group=b"\2\0"):  # noqa: B020
+        for tag, _, _, start, stop, after in _elements(buf, pos, coding, group=b"\2\0"):
             values[tag] = buf[start:stop]
+            pos = after
     except BrokenError as broken:
         defect = defect or f"{broken} of the file meta information"
         pos = len(buf)

@@ -22,24 +22,26 @@ _PLAIN_EVERY_S = 30.0
 _TERMINAL_EVERY_S = 0.5
 
 _EXPLANATION = """what it does:
-  Applies the Basic Application Level Confidentiality Profile of DICOM PS3.15 (Table E.1-1, edition 2026c) to every
-  file at every depth, with these options of the standard: patient characteristics (sex, age, size, weight) stay, full
-  dates stay (with -a they are shifted), descriptions, graphics and structured reports are cleaned. The birth date is
-  always shifted by up to 30 days; it is emptied for patients under 2 or above 89 years, whose age becomes 090Y. UIDs
-  are replaced by a keyed hash, so references stay whole. Pixel data is copied byte for byte.
+  Applies the Basic Application Level Confidentiality Profile of DICOM PS3.15 (Table E.1-1, edition 2026c) to
+  every file at every depth, with these options of the standard: patient characteristics (sex, age, size, weight)
+  stay, full dates stay (with -a they are shifted), descriptions, graphics and structured reports are cleaned. The
+  birth date is always shifted by up to 30 days; it is emptied for patients under 2 or above 89 years, whose age
+  becomes 090Y. UIDs are replaced by a keyed hash, so references stay whole. Pixel data is copied byte for byte.
 
 what it cannot do:
   Text that is part of the picture, and faces in the volume, stay. Such files say PatientIdentityRemoved NO (secondary
   captures, ultrasound, screen saves) until --reviewed names them. Times of day stay, and are linkable.
 
 where the key lies:
-  <out_folder>.key.json beside the output, never in it: the secret, the pseudonyms and the day shifts. Whoever has it can
-  find every patient again; with it, a later export of the same patients fits this one. Keep it apart from the images.
+  <out_folder>.key.json beside the output, never in it: the secret, the pseudonyms and the day shifts. Whoever has
+  it can find every patient again; with it, a later export of the same patients fits this one. Keep it apart from
+  the images.
   Beside it lie the report (a row a file), the summary, the words left out of descriptions, the report of --verify.
   mapper.json and date_offsets.csv of PACSIFIER 1.0.0 are written into the output only with --write_mapper.
 
 where in_folder is out_folder:
-  The originals are replaced. Each goes when its successor is on disk. What must stay out moves to <out_folder>.left_out.
+  The originals are replaced. Each goes when its successor is on disk. What must stay out moves to
+  <out_folder>.left_out.
 
 examples:
   pacsifier-anonymize --in_folder images --out_folder shared --fuzz_acq_dates --remove_private_tags --verify
@@ -89,7 +91,8 @@ def _add_documented_options(parser: argparse.ArgumentParser) -> None:
         type=Path,
         required=True,
         default=data,
-        help="Output directory where the anonymized dicoms will be saved; the same as --in_folder: originals are replaced",
+        help="Output directory where the anonymized dicoms will be saved; the same as --in_folder: the originals "
+        "are replaced",
     )
     add(
         *("--delete_identifiable", "-i"),
@@ -132,7 +135,8 @@ def _add_key_options(group: argparse._ArgumentGroup) -> None:
     add(
         "--write_mapper",
         action="store_true",
-        help="Write mapper.json and date_offsets.csv into the output, as PACSIFIER 1.0.0 did: they identify the patients",
+        help="Write mapper.json and date_offsets.csv into the output, as PACSIFIER 1.0.0 did: they identify the "
+        "patients",
     )
 
 

@@ -21,7 +21,31 @@ UNDEFINED = 0xFFFFFFFF
 PIXEL_GROUP = 0x7FE0
 _LARGE = 1 << 24  # values above this are not held in memory
 _CHARACTER_SETS = 0x00080005
-_SHORT_LENGTH = frozenset("AE AS AT CS DA DS DT FD FL IS LO LT PN SH SL SS ST TM UI UL US".split())
+_SHORT_LENGTH = frozenset(
+    [
+        "AE",
+        "AS",
+        "AT",
+        "CS",
+        "DA",
+        "DS",
+        "DT",
+        "FD",
+        "FL",
+        "IS",
+        "LO",
+        "LT",
+        "PN",
+        "SH",
+        "SL",
+        "SS",
+        "ST",
+        "TM",
+        "UI",
+        "UL",
+        "US",
+    ]
+)
 _ITEM_TAG = b"\xfe\xff\x00\xe0"
 _DEEPEST = 100
 
@@ -156,7 +180,7 @@ def _top_level(
     return None if new is None else _encoded(source[head : head + 12], raw_vr, new, undefined, coding)
 
 
-def _decided(
+def _decided(  # noqa: PLR0917 - called for every element
     tag: int,
     raw_vr: bytes,
     raw: bytes,
@@ -193,7 +217,7 @@ def _decided(
     return visitor.value(tag, vr, raw, scope)
 
 
-def rewrite_items(
+def rewrite_items(  # noqa: PLR0917 - see _decided
     raw: bytes, coding: Coding, parent: int, visitor: Visitor, scope: Scope, depth: int = 0
 ) -> bytes:
     """The items of a sequence as the visitor wants them; `raw` itself where nothing changes.
@@ -233,7 +257,7 @@ def are_items(raw: bytes, coding: Coding) -> bool:
     return True
 
 
-def _item(
+def _item(  # noqa: PLR0917 - see _decided
     raw: bytes, pos: int, length: int, coding: Coding, parent: int, visitor: Visitor, outer: Scope, depth: int
 ) -> tuple[bytes, int, bool]:
     """The elements of one item: its new content, where the next item begins, whether anything changed."""

@@ -175,7 +175,9 @@ class _Run:
         for path in walk_files(source, with_logs=True):
             if nested and out in path.parents:
                 continue
-            ours = path == self.request.key or (path.name.startswith(own) and path.parent == self.request.key.parent)
+            ours = path == self.request.key or (
+                path.name.startswith(own) and path.parent == self.request.key.parent
+            )
             if not ours and path.name != NEW_ID_FILE:
                 yield str(path)[prefix:]
 
@@ -235,7 +237,7 @@ class _Run:
         for name, reason in refused.items():
             for facts in patients.pop(name).files:
                 self._leave_out(facts.path, reason)
-        choose_shifts(patients, self.request.maps, key, self.request.options)
+        choose_shifts(patients, self.request.maps, key)
         key.words |= {fold(word) for word in self.request.kept_words} | self._spread_words()
         key.options[out.name] = options
         return patients
@@ -279,7 +281,9 @@ class _Run:
             tasks += [Task(subject, tuple(jobs[at : at + _A_TASK])) for at in range(0, len(jobs), _A_TASK)]
         return tasks
 
-    def _job(self, facts: Facts, rules: Rules, tree: Tree, folders: dict[tuple[str, str], Path]) -> Job | None:
+    def _job(
+        self, facts: Facts, rules: Rules, tree: Tree, folders: dict[tuple[str, str], Path]
+    ) -> Job | None:
         folder = folders.get((facts.study_uid, facts.series_uid))
         if folder is None:
             folder = tree.series_folder(_new_identity(facts, rules))

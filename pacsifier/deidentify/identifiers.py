@@ -16,7 +16,7 @@ from pacsifier.deidentify import dates
 
 SHORTEST_WORD = 4
 SHORTEST_IN_BYTES = 6
-_PARTS = re.compile(r"[^\W_]+(?:['’\-.][^\W_]+)*")
+_PARTS = re.compile(r"[^\W_]+(?:['\u2019\-.][^\W_]+)*")
 _SIGNS = re.compile(r"[\W_]+")
 _MASK = b"X"
 # Titles and degrees that stand in names, and name nobody.

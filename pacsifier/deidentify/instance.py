@@ -59,9 +59,8 @@ def deidentify(
         uids = _text(layout, _SOP_CLASS), rules.new_uid(_text(layout, _SOP_INSTANCE))
         if rules.options.retain_uids:
             uids = uids[0], _text(layout, _SOP_INSTANCE)
-        pieces = _with_overlay_masked(layout, pieces)
         head = _file_meta(*uids, _true_syntax(layout))
-        size = _write(target, head, pieces, layout, handle)
+        size = _write(target, head, _with_overlay_masked(layout, pieces), layout, handle)
     return Done(uids[1], rules.changes, by_pydicom, size)
 
 
@@ -179,10 +178,8 @@ def _code_item(code: str, meaning: str, coding: Coding) -> bytes:
 
 def _longitudinal(existing: bytes, options: Options) -> bytes:
     """What is true of the study's dates now."""
-    if options.fuzz_dates:
-        ours = "MODIFIED"
-    else:
-        ours = "REMOVED" if options.basic else "UNMODIFIED"
+    kept = "REMOVED" if options.basic else "UNMODIFIED"
+    ours = "MODIFIED" if options.fuzz_dates else kept
     there = existing.decode("latin_1").strip("\0 ")
     there = there if there in _LONGITUDINAL_ORDER else ""
     return max(ours, there, key=_LONGITUDINAL_ORDER.index).encode()
@@ -192,14 +189,14 @@ def _longitudinal(existing: bytes, options: Options) -> bytes:
 
 
 def _true_syntax(layout: Layout) -> str:
-    """The transfer syntax that the data set really has."""
+    """The transfer syntax that the data set really has; what a compressed one says of its pixels stays."""
     syntax, coding = layout.transfer_syntax, layout.coding
-    said_implicit = syntax == part10.IMPLICIT_VR_LITTLE_ENDIAN
-    if (
-        syntax
-        and said_implicit is coding.implicit
-        and (syntax == part10.EXPLICIT_VR_BIG_ENDIAN) is coding.big
-    ):
+    plain = (
+        part10.IMPLICIT_VR_LITTLE_ENDIAN,
+        part10.EXPLICIT_VR_LITTLE_ENDIAN,
+        part10.EXPLICIT_VR_BIG_ENDIAN,
+    )
+    if syntax and syntax not in plain:
         return syntax
     if coding.implicit:
         return part10.IMPLICIT_VR_LITTLE_ENDIAN
@@ -297,8 +294,10 @@ def _write(
                 continue
             size += _write_all(descriptor, b"".join(waiting))
             waiting = []
-            copy = copy_range if isinstance(piece, Range) else _copy_masked
-            size += copy(handle.fileno(), descriptor, piece)  # type: ignore[operator]
+            if isinstance(piece, Range):
+                size += copy_range(handle.fileno(), descriptor, piece)
+            else:
+                size += _copy_masked(handle.fileno(), descriptor, piece)
         return size + _write_all(descriptor, b"".join(waiting))
     finally:
         os.close(descriptor)

@@ -1,4 +1,4 @@
-"""The key to the patients: the secret, the pseudonyms, the day shifts, the accepted words. Kept apart from the images."""
+"""The key to the patients: secret, pseudonyms, day shifts, accepted words. Kept apart from the images."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Key:
 
 
 def key_path(out_folder: Path, chosen: Path | None) -> Path:
-    """The file of the key: the chosen one, or `<out_folder>.key.json`; raises InputError where it lies in the output."""
+    """The file of the key: the chosen one, or `<out_folder>.key.json`; never in the output (InputError)."""
     out = out_folder.resolve()
     path = chosen.resolve() if chosen else out.with_name(f"{out.name}.key.json")
     if not out.name:

@@ -55,7 +55,7 @@ class Maps:
 
 
 def unit_of(path: str) -> str:
-    """The folder that must hold one patient: the nearest `sub-` folder, else the folder of the file; "" for the root."""
+    """The folder that must hold one patient: the nearest `sub-` one, else that of the file; "" for the root."""
     parts = PurePath(path).parts[:-1]
     for at in range(len(parts), 0, -1):
         if parts[at - 1].startswith(_PREFIX):
@@ -127,7 +127,7 @@ def read_new_ids(path: Path) -> dict[str, str]:
             faults.append(Fault(str(path), allowed, column=person, value=str(new)))
     if faults:
         raise InputError(*faults)
-    return {person: new.removeprefix(_PREFIX).strip() for person, new in document.items()}
+    return {person: str(new).removeprefix(_PREFIX).strip() for person, new in document.items()}
 
 
 def read_day_shifts(path: Path) -> dict[str, int]:
@@ -248,7 +248,7 @@ def _clashes(chosen: Mapping[str, str], key: Key) -> Iterable[Fault]:
             yield Fault("pseudonyms", f"{other} and {person} would become one patient", value=new)
 
 
-def choose_shifts(patients: Mapping[str, Patient], maps: Maps, key: Key, options: Options) -> None:
+def choose_shifts(patients: Mapping[str, Patient], maps: Maps, key: Key) -> None:
     """Settles the shifts of every patient in the key; raises InputError for one missing from the map."""
     faults: list[Fault | str] = []
     for name, patient in patients.items():
@@ -261,10 +261,8 @@ def choose_shifts(patients: Mapping[str, Patient], maps: Maps, key: Key, options
                 continue
             given = int(str(found))
         before = key.shifts.get(name)
-        if given is None and before:
-            shifts = before
-        else:
-            shifts = Shifts(given or drawn, drawn if given is None else given)
+        drawn_anew = Shifts(given or drawn, drawn if given is None else given)
+        shifts = before if before and given is None else drawn_anew
         shifts.birth_date_emptied |= bool(before and before.birth_date_emptied) or has_telling_age(patient)
         key.shifts[name] = shifts
     if faults:

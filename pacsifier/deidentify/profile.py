@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 
 _DATA = Path(__file__).with_name("data")
@@ -83,7 +83,7 @@ class Row:
     options: tuple[tuple[str, str], ...]
 
 
-@lru_cache(maxsize=None)
+@cache
 def read_table(name: str = "table_e1_1.txt") -> tuple[Row, ...]:
     """Every row of a data file of rules, in its order."""
     rows = []
@@ -95,13 +95,13 @@ def read_table(name: str = "table_e1_1.txt") -> tuple[Row, ...]:
     return tuple(rows)
 
 
-@lru_cache(maxsize=None)
+@cache
 def read_words(name: str) -> frozenset[str]:
     """Every word of a data file."""
     return frozenset(word for line in _lines(name) for word in line.split())
 
 
-@lru_cache(maxsize=None)
+@cache
 def safe_private() -> frozenset[tuple[str, int, int]]:
     """The private elements that hold no identity: creator, group, element within the block."""
     return frozenset(
@@ -197,18 +197,11 @@ class Profile:
         return Action.KEEP if vr in ("AE", "CS") else Action.REMOVE
 
     def _of_vr(self, tag: int, vr: str) -> Action:
-        keyword = _keyword(tag)
         if vr == "UI":
-            kept = keyword in self._kept_uids or self.options.retain_uids
+            kept = _keyword(tag) in self._kept_uids or self.options.retain_uids
             return Action.KEEP if kept else Action.UID
         if vr in TEXT_VRS:
-            if keyword in self._kept_text:
-                return Action.CHECK
-            if vr not in _DESCRIPTOR_VRS:
-                return Action.REMOVE
-            if self.options.basic and "descriptors" not in self._columns:
-                return Action.DUMMY
-            return Action.CHECK if self.options.retain_descriptors else Action.CLEAN
+            return self._of_unlisted_text(tag, vr)
         if vr in ("DA", "DT"):
             return self._of_unlisted_date()
         simple = {"SQ": Action.DESCEND, "PN": Action.EMPTY, "AE": Action.REMOVE, "AS": Action.AGE}
@@ -216,6 +209,15 @@ class Profile:
             return simple[vr]
         # A public element whose meaning nobody here knows may hold anything.
         return Action.REMOVE if vr == "UN" else Action.KEEP
+
+    def _of_unlisted_text(self, tag: int, vr: str) -> Action:
+        if _keyword(tag) in self._kept_text:
+            return Action.CHECK
+        if vr not in _DESCRIPTOR_VRS:
+            return Action.REMOVE
+        if "descriptors" not in self._columns:
+            return Action.DUMMY
+        return Action.CHECK if self.options.retain_descriptors else Action.CLEAN
 
     def _of_unlisted_date(self) -> Action:
         if self.options.fuzz_dates:
@@ -239,7 +241,7 @@ def _basic_action(letters: str, vr: str, tag: int) -> Action:
     return Action.REMOVE
 
 
-@lru_cache(maxsize=None)
+@cache
 def _keyword(tag: int) -> str:
     from pydicom.datadict import keyword_for_tag
 

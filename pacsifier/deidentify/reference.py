@@ -70,7 +70,7 @@ def _sections(layout: part10.Layout) -> list[tuple[bytes | Range, int | None]]:
     return sections
 
 
-def _rewritten(
+def _rewritten(  # noqa: PLR0917
     raw: bytes,
     coding: part10.Coding,
     visitor: Visitor,
@@ -142,7 +142,9 @@ def _items(element: RawDataElement, vr: str, tag: int, raw: bytes) -> Any:
     return read_sequence(BytesIO(raw), inner.implicit, not inner.big, len(raw), ["iso8859"])
 
 
-def _sequence(dataset: Dataset, tag: int, items: Any, raw: bytes, visitor: Visitor, scope: Scope) -> bool:
+def _sequence(  # noqa: PLR0917
+    dataset: Dataset, tag: int, items: Any, raw: bytes, visitor: Visitor, scope: Scope
+) -> bool:
     """Walks the items; False where the sequence itself was settled."""
     descends = visitor.descends(tag, "SQ", raw, scope)
     if descends is None:

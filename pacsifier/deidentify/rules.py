@@ -1,4 +1,4 @@
-"""What is written instead of a value: the profile, the patient's pseudonym and shift, and what is known of the patient."""
+"""What is written instead of a value: by the profile, the pseudonym, the shift, and what is known of the patient."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from pacsifier.deidentify.descriptors import Vocabulary
 from pacsifier.deidentify.elements import Scope
 from pacsifier.deidentify.identifiers import Identifiers, Matcher
 from pacsifier.deidentify.profile import PATIENT_ID, TEXT_VRS, Action, Options, Profile, safe_private
-
 
 REMOVED = "REMOVED"
 _DUMMIES = {
@@ -128,7 +127,7 @@ class Rules:
             vr in ("US", "SS", "UL", "SL", "FL", "FD", "AT") and self.profile.action(tag, vr) is Action.KEEP
         )
 
-    def descends(self, tag: int, vr: str, raw: bytes, scope: Scope) -> bool | bytes | None:
+    def descends(self, tag: int, vr: str, raw: bytes, scope: Scope) -> bool | bytes | None:  # noqa: ARG002
         """Whether the items of a sequence are looked at; else what is written instead."""
         if tag & 0x10000:
             if self._bars_private(tag, scope):
@@ -201,12 +200,12 @@ class Rules:
         elif vr in ("DA", "DT"):
             valid = self._moved(vr, raw, 0) is not None
         elif vr == "CS":
-            return (raw, "") if _CS.fullmatch(raw) else self._clean_malformed(_tag, raw, scope)
+            return (raw, "") if _CS.fullmatch(raw) else self._clean_malformed(raw, scope)
         else:
             valid = True
         return (raw, "") if valid else (b"", "malformed")
 
-    def _clean_malformed(self, tag: int, raw: bytes, scope: Scope) -> Result:
+    def _clean_malformed(self, raw: bytes, scope: Scope) -> Result:
         text, _ = self.vocabulary.clean(part10.decode_text(raw, scope.character_sets), self._matcher)
         return _encoded(text, raw, scope), "malformed" if text.strip() != raw.decode(
             "latin_1"
@@ -241,13 +240,13 @@ class Rules:
         moved = [value and shift(value, days) for value in values]
         return None if None in moved else "\\".join(value or "" for value in moved)
 
-    def _birth_date(self, tag: int, vr: str, raw: bytes, _scope: Scope) -> Result:
+    def _birth_date(self, _tag: int, vr: str, raw: bytes, _scope: Scope) -> Result:
         if self.subject.birth_date_emptied:
             return b"", "emptied"
         moved = self._moved(vr, raw, self.subject.birth_shift_days)
         return (b"", "malformed") if moved is None else (_padded(moved), "replaced")
 
-    def _age(self, _tag: int, vr: str, raw: bytes, _scope: Scope) -> Result:
+    def _age(self, _tag: int, _vr: str, raw: bytes, _scope: Scope) -> Result:
         capped = dates.capped_age(raw.decode("latin_1").strip(" \0"))
         return (b"", "malformed") if capped is None else (_padded(capped), "replaced")
 
@@ -267,7 +266,7 @@ class Rules:
             return _encoded("\\".join(cleaned), raw, scope), "cleaned"
         return self._actions[self.profile.fallback(tag)](tag, _vr, raw, scope)
 
-    def _check(self, tag: int, vr: str, raw: bytes, scope: Scope) -> Result:
+    def _check(self, _tag: int, _vr: str, raw: bytes, scope: Scope) -> Result:
         """A text that stays, without the known identifiers in it."""
         text = part10.decode_text(raw, scope.character_sets)
         values = [self._matcher.without(value) for value in text.split("\\")]
@@ -286,25 +285,27 @@ class Rules:
         creator = scope.creators.get(tag >> 16 << 8 | tag >> 8 & 0xFF, "")
         return (creator, tag >> 16, tag & 0xFF) not in safe_private()
 
+    def _bars_creator(self, tag: int, raw: bytes) -> bool:
+        """Whether this is the creator of a block of which nothing may stay."""
+        if not self.options.safe_private or tag & 0xFF00:
+            return False
+        creators = {creator for creator, group, _ in safe_private() if group == tag >> 16}
+        return raw.decode("latin_1").strip(" \0") not in creators
+
     def _private(self, tag: int, vr: str, raw: bytes, scope: Scope) -> Result:
-        if self._bars_private(tag, scope):
+        if self._bars_private(tag, scope) or self._bars_creator(tag, raw):
             return None, "removed"
-        if self.options.safe_private and tag & 0xFF00 == 0:
-            creators = {creator for creator, group, _ in safe_private() if group == tag >> 16}
-            return (raw, "") if raw.decode("latin_1").strip(" \0") in creators else (None, "removed")
-        if vr == "PN":
-            return b"", "emptied"
-        if vr == "UI":
-            return (raw, "") if self.options.retain_uids else self._map_uids(tag, vr, raw, scope)
         if vr in ("DA", "DT"):
             return self._private_date(tag, vr, raw, scope)
         if vr in _BINARY_VRS:
             return self._opaque(raw, scope)
-        if vr in TEXT_VRS or vr in ("AE", "CS", "TM", "AS"):
-            return self._masked_text(raw, scope), "cleaned"
-        if vr in ("DS", "IS") and raw.translate(None, _NUMBER_SIGNS):
-            return self._masked_text(raw, scope), "cleaned"
-        return raw, ""
+        if vr == "UI" and not self.options.retain_uids:
+            return self._map_uids(tag, vr, raw, scope)
+        malformed = vr in ("DS", "IS") and raw.translate(None, _NUMBER_SIGNS)
+        text = malformed or vr in TEXT_VRS or vr in ("AE", "CS", "TM", "AS")
+        if vr == "PN" or not text:
+            return (b"", "emptied") if vr == "PN" else (raw, "")
+        return self._masked_text(raw, scope), "cleaned"
 
     def _private_date(self, tag: int, vr: str, raw: bytes, scope: Scope) -> Result:
         text = raw.decode("latin_1").strip(" \0")

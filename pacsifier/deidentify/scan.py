@@ -238,10 +238,10 @@ class _Collector:
             if tag in _OWN_IDS:
                 self._known.add_id(value)
                 self._known.add_coded(raw)
-            elif tag in _IDS and not (tag in _INSTITUTION and options.retain_institution):
-                self._add_other(value)
-            elif (tag in _DEVICE and not options.retain_device_identity) or (
-                tag in _INSTITUTION and not options.retain_institution
+            elif (
+                (tag in _IDS and not (tag in _INSTITUTION and options.retain_institution))
+                or (tag in _DEVICE and not options.retain_device_identity)
+                or (tag in _INSTITUTION and not options.retain_institution)
             ):
                 self._add_other(value)
             if self._profile.action(tag, vr) is Action.CLEAN:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hmac
 import re
-from functools import lru_cache
+from functools import cache
 
 from pacsifier.deidentify.profile import read_words
 
@@ -40,7 +40,7 @@ def drawn_shift(secret: bytes, person: str) -> int:
     return number - 30 if number < 30 else number - 29
 
 
-@lru_cache(maxsize=None)
+@cache
 def registered() -> frozenset[str]:
     """The UIDs of the standard itself."""
     return read_words("registered_uids.txt")

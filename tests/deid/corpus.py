@@ -10,8 +10,8 @@ from pathlib import Path
 
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.encaps import encapsulate
-from pydicom.filewriter import write_dataset
 from pydicom.filebase import DicomBytesIO
+from pydicom.filewriter import write_dataset
 from pydicom.uid import (
     DeflatedExplicitVRLittleEndian,
     ExplicitVRBigEndian,
@@ -25,14 +25,54 @@ ROOT = "1.2.826.0.1.3680043.9.7777."
 STORAGE = "1.2.840.10008.5.1.4.1.1."
 NAME, PATIENT_ID, ACCESSION = "Quetzaltenango^Ysolde", "PZ8841177", "ACX5520913"
 BIRTH_DATE = "19610317"
-STAFF = {role: f"Vexillum{number}^Orlando{number}" for number, role in enumerate(
-    ("ReferringPhysicianName", "PerformingPhysicianName", "OperatorsName", "PhysiciansOfRecord",
-     "NameOfPhysiciansReadingStudy", "RequestingPhysician", "ConsultingPhysicianName"), 1)}
+STAFF = {
+    role: f"Vexillum{number}^Orlando{number}"
+    for number, role in enumerate(
+        (
+            "ReferringPhysicianName",
+            "PerformingPhysicianName",
+            "OperatorsName",
+            "PhysiciansOfRecord",
+            "NameOfPhysiciansReadingStudy",
+            "RequestingPhysician",
+            "ConsultingPhysicianName",
+        ),
+        1,
+    )
+}
 SECRETS = (
-    "Quetzaltenango", "Ysolde", PATIENT_ID, ACCESSION, "Vexillum", "Orlando", "Spitalheim", "Bahnhofgasse",
-    "Kardiostation", "SERIALQ7788", "STATQ9", "Krummholz", "Zwetschge", "ORDERQ3321", "PLACERQ11", "FILLERQ12",
-    "Wurmfarn", "Nachtigall", "AETITLEQ", "PRIVINFOQ", "PADDINGQ", "PREAMBLEQ", "OVERLAYQ", "CURVEQ", "GRAPHICQ",
-    "SIGNATUREQ", "ENCRYPTEDQ", "Lindwurm", "BIRTHNAMEQ", "Engelberta", "0041795551234", "19610317",
+    "Quetzaltenango",
+    "Ysolde",
+    PATIENT_ID,
+    ACCESSION,
+    "Vexillum",
+    "Orlando",
+    "Spitalheim",
+    "Bahnhofgasse",
+    "Kardiostation",
+    "SERIALQ7788",
+    "STATQ9",
+    "Krummholz",
+    "Zwetschge",
+    "ORDERQ3321",
+    "PLACERQ11",
+    "FILLERQ12",
+    "Wurmfarn",
+    "Nachtigall",
+    "AETITLEQ",
+    "PRIVINFOQ",
+    "PADDINGQ",
+    "PREAMBLEQ",
+    "OVERLAYQ",
+    "CURVEQ",
+    "GRAPHICQ",
+    "SIGNATUREQ",
+    "ENCRYPTEDQ",
+    "Lindwurm",
+    "BIRTHNAMEQ",
+    "Engelberta",
+    "0041795551234",
+    "19610317",
 )
 """What identifies somebody, in files of `build`; matched without regard to case."""
 KEPT_DESCRIPTIONS = ("T1 MPRAGE sag", "Thorax 1.0 B30f")
@@ -148,7 +188,11 @@ def _encrypted() -> Dataset:
 
 def _plant_private(ds: Dataset) -> None:
     block = ds.private_block(0x0029, "SIEMENS CSA HEADER", create=True)
-    block.add_new(0x10, "OB", b"SV10\4\3\2\1" + f"PatName {NAME} uid {uid(5, 4711)} b_value 1000".encode().ljust(200, b"\0"))
+    block.add_new(
+        0x10,
+        "OB",
+        b"SV10\4\3\2\1" + f"PatName {NAME} uid {uid(5, 4711)} b_value 1000".encode().ljust(200, b"\0"),
+    )
     mine = ds.private_block(0x0099, "PACSIFIER TEST", create=True)
     mine.add_new(0x01, "LO", f"seen by Vexillum1 for {PATIENT_ID}")
     mine.add_new(0x02, "UN", b"Quetzaltenango\0\1\2\3")
@@ -175,7 +219,12 @@ def _as_implicit_items(item: Dataset) -> bytes:
 def add_image(ds: Dataset, frames: int = 0, bits: int = 16, size: int = 16) -> Dataset:
     ds.SamplesPerPixel, ds.PhotometricInterpretation = 1, "MONOCHROME2"
     ds.Rows = ds.Columns = size
-    ds.BitsAllocated, ds.BitsStored, ds.HighBit, ds.PixelRepresentation = bits, min(bits, 12), min(bits, 12) - 1, 0
+    ds.BitsAllocated, ds.BitsStored, ds.HighBit, ds.PixelRepresentation = (
+        bits,
+        min(bits, 12),
+        min(bits, 12) - 1,
+        0,
+    )
     ds.ImageType = ["ORIGINAL", "PRIMARY", "AXIAL"]
     if frames:
         ds.NumberOfFrames = frames
@@ -214,7 +263,12 @@ def mr(number: int, syntax: str = ExplicitVRLittleEndian) -> Dataset:
 
 def pet(number: int) -> Dataset:
     ds = add_geometry(add_image(instance(PET, "PT", number)))
-    ds.Units, ds.CountsSource, ds.SeriesType, ds.DecayCorrection = "BQML", "EMISSION", ["WHOLE BODY", "IMAGE"], "START"
+    ds.Units, ds.CountsSource, ds.SeriesType, ds.DecayCorrection = (
+        "BQML",
+        "EMISSION",
+        ["WHOLE BODY", "IMAGE"],
+        "START",
+    )
     ds.NumberOfSlices, ds.CorrectedImage, ds.CollimatorType = 1, ["DECY"], "NONE"
     ds.RescaleIntercept, ds.RescaleSlope, ds.FrameReferenceTime, ds.ImageIndex = 0, 1, 0, 1
     ds.AcquisitionDate, ds.AcquisitionTime, ds.ActualFrameDuration = "20190307", "103000", 1000
@@ -236,7 +290,11 @@ def dx(number: int) -> Dataset:
     ds = add_image(instance(DX, "DX", number))
     ds.PresentationIntentType, ds.AcquisitionContextSequence = "FOR PRESENTATION", []
     ds.AnatomicRegionSequence = [code("T-D3000", "SRT", "Chest")]
-    ds.DetectorID, ds.DateOfLastDetectorCalibration, ds.TimeOfLastDetectorCalibration = "SERIALQ7788", "20190101", "080000"
+    ds.DetectorID, ds.DateOfLastDetectorCalibration, ds.TimeOfLastDetectorCalibration = (
+        "SERIALQ7788",
+        "20190101",
+        "080000",
+    )
     ds.add_new(0x60000010, "US", 2)
     ds.add_new(0x60000011, "US", 2)
     ds.add_new(0x60000022, "LO", "OVERLAYQ")
@@ -283,7 +341,11 @@ def report(number: int) -> Dataset:
     observer.VerifyingObserverIdentificationCodeSequence = [code("Krummholz", "99Q", "Krummholz")]
     ds.VerifyingObserverSequence = [observer]
     request = Dataset()
-    request.AccessionNumber, request.StudyInstanceUID, request.RequestedProcedureID = ACCESSION, uid(1), "ORDERQ3321"
+    request.AccessionNumber, request.StudyInstanceUID, request.RequestedProcedureID = (
+        ACCESSION,
+        uid(1),
+        "ORDERQ3321",
+    )
     request.PlacerOrderNumberImagingServiceRequest = "PLACERQ11"
     request.FillerOrderNumberImagingServiceRequest = "FILLERQ12"
     request.RequestedProcedureDescription, request.RequestedProcedureCodeSequence = "Lindwurm", []
@@ -297,11 +359,26 @@ def report(number: int) -> Dataset:
     measured = Dataset()
     measured.NumericValue, measured.MeasurementUnitsCodeSequence = "12.5", [code("mm", "UCUM", "mm")]
     ds.ContentSequence = [
-        content("HAS OBS CONTEXT", "PNAME", code("121008", "DCM", "Person Observer Name"), PersonName="Vexillum9^Orlando9"),
+        content(
+            "HAS OBS CONTEXT",
+            "PNAME",
+            code("121008", "DCM", "Person Observer Name"),
+            PersonName="Vexillum9^Orlando9",
+        ),
         content("HAS OBS CONTEXT", "UIDREF", code("121012", "DCM", "Device Observer UID"), UID=uid(9)),
-        content("CONTAINS", "TEXT", code("121071", "DCM", "Finding"), TextValue=f"Known to Krummholz, {NAME}, born 17.03.1961"),
+        content(
+            "CONTAINS",
+            "TEXT",
+            code("121071", "DCM", "Finding"),
+            TextValue=f"Known to Krummholz, {NAME}, born 17.03.1961",
+        ),
         content("CONTAINS", "NUM", code("M-02550", "SRT", "Diameter"), MeasuredValueSequence=[measured]),
-        content("CONTAINS", "IMAGE", code("121080", "DCM", "Best illustration"), ReferencedSOPSequence=[reference(CT, 1)]),
+        content(
+            "CONTAINS",
+            "IMAGE",
+            code("121080", "DCM", "Best illustration"),
+            ReferencedSOPSequence=[reference(CT, 1)],
+        ),
         content("CONTAINS", "DATETIME", code("111526", "DCM", "DateTime Started"), DateTime="20190307101112"),
     ]
     return ds
@@ -310,7 +387,11 @@ def report(number: int) -> Dataset:
 def segmentation(number: int) -> Dataset:
     ds = add_image(instance(SEG, "SEG", number), frames=1, bits=8)
     ds.BitsStored, ds.HighBit, ds.SegmentationType = 8, 7, "FRACTIONAL"
-    ds.ContentLabel, ds.ContentDescription, ds.ContentCreatorName = "LIVER", "by Krummholz", "Krummholz^Creator"
+    ds.ContentLabel, ds.ContentDescription, ds.ContentCreatorName = (
+        "LIVER",
+        "by Krummholz",
+        "Krummholz^Creator",
+    )
     segment = Dataset()
     segment.SegmentNumber, segment.SegmentLabel, segment.SegmentAlgorithmType = 1, "liver Krummholz", "MANUAL"
     segment.SegmentDescription, segment.TrackingID, segment.TrackingUID = "Zwetschge", "Nachtigall 1", uid(11)
@@ -337,7 +418,11 @@ def structure_set(number: int) -> Dataset:
     contour.ContourSequence = [image]
     ds.ROIContourSequence = [contour]
     observation = Dataset()
-    observation.ObservationNumber, observation.ReferencedROINumber, observation.RTROIInterpretedType = 1, 1, "ORGAN"
+    observation.ObservationNumber, observation.ReferencedROINumber, observation.RTROIInterpretedType = (
+        1,
+        1,
+        "ORGAN",
+    )
     observation.ROIInterpreter, observation.ROIObservationLabel = "Krummholz^Interpreter", "Nachtigall"
     ds.RTROIObservationsSequence = [observation]
     return ds
@@ -437,7 +522,19 @@ def everything() -> Iterator[tuple[str, Dataset]]:
     yield "ct4", ct(4, DeflatedExplicitVRLittleEndian)
     yield "ct5", compressed(5, JPEGBaseline8Bit)
     yield "ct6", compressed(6, RLELossless)
-    makers = (mr, pet, ultrasound, dx, secondary_capture, report, segmentation, dose, enhanced, presentation_state, pdf)
+    makers = (
+        mr,
+        pet,
+        ultrasound,
+        dx,
+        secondary_capture,
+        report,
+        segmentation,
+        dose,
+        enhanced,
+        presentation_state,
+        pdf,
+    )
     for number, maker in enumerate(makers, 20):
         yield maker.__name__, maker(number)
     yield "overlay_in_pixels", overlay_in_pixels(40)
@@ -454,4 +551,7 @@ def save(ds: Dataset, path: Path) -> Path:
 def build(folder: Path) -> list[Path]:
     """Writes the corpus as the documented tree, and returns its files."""
     home = folder / f"sub-{PATIENT_ID}" / "ses-20190307101112"
-    return [save(ds, home / f"{name}-{ds.Modality}" / f"{ds.Modality}.{ds.SOPInstanceUID}") for name, ds in everything()]
+    return [
+        save(ds, home / f"{name}-{ds.Modality}" / f"{ds.Modality}.{ds.SOPInstanceUID}")
+        for name, ds in everything()
+    ]

@@ -13,12 +13,12 @@ from pathlib import Path
 
 import pydicom
 import pytest
-from deid import corpus, helpers
 from hypothesis import given
 from hypothesis import strategies as st
 from pydicom.dataset import Dataset
 from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
+from deid import corpus, helpers
 from pacsifier import part10
 from pacsifier.deidentify import dates, uids
 from pacsifier.deidentify.identifiers import Identifiers
@@ -27,7 +27,9 @@ from pacsifier.deidentify.profile import Options
 
 _DATA = Path(pydicom.__file__).parent / "data"
 PYDICOM_FILES = sorted(
-    path for path in _DATA.rglob("*") if path.is_file() and path.suffix in ("", ".dcm") and path.name != "README"
+    path
+    for path in _DATA.rglob("*")
+    if path.is_file() and path.suffix in ("", ".dcm") and path.name != "README"
 )
 WAYS = [Options(), Options(fuzz_dates=True, safe_private=True), Options(basic=True, remove_private=True)]
 
@@ -118,7 +120,7 @@ def _spelled(path: Path) -> object:
             return {each[0]: bytes(layout.source[each[3] : each[4]]) for each in layout.elements}
 
 
-# --- dates --------------------------------------------------------------------------------------------------------
+# --- dates ------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -178,7 +180,15 @@ def test_intervals_are_preserved(one, two, days):
 
 @pytest.mark.parametrize(
     ("old", "new"),
-    [("090Y", "090Y"), ("101Y", "090Y"), ("089Y", "089Y"), ("006M", "006M"), ("021D", "021D"), ("99", None), ("45Y", None)],
+    [
+        ("090Y", "090Y"),
+        ("101Y", "090Y"),
+        ("089Y", "089Y"),
+        ("006M", "006M"),
+        ("021D", "021D"),
+        ("99", None),
+        ("45Y", None),
+    ],
 )
 def test_ages_above_89_are_capped_and_others_keep_their_unit(old, new):
     assert dates.capped_age(old) == new
@@ -188,9 +198,17 @@ def test_every_date_of_a_file_moves_by_the_same_days_and_times_stay(tmp_path):
     ds = corpus.enhanced(1)
     ds.private_block(0x0077, "Philips Imaging DD 001", create=True).add_new(0x01, "DT", "20190307101112")
     corpus.save(ds, tmp_path / "in.dcm")
-    deidentify(tmp_path / "in.dcm", tmp_path / "out.dcm", helpers.rules(Options(fuzz_dates=True), birth_shift_days=12))
+    deidentify(
+        tmp_path / "in.dcm",
+        tmp_path / "out.dcm",
+        helpers.rules(Options(fuzz_dates=True), birth_shift_days=12),
+    )
     before, after = helpers.read(tmp_path / "in.dcm"), helpers.read(tmp_path / "out.dcm")
-    olds = [str(each.value) for each in helpers.every_element(before) if each.VR in ("DA", "DT") and each.keyword != "AttributeModificationDateTime"]
+    olds = [
+        str(each.value)
+        for each in helpers.every_element(before)
+        if each.VR in ("DA", "DT") and each.keyword != "AttributeModificationDateTime"
+    ]
     news = [str(each.value) for each in helpers.every_element(after) if each.VR in ("DA", "DT")]
     assert len(news) >= 9
     assert sorted(news) == sorted(dates.shift_datetime(old, 12) for old in olds)
@@ -200,7 +218,11 @@ def test_every_date_of_a_file_moves_by_the_same_days_and_times_stay(tmp_path):
 # --- UIDs ---------------------------------------------------------------------------------------------------------
 
 
-@given(st.lists(st.from_regex(r"1\.2\.[0-9]{1,20}(\.[1-9][0-9]{0,8}){1,4}", fullmatch=True), unique=True, min_size=2))
+@given(
+    st.lists(
+        st.from_regex(r"1\.2\.[0-9]{1,20}(\.[1-9][0-9]{0,8}){1,4}", fullmatch=True), unique=True, min_size=2
+    )
+)
 def test_distinct_uids_stay_distinct_and_equal_ones_equal(olds):
     news = [uids.new_uid(b"s" * 32, old) for old in olds]
     assert len(set(news)) == len(olds)
@@ -230,7 +252,8 @@ def test_uids_of_the_standard_and_of_classes_stay_and_wrongly_issued_ones_go(tmp
 
 
 def test_a_uid_inside_other_bytes_keeps_its_length():
-    old = b"xx 1.3.12.2.1107.5.2.32.35131.2014 yy 2.25.329800735698586629295641978511506172918 v1.2.3.4 1.2.840.10008.1.2.1"
+    old = b"xx 1.3.12.2.1107.5.2.32.35131.2014 yy "
+    old += b"2.25.329800735698586629295641978511506172918 v1.2.3.4 1.2.840.10008.1.2.1"
     new = uids.replace_in_bytes(old, b"s" * 32)
     assert len(new) == len(old)
     assert b"1107" not in new
@@ -238,7 +261,7 @@ def test_a_uid_inside_other_bytes_keeps_its_length():
     assert new.endswith(b" v1.2.3.4 1.2.840.10008.1.2.1")
 
 
-# --- broken things --------------------------------------------------------------------------------------------------
+# --- broken things ------------------------------------------------------------
 
 
 def test_malformed_values_are_cleared_and_reported_never_fatal(tmp_path):
@@ -260,7 +283,12 @@ def test_malformed_values_are_cleared_and_reported_never_fatal(tmp_path):
     (tmp_path / "bad.dcm").write_bytes(raw)
     done = deidentify(tmp_path / "bad.dcm", tmp_path / "out.dcm", helpers.rules())
     after = helpers.read(tmp_path / "out.dcm")
-    assert (after.PatientBirthDate, after.PatientAge, after.StudyTime, after.SliceThickness) == ("", "", "", None)
+    assert (after.PatientBirthDate, after.PatientAge, after.StudyTime, after.SliceThickness) == (
+        "",
+        "",
+        "",
+        None,
+    )
     assert after.PatientSex == ""
     assert {0x00100030, 0x00101010, 0x00080030, 0x00180050, 0x00100040} <= set(done.changes.malformed)
 

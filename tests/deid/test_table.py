@@ -6,16 +6,27 @@ from dataclasses import fields
 from pathlib import Path
 
 import pytest
-from deid import corpus, helpers
 from pydicom.dataset import Dataset
 
+from deid import corpus, helpers
 from pacsifier.deidentify.instance import deidentify
 from pacsifier.deidentify.profile import Options, Row, read_table
 
 TOKEN = "Quetzalcoatl"
 VALUES = {
-    "DA": "20150607", "DT": "20150607081500.5", "TM": "081500", "AS": "045Y", "DS": "47.5", "IS": "47", "UI": corpus.uid(1, 2),
-    "US": 4711, "CS": "QUETZALC", "AE": "QUETZALC", "OB": b"Quetzalcoatl", "UN": b"Quetzalcoatl", "SH": "Quetzalcoatl",
+    "DA": "20150607",
+    "DT": "20150607081500.5",
+    "TM": "081500",
+    "AS": "045Y",
+    "DS": "47.5",
+    "IS": "47",
+    "UI": corpus.uid(1, 2),
+    "US": 4711,
+    "CS": "QUETZALC",
+    "AE": "QUETZALC",
+    "OB": b"Quetzalcoatl",
+    "UN": b"Quetzalcoatl",
+    "SH": "Quetzalcoatl",
     "UR": "http://quetzalcoatl.example",
 }
 FLAGS = [field.name for field in fields(Options) if field.name not in ("delete_identifiable", "keep_sr")]
@@ -36,18 +47,31 @@ def _vr(row: Row) -> str:
 
 
 def test_edition_and_counts_of_the_table_are_those_of_the_standard():
-    text = (Path(__file__).parents[2] / "pacsifier/deidentify/data/table_e1_1.txt").read_text(encoding="utf-8")
+    text = (Path(__file__).parents[2] / "pacsifier/deidentify/data/table_e1_1.txt").read_text(
+        encoding="utf-8"
+    )
     assert "basic actions: 2026c" in text
     assert "options: 2024b" in text
     rows = read_table()
     assert len(rows) == 656
     assert len({row.tag for row in rows}) == 656
-    letters = {letter: sum(row.basic == letter for row in rows) for letter in ("X", "D", "U", "Z", "X/D", "X/Z", "X/Z/D")}
+    letters = {
+        letter: sum(row.basic == letter for row in rows)
+        for letter in ("X", "D", "U", "Z", "X/D", "X/Z", "X/Z/D")
+    }
     assert letters == {"X": 416, "D": 93, "U": 55, "Z": 42, "X/D": 23, "X/Z": 11, "X/Z/D": 8}
     options = [option for row in rows for option, _ in row.options]
     assert {name: options.count(name) for name in sorted(set(options))} == {
-        "characteristics": 13, "descriptors": 125, "device": 57, "full_dates": 165, "graphics": 4, "institution": 10,
-        "modified_dates": 165, "safe_private": 1, "structured": 3, "uids": 59,
+        "characteristics": 13,
+        "descriptors": 125,
+        "device": 57,
+        "full_dates": 165,
+        "graphics": 4,
+        "institution": 10,
+        "modified_dates": 165,
+        "safe_private": 1,
+        "structured": 3,
+        "uids": 59,
     }
 
 
@@ -99,11 +123,19 @@ def _allowed(row: Row, options: Options) -> set[str]:
     if "C" in chosen:
         if options.retain_descriptors and "descriptors" in letters and _vr(row) != "SQ":
             return {"kept", "absent"}
-        return {"descended", "absent", "empty", "dummy", "kept"} if _vr(row) in ("AE", "SQ", "CS") else {
-            "absent", "empty", "dummy"}
+        return (
+            {"descended", "absent", "empty", "dummy", "kept"}
+            if _vr(row) in ("AE", "SQ", "CS")
+            else {"absent", "empty", "dummy"}
+        )
     allowed = set()
     for letter in row.basic.replace("*", "").split("/"):
-        allowed |= {"X": {"absent"}, "Z": {"empty", "dummy"}, "D": {"dummy", "descended", "mapped"}, "U": {"mapped", "descended"}}[letter]
+        allowed |= {
+            "X": {"absent"},
+            "Z": {"empty", "dummy"},
+            "D": {"dummy", "descended", "mapped"},
+            "U": {"mapped", "descended"},
+        }[letter]
     return allowed
 
 
@@ -115,7 +147,11 @@ def _outcome(row: Row, ds: Dataset) -> str:  # noqa: PLR0911
     if element.VR == "SQ":
         if not element.value:
             return "empty"
-        values = " ".join(str(each.value) for each in helpers.every_element(element.value[0]) if each.keyword != "CodeMeaning")
+        values = " ".join(
+            str(each.value)
+            for each in helpers.every_element(element.value[0])
+            if each.keyword != "CodeMeaning"
+        )
         return "descended" if TOKEN not in values else "leaked"
     value, before = element.value, VALUES.get(_vr(row), TOKEN)
     if value in ("", None, b""):
@@ -168,12 +204,38 @@ def test_the_repeating_groups_go(tmp_path):
 @pytest.mark.parametrize(
     ("options", "longitudinal", "codes", "said"),
     [
-        (Options(), "UNMODIFIED", {"113100", "113103", "113104", "113105", "113106", "113108"}, "private attributes retained"),
-        (Options(fuzz_dates=True, remove_private=True), "MODIFIED",
-         {"113100", "113103", "113104", "113105", "113107", "113108"}, "times of day retained"),
+        (
+            Options(),
+            "UNMODIFIED",
+            {"113100", "113103", "113104", "113105", "113106", "113108"},
+            "private attributes retained",
+        ),
+        (
+            Options(fuzz_dates=True, remove_private=True),
+            "MODIFIED",
+            {"113100", "113103", "113104", "113105", "113107", "113108"},
+            "times of day retained",
+        ),
         (Options(basic=True, remove_private=True), "REMOVED", {"113100"}, "PS3.15"),
-        (Options(safe_private=True, retain_uids=True, retain_device_identity=True, retain_institution=True), "UNMODIFIED",
-         {"113100", "113103", "113104", "113105", "113106", "113108", "113109", "113110", "113111", "113112"}, "birth date"),
+        (
+            Options(
+                safe_private=True, retain_uids=True, retain_device_identity=True, retain_institution=True
+            ),
+            "UNMODIFIED",
+            {
+                "113100",
+                "113103",
+                "113104",
+                "113105",
+                "113106",
+                "113108",
+                "113109",
+                "113110",
+                "113111",
+                "113112",
+            },
+            "birth date",
+        ),
     ],
 )
 def test_the_marks_say_what_was_done(options, longitudinal, codes, said, tmp_path):

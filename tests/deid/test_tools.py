@@ -11,8 +11,8 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from deid import corpus, helpers
 
+from deid import corpus, helpers
 from pacsifier.deidentify.profile import Options
 
 
@@ -24,7 +24,9 @@ def _tool(name: str) -> str:
 
 def _faults(path: Path) -> Counter[str]:
     """The errors that dciodvfy finds, without the values it quotes."""
-    run = subprocess.run([_tool("dciodvfy"), "-new", str(path)], capture_output=True, text=True, errors="replace", check=False)
+    run = subprocess.run(
+        [_tool("dciodvfy"), "-new", str(path)], capture_output=True, text=True, errors="replace", check=False
+    )
     lines = [line for line in (run.stdout + run.stderr).splitlines() if line.startswith("Error")]
     return Counter(re.sub(r"<[^<>/]*>|= .*$|\"[^\"]*\"|'[^']*'", "", line).strip() for line in lines)
 
@@ -32,7 +34,9 @@ def _faults(path: Path) -> Counter[str]:
 @pytest.mark.parametrize(
     "options",
     [
-        Options(), Options(fuzz_dates=True, remove_private=True), Options(basic=True, remove_private=True),
+        Options(),
+        Options(fuzz_dates=True, remove_private=True),
+        Options(basic=True, remove_private=True),
         Options(safe_private=True, retain_device_identity=True, retain_institution=True),
     ],
     ids=["default", "-a -p", "basic -p", "safe private, device, institution"],
@@ -54,7 +58,9 @@ def test_dciodvfy_finds_no_new_error(options, tmp_path):
     # The program does find what is wrong.
     broken = corpus.ct(1)
     del broken.Rows
-    assert _faults(corpus.save(broken, tmp_path / "broken.dcm")) - _faults(corpus.save(corpus.ct(1), tmp_path / "ok.dcm"))
+    assert _faults(corpus.save(broken, tmp_path / "broken.dcm")) - _faults(
+        corpus.save(corpus.ct(1), tmp_path / "ok.dcm")
+    )
 
 
 # --- dcm2niix on a series as Siemens writes it ---------------------------------------------------------------------
@@ -70,7 +76,9 @@ def _csa(tags: dict[str, tuple[str, list[str]]]) -> bytes:
         out += struct.pack("<III", 0, max(len(values), 6), 77)
         for number in range(max(len(values), 6)):
             text = values[number].encode() + b"\0" if number < len(values) else b""
-            out += struct.pack("<IIII", len(text), len(text), 77, len(text)) + text.ljust((len(text) + 3) // 4 * 4, b"\0")
+            out += struct.pack("<IIII", len(text), len(text), 77, len(text)) + text.ljust(
+                (len(text) + 3) // 4 * 4, b"\0"
+            )
     return out
 
 
@@ -102,7 +110,7 @@ def _mosaic(volume: int) -> corpus.Dataset:
     block.add_new(0x08, "CS", "IMAGE NUM 4")
     block.add_new(0x10, "OB", _csa(image))
     block.add_new(0x18, "CS", "MR")
-    protocol = f"### ASCCONV BEGIN ###\nsPatient = \"{corpus.NAME}\"\nsSliceArray.lSize = {_SLICES}\n### ASCCONV END ###"
+    protocol = f'### ASCCONV BEGIN ###\nsPatient = "{corpus.NAME}"\nsSliceArray.lSize = {_SLICES}\n### ASCCONV END ###'
     block.add_new(0x20, "OB", _csa({"MrPhoenixProtocol": ("UN", [protocol])}))
     own = ds.private_block(0x0019, "SIEMENS MR HEADER", create=True)
     own.add_new(0x0A, "US", _SLICES)
@@ -116,14 +124,29 @@ def _mosaic(volume: int) -> corpus.Dataset:
 def _converted(source: Path, target: Path) -> tuple[dict[str, object], dict[str, bytes]]:
     """What dcm2niix makes of a folder: the sidecar, and the files of b-values, directions and voxels."""
     target.mkdir()
-    command = [_tool("dcm2niix"), "-b", "y", "-ba", "n", "-z", "n", "-f", "series", "-o", str(target), str(source)]
+    command = [
+        _tool("dcm2niix"),
+        "-b",
+        "y",
+        "-ba",
+        "n",
+        "-z",
+        "n",
+        "-f",
+        "series",
+        "-o",
+        str(target),
+        str(source),
+    ]
     run = subprocess.run(command, capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stdout
     files = {path.suffix: path.read_bytes() for path in target.iterdir() if path.suffix != ".json"}
     return json.loads((target / "series.json").read_text()), files
 
 
-@pytest.mark.parametrize("options", [Options(), Options(fuzz_dates=True), Options(safe_private=True)], ids=str)
+@pytest.mark.parametrize(
+    "options", [Options(), Options(fuzz_dates=True), Options(safe_private=True)], ids=str
+)
 def test_dcm2niix_finds_the_same_b_values_slice_times_and_phase_direction(options, tmp_path):
     for volume in range(3):
         corpus.save(_mosaic(volume), tmp_path / "in" / "sub-x" / f"{volume}.dcm")
@@ -141,4 +164,6 @@ def test_dcm2niix_finds_the_same_b_values_slice_times_and_phase_direction(option
         }
         assert files_after[".nii"][252:] == files_before[".nii"][252:]  # before it: free text
         assert files_after[".nii"][:148] == files_before[".nii"][:148]
-    assert corpus.NAME.encode() not in b"".join(path.read_bytes() for path in helpers.outputs(tmp_path / "out"))
+    assert corpus.NAME.encode() not in b"".join(
+        path.read_bytes() for path in helpers.outputs(tmp_path / "out")
+    )
