@@ -449,7 +449,7 @@ def _new_identity(facts: Facts, rules: Rules) -> SeriesIdentity:
         study_date=new(0x00080020, "DA", facts.study_date),
         study_time=new(0x00080030, "TM", facts.study_time),
         series_uid=facts.series_uid if retained else rules.new_uid(facts.series_uid),
-        series_number=facts.series_number,
+        series_number=new(0x00200011, "IS", facts.series_number),
         series_description=new(0x0008103E, "LO", facts.series_description),
     )
 

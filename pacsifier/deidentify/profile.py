@@ -15,6 +15,8 @@ _DATA = Path(__file__).with_name("data")
 TEXT_VRS = frozenset(("LO", "SH", "ST", "LT", "UT", "UC", "UR"))
 _DESCRIPTOR_VRS = frozenset(("LO", "SH"))
 
+# CS that a person types: content label, graphic layer.
+_TYPED_LABELS = frozenset((0x00700080, 0x00700002))
 _LOWEST_GROUP = 0x0008
 PATIENT_NAME, PATIENT_ID, PATIENT_BIRTH_DATE = 0x00100010, 0x00100020, 0x00100030
 
@@ -202,13 +204,15 @@ class Profile:
             return Action.KEEP if kept else Action.UID
         if vr in TEXT_VRS:
             return self._of_unlisted_text(tag, vr)
+        if vr == "CS" and tag in _TYPED_LABELS:
+            return Action.CHECK
         if vr in ("DA", "DT"):
             return self._of_unlisted_date()
         simple = {"SQ": Action.DESCEND, "PN": Action.EMPTY, "AE": Action.REMOVE, "AS": Action.AGE}
-        if vr in simple:
-            return simple[vr]
-        # A public element whose meaning nobody here knows may hold anything.
-        return Action.REMOVE if vr == "UN" else Action.KEEP
+        # Public bytes whose meaning nobody here knows may hold anything.
+        return (
+            Action.REMOVE if vr in ("UN", "OB", "OW") and not _keyword(tag) else simple.get(vr, Action.KEEP)
+        )
 
     def _of_unlisted_text(self, tag: int, vr: str) -> Action:
         if _keyword(tag) in self._kept_text:

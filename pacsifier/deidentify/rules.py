@@ -25,6 +25,11 @@ _DUMMIES = {
 _BINARY_VRS = frozenset(("OB", "OW", "UN", "OD", "OF", "OL", "OV"))
 _NUMBER_SIGNS = b"0123456789+-eE. \\\0"
 _CS = re.compile(rb"[A-Z0-9 _\\\0]*")
+_CHARACTER_SETS = 0x00080005
+_CHARACTER_SET = re.compile(
+    rb"(?i) *(?:ISO[ _-]?(?:2022[ _-]?)?IR[ _-]?\d{1,3}|GB18030|GBK|"
+    rb"(?:ISO[ _-]?)?8859(?:[ _-]\d{1,2})?|UTF[ _-]?8)? *"
+)
 _MEMO_LIMIT = 20_000
 _MEMO_BYTES = 1 << 13
 _CHUNK = 1 << 20
@@ -191,7 +196,7 @@ class Rules:
     def _shows_presentation(self) -> bool:
         return self._sop_class.startswith(_PRESENTATION_STATE)
 
-    def _keep(self, _tag: int, vr: str, raw: bytes, scope: Scope) -> Result:
+    def _keep(self, tag: int, vr: str, raw: bytes, scope: Scope) -> Result:
         """A value that stays, if it is one of its VR at all."""
         if vr in ("DS", "IS"):
             valid = not raw.translate(None, _NUMBER_SIGNS)
@@ -199,6 +204,8 @@ class Rules:
             valid = dates.valid_time(raw)
         elif vr in ("DA", "DT"):
             valid = self._moved(vr, raw, 0) is not None
+        elif tag == _CHARACTER_SETS:
+            valid = all(_CHARACTER_SET.fullmatch(term) for term in raw.strip(b" \0").split(b"\\"))
         elif vr == "CS":
             return (raw, "") if _CS.fullmatch(raw) else self._clean_malformed(raw, scope)
         else:
@@ -268,10 +275,14 @@ class Rules:
 
     def _check(self, _tag: int, _vr: str, raw: bytes, scope: Scope) -> Result:
         """A text that stays, without the known identifiers in it."""
+        if not self.options.retain_uids:
+            raw = uids.replace_in_bytes(raw, self._secret)
         text = part10.decode_text(raw, scope.character_sets)
         values = [self._matcher.without(value) for value in text.split("\\")]
         new = "\\".join(values)
-        return (raw, "") if new == text else (_encoded(new, raw, scope), "cleaned")
+        if new == text:
+            return raw, "cleaned"
+        return _encoded(new, raw, scope) if new.strip(" \0\\") else _padded(REMOVED), "cleaned"
 
     # --- private elements -------------------------------------------------------------------------------------
 

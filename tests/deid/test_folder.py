@@ -146,6 +146,14 @@ def test_a_folder_with_two_patients_is_refused_and_the_others_go_on(two, tmp_pat
     assert reasons == {"refused: a folder with more than one patient: in sub-PAT0001: PAT0001 and PAT0003"}
 
 
+def test_a_series_number_that_is_a_name_reaches_no_path(tmp_path):
+    path = corpus.save(person(1), tmp_path / "in" / "a.dcm")
+    path.write_bytes(path.read_bytes().replace(b"\x20\0\x11\0IS\2\x003 ", b"\x20\0\x11\0IS\4\0Doe "))
+    helpers.run(tmp_path / "in", tmp_path / "out")
+    (written,) = helpers.outputs(tmp_path / "out")
+    assert written.parent.name == "00000-T1_MPRAGE_sag"
+
+
 def test_a_flat_folder_with_many_patients_is_sorted_by_headers(tmp_path):
     for number in (1, 2, 3):
         corpus.save(person(number), tmp_path / "in" / f"IM{number}")

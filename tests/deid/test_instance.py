@@ -346,6 +346,36 @@ def test_enumerated_and_numeric_values_never_count_as_the_patients_name(tmp_path
     assert (after.BodyPartExamined, after.SliceThickness, after.SeriesDescription) == ("CHEST", 12, "CT 12")
 
 
+def test_what_a_person_types_where_codes_are_expected_does_not_stay(tmp_path):
+    """Labels, unknown public elements, a UID inside a text, a series number that is a name."""
+    ds = corpus.presentation_state(1)
+    ds.ContentLabel, ds.SoftwareVersions = "QUETZALTENANGO", f"v1 of {corpus.uid(5, 77)}"
+    ds.add_new(0x00089999, "OB", b"Wurmfarn")
+    ds.add_new(0x00089998, "LO", "Wurmfarn")
+    known = Identifiers()
+    known.add_name(corpus.NAME)
+    corpus.save(ds, tmp_path / "in.dcm")
+    deidentify(tmp_path / "in.dcm", tmp_path / "out.dcm", helpers.rules(known=known))
+    after = helpers.read(tmp_path / "out.dcm")
+    assert after.ContentLabel == "REMOVED"
+    assert after.SoftwareVersions.startswith("v1 of 2.25.")
+    assert b"wurmfarn" not in (tmp_path / "out.dcm").read_bytes().lower()
+
+
+@pytest.mark.parametrize(
+    "declared", ["ISO_IR 100", "iso_ir 192", "ISO 2022 IR 6\\ISO 2022 IR 87", "ISO-8859-1", ""]
+)
+def test_the_character_set_of_a_file_stays(declared, tmp_path):
+    ds = corpus.mr(1)
+    ds.SpecificCharacterSet = "ISO_IR 100"
+    path = corpus.save(ds, tmp_path / "in.dcm")
+    old = b"\x08\0\x05\0CS\x0a\0ISO_IR 100"
+    new = declared.encode() + b" " * (len(declared) % 2)
+    path.write_bytes(path.read_bytes().replace(old, b"\x08\0\x05\0CS" + len(new).to_bytes(2, "little") + new))
+    deidentify(path, tmp_path / "out.dcm", helpers.rules())
+    assert b"\x08\0\x05\0CS" + len(new).to_bytes(2, "little") + new in (tmp_path / "out.dcm").read_bytes()
+
+
 def test_memory_does_not_grow_with_the_file(tmp_path):
     """300 MB of pixels pass through a process that may have 100 MB more than it has at its start."""
     ds = corpus.ct(1)
