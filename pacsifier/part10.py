@@ -356,7 +356,7 @@ class _FileBytes:
     """
 
     def __init__(self, handle: FileIO, head: bytes, size: int) -> None:
-        self._handle, self._size = handle, size
+        self._handle, self._size, self.head = handle, size, head
         self._window, self._start = head, 0
 
     def __len__(self) -> int:
@@ -376,7 +376,10 @@ class _FileBytes:
 class Coding:
     """How element headers are packed: VR explicit or implicit, byte order, and the unpackers for them."""
 
-    __slots__ = ("big", "implicit", "unpack_explicit", "unpack_implicit", "unpack_length")
+    __slots__ = (
+        *("big", "implicit", "unpack_explicit", "unpack_implicit", "unpack_length"),
+        *("unpack_explicit_from", "unpack_length_from"),
+    )
 
     def __init__(self, implicit: bool, big: bool) -> None:
         order = ">" if big else "<"
@@ -384,6 +387,10 @@ class Coding:
         self.unpack_implicit: Callable[[bytes], tuple[Any, ...]] = struct.Struct(f"{order}HHL").unpack
         self.unpack_explicit: Callable[[bytes], tuple[Any, ...]] = struct.Struct(f"{order}HH2sH").unpack
         self.unpack_length: Callable[[bytes], tuple[Any, ...]] = struct.Struct(f"{order}L").unpack
+        self.unpack_explicit_from: Callable[[bytes, int], tuple[Any, ...]]
+        self.unpack_explicit_from = struct.Struct(f"{order}HH2sH").unpack_from
+        self.unpack_length_from: Callable[[bytes, int], tuple[Any, ...]]
+        self.unpack_length_from = struct.Struct(f"{order}L").unpack_from
 
 
 CODINGS = {(implicit, big): Coding(implicit, big) for implicit in (False, True) for big in (False, True)}
@@ -423,8 +430,20 @@ def _elements(buf: Buffer, pos: int, coding: Coding, group: bytes = b"") -> Iter
     Runs to the end of the data, or while elements begin with the two bytes of `group`.
     """
     size = len(buf)
+    head = b"" if coding.implicit else buf if isinstance(buf, bytes) else getattr(buf, "head", b"")
+    limit, width_of = len(head) - 12, _LENGTH_BYTES.get
+    unpack, unpack_length = coding.unpack_explicit_from, coding.unpack_length_from
     while size - pos >= 8 and (not group or buf[pos : pos + 2] == group):
-        tag, vr, start, length = header(buf, pos, coding)
+        width = None
+        if pos <= limit:  # what `header` does, where no window has to be moved and nothing is odd
+            tag_group, tag_element, vr, length = unpack(head, pos)
+            width = width_of(vr)
+            tag, start = tag_group << 16 | tag_element, pos + 8
+            if width == 4:
+                (length,) = unpack_length(head, start)
+                start += 4
+        if width is None:
+            tag, vr, start, length = header(buf, pos, coding)
         stop = after = start + length
         if not tag:
             break

@@ -108,6 +108,13 @@ def instance_name(prefix: str, sop_instance_uid: str) -> str:
     return f"{slug(prefix) or 'UN'}.{sop_instance_uid}"
 
 
+def deidentified_name(sop_instance_uid: str) -> str:
+    """`<SOPInstanceUID>.dcm`; a malformed UID is hashed."""
+    if not _UID.fullmatch(sop_instance_uid):
+        sop_instance_uid = f"malformed_{short_hash(sop_instance_uid)}"
+    return f"{sop_instance_uid}.dcm"
+
+
 class Placed(Enum):
     """What placing a received instance came to."""
 

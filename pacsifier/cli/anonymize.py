@@ -234,7 +234,7 @@ def _request(arguments: argparse.Namespace) -> Request:
         maps=Maps(new_ids, day_shifts),
         keep_patient_dir_names=arguments.keep_patient_dir_names,
         write_mapper=arguments.write_mapper,
-        kept_words=_lines(arguments.keep_words),
+        kept_words=frozenset(word for line in _lines(arguments.keep_words) for word in line.split()),
         reviewed=_lines(arguments.reviewed),
         verify=arguments.verify,
         resume=arguments.resume,

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import struct
 from dataclasses import dataclass, field
-from functools import lru_cache
 from typing import Protocol
 
 from pacsifier import part10
+from pacsifier.deidentify.dictionary import private_vr, public_vr
 from pacsifier.part10 import IMPLICIT_LITTLE, Coding, Element
 
 ITEM = 0xFFFEE000
@@ -328,27 +328,5 @@ def vr_of(tag: int, scope: Scope) -> str:
         if tag & 0xFF00 == 0:
             return "LO"
         creator = scope.creators.get(tag >> 16 << 8 | tag >> 8 & 0xFF, "")
-        return _private_vr(tag, creator) if creator else "UN"
-    return _public_vr(tag)
-
-
-@lru_cache(maxsize=1 << 14)
-def _public_vr(tag: int) -> str:
-    from pydicom.datadict import dictionary_VR
-
-    if tag & 0xFFFF == 0:
-        return "UL"
-    try:
-        return str(dictionary_VR(tag))[:2]
-    except KeyError:
-        return "UN"
-
-
-@lru_cache(maxsize=1 << 14)
-def _private_vr(tag: int, creator: str) -> str:
-    from pydicom.datadict import private_dictionary_VR
-
-    try:
-        return str(private_dictionary_VR(tag, creator))[:2]
-    except KeyError:
-        return "UN"
+        return private_vr(tag, creator) if creator else "UN"
+    return public_vr(tag)

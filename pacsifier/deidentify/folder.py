@@ -36,12 +36,12 @@ from pacsifier.deidentify.profile import METHOD, Options, Profile
 from pacsifier.deidentify.rules import Rules, Subject
 from pacsifier.deidentify.scan import Facts, Gathered, Scanner
 from pacsifier.deidentify.selection import Reason, left_out, shows_identity
-from pacsifier.deidentify.verify import VerifySettings, begin_verify, verify
 from pacsifier.errors import InputError
 from pacsifier.tree import (
     OutputLock,
     SeriesIdentity,
     Tree,
+    deidentified_name,
     patient_folder_name,
     short_hash,
     walk_files,
@@ -49,6 +49,7 @@ from pacsifier.tree import (
 )
 
 _A_TASK = 32
+_A_TASK_BYTES = 1 << 26
 _ACCEPTING_PATIENTS = 3
 _ENDING_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 LEFT_OUT_FOLDER = "left_out"
@@ -88,6 +89,7 @@ class Job:
     name: str
     target: str
     identity_removed: bool
+    size: int
 
 
 @dataclass(frozen=True)
@@ -128,6 +130,7 @@ class _Run:
         self.gathered = Gathered()
         self.profile = Profile(request.options)
         self.out: list[tuple[str, Reason]] = []
+        self.there: list[tuple[str, str]] = []
         self.words: dict[tuple[int, str], set[str]] = defaultdict(set)
         self.outputs: dict[str, list[str]] = defaultdict(list)
 
@@ -200,7 +203,7 @@ class _Run:
         for facts in files:
             done = facts.patient_id in ours and METHOD in facts.method
             if done and Path(facts.path).name == f"{facts.sop_uid}.dcm":
-                self.totals.already += 1
+                self._already(facts.path, facts.path)
             else:
                 yield facts
 
@@ -219,6 +222,10 @@ class _Run:
         for name, reason in refused.items():
             self._leave_out(name, reason)
         return patients
+
+    def _already(self, name: str, target: str) -> None:
+        self.totals.already += 1
+        self.there.append((name, target))
 
     def _leave_out(self, name: str, reason: Reason) -> None:
         self.out.append((name, reason))
@@ -278,7 +285,7 @@ class _Run:
                 tree.keep_name(subject.new_id, patient)
             folders: dict[tuple[str, str], Path] = {}
             jobs = [job for facts in patient.files if (job := self._job(facts, rules, tree, folders))]
-            tasks += [Task(subject, tuple(jobs[at : at + _A_TASK])) for at in range(0, len(jobs), _A_TASK)]
+            tasks += [Task(subject, tuple(each)) for each in _portions(jobs)]
         return tasks
 
     def _job(
@@ -290,17 +297,19 @@ class _Run:
             folder.mkdir(parents=True, exist_ok=True)
             folder = folders[facts.study_uid, facts.series_uid] = folder.relative_to(self.request.out_folder)
         uid = facts.sop_uid if self.request.options.retain_uids else rules.new_uid(facts.sop_uid)
-        target = f"{folder}/{uid}.dcm"
+        target = f"{folder}/{deidentified_name(uid)}"
         if self.request.resume and not self.in_place and (self.request.out_folder / target).exists():
-            self.totals.already += 1
+            self._already(facts.path, target)
             self.outputs[rules.subject.key].append(target)
             return None
         reviewed = not self.request.reviewed.isdisjoint((facts.sop_uid, facts.path))
-        return Job(facts.path, target, reviewed or not shows_identity(facts))
+        return Job(facts.path, target, reviewed or not shows_identity(facts), facts.size)
 
     # --- writing --------------------------------------------------------------------------------------------
 
     def _set_out_aside(self, table: report.Table) -> None:
+        for name, target in self.there:
+            table.row(report.report_row(name, "already there", output=target))
         for name, reason in self.out:
             table.row(
                 report.report_row(name, "left out", reason=f"{reason.kind}: {reason.detail}".rstrip(": "))
@@ -367,7 +376,10 @@ class _Run:
         with report.Table(self.request.beside(report.REVIEW), ("tag", "word", "patients")) as table:
             for (tag, word), holders in sorted(self.words.items()):
                 table.row((f"{tag:08X}", word, len(holders)))
+        if self.request.keep_patient_dir_names:
+            self.totals.problems.append("the folders keep their names, which identify the patients")
         if self.request.write_mapper:
+            self.totals.problems.append("mapper.json in the output identifies the patients")
             self._write_mapper(patients, key)
         if self.in_place:
             _remove_empty_folders(self.request.in_folder)
@@ -385,6 +397,8 @@ class _Run:
                 table.row((key.pseudonyms[name], shifts.birth_date_days, days))
 
     def _verify(self, subjects: dict[str, Subject]) -> None:
+        from pacsifier.deidentify.verify import VerifySettings, begin_verify, verify
+
         tasks = [
             (subjects[name], tuple(outputs[at : at + _A_TASK]))
             for name, outputs in self.outputs.items()
@@ -452,6 +466,18 @@ def _new_identity(facts: Facts, rules: Rules) -> SeriesIdentity:
         series_number=new(0x00200011, "IS", facts.series_number),
         series_description=new(0x0008103E, "LO", facts.series_description),
     )
+
+
+def _portions(jobs: list[Job]) -> Iterator[list[Job]]:
+    """Jobs in portions that keep all workers busy to the end, whether files are many or large."""
+    portion: list[Job] = []
+    for job in jobs:
+        portion.append(job)
+        if len(portion) == _A_TASK or sum(each.size for each in portion) > _A_TASK_BYTES:
+            yield portion
+            portion = []
+    if portion:
+        yield portion
 
 
 def _numbers_in(out: Path) -> set[str]:

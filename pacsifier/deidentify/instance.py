@@ -10,11 +10,12 @@ import os
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from io import FileIO
 from pathlib import Path
 
 from pacsifier import __version__, part10
-from pacsifier.deidentify import elements, reference
+from pacsifier.deidentify import elements
 from pacsifier.deidentify.elements import Bystander, Piece, Range, Scope, UnknownEncodingError
 from pacsifier.deidentify.profile import Options, codes, method
 from pacsifier.deidentify.rules import Changes, Rules
@@ -22,6 +23,7 @@ from pacsifier.part10 import Coding, Layout
 
 _SOP_CLASS, _SOP_INSTANCE = 0x00080016, 0x00080018
 _REMOVED, _METHOD, _CODES, _LONGITUDINAL = 0x00120062, 0x00120063, 0x00120064, 0x00280303
+_MARKS = frozenset((_REMOVED, _METHOD, _CODES, _LONGITUDINAL))
 _OURS = "2.25.271337930462613457817297342384711870273"
 _LONGITUDINAL_ORDER = ("", "UNMODIFIED", "MODIFIED", "REMOVED")
 _CHUNK = 1 << 20
@@ -72,7 +74,7 @@ def opened(handle: FileIO) -> Layout:
         raise UnreadableError("not DICOM")
     if layout.defect:
         raise UnreadableError(f"not whole: {layout.defect}")
-    if not {_SOP_CLASS, _SOP_INSTANCE} <= tags:
+    if not (_text(layout, _SOP_CLASS) and _text(layout, _SOP_INSTANCE)):
         raise UnreadableError("no SOP Class UID or SOP Instance UID (a DICOMDIR, or no instance)")
     return layout
 
@@ -85,6 +87,8 @@ def _pieces(
             return elements.rewrite(layout, rules, marks), False
         except UnknownEncodingError:
             rules.start(_text(layout, _SOP_CLASS))
+    from pacsifier.deidentify import reference
+
     try:
         return reference.rewrite(layout, rules, marks), True
     except UnknownEncodingError as error:
@@ -105,25 +109,38 @@ def _text(layout: Layout, tag: int) -> str:
 def _marks(layout: Layout, rules: Rules, identity_removed: bool) -> list[tuple[int, bytes]]:
     """The four marks, encoded; what an earlier de-identification claimed is never weakened."""
     options, coding = rules.options, layout.coding
-    there = {
-        each[0]: each for each in layout.elements if each[0] in (_REMOVED, _METHOD, _CODES, _LONGITUDINAL)
-    }
+    there = {each[0]: each for each in layout.elements if each[0] in _MARKS}
+    if not there:
+        return list(_fresh_marks(options, coding, identity_removed))
     values = {tag: layout.source[each[3] : each[4]] for tag, each in there.items()}
-    removed = "YES" if identity_removed or values.get(_REMOVED, b"").strip(b"\0 ") == b"YES" else "NO"
-    return [
-        (_REMOVED, part10.encode_element(_REMOVED, "CS", removed.encode(), coding)),
-        (_METHOD, part10.encode_element(_METHOD, "LO", _methods(values.get(_METHOD, b""), rules), coding)),
-        (
-            _CODES,
-            part10.encode_element(_CODES, "SQ", _code_items(values.get(_CODES, b""), rules, coding), coding),
-        ),
-        (
-            _LONGITUDINAL,
-            part10.encode_element(
-                _LONGITUDINAL, "CS", _longitudinal(values.get(_LONGITUDINAL, b""), options), coding
-            ),
-        ),
-    ]
+    removed = identity_removed or values.get(_REMOVED, b"").strip(b"\0 ") == b"YES"
+    return _encoded_marks(
+        removed,
+        _methods(values.get(_METHOD, b""), rules),
+        _code_items(values.get(_CODES, b""), rules, coding),
+        _longitudinal(values.get(_LONGITUDINAL, b""), options),
+        coding,
+    )
+
+
+@lru_cache(maxsize=64)
+def _fresh_marks(options: Options, coding: Coding, identity_removed: bool) -> tuple[tuple[int, bytes], ...]:
+    """The marks of a file that had none."""
+    methods = "\\".join(method(options)).encode()
+    items = b"".join(_code_item(code, meaning, coding) for code, meaning in codes(options))
+    return tuple(_encoded_marks(identity_removed, methods, items, _longitudinal(b"", options), coding))
+
+
+def _encoded_marks(
+    removed: bool, methods: bytes, items: bytes, longitudinal: bytes, coding: Coding
+) -> list[tuple[int, bytes]]:
+    values = (
+        (_REMOVED, "CS", b"YES" if removed else b"NO"),
+        (_METHOD, "LO", methods),
+        (_CODES, "SQ", items),
+        (_LONGITUDINAL, "CS", longitudinal),
+    )
+    return [(tag, part10.encode_element(tag, vr, value, coding)) for tag, vr, value in values]
 
 
 def _methods(existing: bytes, rules: Rules) -> bytes:

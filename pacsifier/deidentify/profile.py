@@ -10,6 +10,8 @@ from enum import Enum
 from functools import cache
 from pathlib import Path
 
+from pacsifier.deidentify.dictionary import keyword
+
 _DATA = Path(__file__).with_name("data")
 
 TEXT_VRS = frozenset(("LO", "SH", "ST", "LT", "UT", "UC", "UR"))
@@ -90,10 +92,10 @@ def read_table(name: str = "table_e1_1.txt") -> tuple[Row, ...]:
     """Every row of a data file of rules, in its order."""
     rows = []
     for line in _lines(name):
-        tag, keyword, *rest = line.split("\t")
+        tag, name_of_tag, *rest = line.split("\t")
         vr = rest.pop(0) if name == "table_e1_1.txt" else "-"
         options = (each.partition("=") for each in "".join(rest[1:]).split())
-        rows.append(Row(tag, keyword, vr, rest[0], tuple((key, letter) for key, _, letter in options)))
+        rows.append(Row(tag, name_of_tag, vr, rest[0], tuple((key, letter) for key, _, letter in options)))
     return tuple(rows)
 
 
@@ -200,7 +202,7 @@ class Profile:
 
     def _of_vr(self, tag: int, vr: str) -> Action:
         if vr == "UI":
-            kept = _keyword(tag) in self._kept_uids or self.options.retain_uids
+            kept = keyword(tag) in self._kept_uids or self.options.retain_uids
             return Action.KEEP if kept else Action.UID
         if vr in TEXT_VRS:
             return self._of_unlisted_text(tag, vr)
@@ -210,12 +212,10 @@ class Profile:
             return self._of_unlisted_date()
         simple = {"SQ": Action.DESCEND, "PN": Action.EMPTY, "AE": Action.REMOVE, "AS": Action.AGE}
         # Public bytes whose meaning nobody here knows may hold anything.
-        return (
-            Action.REMOVE if vr in ("UN", "OB", "OW") and not _keyword(tag) else simple.get(vr, Action.KEEP)
-        )
+        return Action.REMOVE if vr in ("UN", "OB", "OW") and not keyword(tag) else simple.get(vr, Action.KEEP)
 
     def _of_unlisted_text(self, tag: int, vr: str) -> Action:
-        if _keyword(tag) in self._kept_text:
+        if keyword(tag) in self._kept_text:
             return Action.CHECK
         if vr not in _DESCRIPTOR_VRS:
             return Action.REMOVE
@@ -243,13 +243,6 @@ def _basic_action(letters: str, vr: str, tag: int) -> Action:
         # The study that an image refers to is of type 3 or 1C everywhere: empty would be wrong.
         return Action.REMOVE if tag == 0x00081110 else Action.EMPTY
     return Action.REMOVE
-
-
-@cache
-def _keyword(tag: int) -> str:
-    from pydicom.datadict import keyword_for_tag
-
-    return str(keyword_for_tag(tag))
 
 
 # What Table E.1-1's options are called in CID 7050 of PS3.16.

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from pacsifier import part10
-from pacsifier.deidentify import dates, elements, reference
+from pacsifier.deidentify import dates, elements
 from pacsifier.deidentify.descriptors import words
 from pacsifier.deidentify.elements import Scope, UnknownEncodingError, vr_of
 from pacsifier.deidentify.identifiers import Identifiers, fold, long_enough, words_of
@@ -156,6 +156,8 @@ class Scanner:
         try:
             elements.visit(layout, collector)
         except UnknownEncodingError:
+            from pacsifier.deidentify import reference
+
             try:
                 reference.rewrite(layout, collector, [])
             except UnknownEncodingError as error:

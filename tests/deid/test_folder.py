@@ -154,6 +154,19 @@ def test_a_series_number_that_is_a_name_reaches_no_path(tmp_path):
     assert written.parent.name == "00000-T1_MPRAGE_sag"
 
 
+def test_a_uid_that_is_a_path_leaves_no_folder(tmp_path):
+    ds = person(1)
+    corpus.save(ds, tmp_path / "in" / "a.dcm")
+    old, new = ds.SOPInstanceUID.encode(), b"../../../../../../../escaped"
+    raw = (tmp_path / "in" / "a.dcm").read_bytes()
+    (tmp_path / "in" / "a.dcm").write_bytes(raw.replace(old, new.ljust(len(old), b"x")))
+    totals = helpers.run(tmp_path / "in", tmp_path / "out", Options(retain_uids=True))
+    assert totals.written == 1
+    (written,) = helpers.outputs(tmp_path / "out")
+    assert written.name.startswith("malformed_")
+    assert not list(tmp_path.parent.rglob("escaped*"))
+
+
 def test_a_flat_folder_with_many_patients_is_sorted_by_headers(tmp_path):
     for number in (1, 2, 3):
         corpus.save(person(number), tmp_path / "in" / f"IM{number}")
@@ -564,6 +577,7 @@ def test_resume_writes_only_what_is_missing_and_only_with_the_same_options(two, 
     files[0].unlink()
     totals = helpers.run(two, tmp_path / "out", resume=True)
     assert (totals.written, totals.already) == (1, 3)
+    assert [row["status"] for row in report_of(tmp_path / "out")].count("already there") == 3
     assert helpers.digests(tmp_path / "out") == before
     assert {path: path.stat().st_mtime_ns for path in files[1:]} == stamps
     with pytest.raises(InputError, match="options"):
