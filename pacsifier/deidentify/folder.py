@@ -163,7 +163,7 @@ class _Run:
         workers = min(self.request.workers, max(len(tasks), 1))
         files: list[Facts] = []
         for found, gathered in shared(
-            _scan, tasks, workers, _begin_scan, self.request.in_folder, self.profile
+            _scan, tasks, workers, _begin_scan, self.request.in_folder, self.profile, self.request.verify
         ):
             files += found
             self.gathered.merge(gathered)
@@ -181,7 +181,7 @@ class _Run:
             ours = path == self.request.key or (
                 path.name.startswith(own) and path.parent == self.request.key.parent
             )
-            if not ours and path.name != NEW_ID_FILE:
+            if not ours and (self.in_place or path.name != NEW_ID_FILE):
                 yield str(path)[prefix:]
 
     def _select(self, files: list[Facts]) -> list[Facts]:
@@ -522,8 +522,8 @@ class _Worker:
 _worker = _Worker()
 
 
-def _begin_scan(folder: Path, profile: Profile) -> None:
-    _worker.folder, _worker.scanner = folder, Scanner(profile)
+def _begin_scan(folder: Path, profile: Profile, with_uids: bool) -> None:
+    _worker.folder, _worker.scanner = folder, Scanner(profile, with_uids=with_uids)
 
 
 def _scan(names: list[str]) -> tuple[list[Facts], Gathered]:

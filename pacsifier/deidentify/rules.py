@@ -30,7 +30,8 @@ _CHARACTER_SET = re.compile(
     rb"(?i) *(?:ISO[ _-]?(?:2022[ _-]?)?IR[ _-]?\d{1,3}|GB18030|GBK|"
     rb"(?:ISO[ _-]?)?8859(?:[ _-]\d{1,2})?|UTF[ _-]?8)? *"
 )
-_MEMO_LIMIT = 20_000
+_MEMO_LIMIT_BYTES = 1 << 24
+_MEMO_ENTRY_BYTES = 400  # of Python's objects, beside the value itself
 _MEMO_BYTES = 1 << 13
 _CHUNK = 1 << 20
 
@@ -84,6 +85,7 @@ class Rules:
         self.dropped_words: dict[tuple[int, str], None] = {}
         self._secret = secret
         self._sop_class = ""
+        self._memo_bytes = 0
         self._matcher = Matcher(subject.known, subject.moved_days)
         self._memo: dict[tuple[int, str, bytes, bytes, int, str], Result] = {}
         self._plain: dict[int, bool] = {}
@@ -110,8 +112,9 @@ class Rules:
         if sop_class != self._sop_class:
             self._sop_class = sop_class
             self._memo.clear()
-        if len(self._memo) > _MEMO_LIMIT:
+        if self._memo_bytes > _MEMO_LIMIT_BYTES:
             self._memo.clear()
+            self._memo_bytes = 0
 
     # --- the visitor ------------------------------------------------------------------------------------------
 
@@ -164,6 +167,7 @@ class Rules:
             result = self._decide(tag, vr, raw, scope)
             if len(raw) <= _MEMO_BYTES:
                 self._memo[key] = result
+                self._memo_bytes += len(raw) + _MEMO_ENTRY_BYTES
         if result[1]:
             return self._noted(tag, result)
         return raw

@@ -36,6 +36,7 @@ _TOP = {
 }
 _DATES = (0x00080020, 0x00080021, 0x00080022, 0x00080023, 0x0008002A)
 _CHARACTER_SETS = 0x00080005
+_SEEN_LIMIT = 50_000
 # The patient's own: matched whatever their length. The others count from 4 characters on.
 _OWN_IDS = frozenset((0x00100020, 0x00101000, 0x00101090, 0x00102154, 0x00101050))
 _OWN_NAMES = frozenset((0x00100010, 0x00101001, 0x00101005, 0x00101060))
@@ -106,8 +107,8 @@ class Gathered:
 class Scanner:
     """Reads files one after another and remembers what it has seen."""
 
-    def __init__(self, profile: Profile) -> None:
-        self._profile = profile
+    def __init__(self, profile: Profile, *, with_uids: bool = False) -> None:
+        self._profile, self._with_uids = profile, with_uids
         self._collectors: dict[tuple[str, str], _Collector] = {}
         self._new = Gathered()
 
@@ -151,7 +152,7 @@ class Scanner:
     def _collect(self, facts: Facts, layout: part10.Layout) -> None:
         collector = self._collectors.get(facts.person)
         if collector is None:
-            collector = self._collectors[facts.person] = _Collector(self._profile)
+            collector = self._collectors[facts.person] = _Collector(self._profile, self._with_uids)
         collector.into(self._new, facts)
         try:
             elements.visit(layout, collector)
@@ -167,8 +168,8 @@ class Scanner:
 class _Collector:
     """Visits the elements of one person's files and remembers what identifies; changes nothing."""
 
-    def __init__(self, profile: Profile) -> None:
-        self._profile = profile
+    def __init__(self, profile: Profile, with_uids: bool) -> None:
+        self._profile, self._with_uids = profile, with_uids
         self._seen: set[tuple[int, bytes, bytes]] = set()
         self._plain: dict[int, bool] = {}
         self._known, self._words = Identifiers(), set[str]()
@@ -198,7 +199,7 @@ class _Collector:
         if vr in ("PN", "SQ") or tag == _CHARACTER_SETS:
             return False
         if vr == "UI":
-            return self._profile.action(tag, vr) is not Action.UID
+            return not self._with_uids or self._profile.action(tag, vr) is not Action.UID
         known = tag in _OWN_IDS or tag in _IDS or tag in _DEVICE or tag in _INSTITUTION
         return not known and not (vr in TEXT_VRS and self._profile.action(tag, vr) is Action.CLEAN)
 
@@ -212,12 +213,11 @@ class _Collector:
 
     def value(self, tag: int, vr: str, raw: bytes, scope: Scope) -> bytes | None:
         """Remembers what identifies."""
-        if self._is_new(tag, raw, scope):
-            if vr == "UI":
-                olds = raw.decode("latin_1").split("\\")
-                self._gathered.uids.update(old.strip(" \0") for old in olds)
-            elif tag != _CHARACTER_SETS:
-                self._remember(tag, vr, raw, part10.decode_text(raw, scope.character_sets).strip(" \0"))
+        if vr == "UI":
+            olds = raw.decode("latin_1").split("\\")
+            self._gathered.uids.update(old.strip(" \0") for old in olds)
+        elif self._is_new(tag, raw, scope) and tag != _CHARACTER_SETS:
+            self._remember(tag, vr, raw, part10.decode_text(raw, scope.character_sets).strip(" \0"))
         return raw
 
     def _is_new(self, tag: int, raw: bytes, scope: Scope) -> bool:
@@ -228,6 +228,8 @@ class _Collector:
         )
         if not raw or key in self._seen:
             return False
+        if len(self._seen) > _SEEN_LIMIT:
+            self._seen.clear()
         self._seen.add(key)
         return True
 

@@ -24,6 +24,7 @@ _SECONDARY_CAPTURE = f"{_STORAGE}7"
 _ENCAPSULATED = f"{_STORAGE}104."
 _STRUCTURED_REPORT = f"{_STORAGE}88."
 _KEY_OBJECT_SELECTION = f"{_STORAGE}88.59"
+_COMPANIONS = frozenset(("dicomdir", "mapper.json", "new_id.txt"))
 _REPORT = "structured report (--keep_sr keeps it, cleaned)"
 _ULTRASOUND = tuple(f"{_STORAGE}{suffix}" for suffix in ("3", "3.1", "6", "6.1", "6.2"))
 _DOSE = re.compile(r"(?i)(?<![a-z])(dos[eis]\w*|dosis\w*|exposure|ctdi\w*|dlp)(?![a-z])")
@@ -46,12 +47,7 @@ def left_out(facts: Facts, options: Options) -> Reason | None:
 def _unreadable(facts: Facts) -> Reason:
     """What pacsifier itself lays beside images is expected; anything else that is no instance is not."""
     path = PurePath(facts.path)
-    if (
-        path.suffix == ".csv"
-        or path.parts[0] == "logs"
-        or path.name.upper() == "DICOMDIR"
-        or path.name == "mapper.json"
-    ):
+    if path.suffix == ".csv" or path.parts[0] == "logs" or path.name.lower() in _COMPANIONS:
         return Reason("table, log or DICOMDIR", failed=False)
     return Reason(facts.defect.partition(":")[0], facts.defect)
 

@@ -498,6 +498,14 @@ def test_in_place_replaces_the_originals_and_sets_aside_what_must_stay_out(two, 
     assert helpers.digests(two) == before
 
 
+def test_in_place_takes_new_id_txt_away_with_the_name_of_its_folder(two, tmp_path):
+    (two / "sub-PAT0001" / "new_id.txt").write_text("N77")
+    totals = helpers.run(two, two)
+    assert totals.failures == 0
+    assert sorted(path.name for path in two.iterdir()) == ["sub-000001", "sub-N77"]
+    assert (tmp_path / "in.left_out" / "sub-PAT0001" / "new_id.txt").is_file()
+
+
 @pytest.mark.parametrize("delay", [0.15, 0.4, 0.8])
 def test_in_place_survives_a_kill_at_any_moment(delay, tmp_path):
     """Every instance is there at every moment, as the original or as its successor; a second run ends the work."""
@@ -628,3 +636,59 @@ def test_a_folder_that_does_not_exist_is_said(tmp_path):
 
 def test_the_secret_of_a_new_key_is_drawn_each_time():
     assert Key(b"x" * 32) != Key(b"y" * 32)
+
+
+# --- the command ------------------------------------------------------------------------------------------------
+
+
+def command(home: Path, *options: str) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    argv = [sys.executable, "-m", "pacsifier.cli.anonymize", "-d", "in", "-o", "out", *options]
+    return subprocess.run(
+        argv, cwd=home, env=environment, capture_output=True, text=True, timeout=120, check=False
+    )
+
+
+def test_a_good_run_ends_with_0_and_says_where_the_key_lies_and_nobodys_name(two, tmp_path):
+    run = command(tmp_path, "-a", "-p", "-i", "--verify")
+    assert run.returncode == 0, run.stderr
+    assert "files: 4 found, 4 written, 0 already there, 0 left out" in run.stderr
+    assert "verify: 4 files read again, 0 hits" in run.stderr
+    assert "out.key.json (keep it apart from the images)" in run.stderr
+    assert "PAT0" not in run.stderr
+    assert "amily" not in run.stderr
+    assert run.stdout == ""
+
+
+def test_a_file_that_is_no_instance_makes_the_exit_status_1(two, tmp_path):
+    (two / "sub-PAT0001" / "Familynameaaa.txt").write_text("x")
+    run = command(tmp_path)
+    assert run.returncode == 1
+    assert "left out: 1 (not DICOM)" in run.stderr
+    assert "amily" not in run.stderr
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["-n", "absent.json"], "absent.json"),
+        (["--day_shift", "absent.json"], "absent.json"),
+        (["--keep_words", "absent.txt"], "absent.txt"),
+        (["--key", "out/key.json"], "must not lie in the output"),
+        (["--key", "absent/key.json"], "cannot be written there"),
+        (["-p", "--safe_private"], "cannot be used together"),
+        (["--workers", "0"], "a whole number from 1"),
+        (["--profile", "other"], "invalid choice"),
+    ],
+)
+def test_a_mistake_ends_with_2_before_anything_is_written(options, said, two, tmp_path):
+    run = command(tmp_path, *options)
+    assert (run.returncode, said in run.stderr) == (2, True), run.stderr
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["in"]
+
+
+def test_words_that_a_person_accepts_stay(tmp_path):
+    put(tmp_path / "in", person(1, SeriesDescription="T1 Zwetschge Holunder"))
+    (tmp_path / "words.txt").write_text("Zwetschge\nHolunder Quitte\n")
+    assert command(tmp_path, "--keep_words", "words.txt").returncode == 0
+    assert by_patient(tmp_path / "out")["000001"][0].SeriesDescription == "T1 Zwetschge Holunder"
