@@ -111,6 +111,15 @@ def instance_name(prefix: str, sop_instance_uid: str) -> str:
     return f"{slug(prefix) or 'UN'}.{sop_instance_uid}"
 
 
+def pseudonym_paths(folder: Path, project: str) -> tuple[Path, Path, Path]:
+    """Where pacsifier-get-pseudonyms writes: the pseudonyms, the day shifts, the log."""
+    return (
+        folder / f"new_ids_{project}.json",
+        folder / f"day_shift_{project}.json",
+        folder / "log_get_pseudonyms.csv",
+    )
+
+
 class Placed(Enum):
     """What placing a received instance came to."""
 
@@ -449,6 +458,28 @@ def write_whole(path: Path, text: str | Iterable[str], mode: int = 0o666) -> Non
     except OSError as error:
         why = f"{path.name} could not be written: {error.strerror or error}"
         raise OSError(error.errno, why, str(path)) from error
+
+
+def write_all_whole(files: Mapping[Path, str], mode: int = 0o600) -> tuple[Path, ...]:
+    """Writes several files, all of them whole before the first gets its name; gives those that were not so before.
+
+    A file that holds its text already is left alone. Raises OSError; what was there is then as it was.
+    """
+    changed = {path: text for path, text in files.items() if not _holds(path, text)}
+    with contextlib.ExitStack() as stack:
+        for path, text in changed.items():
+            file = stack.enter_context(_written_beside(path, mode))
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+    return tuple(changed)
+
+
+def _holds(path: Path, text: str) -> bool:
+    try:
+        return path.read_bytes() == text.encode("utf-8")
+    except OSError:
+        return False
 
 
 def append_line(path: Path, line: str) -> None:

@@ -31,13 +31,13 @@ class NumberedRow:
     cells: tuple[str, ...]
 
 
-def read_csv(path: Path, known_columns: Collection[str]) -> tuple[NumberedRow, ...]:
+def read_csv(path: Path, known_columns: Collection[str], empty: str = _EMPTY) -> tuple[NumberedRow, ...]:
     """The rows that are not blank, the header first; `known_columns` tell the separator of the header.
 
-    Rows are as long as they are in the file. Raises InputError.
+    Rows are as long as they are in the file. Raises InputError; `empty` is what it says of an empty file.
     """
     source = str(path)
-    text = _decode(source, _read_bytes(path))
+    text = _decode(source, _read_bytes(path), empty)
     separator = _separator(text, {name.lower() for name in known_columns})
     lengths = _row_lengths(source, text, separator)
     cells = _parse(source, text, separator, max(lengths))
@@ -49,7 +49,7 @@ def read_csv(path: Path, known_columns: Collection[str]) -> tuple[NumberedRow, .
     )
     filled = tuple(row for row in rows if len(row.cells) > 1 or any(cell.strip(BLANKS) for cell in row.cells))
     if not filled:
-        raise InputError(Fault(source, _EMPTY))
+        raise InputError(Fault(source, empty))
     return filled
 
 
@@ -64,7 +64,7 @@ def _read_bytes(path: Path) -> bytes:
     return data
 
 
-def _decode(source: str, data: bytes) -> str:
+def _decode(source: str, data: bytes, empty: str) -> str:
     """The text of a file, line ends as \\n; raises InputError when it is empty or no text."""
     try:
         text = _text(data)
@@ -77,7 +77,7 @@ def _decode(source: str, data: bytes) -> str:
         problem = f"holds NUL characters ({place}), so it is no CSV text: export it as CSV UTF-8"
         raise InputError(Fault(source, problem))
     if not text.strip(BLANKS + "\n"):
-        raise InputError(Fault(source, _EMPTY))
+        raise InputError(Fault(source, empty))
     return text
 
 
