@@ -380,12 +380,12 @@ def _walk(folder: Path) -> Iterator[Path]:
             yield Path(parent, name)
 
 
-def walk_files(folder: Path) -> Iterator[Path]:
-    """Every file below a folder in a stable order, without staging and the logs of a run.
+def walk_files(folder: Path, *, with_logs: bool = False) -> Iterator[Path]:
+    """Every file below a folder in a stable order, without staging and (but `with_logs`) the logs of a run.
 
     A link to a folder and a folder that cannot be read are yielded themselves, for the caller to name.
     """
-    own_logs = (folder / LOG_FOLDER / LOG_NAME).is_file()
+    own_logs = not with_logs and (folder / LOG_FOLDER / LOG_NAME).is_file()
     unreadable: list[OSError] = []
     for parent, folders, files in os.walk(folder, onerror=unreadable.append):
         folders[:] = sorted(name for name in folders if name != WORK_FOLDER)
@@ -480,6 +480,40 @@ def _holds(path: Path, text: str) -> bool:
         return path.read_bytes() == text.encode("utf-8")
     except OSError:
         return False
+
+
+def move_file(source: Path, target: Path) -> None:
+    """Moves a file to another folder, which is made, also of another file system; never overwrites.
+
+    A kill leaves the file in its old place, or whole in both. Raises FileExistsError or another OSError.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        os.link(source, target, follow_symlinks=False)
+    except FileExistsError:
+        raise
+    except OSError:  # another file system, or one without hard links
+        _copy_whole(source, target)
+    source.unlink()
+
+
+def _copy_whole(source: Path, target: Path) -> None:
+    """Copies a file beside its place and renames it there, if the place is still free."""
+    partial = target.with_name(f".{target.name}.partial")
+    try:
+        shutil.copy2(source, partial, follow_symlinks=False)
+        with partial.open("rb") as file:
+            os.fsync(file.fileno())
+        try:
+            os.link(partial, target)
+        except FileExistsError:
+            raise
+        except OSError:
+            if target.exists():
+                raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(target)) from None
+            partial.rename(target)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def append_line(path: Path, line: str) -> None:
