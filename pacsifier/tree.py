@@ -111,6 +111,13 @@ def instance_name(prefix: str, sop_instance_uid: str) -> str:
     return f"{slug(prefix) or 'UN'}.{sop_instance_uid}"
 
 
+def report_name(sop_instance_uid: str) -> str:
+    """`Clean_Report_<SOPInstanceUID with _ for .>`, without suffix; a malformed UID is hashed."""
+    if not is_uid(sop_instance_uid):
+        sop_instance_uid = f"malformed_{short_hash(sop_instance_uid)}"
+    return f"Clean_Report_{sop_instance_uid.replace('.', '_')}"
+
+
 def pseudonym_paths(folder: Path, project: str) -> tuple[Path, Path, Path]:
     """Where pacsifier-get-pseudonyms writes: the pseudonyms, the day shifts, the log."""
     return (
