@@ -337,16 +337,12 @@ def _ask_version(name: str, path: Path) -> tuple[int, bytes]:
     """Exit status and output of `--version`; raises ToolError where it cannot be started or does not end."""
     sh = _sh()
     output = io.BytesIO()
+    command: Any = None
     try:
         with Path(os.devnull).open("rb") as nothing, _signals_held():
             command = _run_in_background([str(path), "--version"], nothing, output, Path("/"), None)
-    except (sh.ForkException, sh.CommandNotFound, OSError) as error:
-        raise ToolError(
-            f"{path} cannot be started; name DCMTK's folder with --dcmtk_dir", binary=name
-        ) from error
-    # sh's own time-out polls every 100 ms: three checks of 13 ms would take 300.
-    deadline = time.monotonic() + _VERSION_S
-    try:
+        # sh's own time-out polls every 100 ms: three checks of 13 ms would take 300.
+        deadline = time.monotonic() + _VERSION_S
         while command.process.is_alive()[0]:
             if time.monotonic() > deadline:
                 raise ToolError(
@@ -355,9 +351,14 @@ def _ask_version(name: str, path: Path) -> tuple[int, bytes]:
                     binary=name,
                 )
             time.sleep(_VERSION_POLL_S)
+    except (sh.ForkException, sh.CommandNotFound, OSError) as error:
+        raise ToolError(
+            f"{path} cannot be started; name DCMTK's folder with --dcmtk_dir", binary=name
+        ) from error
     finally:
-        # Also what it started itself, which would hold its output open.
-        _signal_group(int(command.pid), signal.SIGKILL)
+        if command is not None:
+            # Also what it started itself, which would hold its output open.
+            _signal_group(int(command.pid), signal.SIGKILL)
     command.wait()
     return int(command.exit_code), output.getvalue()
 
