@@ -98,7 +98,7 @@ class Pacs:
         """
         folder, _ = self._write_identifiers("echo", ())
         peer = peer_arguments(self.config, self._timeouts)
-        process = self._toolbox.start("echoscu", ["-v", *peer], folder, "echoscu")
+        process = self._toolbox.start("echoscu", peer, folder, "echoscu", level="INFO")
         words = echo_response(b"".join(process.follow(self._timeouts.silence_timeout_s)))
         if words is None:
             raise self.no_association(process)
@@ -122,8 +122,8 @@ class Pacs:
         (folder / "answers").mkdir()
         peer = peer_arguments(self.config, self._timeouts)
         cancel = ["--cancel", str(at_most)] if at_most else []
-        arguments = ["-v", "-S", "-X", "-od", "answers", *cancel, *peer, *names]
-        process = self._toolbox.start("findscu", arguments, folder, "findscu")
+        arguments = ["-S", "-X", "-od", "answers", *cancel, *peer, *names]
+        process = self._toolbox.start("findscu", arguments, folder, "findscu", level="INFO")
         answers: list[list[Values]] = [[] for _ in requests]
         ends: dict[int, tuple[int, str]] = {}
         transcript = FindTranscript()
@@ -155,8 +155,8 @@ class Pacs:
     def move(self, requests: Sequence[MoveRequest], destination: str) -> Move:
         """Starts C-MOVE of the requests, one after the other over one association, to an AE title."""
         folder, names = self._write_identifiers("move", [request.keys() for request in requests])
-        arguments = ["-d", "-S", "-aem", destination, *peer_arguments(self.config, self._timeouts), *names]
-        process = self._toolbox.start("movescu", arguments, folder, "movescu")
+        arguments = ["-S", "-aem", destination, *peer_arguments(self.config, self._timeouts), *names]
+        process = self._toolbox.start("movescu", arguments, folder, "movescu", level="DEBUG")
         return Move(tuple(requests), process, folder)
 
     def no_association(self, process: Process) -> AssociationError:

@@ -44,6 +44,21 @@ _NOT_RUN = 126
 _VERSION_POLL_S = 0.002
 
 
+# With `-v` or `-d` a tool writes each line in four pieces and a dot for each PDU, up to 200 system calls an instance.
+_LOGGING = """log4cplus.rootLogger = WARN, F
+log4cplus.logger.dcmtk.apps = {level}
+log4cplus.logger.dcmtk.dcmnet = INFO
+log4cplus.logger.dcmtk.apps.storescp.progress = OFF
+log4cplus.logger.dcmtk.apps.storescu.progress = OFF
+log4cplus.logger.dcmtk.apps.getscu.progress = OFF
+log4cplus.appender.F = log4cplus::FileAppender
+log4cplus.appender.F.File = {tag}.log
+log4cplus.appender.F.Append = true
+log4cplus.appender.F.layout = log4cplus::PatternLayout
+log4cplus.appender.F.layout.ConversionPattern = %P: %m%n
+"""
+
+
 def find_binaries(name: str, dcmtk_dir: Path | None = None) -> list[Path]:
     """The executables of that name where DCMTK is looked for, in the order of preference.
 
@@ -233,9 +248,17 @@ class Toolbox:
             if name not in self._binaries:
                 self._binaries[name] = _first_of_dcmtk(name, find_binaries(name, self._dcmtk_dir))
 
-    def start(self, name: str, arguments: Sequence[str], folder: Path, tag: str) -> Process:
-        """Starts a binary in `folder` (0700); its log and command file there are named after `tag`."""
+    def start(
+        self, name: str, arguments: Sequence[str], folder: Path, tag: str, *, level: str = ""
+    ) -> Process:
+        """Starts a binary in `folder` (0700); its log and command file there are named after `tag`.
+
+        `level`: what it is to tell of its work, INFO as with `-v`, DEBUG as with `-d`.
+        """
         self.require([name])
+        if level:
+            (folder / f"{tag}.log.cfg").write_text(_LOGGING.format(level=level, tag=tag), encoding="ascii")
+            arguments = ["-lc", f"{tag}.log.cfg", *arguments]
         arguments_file = folder / f"{tag}.args"
         _write_private(arguments_file, "\n".join(_quoted(each) for each in arguments) + "\n")
         argv = (str(self._binaries[name].path), f"@{arguments_file.name}")

@@ -483,7 +483,8 @@ class Retrieval:
 
     def _list_instances(self, finds: CarefulFinds, states: Sequence[SeriesState]) -> None:
         try:
-            listed = list_instances(finds, [state.series for state in states])
+            series = [state.series for state in states]
+            listed = list_instances(finds, series, uid_lists=self.capabilities.uid_lists)
         except AssociationError as error:
             self.stop(str(error))
             return
