@@ -154,6 +154,14 @@ class Process:
 
     def follow(self, silence_timeout_s: float) -> Iterator[bytes]:
         """Yields the log piece by piece until the process has ended; a longer silence ends it."""
+        for data in self.news(silence_timeout_s):
+            if data:
+                yield data
+            else:
+                time.sleep(_POLL_S)
+
+    def news(self, silence_timeout_s: float) -> Iterator[bytes]:
+        """As `follow`, but yields b"" at once where there is nothing new."""
         heard = time.monotonic()
         with self.log_path.open("rb") as output:
             while True:
@@ -161,15 +169,13 @@ class Process:
                 data = output.read()
                 if data:
                     heard = time.monotonic()
-                    yield data
                 elif ended:
                     return
                 elif time.monotonic() - heard > silence_timeout_s:
                     log.warning("%s heard nothing for %g s and is ended", self.name, silence_timeout_s)
                     self.silenced = True
                     self.end()
-                else:
-                    time.sleep(_POLL_S)
+                yield data
 
     def wait_until_it_listens(self, port: int) -> None:
         """Waits until a server accepts connections on the port.
