@@ -13,7 +13,7 @@ import sys
 import time
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pacs.servers import Record, Server, find_binary
@@ -46,6 +46,10 @@ class Work:
         return counts
 
 
+class FailedError(Exception):
+    """A contender did not do the work; the text says what it said."""
+
+
 class Contender:
     """One way; `why_not` tells why it cannot run here, "" where it can."""
 
@@ -69,10 +73,12 @@ def run(argv: Sequence[object], folder: Path, environment: Mapping[str, str] = E
     """Runs a command to its end; its output goes to a file that is shown when it fails."""
     with (folder / "output.log").open("wb") as log:
         ended = subprocess.run(
-            [str(each) for each in argv], cwd=folder, stdout=log, stderr=log, env=environment
+            [str(each) for each in argv], check=False, cwd=folder, stdout=log, stderr=log, env=environment
         )
     if ended.returncode:
-        sys.exit(f"{argv[0]} ended with {ended.returncode}:\n{(folder / 'output.log').read_text()[-3000:]}")
+        raise FailedError(
+            f"{argv[0]} ended with {ended.returncode}:\n{(folder / 'output.log').read_text()[-3000:]}"
+        )
 
 
 class Pacsifier(Contender):
@@ -110,6 +116,21 @@ class Resume(Pacsifier):
     def prepare(self, work: Work, out: Path) -> None:
         super().prepare(work, out)
         Pacsifier(self.scratch).fetch(work, out)
+
+
+class Pacsifier4(Pacsifier):
+    """The same over four associations."""
+
+    name = "pacsifier, 4 assoc."
+
+    def fetch(self, work: Work, out: Path) -> None:
+        super().fetch(replace(work, associations=4), out)
+
+
+class Info(Pacsifier):
+    """`--info` alone."""
+
+    options = ("--info",)
 
 
 class Raw(Contender):
@@ -168,7 +189,7 @@ class Raw(Contender):
                 for number in range(work.associations)
             ]
             if any(mover.wait() for mover in movers):
-                sys.exit("movescu failed")
+                raise FailedError("movescu failed")
         finally:
             receiver.terminate()
             receiver.wait()

@@ -17,7 +17,7 @@ from pacsifier.transfer.journal import SeriesState
 _UNKNOWN_SIZE = 50
 _CHUNKS_AN_ASSOCIATION = 4
 # An association costs as much as some tens of small instances.
-_SMALLEST_SHARE = 100
+_SMALLEST_SHARE = 40
 # Instances that one association brings: movescu logs 0.6 kB for each.
 _LARGEST_SHARE = 10_000
 # A list of UIDs is one value of at most 65,534 bytes (PS3.5 7.1.2), a malformed UID up to 128 and its backslash.
