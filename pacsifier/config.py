@@ -95,7 +95,7 @@ def load_pacs_config(path: Path) -> PacsConfig:
     Raises InputError with every fault at once: file, key, value, what is allowed. Source: the section
     "Configuration File" of the documentation.
     """
-    document, repeated = _load_json(path)
+    document, repeated = load_json(path)
     faults = [Fault(str(path), "the key stands twice: keep one", column=key) for key in repeated]
     faults += _faults(str(path), document)
     if faults:
@@ -112,7 +112,7 @@ def load_pacs_config(path: Path) -> PacsConfig:
     )
 
 
-def _load_json(path: Path) -> tuple[Any, tuple[str, ...]]:
+def load_json(path: Path) -> tuple[Any, tuple[str, ...]]:
     """The JSON document of a file, and the keys that stand twice in it; InputError when it is none."""
     source = str(path)
     try:
@@ -160,7 +160,7 @@ def _faults(source: str, document: Any) -> Iterator[Fault]:
 
     if not isinstance(document, dict):
         kind = type(document).__name__
-        yield Fault(source, f"holds no JSON object ({{...}}) but a {kind}", value=_shown(document))
+        yield Fault(source, f"holds no JSON object ({{...}}) but a {kind}", value=shown(document))
         return
     by_key: dict[str, ValidationError] = {}
     for error in Draft202012Validator(PACS_SCHEMA).iter_errors(document):
@@ -168,12 +168,12 @@ def _faults(source: str, document: Any) -> Iterator[Fault]:
             by_key.setdefault(str(error.absolute_path[0]), error)
     for key, schema in _PROPERTIES.items():
         if key in by_key:
-            yield Fault(source, _problem(key, document[key]), column=key, value=_shown(document[key]))
+            yield Fault(source, _problem(key, document[key]), column=key, value=shown(document[key]))
         elif key not in document and not (key == "server_address" and "server_ip" in document):
             yield Fault(source, f"the key is missing; allowed: {schema['description']}", column=key)
     for key in document:
         if key not in _PROPERTIES:
-            yield Fault(source, _unknown_key(key), column=key, value=_shown(document[key]))
+            yield Fault(source, _unknown_key(key), column=key, value=shown(document[key]))
 
 
 def _problem(key: str, value: Any) -> str:
@@ -199,7 +199,7 @@ def _unknown_key(key: str) -> str:
     return f"unknown key; {hint}allowed: {', '.join(_PROPERTIES)}"
 
 
-def _shown(value: Any) -> str:
+def shown(value: Any) -> str:
     """A value as a message shows it: text as it is, everything else as JSON."""
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
     return text if len(text) <= _LONGEST_SHOWN else text[:_LONGEST_SHOWN] + "…"

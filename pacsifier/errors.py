@@ -45,7 +45,17 @@ class PacsError(PacsifierError):
 
 
 class AssociationError(PacsError):
-    """No association: the PACS is unreachable, rejects us, or is silent."""
+    """No association: the PACS is unreachable, rejects us, or is silent.
+
+    `temporary`: the PACS itself says that it may admit us later (PS3.8 9.3.4, rejected-transient); `said` and `remedy`,
+    what happened and what to do about it, are the parts of the text.
+    """
+
+    def __init__(self, message: str, *, temporary: bool = False, remedy: str = "") -> None:
+        self.temporary = temporary
+        self.said = message
+        self.remedy = remedy
+        super().__init__(f"{message}. {remedy}" if remedy else message)
 
 
 class OperationError(PacsError):

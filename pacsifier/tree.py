@@ -1,4 +1,4 @@
-"""The layout on disk: names of folders and files, staging, the run lock, placing, walking.
+"""The layout on disk: names of folders and files, placing, walking. Staging and the run lock: `staging.py`.
 
 `<out>/sub-<PatientID>/ses-<StudyDate><StudyTime>/<SeriesNumber>-<SeriesDescription>/<prefix>.<SOPInstanceUID>`. No
 value of a query or of a PACS reaches a path but through `slug`, which leaves ASCII letters, digits and `_`.
@@ -8,24 +8,25 @@ from __future__ import annotations
 
 import contextlib
 import csv
-import fcntl
+import errno
 import hashlib
-import json
 import os
 import re
 import shutil
-import socket
+import stat
+import sys
 import unicodedata
-from collections.abc import Iterator, Mapping
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from enum import Enum
 from itertools import chain, count
 from pathlib import Path
-from types import TracebackType
 from typing import IO
 
 from pacsifier import part10
 from pacsifier.errors import InputError
+from pacsifier.query import is_uid
 from pacsifier.query.attributes import ATTRIBUTES, INFO_COLUMNS
 
 WORK_FOLDER = ".pacsifier"
@@ -37,13 +38,15 @@ NO_STUDY_DATE = "No_study_date"
 NO_SERIES_DESCRIPTION = "No_series_description"
 
 _LONGEST_SLUG = 100
+# Patient, study, series.
+_DEPTH = 3
 _NOT_ALLOWED = re.compile(r"[^A-Za-z0-9]+")
-_UID = re.compile(r"[0-9.]{1,64}")
 
 _NAMING = (
     *("PatientID", "IssuerOfPatientID", "PatientBirthDate", "StudyInstanceUID"),
     *("SeriesInstanceUID", "SOPInstanceUID", "SOPClassUID"),
 )
+_NOTHING: Mapping[str, list[str]] = {}
 _NAMING_TAGS = {keyword: ATTRIBUTES[keyword].tag for keyword in _NAMING}
 
 
@@ -103,7 +106,7 @@ def series_folder_name(series_number: str, series_description: str) -> str:
 
 def instance_name(prefix: str, sop_instance_uid: str) -> str:
     """`<prefix>.<SOPInstanceUID>`, as DCMTK names a received object; a malformed UID is hashed."""
-    if not _UID.fullmatch(sop_instance_uid):
+    if not is_uid(sop_instance_uid):
         sop_instance_uid = f"malformed_{short_hash(sop_instance_uid)}"
     return f"{slug(prefix) or 'UN'}.{sop_instance_uid}"
 
@@ -123,7 +126,7 @@ class Placed(Enum):
     CONFLICT = "conflict"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Occupant:
     """Whose folder it is, read from an instance or an info CSV in it."""
 
@@ -132,6 +135,11 @@ class Occupant:
     birth_date: str
     study_uid: str
     series_uid: str
+
+    @property
+    def series_key(self) -> tuple[str, str]:
+        """Study and Series Instance UID."""
+        return self.study_uid, self.series_uid
 
     def completed_by(self, other: Occupant) -> Occupant:
         """This occupant with the issuer and birth date of the other where its own are empty."""
@@ -152,16 +160,23 @@ class Tree:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self._names: dict[tuple[str, str], list[tuple[Path, Occupant]]] = {}
-        self._places: dict[str, Path] = {}
-        self._on_disk: dict[Path, Occupant | None] = {}
+        self._names: dict[str, dict[str, list[tuple[str, Occupant]]]] = defaultdict(dict)
+        self._places: dict[tuple[str, str], tuple[str, str]] = {}
+        self._listed: dict[str, Mapping[str, list[str]]] = {}
+        self._placed: tuple[Path | None, dict[tuple[str, str], Path]] = None, {}
 
     @property
     def logs(self) -> Path:
         """The folder of log, redo table and unexpected objects (0700); made when first asked for."""
         folder = self.folder / LOG_FOLDER
+        check_own_folder(folder)
         folder.mkdir(mode=0o700, exist_ok=True)
         return folder
+
+    def drop_partial_logs(self) -> None:
+        """Removes what a run that was killed while it wrote its tables has left half written."""
+        for path in (self.folder / LOG_FOLDER).glob(".*.partial"):
+            path.unlink(missing_ok=True)
 
     def series_folder(self, series: SeriesIdentity) -> Path:
         """The folder of a series, made out at its first call and kept; does not make it.
@@ -169,26 +184,37 @@ class Tree:
         Where a name is taken by another patient, study or series (in this run, or on disk as the headers there
         tell), `_<8 hex of the SHA-256 of the UID>` is appended.
         """
-        place = self._places.get(series.series_uid + series.study_uid)
-        if place is None:
-            place = self._places[series.series_uid + series.study_uid] = self._find_place(series)
-        return place
+        key = series.study_uid, series.series_uid
+        if key not in self._places:
+            place = self._find_place(series)
+            self._places[key] = sys.intern(str(place.parent)), place.name
+        return Path(*self._places[key])
 
-    def placed_folders(self, series: SeriesIdentity) -> list[Path]:
+    def placed_folders(self, series: SeriesIdentity, hint: str = "") -> list[Path]:
         """The folders on disk that hold this series, as the headers in them tell; none or one.
 
-        Looked for among all series folders of its study: the name may depend on what only the images told.
+        Looked for among all series folders of its study, since the name may depend on what only the images told; then
+        where `hint` says, relative to the tree: the PACS may not even tell the patient.
         """
-        patient = self.patient_folder(series)
-        for study in sorted(patient.iterdir()) if patient.is_dir() else ():
-            for folder in sorted(study.iterdir()) if study.is_dir() else ():
-                if (
-                    folder.is_dir()
-                    and (there := self._occupants(folder))
-                    and _same(there, _me(series), "series")
-                ):
-                    return [folder]
-        return []
+        key = _me(series).series_key
+        if folder := self._placed_of(self.patient_folder(series)).get(key):
+            return [folder]
+        parts = Path(hint).parts
+        inside = len(parts) == _DEPTH and parts[0].startswith("sub-") and ".." not in parts
+        folder = self.folder.joinpath(*parts)
+        there = _occupant(folder) if inside and folder.is_dir() else None
+        return [folder] if there is not None and there.series_key == key else []
+
+    def _placed_of(self, patient: Path) -> Mapping[tuple[str, str], Path]:
+        """The series folders of a patient by what the headers in them tell; only the last patient's are kept."""
+        of, placed = self._placed
+        if of != patient:
+            placed = {}
+            for folder in sorted(each for each in patient.glob("*/*") if each.is_dir()):
+                if there := _occupant(folder):
+                    placed.setdefault(there.series_key, folder)
+            self._placed = patient, placed
+        return placed
 
     def info_path(self, series: SeriesIdentity) -> Path:
         """The info CSV beside the series folder."""
@@ -237,18 +263,30 @@ class Tree:
         target = folder / instance_name(prefix, sop_instance_uid)
         number = 1
         while target.exists():
+            if target.samefile(staged):
+                return target
             if part10.dataset_bytes_equal(staged, target):
                 staged.unlink()
                 return target
             number += 1
             target = folder / f"{instance_name(prefix, sop_instance_uid)}_{number}"
+        staged.chmod(0o600)
         shutil.move(staged, target)
         return target
 
-    def _occupants(self, folder: Path) -> Occupant | None:
-        if folder not in self._on_disk:
-            self._on_disk[folder] = _occupant(folder)
-        return self._on_disk[folder]
+    def _on_disk_as(self, parent: Path, name: str) -> list[Path]:
+        """The folders of that name that were there before this run, whatever their case, or their info CSVs.
+
+        The tree may be copied to a system for which they are one.
+        """
+        if str(parent) not in self._listed:
+            listed: dict[str, list[str]] = defaultdict(list)
+            with contextlib.suppress(OSError):
+                names = {each.name.removesuffix(".csv") for each in parent.iterdir()}
+                for each in sorted(names - {""}):
+                    listed[each.casefold()].append(each)
+            self._listed[str(parent)] = dict(listed) or _NOTHING
+        return [parent / each for each in self._listed[str(parent)].get(name.casefold(), ())]
 
     def _find_place(self, series: SeriesIdentity) -> Path:
         me = _me(series)
@@ -262,18 +300,19 @@ class Tree:
     def _choose(self, parent: Path, name: str, me: Occupant, uid: str, level: str) -> Path:
         suffixed = f"{name}_{short_hash(uid)}"
         for candidate in chain((name, suffixed), (f"{suffixed}_{number}" for number in count(2))):
-            path = parent / candidate
-            taken = self._names.setdefault((str(parent), candidate.casefold()), [])
-            if not taken and (there := _occupant(path)):
-                taken.append((path, there))
+            taken = self._names[str(parent)].setdefault(candidate.casefold(), [])
+            if not taken:
+                twins = self._on_disk_as(parent, candidate)
+                who = _patient if level == "patient" else _occupant
+                taken += [(twin.name, there) for twin in twins if (there := who(twin))]
             for number, (where, other) in enumerate(taken):
                 if _same(me, other, level):
                     # What one study leaves out (a birth date), another may tell: later ones are held against both.
                     taken[number] = where, other.completed_by(me)
-                    return where
+                    return parent / where
             if not taken:
-                taken.append((path, me))
-                return path
+                taken.append((candidate, me))
+                return parent / candidate
         raise AssertionError
 
 
@@ -289,19 +328,28 @@ def _settle_twins(staged: Path, target: Path) -> Placed:
 
 
 def _me(series: SeriesIdentity) -> Occupant:
-    return Occupant(
-        series.patient_id.strip(), series.issuer, series.birth_date, series.study_uid, series.series_uid
-    )
+    values = series.patient_id, series.issuer, series.birth_date, series.study_uid, series.series_uid
+    return Occupant(*map(_comparable, values))
 
 
 def _same(me: Occupant, other: Occupant, level: str) -> bool:
     if level == "series":
-        return me.series_uid == other.series_uid and me.study_uid == other.study_uid
+        return me.series_key == other.series_key
     if level == "study":
         return me.study_uid == other.study_uid
     if not me.patient_id:
         return me.study_uid == other.study_uid
     return me.same_patient(other)
+
+
+def _patient(folder: Path) -> Occupant | None:
+    """Whose patient folder it is; what its first study leaves out (a birth date), a later one may tell."""
+    found: Occupant | None = None
+    for study in sorted(each for each in folder.glob("ses-*") if each.is_dir()):
+        there = _occupant(study)
+        if there is not None:
+            found = there if found is None else found.completed_by(there)
+    return found or _occupant(folder)
 
 
 def _occupant(folder: Path) -> Occupant | None:
@@ -320,7 +368,12 @@ def _occupant(folder: Path) -> Occupant | None:
 
 def _occupant_of(values: Mapping[str, str | None]) -> Occupant:
     keywords = ("PatientID", "IssuerOfPatientID", "PatientBirthDate", "StudyInstanceUID", "SeriesInstanceUID")
-    return Occupant(*((values.get(keyword) or "").strip() for keyword in keywords))
+    return Occupant(*(_comparable(values.get(keyword) or "") for keyword in keywords))
+
+
+def _comparable(value: str) -> str:
+    """A value as it can be held against one from an info CSV, which holds no NUL."""
+    return value.replace("\0", "").strip()
 
 
 def _walk(folder: Path) -> Iterator[Path]:
@@ -348,27 +401,84 @@ def walk_files(folder: Path, *, with_logs: bool = False) -> Iterator[Path]:
     yield from (Path(error.filename) for error in unreadable)
 
 
-def write_whole(path: Path, text: str, mode: int = 0o666) -> None:
-    """Writes a file beside its place and renames it there, so that it is never seen half written."""
+def check_own_folder(folder: Path) -> None:
+    """Checks that a folder of pacsifier's own (logs, staging) is one or can be made; nobody else may look into it.
+
+    Raises:
+        InputError: a link or a file stands in its place.
+        PermissionError: it is there, and nothing can be written into it.
+        FileNotFoundError: it vanished meanwhile.
+    """
+    try:
+        mode = folder.lstat().st_mode
+    except FileNotFoundError:
+        return
+    if stat.S_ISLNK(mode):
+        raise InputError(f"{folder} is a link; pacsifier needs a folder of its own there: remove the link")
+    if not stat.S_ISDIR(mode):
+        raise InputError(f"{folder} is a file; pacsifier needs a folder of that name: move the file away")
+    if not os.access(folder, os.R_OK | os.W_OK | os.X_OK):
+        folder.lstat()
+        why = f"{folder.name} cannot be written to: {os.strerror(errno.EACCES)}"
+        raise PermissionError(errno.EACCES, why, str(folder))
+    if mode & 0o077:
+        with contextlib.suppress(PermissionError):
+            folder.chmod(0o700)
+
+
+def free_bytes(folder: Path) -> int:
+    """The bytes that this user can still write where a folder is, or will be made; quotas are not counted."""
+    while not folder.exists():
+        folder = folder.parent
+    return shutil.disk_usage(folder).free
+
+
+@contextlib.contextmanager
+def _written_beside(path: Path, mode: int = 0o666) -> Iterator[IO[str]]:
+    """A file to write beside its place; renamed there when all went well, removed when not."""
     partial = path.with_name(f".{path.name}.partial")
-    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
-    with os.fdopen(descriptor, "w", encoding="utf-8", newline="") as file:
-        file.write(text)
-        file.flush()
+    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, mode)
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8", newline="") as file:
+            yield file
+        partial.replace(path)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
+
+
+def write_whole(path: Path, text: str | Iterable[str], mode: int = 0o666) -> None:
+    """Writes a file beside its place and renames it there, so that it is never seen half written.
+
+    Raises:
+        OSError: it could not be written; the text names it, and the old one is as it was.
+    """
+    try:
+        with _written_beside(path, mode) as file:
+            file.writelines([text] if isinstance(text, str) else text)
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        why = f"{path.name} could not be written: {error.strerror or error}"
+        raise OSError(error.errno, why, str(path)) from error
+
+
+def append_line(path: Path, line: str) -> None:
+    """Appends a line to a file (0600) in one write, so that two runs do not mix their lines."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    with os.fdopen(descriptor, "wb", buffering=0) as file:
+        file.write(f"{line}\n".encode())
         os.fsync(file.fileno())
-    partial.replace(path)
 
 
 def write_info(path: Path, values: Mapping[str, str | None]) -> None:
     """Writes an info CSV: one header, one row, the values as found ("" where the PACS told none)."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.partial")
-    with partial.open("w", encoding="utf-8", newline="") as file:
+    with _written_beside(path) as file:
         writer = csv.writer(file)
         writer.writerow(INFO_COLUMNS)
         # Python 3.10 refuses NUL in CSV; a text value holds none but by mistake.
         writer.writerow([(values.get(column) or "").replace("\0", "") for column in INFO_COLUMNS])
-    partial.replace(path)
 
 
 def read_info(path: Path) -> dict[str, str]:
@@ -379,55 +489,3 @@ def read_info(path: Path) -> dict[str, str]:
     except (OSError, UnicodeDecodeError, csv.Error):
         return {}
     return {key: value for key, value in row.items() if key and isinstance(value, str)}
-
-
-class OutputLock:
-    """Keeps two runs out of one output folder; holds `<out>/.pacsifier`, the staging folder, as a context manager."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.staging = folder / WORK_FOLDER
-        self._made: list[Path] = []
-        self._file: IO[str] | None = None
-
-    def __enter__(self) -> OutputLock:
-        self._make_folders()
-        self._file = (self.staging / "lock").open("a+", encoding="utf-8")
-        try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            self._file.seek(0)
-            holder = self._file.read().strip() or "another run"
-            self._file.close()
-            raise InputError(f"{self.folder} is in use by {holder}; wait for its end") from error
-        self._file.truncate(0)
-        self._file.write(json.dumps({"host": socket.gethostname(), "process": os.getpid()}) + "\n")
-        self._file.flush()
-        self._empty()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        # Under the lock to the last: a run that starts in between must not lose its staging folder.
-        shutil.rmtree(self.staging, ignore_errors=True)
-        if self._file is not None:
-            self._file.close()
-        for made in reversed(self._made):
-            with contextlib.suppress(OSError):
-                made.rmdir()
-
-    def _make_folders(self) -> None:
-        missing = [each for each in (self.folder, *self.folder.parents) if not each.exists()]
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            self._made = list(reversed(missing))
-            self.staging.mkdir(mode=0o700, exist_ok=True)
-        except OSError as error:
-            raise InputError(f"cannot write to the output folder {self.folder}: {error.strerror}") from error
-
-    def _empty(self) -> None:
-        """Removes what a killed run left in staging; nothing there was ever counted as received."""
-        for path in self.staging.iterdir():
-            if path.name != "lock":
-                shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink()

@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import logging
 import os
+import resource
 import signal
 import sys
+import traceback
+import warnings
 from collections.abc import Callable
 from types import FrameType
 from typing import Any, TypeVar
 
 from pacsifier import __version__
+from pacsifier.cli import streams
 from pacsifier.errors import AssociationError, Fault, InputError, PacsError, PacsifierError, ToolError
 
 _First = TypeVar("_First")
 _Second = TypeVar("_Second")
+
+_AGAIN_S = 0.01
 
 EXIT_COMPLETE = 0
 EXIT_MISSING = 1
@@ -45,14 +52,43 @@ def add_common_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
 
 
+class Parser(argparse.ArgumentParser):
+    """A parser in which abbreviations of the options in `documented` go before those of later options.
+
+    Scripts written for the documented options alone go on working when an option is added that begins likewise.
+    """
+
+    documented: tuple[str, ...] = ()
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Parses as usual, abbreviations of documented options written out."""
+        given = sys.argv[1:] if args is None else args
+        return super().parse_known_args([self._written_out(each) for each in given], namespace)
+
+    def _written_out(self, argument: str) -> str:
+        name, equals, value = argument.partition("=")
+        meant = [each for each in self.documented if each.startswith(name)]
+        if len(name) < 3 or not name.startswith("--") or len(meant) != 1:
+            return argument
+        return f"{meant[0]}{equals}{value}"
+
+
 def set_up_logging(verbosity: int) -> None:
     """Sends log records to stderr: warnings; with -v a line a row and a series; with -vv what the tools are told."""
+    streams.secure()
     level = (logging.WARNING, logging.INFO, logging.DEBUG)[min(verbosity, 2)]
     logging.basicConfig(stream=sys.stderr, level=level, format="%(levelname)s: %(message)s")
+    # The warnings of libraries quote the values that they dislike.
+    logging.getLogger("pydicom").disabled = True
+    if not sys.warnoptions:
+        warnings.simplefilter("ignore")
 
 
 def on_signals(kill: Callable[[], None]) -> None:
-    """Makes the first SIGINT, SIGTERM or SIGHUP raise `Interrupted`; a second one ends at once after `kill`."""
+    """Makes the first SIGINT, SIGTERM or SIGHUP raise `Interrupted`; a second one ends at once after `kill`.
+
+    Where Python swallows the exception (it came in a finalizer, in a callback of a library), it is raised again.
+    """
     seen: list[int] = []
 
     def handle(number: int, _frame: FrameType | None) -> None:
@@ -62,6 +98,17 @@ def on_signals(kill: Callable[[], None]) -> None:
         seen.append(number)
         raise Interrupted(number)
 
+    def raise_again(_number: int, _frame: FrameType | None) -> None:
+        raise Interrupted(seen[0])
+
+    def hear(swallowed: Any) -> None:
+        if isinstance(swallowed.exc_value, Interrupted):
+            signal.setitimer(signal.ITIMER_REAL, _AGAIN_S)
+        else:
+            sys.__unraisablehook__(swallowed)
+
+    sys.unraisablehook = hear
+    signal.signal(signal.SIGALRM, raise_again)
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         # nohup lets a run outlive its terminal by ignoring SIGHUP.
         if number != signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:
@@ -73,6 +120,9 @@ def run(work: Callable[[], int], prog: str, *, verbosity: int = 0, remedy: str =
 
     `remedy` says how to go on after an interruption.
     """
+    with contextlib.suppress(OSError, ValueError):
+        # A dump of our memory, or of a tool's, would hold patients' data.
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     try:
         return work()
     except PacsifierError as error:
@@ -86,10 +136,17 @@ def run(work: Callable[[], int], prog: str, *, verbosity: int = 0, remedy: str =
     except OSError as error:
         # The path may hold a PatientID: it is not for the console.
         logging.getLogger(__name__).debug("raised here", exc_info=error)
-        print(f"{prog}: the run ended early: {error.strerror or error}{remedy}", file=sys.stderr)
+        why = error.strerror or type(error).__name__
+        print(f"{prog}: the run ended early: {why}{remedy}", file=sys.stderr)
         return EXIT_MISSING
     except KeyboardInterrupt:
         return 128 + signal.SIGINT
+    except Exception as error:
+        # What it says may hold a value of a patient; where it arose does not.
+        logging.getLogger(__name__).debug("raised here", exc_info=error)
+        places = "".join(traceback.format_tb(error.__traceback__))
+        print(f"{places}{prog}: {type(error).__name__}, a fault of pacsifier itself{remedy}", file=sys.stderr)
+        return EXIT_MISSING
 
 
 def read_all(first: Callable[[], _First], second: Callable[[], _Second]) -> tuple[_First, _Second]:

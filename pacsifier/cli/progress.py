@@ -5,9 +5,10 @@ from __future__ import annotations
 import sys
 import time
 from types import TracebackType
-from typing import Any
+from typing import Any, TextIO, cast
 
-from pacsifier.transfer.retrieve import Observer
+from pacsifier.cli.streams import Unfiltered, visible
+from pacsifier.transfer.options import Observer
 
 _PLAIN_EVERY_S = 30.0
 
@@ -35,7 +36,7 @@ class Console(Observer):
     def say(self, message: str) -> None:
         """Prints a line on stderr."""
         if self._bar is not None:
-            self._bar.console.print(message, markup=False, highlight=False)
+            self._bar.console.print(visible(message), markup=False, highlight=False)
         else:
             print(message, file=sys.stderr)
 
@@ -50,7 +51,7 @@ class Console(Observer):
                 TextColumn("{task.description}"),
                 BarColumn(),
                 TimeRemainingColumn(),
-                console=RichConsole(stderr=True),
+                console=RichConsole(file=cast(TextIO, Unfiltered(sys.stderr))),
             )
             self._task = self._bar.add_task(self._text(0, 0), total=instances or series)
             self._bar.start()

@@ -3,18 +3,28 @@
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 from collections.abc import Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pacsifier.cli import common
+from pacsifier.dcmtk.timeouts import Timeouts
 
 if TYPE_CHECKING:
-    from pacsifier.transfer.retrieve import Options, Summary
+    from pacsifier.config import PacsConfig
+    from pacsifier.transfer.options import Options, Summary
+    from pacsifier.transfer.pace import Hours, Rate
     from pacsifier.transfer.upload import UploadSummary
 
 _PROG = "pacsifier"
+# The long options of the documentation: their abbreviations go before those of later options.
+_DOCUMENTED = (
+    *("--help", "--config", "--save", "--info", "--move", "--queryfile", "--out_directory"),
+    *("--upload", "--upload_directory", "--version", "--resume", "--verbose"),
+)
 
 _EXAMPLES = """examples:
   pacsifier --info --config config.json --queryfile query.csv
@@ -25,23 +35,29 @@ _EXAMPLES = """examples:
       go on after an interruption, or fetch what was missing (logs/redo.csv holds those rows)
   pacsifier --upload --config config.json --upload_directory images
       send a folder of DICOM files to the PACS
+  pacsifier --save --dry_run --config config.json --queryfile query.csv
+      how many studies, series and instances each row would bring; nothing is fetched or written
+  pacsifier --check --config config.json
+      try config, DCMTK, network, PACS and folders one by one, with a remedy for what does not work
 
 """
 
 
 def build_parser() -> argparse.ArgumentParser:
     """The parser of the command; no side effects."""
-    parser = argparse.ArgumentParser(
+    parser = common.Parser(
         prog=_PROG,
         description="Query, move and retrieve DICOM images from a PACS server.",
         epilog=_EXAMPLES + common.EXIT_STATUSES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    parser.documented = _DOCUMENTED
     _add_retrieve_options(parser)
     _add_upload_options(parser)
     common.add_common_arguments(parser)
     _add_run_options(parser)
-    _add_further_options(parser.add_argument_group("further options"))
+    for add_options in (_add_query_options, _add_pace_options, _add_time_limits, _add_site_options):
+        add_options(parser)
     return parser
 
 
@@ -53,8 +69,6 @@ def _add_retrieve_options(parser: argparse.ArgumentParser) -> None:
         action=flag,
         help="Store images resulting from query (cannot be used together with '--move')",
     )
-    # argparse took `--s` for --save before the further options came.
-    add("--s", dest="save", action=flag, help=argparse.SUPPRESS)
     add("--info", "-i", action=flag, help="Store parsed version of findscu output (DICOM header subset)")
     add(
         *("--move", "-m"),
@@ -101,23 +115,24 @@ def _add_run_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _add_further_options(group: argparse._ArgumentGroup) -> None:
-    add = group.add_argument
+def _add_query_options(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument_group("what is taken").add_argument
     add(
-        "--associations",
-        type=_positive,
-        default=2,
-        metavar="N",
-        help="Associations with the PACS at a time for C-MOVE (default: 2)",
+        "--dry_run",
+        action="store_true",
+        help="Only print how many studies, series and instances each row would bring; fetch and write nothing",
     )
     add("--limit", type=_positive, metavar="N", help="Take N series at most")
-    add("--yes", action="store_true", help="Do not ask before a row that matches very many series")
     add(
-        "--silence_timeout",
-        type=_seconds,
-        default=1800.0,
-        metavar="SECONDS",
-        help="End an association after so long without a response and without an object (default: 1800)",
+        "--yes",
+        action="store_true",
+        help="Do not ask before a row that matches very many series; with --check, let the PACS send a few images",
+    )
+    add(
+        "--exclude_patients",
+        type=Path,
+        metavar="FILE",
+        help="Never fetch these patients: a text file of one PatientID a line",
     )
     add(
         "--sop_class",
@@ -125,6 +140,72 @@ def _add_further_options(group: argparse._ArgumentGroup) -> None:
         default=[],
         metavar="UID",
         help="A further SOP class to accept from the PACS, such as a private one (may be repeated)",
+    )
+
+
+def _add_pace_options(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument_group("pace").add_argument
+    add(
+        "--associations",
+        type=_positive,
+        default=2,
+        metavar="N",
+        help="Associations with the PACS at a time for C-MOVE, tried one by one (default: 2)",
+    )
+    add(
+        "--hours",
+        type=_hours,
+        metavar="FROM-TO",
+        help="Start nothing outside these hours of the day, such as 19:00-06:00; wait and go on",
+    )
+    add(
+        "--rate",
+        type=_rate,
+        metavar="RATE",
+        help="Take on average no more a second: instances (50), or bytes (5MB); whole series at a time",
+    )
+    add(
+        "--max_failures",
+        type=_positive,
+        default=10,
+        metavar="N",
+        help="Stop the run after so many failed C-MOVE requests in a row (default: 10)",
+    )
+    add(
+        "--min_free",
+        type=_size,
+        default=200_000_000,
+        metavar="SIZE",
+        help="Stop the run when less is free in the output folder, such as 500MB (default: 200MB)",
+    )
+
+
+def _add_time_limits(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("time limits")
+    for limit in fields(Timeouts):
+        group.add_argument(
+            f"--{limit.name.removesuffix('_s')}",
+            dest=limit.name,
+            type=_seconds,
+            default=limit.default,
+            metavar="SECONDS",
+            help=f"{limit.metadata['meaning']} (default: {limit.default:g})",
+        )
+
+
+def _add_site_options(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument_group("the site").add_argument
+    add(
+        "--check",
+        action="store_true",
+        help="Try config, DCMTK, network, PACS and folders one by one, with a remedy each; with --capabilities, "
+        "write down what the PACS can do",
+    )
+    add(
+        "--capabilities",
+        type=Path,
+        metavar="FILE",
+        help="What the PACS can do: written by --check, read by later runs",
     )
     add(
         "--dcmtk_dir",
@@ -135,7 +216,7 @@ def _add_further_options(group: argparse._ArgumentGroup) -> None:
 
 
 def _positive(text: str) -> int:
-    number = int(text) if text.isdigit() else 0
+    number = int(text) if text.isascii() and text.isdigit() else 0
     if number < 1:
         raise argparse.ArgumentTypeError(f"{text!r}: a whole number from 1 is allowed")
     return number
@@ -151,30 +232,72 @@ def _seconds(text: str) -> float:
     return seconds
 
 
+def _size(text: str) -> int:
+    found = re.fullmatch(r"(\d+(?:\.\d+)?) ?([kMGT]?B)", text, re.ASCII | re.IGNORECASE)
+    if not found:
+        if text == "0":
+            return 0
+        raise argparse.ArgumentTypeError(f"{text!r}: a size such as 500MB or 2GB is allowed")
+    return int(float(found[1]) * 1000 ** ("bkmgt".index(found[2][0].lower())))
+
+
+def _hours(text: str) -> Hours:
+    from pacsifier.transfer.pace import Hours
+
+    try:
+        return Hours.parse(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r}: hours such as 19:00-06:00 are allowed") from None
+
+
+def _rate(text: str) -> Rate:
+    from pacsifier.transfer.pace import Rate
+
+    if re.fullmatch(r"\d+(\.\d+)?", text, re.ASCII) and float(text) > 0:
+        return Rate(float(text))
+    try:
+        in_bytes = _size(text)
+    except argparse.ArgumentTypeError:
+        in_bytes = 0
+    if in_bytes < 1:
+        raise argparse.ArgumentTypeError(
+            f"{text!r}: instances a second (50) or bytes a second (5MB) are allowed"
+        )
+    return Rate(float(in_bytes), in_bytes=True)
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command; returns its exit status."""
     parser = build_parser()
     arguments = parser.parse_args(argv)
     _check(parser, arguments)
     common.set_up_logging(arguments.verbose)
-    work = _upload if arguments.upload else _retrieve
+    work = _check_site if arguments.check else _upload if arguments.upload else _retrieve
     remedy = "; --resume goes on from here" if arguments.save or arguments.move else ""
     return common.run(lambda: work(arguments), _PROG, verbosity=arguments.verbose, remedy=remedy)
 
 
 def _check(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> None:
-    """Exactly one of save, move, upload, or info alone."""
+    """Exactly one of save, move, upload, check, or info alone."""
+    for uid in arguments.sop_class:
+        if not set(uid) <= set("0123456789.") or not 0 < len(uid) <= 64:
+            parser.error(f"--sop_class {uid!r}: a UID of digits and dots is allowed")
+    if arguments.check:
+        if arguments.save or arguments.move or arguments.upload or arguments.info or arguments.dry_run:
+            parser.error("--check goes alone: it fetches and sends nothing of a query")
+        return
+    if arguments.dry_run and arguments.upload:
+        parser.error("--dry_run cannot be used together with --upload")
+    if arguments.move and arguments.rate and arguments.rate.in_bytes:
+        parser.error("--rate in bytes cannot be used together with --move: only the PACS sees the bytes")
     if arguments.save and arguments.move:
         parser.error("--save cannot be used together with --move")
     if arguments.upload and (arguments.save or arguments.move or arguments.info):
         parser.error("--upload cannot be used together with --save, --move or --info")
     if not (arguments.save or arguments.move or arguments.upload or arguments.info):
-        parser.error("nothing to do: give one of --save, --move, --upload, or --info")
+        parser.error("nothing to do: give one of --save, --move, --upload, --check, or --info")
     if not arguments.upload and arguments.queryfile is None:
         parser.error("--queryfile is needed with --save, --move and --info")
-    for uid in arguments.sop_class:
-        if not set(uid) <= set("0123456789.") or not 0 < len(uid) <= 64:
-            parser.error(f"--sop_class {uid!r}: a UID of digits and dots is allowed")
 
 
 def _retrieve(arguments: argparse.Namespace) -> int:
@@ -187,32 +310,56 @@ def _retrieve(arguments: argparse.Namespace) -> int:
     config, table = common.read_all(
         lambda: load_pacs_config(arguments.config), lambda: read_query_file(arguments.queryfile)
     )
+    options = _options(arguments, config)
     with Toolbox(arguments.dcmtk_dir) as toolbox, Console() as console:
         common.on_signals(toolbox.kill)
         for note in table.notes:
             console.say(note)
         retrieval = Retrieval(
-            config, table, arguments.out_directory, _options(arguments), toolbox=toolbox, observer=console
+            config, table, arguments.out_directory, options, toolbox=toolbox, observer=console
         )
         summary = retrieval.run()
-    _print_summary(summary, moved=arguments.move)
+    if arguments.dry_run:
+        _print_plan(summary)
+    else:
+        _print_summary(summary, moved=arguments.move)
     return common.EXIT_COMPLETE if summary.complete else common.EXIT_MISSING
 
 
-def _options(arguments: argparse.Namespace) -> Options:
-    from pacsifier.transfer.retrieve import Options
+def _options(arguments: argparse.Namespace, config: PacsConfig) -> Options:
+    from pacsifier.transfer.capabilities import USUAL, load_capabilities
+    from pacsifier.transfer.exclusion import NOBODY, load_excluded
+    from pacsifier.transfer.options import Options
 
+    excluded, capabilities = arguments.exclude_patients, arguments.capabilities
     return Options(
         save=arguments.save,
         info=arguments.info,
         move=arguments.move,
         resume=arguments.resume,
+        dry_run=arguments.dry_run,
         list_all=arguments.yes,
         associations=arguments.associations,
         limit=arguments.limit,
-        silence_timeout_s=arguments.silence_timeout,
         sop_classes=tuple(arguments.sop_class),
+        timeouts=_timeouts(arguments),
+        hours=arguments.hours,
+        rate=arguments.rate,
+        max_failures=arguments.max_failures,
+        min_free_bytes=arguments.min_free,
+        capabilities=load_capabilities(capabilities, config) if capabilities else USUAL,
+        excluded=load_excluded(excluded) if excluded else NOBODY,
     )
+
+
+def _timeouts(arguments: argparse.Namespace) -> Timeouts:
+    return Timeouts(**{limit.name: getattr(arguments, limit.name) for limit in fields(Timeouts)})
+
+
+def _check_site(arguments: argparse.Namespace) -> int:
+    from pacsifier.cli.checkup import check_site
+
+    return check_site(arguments, _timeouts(arguments))
 
 
 def _upload(arguments: argparse.Namespace) -> int:
@@ -224,7 +371,7 @@ def _upload(arguments: argparse.Namespace) -> int:
     config = load_pacs_config(arguments.config)
     with Toolbox(arguments.dcmtk_dir) as toolbox, Console() as console:
         common.on_signals(toolbox.kill)
-        summary = upload(config, arguments.upload_directory, toolbox, console, arguments.silence_timeout)
+        summary = upload(config, arguments.upload_directory, toolbox, console, _timeouts(arguments))
     _print_upload_summary(summary)
     return common.EXIT_MISSING if summary.failures else common.EXIT_COMPLETE
 
@@ -243,6 +390,12 @@ def _print_summary(summary: Summary, *, moved: bool) -> None:
         f"instances: {summary.instances} {where}; {summary.bytes} bytes received in {summary.seconds:.1f} s",
         file=out,
     )
+    if summary.excluded_series or summary.excluded_objects:
+        print(
+            f"excluded patients: {summary.excluded_series} series not fetched, "
+            f"{summary.excluded_objects} objects deleted on arrival",
+            file=out,
+        )
     if summary.unexpected:
         print(f"unexpected objects: {summary.unexpected}, see logs/unexpected", file=out)
     for problem in summary.problems:
@@ -251,9 +404,26 @@ def _print_summary(summary: Summary, *, moved: bool) -> None:
         print(f"not complete: the rows to run again, with reasons, are in {summary.redo}", file=out)
 
 
+def _print_plan(summary: Summary) -> None:
+    """The plan as a table on stdout, without a value of the query; its sums on stderr."""
+    print("row,outcome,studies,series,instances,reason")
+    for plan in summary.plan:
+        instances = "" if plan.instances is None else plan.instances
+        reason = plan.reason.replace('"', "'")
+        print(f'{plan.row},{plan.outcome},{plan.studies},{plan.series},{instances},"{reason}"')
+    series = sum(summary.series.values())
+    print(
+        f"rows: {summary.rows}; series: {series}; nothing was fetched or written (--dry_run)", file=sys.stderr
+    )
+    for problem in summary.problems:
+        print(f"{_PROG}: {problem}", file=sys.stderr)
+
+
 def _print_upload_summary(summary: UploadSummary) -> None:
+    from pacsifier.transfer.upload import shown
+
     for path, reason in summary.failures:
-        print(f"{_PROG}: {path}: {reason}", file=sys.stderr)
+        print(f"{_PROG}: {shown(path)}: {reason}", file=sys.stderr)
     print(
         f"files: {summary.files} found, {summary.stored} stored, {len(summary.failures)} not stored, "
         f"{summary.seconds:.1f} s",

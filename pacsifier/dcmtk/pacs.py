@@ -7,6 +7,7 @@ and then exited 2 because the release failed, and exits 0 after failed requests.
 from __future__ import annotations
 
 import contextlib
+import socket
 import time
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -15,15 +16,26 @@ from pathlib import Path
 from pacsifier import part10
 from pacsifier.config import PacsConfig
 from pacsifier.dcmtk.process import Process, Toolbox
-from pacsifier.dcmtk.transcript import SUCCESS, Answer, FindTranscript, MoveState, MoveTranscript
-from pacsifier.errors import AssociationError
+from pacsifier.dcmtk.timeouts import DEFAULT_TIMEOUTS, Timeouts
+from pacsifier.dcmtk.transcript import (
+    SUCCESS,
+    Answer,
+    FindTranscript,
+    MoveState,
+    MoveTranscript,
+    echo_response,
+)
+from pacsifier.errors import AssociationError, OperationError
 from pacsifier.query.attributes import ATTRIBUTES
+from pacsifier.query.series import PackedValues
 
 Keys = Mapping[str, str]
 Values = Mapping[str, "str | None"]
 
-_TCP_TIMEOUT_S = 30
-_ACSE_TIMEOUT_S = 30
+# Answers that a PACS may have sent before it hears of a C-CANCEL.
+_AFTER_CANCEL = 50
+_TRANSIENT = "Rejected Transient"
+_ACCEPTED = "Association Accepted"
 _TEXT_VRS = frozenset({"LO", "SH", "PN", "LT", "ST", "UT", "UC"})
 
 
@@ -32,47 +44,73 @@ class FindResult:
     """What one C-FIND identifier brought: the answers (keyword -> value, None: key absent) and the end.
 
     An empty list with `failure` None is an honest "nothing matches"; `failure` says why there is no honest answer.
+    `lost`: there was no final response since the association was cut off, so that it may be asked again.
     """
 
     answers: tuple[Values, ...]
     status: int | None
     failure: str | None
+    lost: bool = False
+
+    @classmethod
+    def of_lost(cls, failure: str) -> FindResult:
+        """The result of an identifier that was never answered."""
+        return cls((), None, failure, lost=True)
 
 
 @dataclass(frozen=True)
 class MoveRequest:
-    """One C-MOVE identifier: a whole study, or those of its series that are named."""
+    """One C-MOVE identifier: a whole study, those of its series that are named, or instances of one series."""
 
     study_uid: str
     series_uids: tuple[str, ...] = ()
+    instance_uids: tuple[str, ...] = ()
 
     def keys(self) -> Keys:
         """The identifier's keys (PS3.4 C.4.2.1.4.2); Study Root."""
-        if not self.series_uids:
-            return {"QueryRetrieveLevel": "STUDY", "StudyInstanceUID": self.study_uid}
-        return {
-            "QueryRetrieveLevel": "SERIES",
+        uids = {
             "StudyInstanceUID": self.study_uid,
             "SeriesInstanceUID": "\\".join(self.series_uids),
+            "SOPInstanceUID": "\\".join(self.instance_uids),
         }
+        level = "IMAGE" if self.instance_uids else "SERIES" if self.series_uids else "STUDY"
+        return {"QueryRetrieveLevel": level, **{keyword: value for keyword, value in uids.items() if value}}
 
 
 class Pacs:
     """One PACS as its config names it; the tools work in folders below `staging`."""
 
     def __init__(
-        self, config: PacsConfig, toolbox: Toolbox, staging: Path, silence_timeout_s: float = 1800
+        self, config: PacsConfig, toolbox: Toolbox, staging: Path, timeouts: Timeouts = DEFAULT_TIMEOUTS
     ) -> None:
         self.config = config
         self._toolbox = toolbox
         self._staging = staging
-        self._silence_timeout_s = silence_timeout_s
+        self._timeouts = timeouts
         self._runs = 0
 
-    def find(self, level: str, requests: Sequence[Keys]) -> list[FindResult]:
+    def echo(self) -> None:
+        """Asks for a C-ECHO over an association of its own.
+
+        Raises:
+            AssociationError: there was no association, or it ended without an answer.
+            OperationError: the answer is not Success.
+        """
+        folder, _ = self._write_identifiers("echo", ())
+        peer = peer_arguments(self.config, self._timeouts)
+        process = self._toolbox.start("echoscu", ["-v", *peer], folder, "echoscu")
+        words = echo_response(b"".join(process.follow(self._timeouts.silence_timeout_s)))
+        if words is None:
+            raise self.no_association(process)
+        _remove(folder)
+        if words != "Success":
+            raise OperationError(f"C-ECHO ended with {words!r}")
+
+    def find(self, level: str, requests: Sequence[Keys], at_most: int | None = None) -> list[FindResult]:
         """Asks all identifiers at one level (STUDY, SERIES, IMAGE; Study Root) over one association.
 
-        A failed request is a `FindResult` with a failure; the others stand.
+        A failed request is a `FindResult` with a failure; the others stand. After `at_most` answers to one request it
+        is cancelled; a PACS that then still goes on is cut off, and with it the requests behind.
 
         Raises:
             AssociationError: there was no association at all.
@@ -82,28 +120,42 @@ class Pacs:
         wanted = [{"QueryRetrieveLevel": level, **keys} for keys in requests]
         folder, names = self._write_identifiers("find", wanted)
         (folder / "answers").mkdir()
-        arguments = ["-v", "-S", "-X", "-od", "answers", *peer_arguments(self.config), *names]
+        peer = peer_arguments(self.config, self._timeouts)
+        cancel = ["--cancel", str(at_most)] if at_most else []
+        arguments = ["-v", "-S", "-X", "-od", "answers", *cancel, *peer, *names]
         process = self._toolbox.start("findscu", arguments, folder, "findscu")
         answers: list[list[Values]] = [[] for _ in requests]
         ends: dict[int, tuple[int, str]] = {}
         transcript = FindTranscript()
-        for data in process.follow(self._silence_timeout_s):
+        for data in process.follow(self._timeouts.silence_timeout_s):
             for event in transcript.feed(data):
                 if isinstance(event, Answer):
                     path = folder / event.name
                     answers[event.request].append(_read_answer(path, wanted[event.request]))
                     path.unlink()
+                    if at_most and len(answers[event.request]) == at_most + _AFTER_CANCEL:
+                        process.end()
                 else:
                     ends[event.request] = event.status, event.words
-        if not ends:
-            raise self.no_association(process)
+        if not ends and not (at_most and any(answers)):
+            raise association_error(self.config, process, answered=any(answers))
         _remove(folder)
-        return [_result(answers[index], ends.get(index)) for index in range(len(requests))]
+        results = [_result(answers[index], ends.get(index)) for index in range(len(requests))]
+        if process.silenced:
+            # The one that the PACS was silent on would be so again; those behind it were never asked.
+            in_flight = next((number for number, result in enumerate(results) if result.lost), None)
+            if in_flight is not None:
+                results[in_flight] = replace(
+                    results[in_flight],
+                    lost=False,
+                    failure=f"no answer for {self._timeouts.silence_timeout_s:g} s (--silence_timeout)",
+                )
+        return results
 
     def move(self, requests: Sequence[MoveRequest], destination: str) -> Move:
         """Starts C-MOVE of the requests, one after the other over one association, to an AE title."""
         folder, names = self._write_identifiers("move", [request.keys() for request in requests])
-        arguments = ["-d", "-S", "-aem", destination, *peer_arguments(self.config), *names]
+        arguments = ["-d", "-S", "-aem", destination, *peer_arguments(self.config, self._timeouts), *names]
         process = self._toolbox.start("movescu", arguments, folder, "movescu")
         return Move(tuple(requests), process, folder)
 
@@ -156,8 +208,18 @@ class Move:
 
     @property
     def associated(self) -> bool:
-        """Whether the PACS answered at all."""
+        """Whether the PACS answered at all, pending responses included."""
         return any(state.status is not None for state in self._states)
+
+    @property
+    def admitted(self) -> bool:
+        """Whether the PACS accepted the association."""
+        return self._transcript.accepted
+
+    @property
+    def rejected(self) -> bool:
+        """Whether the PACS answered the association request with a rejection."""
+        return any("Association Rejected" in line for line in self.process.last_lines())
 
     @property
     def completed(self) -> int:
@@ -175,22 +237,36 @@ class Move:
         return "; ".join(reasons) or f"movescu ended ({self.process.poll()}) without a final response"
 
 
-def peer_arguments(config: PacsConfig) -> list[str]:
-    """The arguments of every SCU: time-outs, AE titles, host and port."""
+def peer_arguments(config: PacsConfig, timeouts: Timeouts) -> list[str]:
+    """The arguments of every SCU: time-outs in whole seconds from 1, AE titles, host and port."""
     return [
-        *("-to", str(_TCP_TIMEOUT_S), "-ta", str(_ACSE_TIMEOUT_S)),
+        *("-to", str(max(1, round(timeouts.tcp_timeout_s)))),
+        *("-ta", str(max(1, round(timeouts.acse_timeout_s)))),
         *("-aet", config.aet, "-aec", config.server_aet),
         *(config.server_address, str(config.port)),
     ]
 
 
-def association_error(config: PacsConfig, process: Process) -> AssociationError:
-    """The error for a tool that ended before any response, with what its log says and a remedy."""
-    lines = [line[3:] for line in process.last_lines() if line.startswith(("F: ", "E: "))]
-    said = "; ".join(line.strip() for line in lines if line.strip()) or "no reason given"
+def association_error(
+    config: PacsConfig, process: Process, *, answered: bool | None = None
+) -> AssociationError:
+    """The error for a tool that ended before any final response, with what its log says and a remedy.
+
+    `answered`: whether there were pending ones; a PACS that admits a stranger and hangs up at his first word is no
+    temporary fault. None: not known.
+    """
+    peer = f"{config.server_aet} at {config.server_address}:{config.port}"
+    if process.silenced:
+        return AssociationError(f"{peer} accepted the association as {config.aet} and was then silent")
+    lines = process.last_lines()
+    errors = [line[3:].strip(" :") for line in lines if line.startswith(("F: ", "E: "))]
+    said = "; ".join(filter(None, errors)) or "no reason given"
+    admitted = any(_ACCEPTED in line for line in lines)
+    what = "lost the association with" if admitted else "no association with"
     return AssociationError(
-        f"no association with {config.server_aet} at {config.server_address}:{config.port} "
-        f"as {config.aet}: {said}. {_remedy(said)}"
+        f"{what} {peer} as {config.aet}: {said}",
+        temporary=_TRANSIENT in said or (admitted if answered is None else answered),
+        remedy=_remedy(said, config),
     )
 
 
@@ -214,23 +290,43 @@ def encode_identifier(keys: Keys) -> bytes:
 def _read_answer(path: Path, keys: Collection[str]) -> Values:
     tags = {keyword: ATTRIBUTES[keyword].tag for keyword in (*keys, "SpecificCharacterSet")}
     file = part10.read(path, set(tags.values()))
-    return {keyword: file.text(tag) for keyword, tag in tags.items()}
+    return PackedValues({keyword: file.text(tag) for keyword, tag in tags.items()})
 
 
 def _result(answers: list[Values], end: tuple[int, str] | None) -> FindResult:
     if end is None:
-        return FindResult(tuple(answers), None, "the association ended before the final response")
+        return FindResult(tuple(answers), None, "the association ended before the final response", lost=True)
     status, words = end
     return FindResult(tuple(answers), status, None if status == SUCCESS else f"C-FIND ended with {words!r}")
 
 
-def _remedy(said: str) -> str:
+def own_place(config: PacsConfig) -> str:
+    """Where the PACS must send to, in words: the address of this machine that leads to it, and the receive port."""
+    address = ""
+    with contextlib.suppress(OSError):
+        family, kind, protocol, _, peer = socket.getaddrinfo(
+            config.server_address, config.port, type=socket.SOCK_DGRAM
+        )[0]
+        with socket.socket(family, kind, protocol) as probe:
+            # Connecting a datagram socket sends nothing; it only chooses the way.
+            probe.connect(peer)
+            address = f" ({probe.getsockname()[0]})"
+    return f"this machine's address{address} and port {config.move_port}"
+
+
+def _remedy(said: str, config: PacsConfig) -> str:
+    declare = f"ask the PACS administrator to declare the AE title {config.aet} with {own_place(config)}"
     hints = {
-        "Called AE Title": "Check server_AET in the config, and that the PACS knows the AE title AET.",
-        "Calling AE Title": "Ask the PACS administrator to declare the AE title AET with this machine's address.",
+        "Called AE Title": f"Check server_AET ({config.server_aet}) in the config; where it is right, {declare}: "
+        "some PACS do not tell an unknown caller from an unknown name.",
+        "Calling AE Title": f"{declare[0].upper()}{declare[1:]}.",
+        "Presentation Context": f"The PACS does not offer this service to {config.aet}: ask its administrator "
+        "to allow query and retrieve (C-FIND, C-MOVE).",
         "refused": "Check server_address and port, and that the PACS runs.",
+        "read timeout": "Something listens there but does not answer: check that port is the PACS's DICOM port.",
         "timed out": "Check server_address, port and the firewall.",
-        "lookup": "Check the spelling of server_address.",
+        "unknown host": "Check the spelling of server_address.",
+        "aborted": f"The PACS breaks off what {config.aet} begins: {declare}.",
     }
     return next(
         (hint for word, hint in hints.items() if word in said), "Check server_address, port and AE titles."

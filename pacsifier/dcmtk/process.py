@@ -9,14 +9,17 @@ to end those groups.
 from __future__ import annotations
 
 import contextlib
+import io
 import logging
 import os
 import re
 import signal
 import socket
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,15 +35,21 @@ OLDEST_VERSION = (3, 6, 6)
 _BANNER = re.compile(rb"\$dcmtk: (\w+) v(\d+)\.(\d+)\.(\d+)")
 _ANY_EXIT_STATUS = range(-64, 256)
 _LAST_LINES = 12
+_LAST_BYTES = 8192
 _POLL_S = 0.005
 _START_S = 20.0
+_VERSION_S = 10.0
+# Exit statuses of a shell and of the loader that could not start a program; below 0: ended by a signal.
+_NOT_RUN = 126
+_VERSION_POLL_S = 0.002
 
 
 def find_binaries(name: str, dcmtk_dir: Path | None = None) -> list[Path]:
     """The executables of that name where DCMTK is looked for, in the order of preference.
 
     `dcmtk_dir` or PACSIFIER_DCMTK_DIR are binding when given; else PATH, then the folder of the Python interpreter (an
-    environment that is not activated).
+    environment that is not activated). Python scripts come last: pynetdicom installs some of these names, and to ask
+    one for its version takes a second.
 
     Raises:
         ToolError: there is none.
@@ -54,13 +63,19 @@ def find_binaries(name: str, dcmtk_dir: Path | None = None) -> list[Path]:
     candidates = [folder / name for folder in dict.fromkeys(folders)]
     found = [each.absolute() for each in candidates if each.is_file() and os.access(each, os.X_OK)]
     if found:
-        return found
+        return sorted(found, key=_is_python_script)
     where = f"in {named}" if named else "on PATH"
     raise ToolError(
         f"DCMTK's {name} was not found {where}; install DCMTK (Debian: apt install dcmtk; "
         f"conda: conda install -c conda-forge dcmtk) or name its folder with --dcmtk_dir",
         binary=name,
     )
+
+
+def _is_python_script(path: Path) -> bool:
+    with contextlib.suppress(OSError), path.open("rb") as file:
+        return re.match(rb"#!.*python", file.readline(256)) is not None
+    return False
 
 
 def _quoted(argument: str) -> str:
@@ -90,6 +105,7 @@ class Process:
         self._command = command
         self._done = done
         self._exit_status: int | None = None
+        self.silenced = False
 
     @property
     def group(self) -> int:
@@ -135,6 +151,7 @@ class Process:
                     return
                 elif time.monotonic() - heard > silence_timeout_s:
                     log.warning("%s heard nothing for %g s and is ended", self.name, silence_timeout_s)
+                    self.silenced = True
                     self.end()
                 else:
                     time.sleep(_POLL_S)
@@ -168,10 +185,19 @@ class Process:
 
     def last_lines(self) -> tuple[str, ...]:
         """The last lines of the log, for an error message (no data set is ever dumped there)."""
-        with contextlib.suppress(OSError):
-            text = self.log_path.read_bytes()[-8192:].decode("utf-8", "replace")
-            return tuple(text.splitlines()[-_LAST_LINES:])
+        with contextlib.suppress(OSError), self.log_path.open("rb") as output:
+            # A long C-MOVE makes it as long as 1 kB an instance.
+            output.seek(max(0, output.seek(0, os.SEEK_END) - _LAST_BYTES))
+            return tuple(output.read().decode("utf-8", "replace").splitlines()[-_LAST_LINES:])
         return ()
+
+
+@dataclass(frozen=True)
+class Binary:
+    """A DCMTK binary that was asked for its version."""
+
+    path: Path
+    version: str
 
 
 class Toolbox:
@@ -179,7 +205,7 @@ class Toolbox:
 
     def __init__(self, dcmtk_dir: Path | None = None) -> None:
         self._dcmtk_dir = dcmtk_dir
-        self._binaries: dict[str, Path] = {}
+        self._binaries: dict[str, Binary] = {}
         self._running: list[Process] = []
         self._guardian_pipe: int | None = None
 
@@ -191,12 +217,18 @@ class Toolbox:
     ) -> None:
         self.close()
 
+    def binary(self, name: str) -> Binary:
+        """The binary that is used under that name; raises as `require` does."""
+        self.require([name])
+        return self._binaries[name]
+
     def require(self, names: Iterable[str]) -> None:
         """Checks that the binaries are there, are DCMTK's own and recent enough; once a binary.
 
         Raises:
             ToolError: one is absent, older than DCMTK 3.6.6, or another program of the same name.
         """
+        _check_dictionary()
         for name in names:
             if name not in self._binaries:
                 self._binaries[name] = _first_of_dcmtk(name, find_binaries(name, self._dcmtk_dir))
@@ -206,12 +238,13 @@ class Toolbox:
         self.require([name])
         arguments_file = folder / f"{tag}.args"
         _write_private(arguments_file, "\n".join(_quoted(each) for each in arguments) + "\n")
-        argv = (str(self._binaries[name]), f"@{arguments_file.name}")
+        argv = (str(self._binaries[name].path), f"@{arguments_file.name}")
         log.debug("starting %s in %s", name, folder.name)
         log_path = folder / f"{tag}.log"
-        command = self._spawn(argv, folder, log_path)
-        process = Process(name, argv, command, log_path, self._forget)
-        self._running.append(process)
+        with _signals_held():
+            command = self._spawn(argv, folder, log_path)
+            process = Process(name, argv, command, log_path, self._forget)
+            self._running.append(process)
         return process
 
     def close(self) -> None:
@@ -253,59 +286,88 @@ class Toolbox:
             # Runs in the child before exec: a SIGKILL of pacsifier at any later moment finds it announced.
             self._tell_guardian(f"+{os.getpid()}\n")
 
-        descriptor = os.open(log_path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        # To append lets a reader empty it.
+        descriptor = os.open(log_path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND, 0o600)
         with os.fdopen(descriptor, "wb") as output, Path(os.devnull).open("rb") as nothing:
             return _run_in_background(argv, nothing, output, folder, announce)
 
 
-def _first_of_dcmtk(name: str, paths: Sequence[Path]) -> Path:
+def _first_of_dcmtk(name: str, paths: Sequence[Path]) -> Binary:
     """The first path that is DCMTK's tool and recent enough; else the error of the first."""
     errors = []
     for path in paths:
         try:
-            _check_banner(name, path)
+            return Binary(path, _version(name, path))
         except ToolError as error:
             errors.append(error)
-        else:
-            return path
     raise errors[0]
 
 
-def _check_banner(name: str, path: Path) -> None:
-    found = _BANNER.search(_version_text(name, path))
+def _check_dictionary() -> None:
+    """DCMTK cannot encode anything without its data dictionary, and says so only once it is connected."""
+    named = os.environ.get("DCMDICTPATH", "")
+    if named and not any(os.access(each, os.R_OK) for each in named.split(os.pathsep) if each):
+        raise ToolError(
+            f"the environment variable DCMDICTPATH ({named}) names no data dictionary that can be read; "
+            f"unset it, or let it name DCMTK's dicom.dic"
+        )
+
+
+def _version(name: str, path: Path) -> str:
+    """The version of DCMTK's tool; raises ToolError where it is none, or too old."""
+    exit_status, output = _ask_version(name, path)
+    found = _BANNER.search(output)
+    if not found and (exit_status < 0 or exit_status >= _NOT_RUN):
+        said = output.decode("utf-8", "replace").strip().splitlines() or ["no reason given"]
+        raise ToolError(
+            f"{path} does not run (exit status {exit_status}): {said[-1]:.200}; "
+            f"mend this DCMTK, or name another one's folder with --dcmtk_dir",
+            binary=name,
+            exit_status=exit_status,
+        )
     if not found or found[1].decode() != name:
         raise ToolError(
             f"{path} is not DCMTK's {name} (dcm4che has tools of the same names); "
             f"name DCMTK's folder with --dcmtk_dir",
             binary=name,
         )
-    version = tuple(int(part) for part in found.groups()[1:])
-    if version < OLDEST_VERSION:
+    numbers = tuple(int(part) for part in found.groups()[1:])
+    version = ".".join(map(str, numbers))
+    if numbers < OLDEST_VERSION:
         raise ToolError(
-            f"{path} is DCMTK {'.'.join(map(str, version))}; "
-            f"{'.'.join(map(str, OLDEST_VERSION))} or later is needed",
-            binary=name,
+            f"{path} is DCMTK {version}; {'.'.join(map(str, OLDEST_VERSION))} or later is needed", binary=name
         )
+    return version
 
 
-def _version_text(name: str, path: Path) -> bytes:
+def _ask_version(name: str, path: Path) -> tuple[int, bytes]:
+    """Exit status and output of `--version`; raises ToolError where it cannot be started or does not end."""
     sh = _sh()
-    # sh's own time-out polls every 100 ms: three checks of 13 ms would take 300.
+    output = io.BytesIO()
+    command: Any = None
     try:
-        with Path(os.devnull).open("rb") as nothing:
-            output: bytes = sh.Command(str(path))(
-                "--version",
-                _in=nothing,
-                _ok_code=_ANY_EXIT_STATUS,
-                _tty_out=False,
-                _err_to_out=True,
-                _return_cmd=True,
-            ).stdout
+        with Path(os.devnull).open("rb") as nothing, _signals_held():
+            command = _run_in_background([str(path), "--version"], nothing, output, Path("/"), None)
+        # sh's own time-out polls every 100 ms: three checks of 13 ms would take 300.
+        deadline = time.monotonic() + _VERSION_S
+        while command.process.is_alive()[0]:
+            if time.monotonic() > deadline:
+                raise ToolError(
+                    f"{path} --version has not ended after {_VERSION_S:g} s; is its file system in order? "
+                    f"Name another DCMTK's folder with --dcmtk_dir",
+                    binary=name,
+                )
+            time.sleep(_VERSION_POLL_S)
     except (sh.ForkException, sh.CommandNotFound, OSError) as error:
         raise ToolError(
             f"{path} cannot be started; name DCMTK's folder with --dcmtk_dir", binary=name
         ) from error
-    return output
+    finally:
+        if command is not None:
+            # Also what it started itself, which would hold its output open.
+            _signal_group(int(command.pid), signal.SIGKILL)
+    command.wait()
+    return int(command.exit_code), output.getvalue()
 
 
 def _run_in_background(
@@ -325,6 +387,27 @@ def _run_in_background(
         _ok_code=_ANY_EXIT_STATUS,
         _preexec_fn=before_exec,
     )
+
+
+@contextlib.contextmanager
+def _signals_held() -> Iterator[None]:
+    """Lets signals wait: Python swallows what their handlers raise in its callbacks at a fork, and goes on."""
+    came: list[int] = []
+    handlers: dict[int, Any] = {}
+    if threading.current_thread() is threading.main_thread():
+        numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+        handlers = {number: signal.getsignal(number) for number in numbers}
+    for number, handler in handlers.items():
+        if callable(handler):
+            signal.signal(number, lambda number, _frame: came.append(number))
+    try:
+        yield
+    finally:
+        for number, handler in handlers.items():
+            if callable(handler):
+                signal.signal(number, handler)
+        for number in came[:1]:
+            signal.raise_signal(number)
 
 
 def _sh() -> Any:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pacsifier.config import PacsConfig
 from pacsifier.dcmtk import profile
 from pacsifier.dcmtk.pacs import association_error, peer_arguments
 from pacsifier.dcmtk.process import Process, Toolbox
+from pacsifier.dcmtk.timeouts import Timeouts
 from pacsifier.dcmtk.transcript import StoreEnd, StoreTranscript
 
 _NO_CONTEXT = "No Acceptable Presentation Contexts"
@@ -47,12 +48,13 @@ def store(
     toolbox: Toolbox,
     folder: Path,
     files: Sequence[Sendable],
-    silence_timeout_s: float = 1800,
+    timeouts: Timeouts,
 ) -> Iterator[tuple[Sendable, StoreEnd]]:
-    """Sends the files over one association and yields each one's outcome; `folder` is an empty working folder.
+    """Sends the files over one association and yields each one's outcome once; `folder` is an empty working folder.
 
     One presentation context a class and syntax, so that nothing is converted in between; a refused file does not stop
-    the others (`-nh`). The tool sees short names only: links in `folder`.
+    the others (`-nh`). The tool sees short names only: links in `folder`. Where the association ends early, the file
+    that had no answer and those behind it are `lost`; one on which the PACS was silent is not.
 
     Raises:
         AssociationError: there was no association.
@@ -64,10 +66,10 @@ def store(
         names[name] = file
     contexts = [(sop_class, (syntax,)) for sop_class, syntax in dict.fromkeys(each.context for each in files)]
     (folder / "sender.cfg").write_text(profile.render(contexts), encoding="ascii")
-    arguments = ["-v", "-nh", "-xf", "sender.cfg", profile.NAME, *peer_arguments(config), *names]
+    arguments = ["-v", "-nh", "-xf", "sender.cfg", profile.NAME, *peer_arguments(config, timeouts), *names]
     process = toolbox.start("storescu", arguments, folder, "storescu")
     answered = 0
-    for end in _outcomes(process, silence_timeout_s):
+    for end in _outcomes(process, timeouts.silence_timeout_s):
         if end.name in names:
             answered += 1
             yield names.pop(end.name), end
@@ -76,11 +78,16 @@ def store(
         raise association_error(config, process)
     reason = _NO_CONTEXT if refused else "the association ended before"
     for name, file in names.items():
-        yield file, StoreEnd(name, False, f"not sent: {reason} (SOP class {file.sop_class})")
+        words = f"not sent: {reason} (SOP class {file.sop_class})"
+        yield file, StoreEnd(name, False, words, lost=not refused)
 
 
 def _outcomes(process: Process, silence_timeout_s: float) -> Iterator[StoreEnd]:
     transcript = StoreTranscript()
     for data in process.follow(silence_timeout_s):
         yield from transcript.feed(data)
-    yield from transcript.finish()
+    for end in transcript.finish():
+        if process.silenced:
+            yield replace(end, words=f"no answer for {silence_timeout_s:g} s (--silence_timeout)", lost=False)
+        else:
+            yield end

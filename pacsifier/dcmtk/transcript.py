@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 SUCCESS = 0x0000
 WARNING_SUBOPERATIONS = 0xB000
 REFUSED_OUT_OF_RESOURCES = 0xA700
+REFUSED_MATCHES = 0xA701
 REFUSED_SUBOPERATIONS = 0xA702
 MOVE_DESTINATION_UNKNOWN = 0xA801
 
@@ -34,6 +35,10 @@ _COUNTER = re.compile(rb"^D: (Remaining|Completed|Failed|Warning) Suboperations\
 _STATUS = re.compile(rb"^D: DIMSE Status\s*: 0x([0-9a-f]{4})")
 _SENDING_FILE = re.compile(rb"^I: Sending file: (?:\./)?(\S+)$")
 _STORE_RESPONSE = re.compile(rb"^I: Received Store Response \((.*)\)$")
+_ECHO_RESPONSE = re.compile(rb"^I: Received Echo Response \((.*)\)$", re.MULTILINE)
+_IGNORED_FILE = re.compile(rb"^W: cannot access file: (?:\./)?(\S+), ignoring file$")
+# Conditions of DCMTK's module dcmnet (dul.h, dimcond.h): the association is gone.
+_GONE = re.compile(r"0006:03[0-9a-f]{2} |DIMSE (?:Failed to (?:send|receive) message|Read PDV failed)")
 
 
 @dataclass(frozen=True)
@@ -82,6 +87,12 @@ class _Lines:
         return lines
 
 
+def echo_response(log: bytes) -> str | None:
+    """The status of the C-ECHO as `echoscu -v` says it in words; None: it was not answered."""
+    found = _ECHO_RESPONSE.search(log)
+    return found[1].decode("utf-8", "replace") if found else None
+
+
 class FindTranscript:
     """The log of `findscu -v -X`, piece by piece."""
 
@@ -118,6 +129,7 @@ class MoveTranscript:
         self._lines = _Lines()
         self._state = MoveState(-1)
         self._answering = False
+        self.accepted = False
 
     def feed(self, data: bytes) -> Iterator[MoveState]:
         """Takes the next bytes of the log and yields the state after each response, pending ones included."""
@@ -134,6 +146,8 @@ class MoveTranscript:
                 self._state = replace(self._state, status=int(status[1], 16), words=words)
                 self._answering = False
                 yield self._state
+            elif line.startswith(b"I: Association Accepted"):
+                self.accepted = True
 
     def _count(self, name: bytes, value: bytes) -> None:
         # A final response may leave its counters out; DCMTK then shows 0, which the last pending one corrects.
@@ -145,11 +159,15 @@ class MoveTranscript:
 
 @dataclass(frozen=True)
 class StoreEnd:
-    """What became of one file of `storescu`: `words` is `Success` or the reason of the refusal."""
+    """What became of one file of `storescu`: `words` is `Success` or the reason of the refusal.
+
+    `lost`: it got no answer, since the association was gone; it may be sent again.
+    """
 
     name: str
     stored: bool
     words: str
+    lost: bool = False
 
 
 class StoreTranscript:
@@ -172,6 +190,8 @@ class StoreTranscript:
                 name, self._name = self._name, None
                 if name is not None:
                     yield StoreEnd(name, words == "Success" or words.startswith("Warning"), words)
+            elif found := _IGNORED_FILE.match(line):
+                yield StoreEnd(found[1].decode("utf-8", "replace"), False, "cannot be read any more")
             elif line.startswith((b"E: ", b"W: ", b"F: ")):
                 self._reasons.append(line[3:].decode("utf-8", "replace").strip())
 
@@ -181,5 +201,6 @@ class StoreTranscript:
 
     def _unanswered(self) -> Iterator[StoreEnd]:
         if self._name is not None:
-            yield StoreEnd(self._name, False, "; ".join(filter(None, self._reasons)) or "not answered")
+            words = "; ".join(filter(None, self._reasons))
+            yield StoreEnd(self._name, False, words or "not answered", not words or bool(_GONE.search(words)))
             self._name = None

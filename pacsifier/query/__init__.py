@@ -3,7 +3,7 @@
 from pacsifier.query.attributes import ATTRIBUTES, INFO_COLUMNS, QUERY_COLUMNS, Attribute
 from pacsifier.query.matching import Match, Verdict, matches
 from pacsifier.query.table import Query, QueryTable, read_query_file
-from pacsifier.query.wire import ascii_wildcards, halves, study_keys
+from pacsifier.query.wire import ascii_wildcards, halves, is_single_key, is_uid, study_keys
 
 __all__ = [
     "ATTRIBUTES",
@@ -16,6 +16,8 @@ __all__ = [
     "Verdict",
     "ascii_wildcards",
     "halves",
+    "is_single_key",
+    "is_uid",
     "matches",
     "read_query_file",
     "study_keys",

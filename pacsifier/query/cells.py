@@ -191,7 +191,7 @@ def _time_problem(attribute: Attribute, text: str) -> str | None:
 
 def _uid_problem(attribute: Attribute, text: str) -> str | None:
     if len(text) > attribute.max_length:
-        return f"{len(text)} characters, a UID has at most {attribute.max_length}"
+        return f"{len(text)} characters, at most {attribute.max_length} are allowed in a UID"
     if not _UID.fullmatch(text):
         return "no UID: digits in components joined by single dots are allowed"
     return None

@@ -73,7 +73,9 @@ def _decode(source: str, data: bytes) -> str:
         raise InputError(Fault(source, problem)) from error
     text = text.lstrip("\ufeff").replace("\r\n", "\n").replace("\r", "\n")
     if "\0" in text:
-        raise InputError(Fault(source, "holds NUL characters, so it is no CSV text: export it as CSV UTF-8"))
+        place = f"first in line {text[: text.index(chr(0))].count(chr(10)) + 1}"
+        problem = f"holds NUL characters ({place}), so it is no CSV text: export it as CSV UTF-8"
+        raise InputError(Fault(source, problem))
     if not text.strip(BLANKS + "\n"):
         raise InputError(Fault(source, _EMPTY))
     return text

@@ -1,4 +1,4 @@
-"""What of a row goes over the wire: keys as PACS understand them, wider than the row where PACS differ.
+"""What goes over the wire: keys as PACS understand them, wider than the row where PACS differ.
 
 What is asked too widely here is matched again by `pacsifier.query.matching`.
 """
@@ -17,6 +17,9 @@ from pacsifier.query.table import Query
 
 _FIRST_DAY: Final = date(1900, 1, 1)
 _LATEST_TIME: Final = "235959.999999"
+_UID: Final = re.compile(r"[0-9]+(?:\.[0-9]+)*")
+# Printable ASCII without blank, wildcards and the backslash that would make two values of one.
+_SINGLE_KEY: Final = re.compile(r"[!-)+->@-\[\]-~]{1,128}")
 
 
 def study_keys(query: Query) -> tuple[Mapping[str, str], ...]:
@@ -45,6 +48,16 @@ def _time_range(time: str) -> str:
     first = time + "000000"[len(time) :]
     last = time + _LATEST_TIME[len(time) :]
     return f"{first}-{last}"
+
+
+def is_uid(text: str) -> bool:
+    """Whether a text is a UID: digits in components joined by single dots, at most 64 characters (PS3.5 9.1)."""
+    return len(text) <= ATTRIBUTES["SOPInstanceUID"].max_length and _UID.fullmatch(text) is not None
+
+
+def is_single_key(uid: str) -> bool:
+    """Whether a UID that a PACS told can be asked for and means this one object, though it may be malformed."""
+    return _SINGLE_KEY.fullmatch(uid) is not None
 
 
 def ascii_wildcards(text: str) -> str:

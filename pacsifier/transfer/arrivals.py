@@ -87,7 +87,7 @@ class Arrivals:
         """Hands out the whole objects of a series, read again where the file grew after its first reading."""
         self._read_broken_again()
         for name, arrival in list(self._whole.get(series_key, {}).items()):
-            if arrival.path.stat().st_size != arrival.file.size:
+            if not arrival.path.exists() or arrival.path.stat().st_size != arrival.file.size:
                 del self._whole[series_key][name]
                 self._read(name)
         for name, arrival in self._whole.pop(series_key, {}).items():
@@ -113,9 +113,13 @@ class Arrivals:
             self._read(name)
 
     def _read(self, name: str) -> int:
-        arrival = read_object(self._folder / name)
         self._broken.pop(name, None)
         self._known.add(name)
+        try:
+            arrival = read_object(self._folder / name)
+        except FileNotFoundError:
+            # storescp removes what it could not finish, such as on a full disk.
+            return 0
         if arrival.file.whole:
             self._whole[arrival.series_key][name] = arrival
             return 1

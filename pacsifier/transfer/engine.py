@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 import time
 from collections import deque
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from pacsifier.dcmtk.pacs import Move, Pacs
@@ -14,7 +14,10 @@ from pacsifier.dcmtk.receiver import Receiver
 from pacsifier.dcmtk.transcript import MoveState
 from pacsifier.transfer.arrivals import Arrivals
 from pacsifier.transfer.journal import Journal
-from pacsifier.transfer.pace import Chunk
+from pacsifier.transfer.pace import Chunk, Part, one_chunk, simpler
+from pacsifier.transfer.retry import is_temporary
+from pacsifier.transfer.traffic import Traffic
+from pacsifier.transfer.verdict import is_complete, left_behind, refused_for_good, took_only_some
 
 if TYPE_CHECKING:
     from pacsifier.transfer.retrieve import Retrieval
@@ -22,13 +25,24 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _POLL_S = 0.01
+_IDLE_S = 0.05
+
+
+@dataclass(frozen=True)
+class _Task:
+    """A chunk that is to be asked for, not before a moment, after so many repeats."""
+
+    chunk: Chunk
+    repeats: int = 0
+    not_before: float = 0.0
 
 
 @dataclass
 class _Running:
-    chunk: Chunk
+    task: _Task
     move: Move
-    since: float
+    since: float = field(default_factory=time.monotonic)
+    silent: bool = False
 
 
 class Engine:
@@ -38,80 +52,196 @@ class Engine:
         self,
         retrieval: Retrieval,
         pacs: Pacs,
+        traffic: Traffic,
         journal: Journal,
-        arrivals: Arrivals | None,
-        receiver: Receiver | None,
+        receiving: tuple[Receiver, Arrivals] | None = None,
     ) -> None:
         self._retrieval = retrieval
         self._pacs = pacs
+        self._traffic = traffic
         self._journal = journal
-        self._arrivals = arrivals
-        self._receiver = receiver
+        self._receiver = receiving[0] if receiving else None
+        self._arrivals = receiving[1] if receiving else None
         self._running: list[_Running] = []
+        self._tasks: deque[_Task] = deque()
 
     def run(self, work: Sequence[Chunk]) -> None:
-        """Works until every chunk has ended.
+        """Works until every chunk has ended, or the run is stopped.
 
         Raises:
             AssociationError: the PACS never admitted an association.
         """
-        queue = deque(work)
+        self._tasks.extend(_Task(chunk) for chunk in work)
         try:
-            while (queue and not self._retrieval.stopped) or self._running:
-                while (
-                    queue
-                    and len(self._running) < self._retrieval.options.associations
-                    and not self._retrieval.stopped
-                ):
-                    chunk = queue.popleft()
-                    move = self._pacs.move(chunk.requests, self._retrieval.destination)
-                    self._running.append(_Running(chunk, move, time.monotonic()))
+            while self._running or (self._tasks and not self._retrieval.stopped):
+                self._retrieval.check_place()
+                while task := self._next_task():
+                    move = self._pacs.move(task.chunk.requests, self._retrieval.destination)
+                    self._running.append(_Running(task, move))
                 self._step()
         finally:
             for running in self._running:
                 running.move.close()
             self._running.clear()
+            self._tasks.clear()
 
-    def _may_start(self, queue: deque[Chunk]) -> bool:
-        free = len(self._running) < self._retrieval.options.associations
-        return bool(queue) and free and not self._retrieval.stopped
+    def _next_task(self) -> _Task | None:
+        """Takes the first task whose time has come, in requests that the PACS is known to take."""
+        if not self._tasks or self._retrieval.stopped or not self._traffic.may_start(len(self._running)):
+            return None
+        now = time.monotonic()
+        task = next((each for each in self._tasks if each.not_before <= now), None)
+        if task is None:
+            return None
+        self._tasks.remove(task)
+        if not self._retrieval.reached() and len(task.chunk.parts) > 1:
+            # Until something has come, one request shows whether the PACS reaches the destination.
+            first, *others = task.chunk.parts
+            self._tasks.appendleft(replace(task, chunk=one_chunk(others)))
+            task = replace(task, chunk=one_chunk([first]))
+        if self._retrieval.capabilities.uid_lists:
+            return task
+        parts = [easy for part in task.chunk.parts for easy in (_one_by_one(part) or [part])]
+        return replace(task, chunk=one_chunk(parts))
 
     def _step(self) -> None:
         fresh = self._arrivals.scan() if self._arrivals else 0
         for running in list(self._running):
-            for end in running.move.poll():
-                self._request_ended(running, end)
             if fresh:
                 running.move.heard = time.monotonic()
             self._check_silence(running)
-            if running.move.ended:
-                self._chunk_ended(running)
+            self._hear(running)
         if self._receiver is not None:
             self._receiver.check()
+        if self._retrieval.stopped:
+            for running in self._running:
+                running.move.process.end()
         self._retrieval.report_progress()
         self._journal.tick()
-        time.sleep(_POLL_S)
+        time.sleep(_POLL_S if self._running else _IDLE_S)
 
-    def _request_ended(self, running: _Running, end: MoveState) -> None:
-        _, states = running.chunk.parts[end.request]
-        if self._arrivals is not None:
-            self._arrivals.scan()
-            for state in states:
-                self._retrieval.place(state, self._arrivals)
-        now = time.monotonic()
-        self._retrieval.request_ended(states, end, now - running.since)
-        running.since = now
-
-    def _chunk_ended(self, running: _Running) -> None:
+    def _hear(self, running: _Running) -> None:
+        """Takes what a movescu has to say since the last step."""
+        ends = running.move.poll()
+        self._retrieval.associated |= running.move.admitted
+        if running.move.associated and all(each.move.associated for each in self._running):
+            self._traffic.answered(len(self._running))
+        for end in ends:
+            if end.status is not None:
+                self._request_ended(running, end)
+        if not running.move.ended:
+            return
         self._running.remove(running)
-        if running.move.associated:
-            self._retrieval.associated = True
-        elif not self._retrieval.associated:
-            raise self._pacs.no_association(running.move.process)
+        unanswered = [end for end in ends if end.status is None]
+        if not running.move.admitted:
+            self._not_admitted(running)
+        elif unanswered:
+            self._cut_off(running, unanswered)
         running.move.close()
 
+    # -- what an end means
+
+    def _request_ended(self, running: _Running, end: MoveState) -> None:
+        self._retrieval.check_place(now=True)
+        part = running.task.chunk.parts[end.request]
+        _, states = part
+        came, size = self._place(part)
+        self._traffic.brought(max(came, end.completed or 0), size, running.since)
+        again = self._again(running.task, part, end, came)
+        if again:
+            self._retrieval.request_failed(states, end)
+            self._tasks.extend(again)
+        else:
+            now = time.monotonic()
+            self._retrieval.request_ended(states, end, now - running.since)
+        running.since = time.monotonic()
+
+    def _again(self, task: _Task, part: Part, end: MoveState, came: int) -> list[_Task]:
+        """The tasks that take the place of a request that failed for now, or that the PACS did not understand."""
+        _, states = part
+        if is_temporary(end) and not all(is_complete(state) for state in states):
+            wait_s = self._traffic.retry.wait_s(task.repeats)
+            if wait_s is None:
+                return []
+            log.warning("C-MOVE was temporarily refused: asking again in %.1f s", wait_s)
+            return [_Task(one_chunk([part]), task.repeats + 1, time.monotonic() + wait_s)]
+        if self._arrivals is None:
+            return []
+        misunderstood = refused_for_good(end) or took_only_some(part, end, came)
+        left = {state.series.key for state in left_behind(part)}
+        parts = [each for each in simpler(part) if each[1][0].series.key in left]
+        if misunderstood and parts:
+            self._retrieval.learn(part)
+        return [_Task(one_chunk([each])) for each in parts] if misunderstood else []
+
+    def _not_admitted(self, running: _Running) -> None:
+        """There was no association: the chunk waits, unless there never was one, or too many tries were in vain."""
+        # On a full disk its log could not be written: nothing is known of the association.
+        self._retrieval.check_place(now=True)
+        if self._retrieval.stopped:
+            return
+        error = self._pacs.no_association(running.move.process)
+        if self._running and running.move.rejected:
+            self._traffic.rejected(len(self._running))
+        elif not self._retrieval.associated and not error.temporary:
+            running.move.close()
+            raise error
+        elif not self._traffic.lost():
+            if not self._retrieval.associated:
+                running.move.close()
+                raise error
+            self._retrieval.stop(str(error))
+        self._tasks.appendleft(running.task)
+
+    def _cut_off(self, running: _Running, unanswered: Sequence[MoveState]) -> None:
+        """The association ended before its last requests were answered; all but the first were never begun."""
+        parts = [running.task.chunk.parts[end.request] for end in unanswered]
+        for part in parts:
+            self._place(part)
+        task = running.task
+        wait_s = None if running.silent else self._traffic.retry.wait_s(task.repeats)
+        _, states = parts[0]
+        if wait_s is None or self._retrieval.stopped:
+            end = replace(unanswered[0], words=self._retrieval.silence) if running.silent else unanswered[0]
+            self._retrieval.request_ended(
+                states, end, time.monotonic() - running.since, silent=running.silent
+            )
+        else:
+            self._retrieval.request_failed(states, unanswered[0])
+            log.warning("the association was cut off: going on in %.1f s", wait_s)
+            self._tasks.append(_Task(one_chunk(parts[:1]), task.repeats + 1, time.monotonic() + wait_s))
+        if len(parts) > 1:
+            self._tasks.appendleft(
+                _Task(one_chunk(parts[1:]), task.repeats, time.monotonic() + (wait_s or 0))
+            )
+
+    def _place(self, part: Part) -> tuple[int, int]:
+        """Places what has arrived for a request; the instances and bytes that are new."""
+        if self._arrivals is None:
+            return 0, 0
+        _, states = part
+        before = _amount(part)
+        self._arrivals.scan()
+        for state in states:
+            self._retrieval.place(state, self._arrivals)
+        after = _amount(part)
+        return after[0] - before[0], after[1] - before[1]
+
     def _check_silence(self, running: _Running) -> None:
-        limit = self._retrieval.options.silence_timeout_s
+        limit = self._retrieval.options.timeouts.silence_timeout_s
         if not running.move.ended and time.monotonic() - running.move.heard > limit:
-            log.warning("no response and no object for %g s: the association is ended", limit)
+            log.warning("%s: the association is ended", self._retrieval.silence)
+            running.silent = True
             running.move.process.end()
+
+
+def _one_by_one(part: Part) -> list[Part]:
+    """A request with a list of series as one request a series."""
+    request, _ = part
+    return simpler(part) if len(request.series_uids) > 1 else []
+
+
+def _amount(part: Part) -> tuple[int, int]:
+    _, states = part
+    sizes: Iterable[int] = [size for state in states for size in state.found.values()]
+    return sum(len(state.found) for state in states), sum(sizes)

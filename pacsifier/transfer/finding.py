@@ -7,12 +7,14 @@ IMAGE level; one findscu a level. A series that several rows want appears once.
 from __future__ import annotations
 
 import logging
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date
+from types import MappingProxyType
+from typing import Protocol
 
-from pacsifier.dcmtk.pacs import FindResult, Keys, Pacs, Values
+from pacsifier.dcmtk.pacs import FindResult, Keys, Values
 from pacsifier.dcmtk.transcript import REFUSED_OUT_OF_RESOURCES
 from pacsifier.query import (
     ATTRIBUTES,
@@ -22,20 +24,22 @@ from pacsifier.query import (
     Verdict,
     ascii_wildcards,
     halves,
+    is_single_key,
+    is_uid,
     matches,
     study_keys,
 )
 from pacsifier.query.names import family_name, is_structured
-from pacsifier.query.series import Instance, Series
+from pacsifier.query.series import Instance, PackedValues, Series
 
 log = logging.getLogger(__name__)
 
-_STUDY_RETURN_KEYS = (
+STUDY_RETURN_KEYS = (
     *("StudyInstanceUID", "PatientID", "IssuerOfPatientID", "PatientName", "PatientBirthDate", "StudyDate"),
     *("StudyTime", "StudyDescription", "AccessionNumber", "NumberOfStudyRelatedSeries", "ModalitiesInStudy"),
     *("SOPClassesInStudy", "InstanceAvailability"),
 )
-_SERIES_RETURN_KEYS = (
+SERIES_RETURN_KEYS = (
     *("StudyInstanceUID", "SeriesInstanceUID", "Modality", "SeriesNumber", "SeriesDescription"),
     "NumberOfSeriesRelatedInstances",
 )
@@ -45,6 +49,11 @@ _DEEPEST_SPLIT = 16
 _MOST_SPLITS = 200
 # Character sets of answers that cannot hold every name (PS3.3 C.12.1.1.2); others are taken at their word.
 _CODECS = {"": "ascii", "ISO_IR 6": "ascii", "ISO_IR 100": "latin-1", "ISO_IR 101": "iso8859-2"}
+_NOTHING: Mapping[int, tuple[str, ...]] = MappingProxyType({})
+
+
+class _Finds(Protocol):
+    def find(self, level: str, requests: Sequence[Keys]) -> list[FindResult]: ...
 
 
 @dataclass
@@ -57,6 +66,8 @@ class RowReport:
     ambiguous: str = ""
     rejected: Counter[str] = field(default_factory=Counter)
     lenient: set[str] = field(default_factory=set)
+    # Series that are left out since their patient is excluded.
+    excluded: int = 0
     # Columns that series came with empty, which was taken as not matching.
     empty: Counter[str] = field(default_factory=Counter)
 
@@ -76,7 +87,7 @@ class Found:
 
 @dataclass
 class _Study:
-    values: dict[str, str | None]
+    values: Values
     # Row number -> STUDY-level columns on which the PACS told too little.
     wanted_by: dict[int, tuple[str, ...]] = field(default_factory=dict)
 
@@ -90,7 +101,7 @@ class Finder:
 
     def __init__(
         self,
-        pacs: Pacs,
+        pacs: _Finds,
         queries: Sequence[Query],
         *,
         image_values: bool,
@@ -105,6 +116,8 @@ class Finder:
         self._reports = {query.rows[0]: RowReport(query) for query in queries}
         self._studies: dict[str, _Study] = {}
         self._missing_keys: set[str] = set()
+        # Most series are wanted by the same rows.
+        self._shared_rows: dict[tuple[int, ...], tuple[int, ...]] = {}
         self._series_of_study: Counter[str] = Counter()
         self._splits = 0
 
@@ -119,9 +132,12 @@ class Finder:
         found = self._decide_by_images(found)
         if not self._headers_decide:
             found = self._reject_empty(found)
+        wanted_by: dict[int, list[Series]] = defaultdict(list)
+        for series in found:
+            for row in {*series.rows, *series.undecided}:
+                wanted_by[row].append(series)
         for row, report in self._reports.items():
-            wanted = [series for series in found if row in series.rows or row in series.undecided]
-            self._conclude(report, wanted)
+            self._conclude(report, wanted_by[row])
         classes = {
             uid for study in self._studies.values() for uid in _split(study.values.get("SOPClassesInStudy"))
         }
@@ -129,7 +145,7 @@ class Finder:
         return Found(
             tuple(found),
             self._reports,
-            frozenset(classes - {""}),
+            frozenset(filter(is_uid, classes)),
             self._series_of_study,
             tuple(sorted(self._missing_keys)),
         )
@@ -141,14 +157,10 @@ class Finder:
         requests = [(query, keys) for query in hierarchical for keys in study_keys(query)]
         results = self._ask_studies(requests)
         self._take_studies(requests, results)
-        self._try_wildcards([query for query in hierarchical if not self._answered(query)])
+        answered = {row for study in self._studies.values() for row in study.wanted_by}
+        answered |= {row for row, report in self._reports.items() if report.failure}
+        self._try_wildcards([query for query in hierarchical if query.rows[0] not in answered])
         self._find_by_series_uid([query for query in self._queries if _only_series_uid(query)])
-
-    def _answered(self, query: Query) -> bool:
-        row = query.rows[0]
-        return bool(self._reports[row].failure) or any(
-            row in study.wanted_by for study in self._studies.values()
-        )
 
     def _try_wildcards(self, queries: Iterable[Query]) -> None:
         """Asks again with `*` for non-ASCII characters: some PACS compare bytes of another character set."""
@@ -161,7 +173,7 @@ class Finder:
         self._take_studies(requests, self._ask_studies(requests))
 
     def _ask_studies(self, requests: Sequence[tuple[Query, Keys]]) -> list[FindResult]:
-        keys = [{**dict.fromkeys(_STUDY_RETURN_KEYS, ""), **asked} for _, asked in requests]
+        keys = [{**dict.fromkeys(STUDY_RETURN_KEYS, ""), **asked} for _, asked in requests]
         results = self._pacs.find("STUDY", keys)
         return [
             self._split_by_date(each, result) if looks_capped(result) else result
@@ -183,7 +195,9 @@ class Finder:
         failure = None
         identifiers = [{**keys, "StudyDate": part} for part in parts]
         for each, part in zip(identifiers, self._pacs.find("STUDY", identifiers), strict=True):
-            whole = self._split_by_date(each, part, depth + 1) if looks_capped(part) else part
+            # Once a part cannot be had whole, the row fails: the others need not be cut finer.
+            split = looks_capped(part) and not failure
+            whole = self._split_by_date(each, part, depth + 1) if split else part
             answers |= {answer.get("StudyInstanceUID") or "": answer for answer in whole.answers}
             failure = failure or whole.failure
         return FindResult(tuple(answers.values()), result.status, failure)
@@ -192,22 +206,22 @@ class Finder:
         for (query, _), result in zip(requests, results, strict=True):
             if result.failure:
                 self._reports[query.rows[0]].failure = f"STUDY level: {result.failure}"
-            self._note_missing(_STUDY_RETURN_KEYS, result.answers)
+            self._note_missing(STUDY_RETURN_KEYS, result.answers)
             for values in result.answers:
                 self._take_study(query, values)
 
     def _take_study(self, query: Query, values: Values) -> None:
         report = self._reports[query.rows[0]]
         uid = values.get("StudyInstanceUID")
-        if not uid:
-            report.failure = "STUDY level: an answer without StudyInstanceUID"
+        if not uid or not is_single_key(uid):
+            report.failure = "STUDY level: an answer without a usable StudyInstanceUID"
             return
         verdict = _compare(query, values, _columns("STUDY"))
         if verdict.result is Match.NO:
             report.rejected.update(verdict.rejected_by)
             return
         report.lenient.update(verdict.lenient)
-        study = self._studies.setdefault(uid, _Study(dict(values)))
+        study = self._studies.setdefault(uid, _Study(values))
         study.wanted_by[query.rows[0]] = verdict.unknown
 
     def _find_by_series_uid(self, queries: Sequence[Query]) -> None:
@@ -224,7 +238,8 @@ class Finder:
         for query, result in zip(queries, self._pacs.find("SERIES", keys), strict=True):
             uids = {answer.get("SeriesInstanceUID") for answer in result.answers}
             studies = {answer.get("StudyInstanceUID") or "" for answer in result.answers}
-            if result.failure or uids - {query.cells["SeriesInstanceUID"]} or "" in studies:
+            strangers = uids - {query.cells["SeriesInstanceUID"]}
+            if result.failure or strangers or not all(map(is_single_key, studies)):
                 self._reports[query.rows[0]].failure = (
                     "the PACS answers no SeriesInstanceUID alone; add StudyInstanceUID or PatientID to the row, "
                     "or let all studies be listed with --yes"
@@ -238,7 +253,7 @@ class Finder:
     def _find_series(self) -> list[Series]:
         uids = list(self._studies)
         image_columns = self._image_columns()
-        base = dict.fromkeys((*_SERIES_RETURN_KEYS, *image_columns), "")
+        base = dict.fromkeys((*SERIES_RETURN_KEYS, *image_columns), "")
         results = self._pacs.find("SERIES", [{**base, "StudyInstanceUID": uid} for uid in uids])
         found: dict[tuple[str, str], Series] = {}
         for uid, result in zip(uids, results, strict=True):
@@ -257,7 +272,7 @@ class Finder:
     def _check_number_of_series(self, uid: str, result: FindResult) -> None:
         """A study that answers with no series, or with a round number of them below the announced, is no result."""
         study = self._studies[uid]
-        announced = _number(study.values.get("NumberOfStudyRelatedSeries"))
+        announced = whole_number(study.values.get("NumberOfStudyRelatedSeries"))
         listed = len(result.answers)
         if not result.failure and announced and listed < announced and (not listed or looks_capped(result)):
             for row in study.wanted_by:
@@ -271,7 +286,11 @@ class Finder:
         return tuple(column for column in INFO_COLUMNS if column in asked and column in _columns("IMAGE"))
 
     def _series_of(self, study: _Study, study_uid: str, answer: Values) -> Series | None:
-        if not answer.get("SeriesInstanceUID") or (answer.get("StudyInstanceUID") or study_uid) != study_uid:
+        if not is_single_key(answer.get("SeriesInstanceUID") or ""):
+            for row in study.wanted_by:
+                self._reports[row].failure = "SERIES level: an answer without a usable SeriesInstanceUID"
+            return None
+        if (answer.get("StudyInstanceUID") or study_uid) != study_uid:
             for row in study.wanted_by:
                 self._reports[row].rejected.update(["StudyInstanceUID"])
             return None
@@ -279,11 +298,11 @@ class Finder:
         rows, undecided = self._verdicts(study.wanted_by, values)
         if not rows and not undecided:
             return None
-        return Series(values, rows, undecided, _number(values.get("NumberOfSeriesRelatedInstances")))
+        return Series(values, rows, undecided, whole_number(values.get("NumberOfSeriesRelatedInstances")))
 
     def _verdicts(
         self, wanted_by: Mapping[int, tuple[str, ...]], values: Values
-    ) -> tuple[tuple[int, ...], dict[int, tuple[str, ...]]]:
+    ) -> tuple[tuple[int, ...], Mapping[int, tuple[str, ...]]]:
         rows, undecided = [], {}
         for row, unknown_of_study in wanted_by.items():
             report = self._reports[row]
@@ -297,7 +316,7 @@ class Finder:
                 undecided[row] = unknown
             else:
                 rows.append(row)
-        return tuple(rows), undecided
+        return self._shared_rows.setdefault(tuple(rows), tuple(rows)), undecided or _NOTHING
 
     # -- IMAGE level
 
@@ -377,7 +396,7 @@ class Finder:
             )
 
 
-def list_instances(pacs: Pacs, series: Sequence[Series], columns: Iterable[str] = ()) -> list[FindResult]:
+def list_instances(pacs: _Finds, series: Sequence[Series], columns: Iterable[str] = ()) -> list[FindResult]:
     """Asks the IMAGE level for the instances of each series, and for the values of `columns`."""
     keys = dict.fromkeys(("SOPInstanceUID", "SOPClassUID", *columns), "")
     results = pacs.find(
@@ -401,20 +420,20 @@ def _belongs(answer: Values, series: Series) -> bool:
 def instances_of(result: FindResult) -> tuple[Instance, ...]:
     """The distinct instances of an IMAGE-level answer."""
     found = {
-        uid: Instance(uid, answer.get("SOPClassUID") or "")
+        uid: Instance(uid, sop_class if is_uid(sop_class := answer.get("SOPClassUID") or "") else "")
         for answer in result.answers
         if (uid := answer.get("SOPInstanceUID"))
     }
     return tuple(found.values())
 
 
-def _merge(study: Values, series: Values) -> dict[str, str | None]:
+def _merge(study: Values, series: Values) -> PackedValues:
     """The values of both levels; a key that only one of them told counts."""
     merged = dict(study)
     merged.update({keyword: value for keyword, value in series.items() if value is not None})
     for keyword in series:
         merged.setdefault(keyword, None)
-    return merged
+    return PackedValues(merged)
 
 
 def _compare(query: Query, values: Values, columns: Collection[str]) -> Verdict:
@@ -471,7 +490,7 @@ def _split(value: str | None) -> list[str]:
     return [each.strip() for each in (value or "").split("\\")]
 
 
-def _number(value: str | None) -> int | None:
+def whole_number(value: str | None) -> int | None:
     """An integer string; None where it is absent, empty or not a number: unknown is not zero."""
     text = (value or "").strip()
     return int(text) if text.isascii() and text.isdigit() and len(text) <= 12 else None

@@ -6,27 +6,43 @@ All of it holds identities: files 0600, in `logs/` (0700), written beside and re
 from __future__ import annotations
 
 import csv
+import getpass
+import hashlib
 import io
+import json
+import os
+import socket
 import time
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from datetime import datetime
 from enum import Enum
+from itertools import chain
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from pacsifier import __version__
+from pacsifier.config import PacsConfig
 from pacsifier.query import QueryTable
-from pacsifier.query.series import Series
+from pacsifier.query.series import PackedValues, Series
 from pacsifier.transfer.finding import RowReport
-from pacsifier.tree import LOG_NAME, Tree, write_whole
+from pacsifier.tree import LOG_NAME, Tree, append_line, write_whole
+
+if TYPE_CHECKING:
+    from pacsifier.transfer.options import Options, Summary
 
 ROWS_NAME = "query_rows.csv"
 REDO_NAME = "redo.csv"
+AUDIT_NAME = "audit.jsonl"
 
 _OWN_COLUMNS = ("StudyInstanceUID", "SeriesInstanceUID", "SeriesNumber", "FilesFound", "Completed")
 _NEW_COLUMNS = (
-    *("FilesExpected", "Status", "Reason", "query_rows", "Seconds", "Bytes", "Folder", "MoveDestination"),
+    *("FilesExpected", "Status", "Reason", "query_rows", "Seconds", "Bytes", "Folder"),
+    *("MoveDestination", "FilesMoved"),
     *("PatientID", "StudyDate", "StudyTime", "SeriesDescription"),
 )
 _REWRITE_S = 5.0
+_NO_ROW = PackedValues({})
 
 
 class Status(Enum):
@@ -40,6 +56,7 @@ class Status(Enum):
     FAILED = "failed"
     NOT_WANTED = "not_wanted"
     UNDECIDED = "undecided"
+    EXCLUDED = "excluded"
 
     @property
     def completed(self) -> bool:
@@ -49,10 +66,10 @@ class Status(Enum):
     @property
     def settled(self) -> bool:
         """Whether nothing is left to do for it."""
-        return self.completed or self in (Status.LISTED, Status.NOT_WANTED)
+        return self.completed or self in (Status.LISTED, Status.NOT_WANTED, Status.EXCLUDED)
 
 
-@dataclass
+@dataclass(slots=True)
 class SeriesState:
     """The progress of one series: `found` maps the SOP Instance UIDs in place to their sizes in bytes."""
 
@@ -66,8 +83,12 @@ class SeriesState:
     # An object contradicted another or belongs to another patient: nothing can make this series complete.
     spoiled: str = ""
     tried: bool = False
+    # Objects placed here that name another study or series in their own header.
+    relabelled: int = 0
     # The last request for it ended otherwise than with Success and no failed sub-operation.
     failed: bool = False
+    # The PACS refused it for good: asking again would be the same.
+    refused: bool = False
 
     @property
     def files(self) -> int:
@@ -93,17 +114,22 @@ class Journal:
         self._written = 0.0
         self._cost_s = 0.0
 
-    def moved_earlier(self, series: Series, destination: str) -> Mapping[str, str] | None:
+    def moved_earlier(self, series: Series, destination: str) -> Mapping[str, str | None] | None:
         """The earlier log row of a series that was moved completely to this AE title."""
         row = self._earlier.get(series.key)
-        if not row or row.get("Completed") != "True" or row.get("MoveDestination") != destination:
+        if not row or row.get("MoveDestination") != destination:
             return None
-        moved = row.get("FilesFound", "")
+        moved = row.get("FilesMoved") or ""
         known = moved.isdecimal() and moved.isascii()
         return row if known and int(moved) >= (series.expected or 0) else None
 
+    def folder_of(self, series: Series) -> str:
+        """The folder in which an earlier run placed a series, as its log has it; "" where there is none."""
+        return self._earlier.get(series.key, _NO_ROW).get("Folder") or ""
+
     def follow(self, states: Sequence[SeriesState]) -> None:
         """Takes the series of this run and writes the table."""
+        self._tree.drop_partial_logs()
         self._states = states
         self.write_log()
 
@@ -115,18 +141,12 @@ class Journal:
     def write_log(self) -> None:
         """Writes the log table: the rows of this run, and those of earlier runs that it did not touch."""
         started = time.monotonic()
-        rows = dict(self._earlier)
-        for state in self._states:
-            if state.status is Status.NOT_WANTED:
-                continue
-            told_only = state.status in (Status.LISTED, Status.UNDECIDED)
-            if not told_only or state.series.key not in rows:
-                rows[state.series.key] = self._log_row(state)
         asked = [f"query_{column}" for column in self._table.columns if column != "new_ids"]
-        known = dict.fromkeys((*self._table.columns, *_OWN_COLUMNS, *_NEW_COLUMNS, *asked))
-        columns = list(dict.fromkeys((*known, *(column for row in rows.values() for column in row))))
-        text = _csv(columns, ([row.get(column, "") for column in columns] for row in rows.values()))
-        write_whole(self._tree.logs / LOG_NAME, text, 0o600)
+        columns = dict.fromkeys((*self._table.columns, *_OWN_COLUMNS, *_NEW_COLUMNS, *asked))
+        for row in self._earlier.values():
+            columns |= dict.fromkeys(row)
+        lines = _csv(list(columns), ([row.get(each) or "" for each in columns] for row in self._log_rows()))
+        write_whole(self._tree.logs / LOG_NAME, lines, 0o600)
         self._written = time.monotonic()
         self._cost_s = self._written - started
 
@@ -141,7 +161,7 @@ class Journal:
             for row, first in rows
             if row == first
             for outcome, reason in [outcomes[first]]
-            if outcome not in ("complete", "ambiguous", "listed")
+            if outcome not in ("complete", "ambiguous", "listed", "excluded")
         ]
         path = self._tree.logs / REDO_NAME
         if not redo:
@@ -149,6 +169,45 @@ class Journal:
             return None
         write_whole(path, _csv((*self._table.columns, "reason"), redo), 0o600)
         return path
+
+    def write_audit(
+        self, config: PacsConfig, options: Options, summary: Summary, ended: str, seconds: float
+    ) -> None:
+        """Appends one line of JSON about the run: who, when, how, which query, counts; no identity of a patient."""
+        line = {
+            "ended_at": datetime.now().astimezone().isoformat(timespec="seconds"),
+            "seconds": round(seconds, 1),
+            "ended": "stopped" if ended == "ended" and summary.problems else ended,
+            "user": _user(),
+            "host": socket.gethostname(),
+            "version": __version__,
+            "did": [name for name in ("save", "info", "move", "resume") if getattr(options, name)],
+            "config": asdict(config),
+            "query_sha256": _digest(self._table.path),
+            "rows": dict(sorted(summary.outcomes.items())),
+            "series": {status.value: number for status, number in summary.series.items()},
+            "instances": summary.instances,
+            "bytes": summary.bytes,
+            "unexpected": summary.unexpected,
+            "excluded_series": summary.excluded_series,
+            "excluded_objects": summary.excluded_objects,
+        }
+        append_line(self._tree.logs / AUDIT_NAME, json.dumps(line))
+
+    def _log_rows(self) -> Iterator[Mapping[str, str | None]]:
+        """The rows of earlier runs, or those of this run in their place, and then its new ones; one at a time."""
+        states = [state for state in self._states if state.status not in (Status.NOT_WANTED, Status.EXCLUDED)]
+        told_only = (Status.LISTED, Status.UNDECIDED)
+        again = {
+            state.series.key: state
+            for state in states
+            if state.series.key in self._earlier and state.status not in told_only
+        }
+        for key, row in self._earlier.items():
+            yield self._log_row(again[key]) if key in again else row
+        for state in states:
+            if state.series.key not in self._earlier:
+                yield self._log_row(state)
 
     def _log_row(self, state: SeriesState) -> dict[str, str]:
         values = state.series.values
@@ -169,7 +228,7 @@ class Journal:
             "Seconds": f"{state.seconds:.3f}",
             "Bytes": str(sum(state.found.values())),
             "Folder": str(state.folder.relative_to(self._tree.folder)) if state.folder else "",
-            "MoveDestination": self._destination,
+            **self._move(state),
         }
         for column in ("PatientID", "StudyDate", "StudyTime", "SeriesDescription"):
             row[column] = values.get(column) or ""
@@ -179,14 +238,21 @@ class Journal:
             row["new_ids" if column == "new_ids" else f"query_{column}"] = asked
         return row
 
-    def _read_earlier(self) -> dict[tuple[str, str], dict[str, str]]:
+    def _move(self, state: SeriesState) -> dict[str, str]:
+        """To which AE title the series was last moved completely, by this run or an earlier one."""
+        if self._destination and state.status is Status.COMPLETE:
+            return {"MoveDestination": self._destination, "FilesMoved": str(state.files)}
+        earlier = self._earlier.get(state.series.key, _NO_ROW)
+        return {column: earlier.get(column) or "" for column in ("MoveDestination", "FilesMoved")}
+
+    def _read_earlier(self) -> dict[tuple[str, str], PackedValues]:
         path = self._tree.folder / "logs" / LOG_NAME
         if not path.is_file():
             return {}
         with path.open(encoding="utf-8-sig", errors="replace", newline="") as file:
             lines = (line.replace("\0", "") for line in file)
             rows = [
-                {key: value for key, value in row.items() if key and isinstance(value, str)}
+                PackedValues({key: value for key, value in row.items() if key and isinstance(value, str)})
                 for row in csv.DictReader(lines)
             ]
         return {_key(row, number): row for number, row in enumerate(rows)}
@@ -207,6 +273,13 @@ def row_outcome(report: RowReport, states: Iterable[SeriesState]) -> tuple[str, 
                 status.value,
                 f"{len(of_it)} of {len(wanted)} series; first: {of_it[0].reason or status.value}",
             )
+    return _settled_outcome(report, wanted)
+
+
+def _settled_outcome(report: RowReport, wanted: Sequence[SeriesState]) -> tuple[str, str]:
+    excluded = report.excluded + sum(state.status is Status.EXCLUDED for state in wanted)
+    if excluded and all(state.status is Status.EXCLUDED for state in wanted):
+        return "excluded", f"{excluded} series of excluded patients"
     if not wanted:
         return "not_found", "nothing matches once the images were read"
     if report.ambiguous:
@@ -214,15 +287,34 @@ def row_outcome(report: RowReport, states: Iterable[SeriesState]) -> tuple[str, 
     return ("listed" if all(state.status is Status.LISTED for state in wanted) else "complete"), ""
 
 
-def _key(row: Mapping[str, str], number: int) -> tuple[str, str]:
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return str(os.getuid())
+
+
+def _digest(path: Path) -> str:
+    """The SHA-256 of the query file; "" where it cannot be read twice."""
+    if not path.is_file():
+        return ""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _key(row: Mapping[str, str | None], number: int) -> tuple[str, str]:
     """The series of a log row; a row that names none keeps a place of its own."""
-    key = row.get("StudyInstanceUID", ""), row.get("SeriesInstanceUID", "")
+    key = row.get("StudyInstanceUID") or "", row.get("SeriesInstanceUID") or ""
     return key if all(key) else ("", f"row {number}")
 
 
-def _csv(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+def _csv(header: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:
+    """The lines of a table, one at a time: 100,000 series would be 200 MB as one text."""
     out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(header)
-    writer.writerows([cell.replace("\0", "") for cell in row] for row in rows)
-    return out.getvalue()
+    plain = csv.writer(out, lineterminator="\n")
+    quoted = csv.writer(out, lineterminator="\n", quoting=csv.QUOTE_ALL)
+    for row in chain([header], rows):
+        cells = [cell.replace("\0", "") for cell in row]
+        # Before Python 3.13 a carriage return alone is left without quotes, and read as the end of the row.
+        (quoted if any("\r" in cell for cell in cells) else plain).writerow(cells)
+        yield out.getvalue()
+        out.seek(out.truncate(0))

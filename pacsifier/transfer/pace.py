@@ -1,17 +1,25 @@
-"""How the work is cut: batches with pauses between them, chunks for a few associations. Pure."""
+"""How the work is cut and when it may start: batches, chunks, hours, rate, the circuit breaker. Pure."""
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime, time
+from itertools import islice
 
 from pacsifier.dcmtk.pacs import MoveRequest
+from pacsifier.query import is_single_key
+from pacsifier.transfer.capabilities import USUAL, Capabilities
 from pacsifier.transfer.journal import SeriesState
 
 # Instances taken for a series whose number was not announced.
 _UNKNOWN_SIZE = 50
 _CHUNKS_AN_ASSOCIATION = 4
+# Instances that one association brings: movescu logs 0.6 kB for each.
+_LARGEST_SHARE = 10_000
+# A list of UIDs is one value of at most 65,534 bytes (PS3.5 7.1.2), a malformed UID up to 128 and its backslash.
+_LONGEST_UID_LIST = 500
 
 
 Part = tuple[MoveRequest, tuple[SeriesState, ...]]
@@ -41,29 +49,127 @@ def chunks(
     states: Iterable[SeriesState],
     associations: int,
     series_of_study: Mapping[str, int],
+    capabilities: Capabilities = USUAL,
     *,
     one_series_each: bool = False,
+    one_request_each: bool = False,
 ) -> list[Chunk]:
     """Cuts a batch into about four shares an association, the largest first.
 
     A study all of whose series are wanted is one STUDY-level request; else one SERIES-level request with a UID list.
-    A study larger than a share goes series by series, and so does everything with `one_series_each`.
+    A study larger than a share goes series by series, and so does everything with `one_series_each`. Of a series
+    that is partly there, only the missing instances are asked for, where their UIDs are known.
     """
     studies: dict[str, list[SeriesState]] = defaultdict(list)
     for state in states:
         studies[state.series.study_uid].append(state)
     total = sum(size_of(each) for each in studies.values())
-    share = max(1, total // (associations * _CHUNKS_AN_ASSOCIATION))
+    share = min(_LARGEST_SHARE, max(1, total // (associations * _CHUNKS_AN_ASSOCIATION)))
     parts: list[Part] = []
     for study_uid, wanted in studies.items():
-        if one_series_each or (size_of(wanted) > share and len(wanted) > 1):
-            parts += [(MoveRequest(study_uid, (each.series.series_uid,)), (each,)) for each in wanted]
-        elif len(wanted) == series_of_study.get(study_uid):
-            parts.append((MoveRequest(study_uid), tuple(wanted)))
+        whole = []
+        for state in wanted:
+            in_part = _instances(state) if capabilities.image_moves else []
+            parts += in_part
+            whole += [] if in_part else [state]
+        if one_series_each or not capabilities.uid_lists or (size_of(whole) > share and len(whole) > 1):
+            parts += [_one_series(state) for state in whole]
+        elif len(whole) == series_of_study.get(study_uid):
+            parts.append((MoveRequest(study_uid), tuple(whole)))
         else:
-            uids = tuple(each.series.series_uid for each in wanted)
-            parts.append((MoveRequest(study_uid, uids), tuple(wanted)))
-    return _pack(parts, share)
+            for start in range(0, len(whole), _LONGEST_UID_LIST):
+                listed = whole[start : start + _LONGEST_UID_LIST]
+                uids = tuple(each.series.series_uid for each in listed)
+                parts.append((MoveRequest(study_uid, uids), tuple(listed)))
+    return _pack(parts, 0 if one_request_each else share)
+
+
+def one_chunk(parts: Sequence[Part]) -> Chunk:
+    """Requests that go over one association."""
+    return Chunk(tuple(parts), sum(size_of(states) for _, states in parts))
+
+
+def simpler(part: Part) -> list[Part]:
+    """The same work in requests that any PACS takes: one series each; empty where it is that already."""
+    request, states = part
+    if not request.instance_uids and len(request.series_uids) == 1:
+        return []
+    return [_one_series(state) for state in states]
+
+
+def _one_series(state: SeriesState) -> Part:
+    return MoveRequest(state.series.study_uid, (state.series.series_uid,)), (state,)
+
+
+def _instances(state: SeriesState) -> list[Part]:
+    missing = iter(_missing(state))
+    lists = iter(lambda: tuple(islice(missing, _LONGEST_UID_LIST)), ())
+    series = state.series
+    return [(MoveRequest(series.study_uid, (series.series_uid,), uids), (state,)) for uids in lists]
+
+
+def _missing(state: SeriesState) -> tuple[str, ...]:
+    """The instances still to come of a series that is partly there; none where their UIDs are not known."""
+    if not state.found or state.series.instances is None:
+        return ()
+    uids = (each.sop_instance_uid for each in state.series.instances)
+    return tuple(uid for uid in uids if uid not in state.found and is_single_key(uid))
+
+
+@dataclass(frozen=True)
+class Hours:
+    """The part of the day in which work may start; it may go over midnight."""
+
+    start: time
+    end: time
+
+    @classmethod
+    def parse(cls, text: str) -> Hours:
+        """From `19:00-06:00`; seconds may follow.
+
+        Raises:
+            ValueError: it is none, or start and end are equal.
+        """
+        start, separator, end = text.partition("-")
+        hours = cls(time.fromisoformat(start.strip()), time.fromisoformat(end.strip()))
+        if not separator or hours.start == hours.end or hours.start.tzinfo or hours.end.tzinfo:
+            raise ValueError(text)
+        return hours
+
+    def open_at(self, moment: datetime) -> bool:
+        """Whether work may start then (local time)."""
+        now = moment.time()
+        if self.start < self.end:
+            return self.start <= now < self.end
+        return now >= self.start or now < self.end
+
+    def __str__(self) -> str:
+        return f"{self.start}-{self.end}"
+
+
+@dataclass(frozen=True)
+class Rate:
+    """The most that may come in a second, on average: instances, or bytes."""
+
+    per_s: float
+    in_bytes: bool = False
+
+    def pause_s(self, instances: int, size: int) -> float:
+        """How long that much work must take."""
+        return (size if self.in_bytes else instances) / self.per_s
+
+
+@dataclass
+class Breaker:
+    """Opens after `most` failures in a row."""
+
+    most: int
+    in_a_row: int = 0
+
+    def count(self, *, failed: bool) -> bool:
+        """Enters the end of a request; whether the breaker is open now."""
+        self.in_a_row = self.in_a_row + 1 if failed else 0
+        return self.in_a_row >= self.most
 
 
 def size_of(states: Iterable[SeriesState]) -> int:

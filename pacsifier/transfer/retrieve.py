@@ -8,88 +8,40 @@ from __future__ import annotations
 import logging
 import time
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from pacsifier.config import PacsConfig
-from pacsifier.dcmtk.pacs import Pacs
+from pacsifier.dcmtk.pacs import Pacs, own_place
 from pacsifier.dcmtk.process import Toolbox
 from pacsifier.dcmtk.receiver import Receiver, check_port
 from pacsifier.dcmtk.transcript import MOVE_DESTINATION_UNKNOWN, SUCCESS, MoveState
-from pacsifier.errors import InputError
+from pacsifier.errors import AssociationError, InputError
 from pacsifier.query import QueryTable
-from pacsifier.query.series import Series
+from pacsifier.staging import OutputLock, temporary_folder
 from pacsifier.transfer.arrivals import Arrivals
 from pacsifier.transfer.engine import Engine
 from pacsifier.transfer.finding import Finder, Found, instances_of, list_instances, looks_capped
 from pacsifier.transfer.journal import Journal, SeriesState, Status, row_outcome
-from pacsifier.transfer.pace import batches, chunks
+from pacsifier.transfer.options import Observer, Options, RowPlan, Summary
+from pacsifier.transfer.pace import Breaker, Part, batches, chunks
 from pacsifier.transfer.placing import Placer
-from pacsifier.tree import OutputLock, SeriesIdentity, Tree, write_info, write_whole
+from pacsifier.transfer.retry import CarefulFinds
+from pacsifier.transfer.space import DiskWatch
+from pacsifier.transfer.traffic import Traffic
+from pacsifier.transfer.verdict import close, conclude, is_clean, is_complete, is_short, judge, untold_columns
+from pacsifier.tree import SeriesIdentity, Tree, write_info, write_whole
 
 log = logging.getLogger(__name__)
 
 _POLL_S = 0.01
-_SETTLE_S = 1.0
-_LONGEST_SETTLE_S = 15.0
+_LONGEST_SETTLE = 15
 _ASK_ABOVE_SERIES = 500
 _UNREACHED_BEFORE_STOP = 3
+_SILENT_BEFORE_STOP = 3
 _NAMED = ("PatientID", "AccessionNumber", "PatientName", "StudyInstanceUID", "SeriesInstanceUID")
-
-
-@dataclass(frozen=True)
-class Options:
-    """What a retrieval is to do; exactly one of save and move, or info alone."""
-
-    save: bool = False
-    info: bool = False
-    move: bool = False
-    resume: bool = False
-    list_all: bool = False
-    associations: int = 2
-    limit: int | None = None
-    silence_timeout_s: float = 1800.0
-    sop_classes: tuple[str, ...] = ()
-
-
-class Observer:
-    """What a run tells while it works; `cli` shows it. This one shows nothing."""
-
-    def say(self, message: str) -> None:
-        """A word to the user that no result holds."""
-
-    def planned(self, series: int, instances: int | None) -> None:
-        """The work ahead; None: not all numbers were announced."""
-
-    def progress(self, series_done: int, instances: int) -> None:
-        """The work done so far."""
-
-    def confirm(self, question: str) -> bool:
-        """Asks a person; without one the run goes on."""
-        log.warning("%s", question)
-        return True
-
-
-@dataclass
-class Summary:
-    """The figures at the end of a run; `outcomes` counts query rows by outcome."""
-
-    rows: int = 0
-    outcomes: Counter[str] = field(default_factory=Counter)
-    series: Counter[Status] = field(default_factory=Counter)
-    instances: int = 0
-    bytes: int = 0
-    unexpected: int = 0
-    conflicts: int = 0
-    seconds: float = 0.0
-    redo: Path | None = None
-    problems: list[str] = field(default_factory=list)
-
-    @property
-    def complete(self) -> bool:
-        """Whether everything asked for is there."""
-        return not self.problems and not self.conflicts and self.redo is None
 
 
 class Retrieval:
@@ -114,8 +66,15 @@ class Retrieval:
         self._states: list[SeriesState] = []
         self._series_of_study: Mapping[str, int] = {}
         self._summary = Summary()
-        self._placer = Placer(self._tree, table.queries, {}, info=options.info)
+        self._placer = Placer(self._tree, table.queries, {}, options.excluded, info=options.info)
+        self._traffic = Traffic(options, self._observer)
+        self._breaker = Breaker(options.max_failures)
+        self._silence = Breaker(_SILENT_BEFORE_STOP)
+        self._disk = DiskWatch(out, options.min_free_bytes, self._observer)
+        self.capabilities = options.capabilities
         self.associated = False
+        self.out_of_space = False
+        self._lock: OutputLock | None = None
         self._stop_reason = ""
         self._series_done = 0
         self._receiver: Receiver | None = None
@@ -131,37 +90,66 @@ class Retrieval:
         """
         started = time.monotonic()
         self._toolbox.require(self._binaries())
-        if self._options.save:
-            check_port(self._config.move_port, "'move_port'")
-        with OutputLock(self._tree.folder) as lock:
-            pacs = Pacs(self._config, self._toolbox, lock.staging, self._options.silence_timeout_s)
-            found = self._find(pacs)
-            journal = Journal(self._tree, self._table, self._config.move_aet if self._options.move else "")
-            self._plan(pacs, found, journal)
-            journal.follow(self._states)
-            try:
-                if self._options.save or self._options.move:
-                    self._transfer(pacs, found, journal, lock.staging)
-                self._write_new_ids(found)
-                self._conclude(found, journal)
-            finally:
-                journal.write_log()
+        with self._workplace() as staging:
+            pacs = Pacs(self._config, self._toolbox, staging, self._options.timeouts)
+            finds = CarefulFinds(pacs, self._traffic.retry, self._traffic.wait_until_open)
+            found = self._find(finds)
+            if self._options.dry_run:
+                self._plan(finds, found, None)
+                for state in self._states:
+                    if state.status is Status.PENDING:
+                        state.status = Status.LISTED
+                self._conclude(found, None)
+            else:
+                self._fetch(pacs, finds, found, staging)
         self._summary.seconds = time.monotonic() - started
         return self._summary
 
+    @contextmanager
+    def _workplace(self) -> Iterator[Path]:
+        """The staging folder under the lock of the output folder; of a dry run, which writes nothing, elsewhere."""
+        if self._options.dry_run:
+            with temporary_folder() as folder:
+                yield folder
+            return
+        if self._options.save:
+            check_port(self._config.move_port, "'move_port'")
+        with OutputLock(self._tree.folder) as lock:
+            self._lock = lock
+            yield lock.staging
+
+    def _fetch(self, pacs: Pacs, finds: CarefulFinds, found: Found, staging: Path) -> None:
+        """All after the find; what the tables say is true on every way out."""
+        journal = Journal(self._tree, self._table, self._config.move_aet if self._options.move else "")
+        began, ended = time.monotonic(), "interrupted"
+        self._plan(finds, found, journal)
+        journal.follow(self._states)
+        try:
+            if self._options.save or self._options.move:
+                self._transfer(pacs, finds, found, journal, staging)
+            self._write_new_ids(found)
+            ended = "ended"
+        finally:
+            if self._lock is not None:
+                # What is in staging was never counted; on a full disk the tables need its room.
+                self._lock.make_room()
+            self._conclude(found, journal)
+            journal.write_log()
+            journal.write_audit(self._config, self._options, self._summary, ended, time.monotonic() - began)
+
     def _binaries(self) -> list[str]:
         names = ["findscu"]
-        if self._options.save or self._options.move:
+        if (self._options.save or self._options.move) and not self._options.dry_run:
             names.append("movescu")
-        if self._options.save:
-            names.append("storescp")
+            if self._options.save:
+                names.append("storescp")
         return names
 
     # -- find and plan
 
-    def _find(self, pacs: Pacs) -> Found:
+    def _find(self, finds: CarefulFinds) -> Found:
         finder = Finder(
-            pacs,
+            finds,
             self._table.queries,
             image_values=self._options.info,
             list_all=self._options.list_all,
@@ -188,16 +176,26 @@ class Retrieval:
                 self._observer.say(f"row {row}: {each}")
 
     def _warn_of_broad_rows(self, found: Found) -> None:
+        wanted = Counter(row for series in found.series for row in {*series.rows, *series.undecided})
         for row, report in found.rows.items():
-            wanted = sum(1 for series in found.series if row in series.rows or row in series.undecided)
-            if wanted <= _ASK_ABOVE_SERIES or any(column in report.query.cells for column in _NAMED):
+            if wanted[row] <= _ASK_ABOVE_SERIES or any(column in report.query.cells for column in _NAMED):
                 continue
-            question = f"row {row} names no patient, accession or UID and matches {wanted} series; go on?"
+            question = (
+                f"row {row} names no patient, accession or UID and matches {wanted[row]} series; go on?"
+            )
             if not self._options.list_all and not self._observer.confirm(question):
                 raise InputError(f"row {row} was not confirmed; narrow it, or give --yes or --limit")
 
-    def _plan(self, pacs: Pacs, found: Found, journal: Journal) -> None:
-        chosen = sorted(found.series, key=lambda series: (series.values.get("PatientID") or "", *series.key))
+    def _plan(self, finds: CarefulFinds, found: Found, journal: Journal | None) -> None:
+        allowed = [
+            series for series in found.series if series.values.get("PatientID") not in self._options.excluded
+        ]
+        self._summary.excluded_series = len(found.series) - len(allowed)
+        for series in found.series:
+            if series.values.get("PatientID") in self._options.excluded:
+                for row in {*series.rows, *series.undecided}:
+                    found.rows[row].excluded += 1
+        chosen = sorted(allowed, key=lambda series: (series.values.get("PatientID") or "", *series.key))
         if self._options.limit is not None and len(chosen) > self._options.limit:
             self._observer.say(f"--limit: {self._options.limit} of {len(chosen)} series are taken")
             for series in chosen[self._options.limit :]:
@@ -206,48 +204,60 @@ class Retrieval:
             chosen = chosen[: self._options.limit]
         self._states = [SeriesState(series) for series in chosen]
         by_key = {state.series.key: state for state in self._states}
-        self._placer = Placer(self._tree, self._table.queries, by_key, info=self._options.info)
+        self._placer = Placer(
+            self._tree, self._table.queries, by_key, self._options.excluded, info=self._options.info
+        )
         for state in self._states:
             self._plan_series(state, journal)
         if self._options.save and self._options.resume:
-            self._skip_complete(pacs)
+            self._skip_complete(finds, journal)
 
-    def _plan_series(self, state: SeriesState, journal: Journal) -> None:
+    def _plan_series(self, state: SeriesState, journal: Journal | None) -> None:
         series, options = state.series, self._options
-        if options.move:
+        untold = untold_columns(series)
+        if options.move and options.excluded and not series.values.get("PatientID"):
+            state.status = Status.UNDECIDED
+            state.reason = (
+                "the PACS does not tell PatientID; --move cannot tell whether the patient is excluded"
+            )
+        elif options.move:
             if not series.rows:
                 state.status = Status.UNDECIDED
-                state.reason = (
-                    f"the PACS does not tell {_columns(series)}; --move cannot decide by the images"
-                )
-            elif options.resume and (row := journal.moved_earlier(series, self._config.move_aet)):
-                state.status, state.moved = Status.SKIPPED, int(row.get("FilesFound") or 0)
+                state.reason = f"the PACS does not tell {untold}; --move cannot decide by the images"
+            elif options.resume and journal and (row := journal.moved_earlier(series, self._config.move_aet)):
+                state.status, state.moved = Status.SKIPPED, int(row["FilesMoved"] or 0)
         elif not options.save:
             state.status = Status.LISTED
             if not series.rows:
-                state.reason = f"unverified: the PACS does not tell {_columns(series)}"
+                state.reason = f"unverified: the PACS does not tell {untold}"
                 state.status = Status.UNDECIDED
-        if options.info and not options.save:
+        if options.info and not options.save and not options.dry_run:
             write_info(self._tree.info_path(SeriesIdentity.of(series.values)), series.values)
 
-    def _skip_complete(self, pacs: Pacs) -> None:
+    def _skip_complete(self, finds: CarefulFinds, journal: Journal | None) -> None:
         """Reads what is on disk (the truth for --resume) and skips the series that are whole there."""
-        present = [state for state in self._states if self._read_folder(state)]
-        unknown = [state for state in present if state.series.expected is None]
-        self._list_instances(pacs, unknown)
+        present = [state for state in self._states if self._read_folder(state, journal)]
+        # Of what is there in part only the missing instances are asked for, by their UIDs.
+        self._list_instances(finds, [state for state in present if not is_complete(state)])
         for state in present:
-            if _is_complete(state):
+            if is_complete(state):
+                self._placer.decide_by_placed(state)
+            if is_complete(state) and state.series.rows and state.status is Status.PENDING:
                 state.status = Status.SKIPPED
                 state.reason = "was complete"
 
-    def _read_folder(self, state: SeriesState) -> bool:
-        for folder in self._tree.placed_folders(SeriesIdentity.of(state.series.values)):
-            self._placer.adopt(state, folder)
+    def _read_folder(self, state: SeriesState, journal: Journal | None) -> bool:
+        identity = SeriesIdentity.of(state.series.values)
+        hint = journal.folder_of(state.series) if journal else ""
+        for folder in self._tree.placed_folders(identity, hint):
+            self._placer.adopt(state, folder, write=not self._options.dry_run)
         return bool(state.found)
 
     # -- transfer
 
-    def _transfer(self, pacs: Pacs, found: Found, journal: Journal, staging: Path) -> None:
+    def _transfer(
+        self, pacs: Pacs, finds: CarefulFinds, found: Found, journal: Journal, staging: Path
+    ) -> None:
         todo = [state for state in self._states if state.status is Status.PENDING]
         numbers = [state.series.expected for state in todo]
         known = None if None in numbers else sum(number or 0 for number in numbers)
@@ -255,17 +265,20 @@ class Retrieval:
         if not todo:
             return
         classes = [*self._options.sop_classes, *sorted(found.sop_classes)]
-        refused = self._round(pacs, todo, journal, staging, classes)
-        short = self._recheck(pacs, todo)
-        if short and not self._stop_reason:
-            self._observer.say(f"{len(short)} series are incomplete; asking for them once more")
-            listed = {instance.sop_class for state in short for instance in state.series.instances or ()}
-            self._round(
-                pacs, short, journal, staging, [*classes, *sorted(listed - {""}), *refused], again=True
-            )
-            self._recheck(pacs, short)
-        for state in todo:
-            self._close(state)
+        try:
+            refused = self._round(pacs, todo, journal, staging, classes)
+            short = self._recheck(finds, todo)
+            # What the PACS refused for good it would refuse again.
+            short = [state for state in short if not state.refused]
+            if short and not self._stop_reason:
+                self._observer.say(f"{len(short)} series are incomplete; asking for them once more")
+                listed = {instance.sop_class for state in short for instance in state.series.instances or ()}
+                again = [*classes, *sorted(listed - {""}), *refused]
+                self._round(pacs, short, journal, staging, again, again=True)
+                self._recheck(finds, short)
+        finally:
+            for state in todo:
+                close(state, self._stop_reason)
 
     def _round(
         self,
@@ -279,15 +292,22 @@ class Retrieval:
     ) -> tuple[str, ...]:
         """Asks once for all the series; the SOP classes that the PACS offered and our receiver did not know."""
         if self._options.move:
-            self._run_batches(Engine(self, pacs, journal, None, None), states, again=again)
+            self._run_batches(Engine(self, pacs, self._traffic, journal), states, again=again)
             return ()
         config = self._config
         with Receiver(self._toolbox, staging, config.aet, config.move_port, classes) as receiver:
             self._receiver = receiver
             arrivals = Arrivals(receiver.folder)
-            self._run_batches(Engine(self, pacs, journal, arrivals, receiver), states, again=again)
-            self._settle(states, arrivals)
-            self._placer.set_strangers_aside(arrivals)
+            engine = Engine(self, pacs, self._traffic, journal, (receiver, arrivals))
+            try:
+                self._run_batches(engine, states, again=again)
+                self._settle(states, arrivals)
+            finally:
+                # What came whole is kept, also of requests that were cut short.
+                arrivals.scan()
+                for state in states:
+                    self._placer.place(state, arrivals)
+                self._placer.set_strangers_aside(arrivals)
             return receiver.refused_classes()
 
     def _run_batches(self, engine: Engine, states: Sequence[SeriesState], *, again: bool) -> None:
@@ -295,14 +315,22 @@ class Retrieval:
         config = self._config
         every_batch = batches(states, config.batch_size, config.batch_wait_s)
         for number, batch in enumerate(every_batch, 1):
-            one_each = again or self._options.move
-            work = chunks(batch, self._options.associations, self._series_of_study, one_series_each=one_each)
+            work = chunks(
+                batch,
+                self._options.associations,
+                self._series_of_study,
+                self.capabilities,
+                one_series_each=again or self._options.move,
+                one_request_each=self._traffic.one_request_each,
+            )
             engine.run(work)
             if self._stop_reason:
                 break
             if number < len(every_batch):
                 log.info("batch %d of %d done; pausing %g s", number, len(every_batch), config.batch_wait_s)
                 time.sleep(config.batch_wait_s)
+
+    # -- what the engine tells and asks
 
     def place(self, state: SeriesState, arrivals: Arrivals) -> None:
         """Places all that has arrived of a series."""
@@ -319,37 +347,75 @@ class Retrieval:
         return self._config.move_aet if self._options.move else self._config.aet
 
     @property
+    def silence(self) -> str:
+        """How a silence that was too long is told."""
+        return f"no response and no object for {self._options.timeouts.silence_timeout_s:g} s (--silence_timeout)"
+
+    @property
     def stopped(self) -> bool:
         """Whether nothing more is to be started: it would fail for the same reason."""
         return bool(self._stop_reason)
+
+    def stop(self, reason: str) -> None:
+        """Lets nothing more be started."""
+        self._stop_reason = self._stop_reason or reason
+
+    def learn(self, part: Part) -> None:
+        """The PACS did not take a list of UIDs: from now on it gets no such request."""
+        request, _ = part
+        if request.instance_uids:
+            self.capabilities = replace(self.capabilities, image_moves=False)
+        else:
+            self.capabilities = replace(self.capabilities, uid_lists=False)
+        log.info("the PACS does not take a list of UIDs: asking for one series at a time")
+
+    def check_place(self, *, now: bool = False) -> None:
+        """Stops the run before the disk is full; `now`: also where that was looked at a moment ago.
+
+        Raises:
+            InputError: another run has taken the output folder over.
+        """
+        if self._lock is not None:
+            self._lock.check()
+        if not self._options.save:
+            return
+        placer = self._placer
+        if reason := self._disk.look(placer.new_instances, placer.bytes, self._instances_ahead, now=now):
+            self.out_of_space = True
+            self.stop(reason)
+
+    def _instances_ahead(self) -> int:
+        pending = [state for state in self._states if state.status is Status.PENDING]
+        return sum(max(0, (state.series.expected or 0) - len(state.found)) for state in pending)
 
     def report_progress(self) -> None:
         """Tells the observer how far the run is."""
         moved = sum(state.moved for state in self._states) if self._options.move else 0
         self._observer.progress(self._series_done, self._placer.new_instances + moved)
 
-    def request_ended(self, states: Sequence[SeriesState], end: MoveState, seconds: float) -> None:
+    def request_ended(
+        self, states: Sequence[SeriesState], end: MoveState, seconds: float, *, silent: bool = False
+    ) -> None:
         """Draws what can be said of the series of one C-MOVE request from its final state and the counts."""
         for state in states:
             self._series_done += not state.tried
             state.tried = True
             state.seconds += seconds / len(states)
-            if self._options.move:
+            if self._options.move and len(states) == 1:
                 state.moved = max(state.moved, end.completed or 0)
             if state.status is not Status.PENDING:
                 continue
-            state.reason = self._why(end)
-            state.failed = end.status != SUCCESS or bool(end.failed)
-            clean = end.status == SUCCESS and not end.failed
-            if clean and state.series.expected is not None and _is_complete(state) and state.series.rows:
-                state.status, state.reason = Status.COMPLETE, ""
-            elif (
-                clean and state.series.expected is None and len(states) == 1 and end.completed == state.files
-            ):
-                # Not announced: the IMAGE level will be asked; should it be silent, the counters stand for it.
-                state.reason = _COUNTERS_AGREE
+            conclude(state, end, self._why(end), of=states)
             log.info("series %s: %s %s", state.series.series_uid, state.status.value, state.reason)
-        self._stop_where_all_would_fail(end)
+        if self._silence.count(failed=silent):
+            self.stop(f"the PACS was silent {self._silence.in_a_row} times in a row: {self.silence}")
+        self._note_end(end)
+
+    def request_failed(self, states: Sequence[SeriesState], end: MoveState) -> None:
+        """A request failed that will be repeated, or asked in another way."""
+        for state in states:
+            state.tried, state.reason = True, self._why(end)
+        self._note_end(end)
 
     def _why(self, end: MoveState) -> str:
         if end.status is None:
@@ -358,27 +424,33 @@ class Retrieval:
         words = end.words.partition(": ")[2] or end.words
         return f"C-MOVE to {self.destination} ended with 0x{end.status:04X} {words}{failed}"
 
-    def _stop_where_all_would_fail(self, end: MoveState) -> None:
-        """An unknown destination, or several failures before the PACS ever reached our port, end the run early."""
+    def _note_end(self, end: MoveState) -> None:
+        """An unknown destination, or too many failures, end the run early."""
         config = self._config
-        remedy = (
-            f"have the AE title {self.destination} declared on the PACS"
-            if self._options.move
-            else f"have the AE title {config.aet} declared on the PACS with this machine's address and port "
-            f"{config.move_port}, and let no firewall stand between"
-        )
+        failed = not is_clean(end) and not end.completed
         if end.status == MOVE_DESTINATION_UNKNOWN:
             name = f"{config.server_aet} does not know the move destination {self.destination}"
-            self._stop_reason = f"{name} (0xA801): {remedy}"
-        elif end.status != SUCCESS and not self._reached():
+            self.stop(f"{name} (0xA801): {self._declaration()}")
+        elif end.status not in (SUCCESS, None) and not self.reached():
             self._unreached += 1
             if self._unreached == _UNREACHED_BEFORE_STOP:
-                self._stop_reason = (
+                self.stop(
                     f"{config.server_aet} failed {self._unreached} times without ever reaching "
-                    f"{self.destination}: {remedy}"
+                    f"{self.destination}: {self._declaration()}"
                 )
+        if self._breaker.count(failed=failed):
+            self.stop(
+                f"{self._breaker.in_a_row} C-MOVE requests failed in a row (--max_failures): {self._why(end)}"
+            )
 
-    def _reached(self) -> bool:
+    def _declaration(self) -> str:
+        """What the PACS administrator is to be asked for."""
+        declared = f"have the AE title {self.destination} declared on the PACS"
+        if self._options.move:
+            return declared
+        return f"{declared} with {own_place(self._config)}, and let no firewall stand between"
+
+    def reached(self) -> bool:
         """Whether the PACS has ever sent anything to the destination."""
         if any(state.files for state in self._states):
             return True
@@ -388,41 +460,33 @@ class Retrieval:
 
     def _settle(self, states: Sequence[SeriesState], arrivals: Arrivals) -> None:
         """Waits for objects that come after the final response, as long as a series is short and some do come."""
+        settle_s = self._options.timeouts.settle_time_s
         heard = began = time.monotonic()
-        while time.monotonic() - heard < _SETTLE_S and time.monotonic() - began < _LONGEST_SETTLE_S:
+        while time.monotonic() - heard < settle_s and time.monotonic() - began < _LONGEST_SETTLE * settle_s:
             if arrivals.scan():
                 heard = time.monotonic()
             for state in states:
                 self._placer.place(state, arrivals)
-            if not any(state.tried and _is_short(state) for state in states):
+            if not any(state.tried and is_short(state) for state in states):
                 return
             time.sleep(_POLL_S)
 
-    def _recheck(self, pacs: Pacs, states: Sequence[SeriesState]) -> list[SeriesState]:
+    def _recheck(self, finds: CarefulFinds, states: Sequence[SeriesState]) -> list[SeriesState]:
         """Settles by the IMAGE level what counts and statuses left open; the series that remain short."""
         open_states = [state for state in states if state.status is Status.PENDING and state.tried]
-        self._list_instances(pacs, [state for state in open_states if state.series.instances is None])
+        if not self._stop_reason:
+            self._list_instances(finds, [state for state in open_states if state.series.instances is None])
+        self._placer.claim_strangers(open_states)
         for state in open_states:
-            self._judge(state)
+            judge(state, moved=self._options.move)
         return [state for state in open_states if state.status is Status.PENDING]
 
-    def _judge(self, state: SeriesState) -> None:
-        series = state.series
-        if state.spoiled or (not series.rows and not self._options.move):
+    def _list_instances(self, finds: CarefulFinds, states: Sequence[SeriesState]) -> None:
+        try:
+            listed = list_instances(finds, [state.series for state in states])
+        except AssociationError as error:
+            self.stop(str(error))
             return
-        if series.expected is None:
-            if state.reason == _COUNTERS_AGREE and state.files:
-                state.status, state.reason = Status.COMPLETE, "not announced; the counters agree"
-        elif state.failed and len(series.instances or ()) < (series.announced or 0):
-            # The operation failed, and the PACS lists fewer than it announced: nothing says that all is here.
-            return
-        elif _is_complete(state):
-            differs = series.instances is not None and series.announced not in (None, len(series.instances))
-            state.status = Status.COMPLETE
-            state.reason = f"announced differs: {series.announced}" if differs else ""
-
-    def _list_instances(self, pacs: Pacs, states: Sequence[SeriesState]) -> None:
-        listed = list_instances(pacs, [state.series for state in states])
         for state, result in zip(states, listed, strict=True):
             instances = instances_of(result)
             if result.failure is not None or not instances:
@@ -431,18 +495,6 @@ class Retrieval:
             announced = state.series.announced
             if not looks_capped(result) or (announced is not None and len(instances) >= announced):
                 state.series = replace(state.series, instances=instances)
-
-    def _close(self, state: SeriesState) -> None:
-        """The final verdict on a series that is still open."""
-        if state.spoiled:
-            state.status, state.reason = Status.INCOMPLETE, state.spoiled
-        if state.status is not Status.PENDING:
-            return
-        expected = state.series.expected
-        counts = f"{state.files} of {'?' if expected is None else expected} instances"
-        why = state.reason if state.reason != _COUNTERS_AGREE else ""
-        state.status = Status.INCOMPLETE if state.files else Status.FAILED
-        state.reason = "; ".join(each for each in (counts, why, self._stop_reason) if each)
 
     # -- write down
 
@@ -469,7 +521,7 @@ class Retrieval:
             elif patient.is_dir():
                 write_whole(patient / "new_id.txt", f"{next(iter(new_ids))}\n", 0o600)
 
-    def _conclude(self, found: Found, journal: Journal) -> None:
+    def _conclude(self, found: Found, journal: Journal | None) -> None:
         by_row: dict[int, list[SeriesState]] = defaultdict(list)
         for state in self._states:
             if state.status is Status.NOT_WANTED:
@@ -485,27 +537,28 @@ class Retrieval:
         summary.instances = sum(state.files for state in self._states)
         summary.bytes = self._placer.bytes
         summary.unexpected, summary.conflicts = self._placer.unexpected, self._placer.conflicts
-        if self._stop_reason:
+        summary.excluded_objects = self._placer.excluded
+        if self._stop_reason and not all(state.status.settled for state in self._states):
             summary.problems.append(self._stop_reason)
         summary.problems = list(dict.fromkeys(summary.problems))
-        summary.redo = journal.write_rows(outcomes)
+        if journal is not None:
+            summary.redo = journal.write_rows(outcomes)
+        else:
+            summary.plan = tuple(
+                _row_plan(row, *outcomes[query.rows[0]], by_row[query.rows[0]])
+                for query in self._table.queries
+                for row in query.rows
+            )
 
 
-_COUNTERS_AGREE = "counters agree"
-
-
-def _is_complete(state: SeriesState) -> bool:
-    """Whether the instances in place are those expected: by the IMAGE-level list where there is one."""
-    series = state.series
-    if series.instances is not None and state.found:
-        return {instance.sop_instance_uid for instance in series.instances} <= state.found.keys()
-    return series.expected is not None and state.files == series.expected > 0
-
-
-def _is_short(state: SeriesState) -> bool:
-    expected = state.series.expected
-    return expected is not None and len(state.found) < expected
-
-
-def _columns(series: Series) -> str:
-    return ", ".join(sorted({column for columns in series.undecided.values() for column in columns}))
+def _row_plan(row: int, outcome: str, reason: str, states: Sequence[SeriesState]) -> RowPlan:
+    ahead = [state for state in states if not state.status.completed]
+    numbers = [state.series.expected for state in ahead]
+    return RowPlan(
+        row,
+        outcome,
+        reason,
+        studies=len({state.series.study_uid for state in ahead}),
+        series=len(ahead),
+        instances=None if None in numbers else sum(number or 0 for number in numbers),
+    )

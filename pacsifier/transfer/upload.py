@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import logging
 import stat
-import tempfile
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -13,10 +13,13 @@ from pacsifier import part10
 from pacsifier.config import PacsConfig
 from pacsifier.dcmtk.process import Toolbox
 from pacsifier.dcmtk.storage import Sendable, associations, store
+from pacsifier.dcmtk.timeouts import Timeouts
 from pacsifier.dcmtk.transcript import StoreEnd
 from pacsifier.errors import AssociationError, InputError
-from pacsifier.query import ATTRIBUTES
-from pacsifier.transfer.retrieve import Observer
+from pacsifier.query import ATTRIBUTES, is_uid
+from pacsifier.staging import temporary_folder
+from pacsifier.transfer.options import Observer
+from pacsifier.transfer.retry import Retry
 from pacsifier.tree import walk_files
 
 log = logging.getLogger(__name__)
@@ -37,8 +40,14 @@ class UploadSummary:
     seconds: float = 0.0
 
 
+def shown(path: Path) -> str:
+    """A file as the console may name it: without the PatientIDs in the folders of pacsifier's own tree, on one line."""
+    parts = ("sub-…" if part.startswith("sub-") else part for part in path.parts)
+    return str(Path(*parts)).replace("\n", "\\n")
+
+
 def upload(
-    config: PacsConfig, folder: Path, toolbox: Toolbox, observer: Observer, silence_timeout_s: float = 1800
+    config: PacsConfig, folder: Path, toolbox: Toolbox, observer: Observer, timeouts: Timeouts
 ) -> UploadSummary:
     """Sends every DICOM file below `folder`, read-only, and reads the outcome of each.
 
@@ -56,26 +65,74 @@ def upload(
     if not summary.files:
         raise InputError(f"{folder}: holds no file to upload")
     observer.planned(len(files), len(files))
+    sender = _Sender(config, toolbox, observer, timeouts, summary)
     for part in associations(files):
-        with tempfile.TemporaryDirectory(prefix="pacsifier-") as working:
-            try:
-                for file, end in store(config, toolbox, Path(working), part, silence_timeout_s):
-                    _note(summary, file, end)
-                    observer.progress(summary.stored, summary.stored)
-            except AssociationError as error:
-                if not summary.stored:
-                    raise
-                summary.failures += [(file.path, str(error)) for file in part]
+        sender.send(part)
     summary.seconds = time.monotonic() - started
     return summary
 
 
-def _note(summary: UploadSummary, file: Sendable, end: StoreEnd) -> None:
-    log.info("%s: %s", file.sop_class, end.words)
-    if end.stored:
-        summary.stored += 1
-    else:
-        summary.failures.append((file.path, end.words))
+class _Sender:
+    """Sends files that fit into one association, what was cut off once more, and enters every outcome once."""
+
+    def __init__(
+        self,
+        config: PacsConfig,
+        toolbox: Toolbox,
+        observer: Observer,
+        timeouts: Timeouts,
+        summary: UploadSummary,
+    ) -> None:
+        self._config = config
+        self._toolbox = toolbox
+        self._observer = observer
+        self._timeouts = timeouts
+        self._summary = summary
+        self._retry = Retry(timeouts.retry_wait_s)
+        self._associated = False
+
+    def send(self, files: Sequence[Sendable]) -> None:
+        """Sends the files; raises AssociationError when there never was an association."""
+        repeats = 0
+        while files:
+            stored = self._summary.stored
+            lost = self._try(files, last=self._retry.wait_s(repeats) is None)
+            if self._summary.stored > stored:
+                repeats = 0
+            wait_s = self._retry.wait_s(repeats)
+            if not lost or wait_s is None:
+                self._summary.failures += [(file.path, words) for file, words in lost]
+                return
+            log.warning("%d files were cut off; they are sent again in %.1f s", len(lost), wait_s)
+            time.sleep(wait_s)
+            repeats += 1
+            # The one that was in flight goes last: should it be what ends the association, the others are not held up.
+            files = [file for file, _ in (*lost[1:], lost[0])]
+
+    def _try(self, files: Sequence[Sendable], *, last: bool) -> list[tuple[Sendable, str]]:
+        """Sends over one association; what was not answered, with the reason."""
+        lost = []
+        with temporary_folder() as working:
+            try:
+                for file, end in store(self._config, self._toolbox, working, files, self._timeouts):
+                    if end.lost:
+                        lost.append((file, end.words))
+                    else:
+                        self._note(file, end)
+                self._associated = True
+            except AssociationError as error:
+                if not self._associated and (last or not error.temporary):
+                    raise
+                return [(file, str(error)) for file in files]
+        return lost
+
+    def _note(self, file: Sendable, end: StoreEnd) -> None:
+        log.info("%s: %s", file.sop_class, end.words)
+        if end.stored:
+            self._summary.stored += 1
+        else:
+            self._summary.failures.append((file.path, end.words))
+        self._observer.progress(self._summary.stored, self._summary.stored)
 
 
 def _sendable(folder: Path, summary: UploadSummary) -> list[Sendable]:
@@ -105,6 +162,6 @@ def _examine(path: Path) -> tuple[str, Sendable | None]:
         return "not a DICOM file", None
     if not file.whole:
         return f"not whole: {file.defect}", None
-    if not sop_class or not file.transfer_syntax:
-        return "no SOP Class UID or no transfer syntax", None
+    if not is_uid(sop_class) or not is_uid(file.transfer_syntax):
+        return "no SOP Class UID or no transfer syntax that is a UID", None
     return "", Sendable(path, sop_class, file.transfer_syntax)

@@ -85,6 +85,14 @@ def identifiers(folder: Path, wanted: Sequence[Mapping[str, str]]) -> list[str]:
     return names
 
 
+def echos(server: Server, folder: Path) -> None:
+    """The C-ECHO of a caller that is known, one under a wrong name, and one of a stranger."""
+    kind = server.kind
+    run(f"echo_{kind}", "echoscu", folder, ["-v", *peer(server)])
+    run(f"echo_{kind}_rejected", "echoscu", folder, ["-v", *peer(server, called="NOT_ITS_AET")])
+    run(f"echo_{kind}_stranger", "echoscu", folder, ["-v", *peer(server, calling="STRANGER")])
+
+
 def finds(server: Server, folder: Path) -> None:
     kind = server.kind
     fixed = ["-v", "-S", "-X", "-od", "answers"]
@@ -167,7 +175,7 @@ def stores(server: Server, folder: Path, hospital: Hospital) -> None:
 
 
 def statuses(folder: Path, hospital: Hospital) -> None:
-    """How findscu and storescu spell the final statuses that dcmqrscp and Orthanc do not send."""
+    """How the tools spell the final statuses that dcmqrscp and Orthanc do not send."""
     from pynetdicom import AE, evt
 
     wanted = [0xA700, 0xA900, 0xC001, 0xFE00, 0x0122]
@@ -181,13 +189,18 @@ def statuses(folder: Path, hospital: Hospital) -> None:
         return status or 0
 
     entity = AE(ae_title="ANY")
-    for uid in ("1.2.840.10008.5.1.4.1.2.2.1", MR):
+    for uid in ("1.2.840.10008.1.1", "1.2.840.10008.5.1.4.1.2.2.1", MR):
         entity.add_supported_context(uid)
     port = free_port()
-    handlers = [(evt.EVT_C_FIND, lambda _: iter([(next(finding), None)])), (evt.EVT_C_STORE, on_store)]
+    handlers = [
+        (evt.EVT_C_ECHO, lambda _: 0x0122),
+        (evt.EVT_C_FIND, lambda _: iter([(next(finding), None)])),
+        (evt.EVT_C_STORE, on_store),
+    ]
     server = entity.start_server((LOOPBACK, port), block=False, evt_handlers=handlers)
     try:
         there = ["-aet", OUR_AET, "-aec", "ANY", LOOPBACK, str(port)]
+        run("echo_failed", "echoscu", folder, ["-v", *there])
         keys = {"QueryRetrieveLevel": "STUDY", "StudyInstanceUID": ""}
         names = identifiers(folder, [keys] * len(wanted))
         run("find_statuses", "findscu", folder, ["-v", "-S", "-X", "-od", "answers", *there, *names])
@@ -214,11 +227,13 @@ def main() -> None:
             for server in (dcmqrscp, orthanc):
                 work = folder / f"work_{server.kind}"
                 work.mkdir()
+                echos(server, work)
                 finds(server, work)
                 moves(server, work, hospital)
                 stores(server, work, hospital)
             statuses(work, hospital)
             nobody = ["-aet", OUR_AET, "-aec", "ANY", LOOPBACK, str(free_port())]
+            run("echo_unreachable", "echoscu", work, ["-v", *nobody])
             run("find_unreachable", "findscu", work, ["-v", "-S", "-X", *nobody, "q000000.dcm"])
             run("move_unreachable_pacs", "movescu", work, ["-d", "-S", "-aem", "X", *nobody, "q000000.dcm"])
 

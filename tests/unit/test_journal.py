@@ -136,7 +136,9 @@ def test_only_a_series_that_is_all_there_is_completed(tmp_path: Path, status: St
     write(tmp_path, [state(status=status)])
     _, rows = log(tmp_path)
     completed = "True" if status in (Status.COMPLETE, Status.SKIPPED) else "False"
-    assert [row["Completed"] for row in rows] == ([] if status is Status.NOT_WANTED else [completed])
+    assert [row["Completed"] for row in rows] == (
+        [] if status in (Status.NOT_WANTED, Status.EXCLUDED) else [completed]
+    )
 
 
 def test_two_runs_leave_one_row_a_series_and_the_later_one_counts(tmp_path: Path) -> None:
@@ -264,10 +266,17 @@ def test_what_was_moved_to_an_ae_title_is_remembered_for_that_title_only(tmp_pat
     moved, failed = state("1.1"), state("1.2", status=Status.FAILED)
     write(tmp_path, [moved, failed], destination="RESEARCH")
     later = Journal(Tree(tmp_path), table(tmp_path), "RESEARCH")
-    assert (later.moved_earlier(moved.series, "RESEARCH") or {})["FilesFound"] == "2"
+    assert (later.moved_earlier(moved.series, "RESEARCH") or {})["FilesMoved"] == "2"
     assert later.moved_earlier(moved.series, "OTHER") is None
     assert later.moved_earlier(failed.series, "RESEARCH") is None
     assert later.moved_earlier(state("1.3").series, "RESEARCH") is None
+
+
+def test_a_later_save_does_not_forget_what_was_moved(tmp_path: Path) -> None:
+    write(tmp_path, [state()], destination="RESEARCH")
+    write(tmp_path, [state(status=Status.INCOMPLETE)])
+    later = Journal(Tree(tmp_path), table(tmp_path), "RESEARCH")
+    assert later.moved_earlier(state().series, "RESEARCH")
 
 
 def test_what_was_saved_is_not_taken_for_moved(tmp_path: Path) -> None:
@@ -383,3 +392,11 @@ def test_an_ambiguous_row_is_told_once_everything_is_there() -> None:
 
 def test_a_row_of_which_no_series_is_left_is_not_called_done() -> None:
     assert row_outcome(report(), [])[0] not in ("complete", "listed")
+
+
+def test_what_a_killed_run_left_half_written_goes_with_the_next_run(tmp_path: Path) -> None:
+    write(tmp_path, [state()])
+    left = tmp_path / "logs" / ".redo.csv.partial"
+    left.write_text("PatientID\n001")
+    write(tmp_path, [state()])
+    assert not left.exists()

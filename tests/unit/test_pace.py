@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
+from dataclasses import replace
+from datetime import datetime, time
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pacsifier.query.series import Series
+from pacsifier.dcmtk.pacs import encode_identifier
+from pacsifier.query.series import Instance, Series
+from pacsifier.transfer.capabilities import Capabilities
 from pacsifier.transfer.journal import SeriesState
-from pacsifier.transfer.pace import batches, chunks, size_of
+from pacsifier.transfer.pace import Breaker, Hours, Rate, batches, chunks, simpler, size_of
 
 unhurried = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
@@ -42,6 +46,32 @@ def test_every_series_is_asked_for_exactly_once(work, associations: int, one_eac
     made = chunks(states, associations, of_study, one_series_each=one_each)
     asked = Counter(each.series.key for chunk in made for _, wanted in chunk.parts for each in wanted)
     assert asked == Counter(each.series.key for each in states)
+
+
+def test_a_study_of_very_many_series_gives_no_list_that_an_identifier_cannot_hold() -> None:
+    large = "2.25." + "9" * 39
+    wanted = [state(large, f"{large}.{'8' * 15}{number:05d}", 1) for number in range(3000)]
+    others = [state("1.2", f"1.2.{number}", 3000) for number in range(10)]
+    made = chunks([*wanted, *others], 1, {large: 3001, "1.2": 11})
+    assert max(len(request.series_uids) for chunk in made for request in chunk.requests) > 1
+    for chunk in made:
+        for request in chunk.requests:
+            encode_identifier(request.keys())
+
+
+def test_no_association_is_so_long_that_the_log_of_its_movescu_fills_the_disk() -> None:
+    wanted = [each for number in range(400) for each in study(f"1.{number}", [500, 500])]
+    made = chunks(wanted, 2, {f"1.{number}": 2 for number in range(400)})
+    assert max(chunk.size for chunk in made) <= 10_000
+    assert sum(chunk.size for chunk in made) == 400_000
+
+
+def test_an_instance_uid_that_would_match_more_than_itself_is_not_asked_for() -> None:
+    half = state("1.2", "1.2.3", 3, found=1)
+    instances = tuple(Instance(uid, "") for uid in ("1.2.3.0", "1.2.3.*", "1.2.3.1\\1.2.4", "1.2.3.2"))
+    half.series = replace(half.series, instances=instances)
+    (chunk,) = chunks([half], 1, {"1.2": 1})
+    assert [request.instance_uids for request in chunk.requests] == [("1.2.3.2",)]
 
 
 @unhurried
@@ -148,3 +178,105 @@ def test_batches_keep_the_order_and_never_exceed_their_size(count: int, batch_si
 def test_without_a_pause_there_is_one_batch() -> None:
     states = study("1", [1] * 100)
     assert batches(states, 30, 0) == [states]
+
+
+# --- instances instead of series ---------------------------------------------------------------------------------
+
+
+def in_part(series: str, listed: int, found: int) -> SeriesState:
+    """A series with `found` of the `listed` instances in place."""
+    made = state("1", series, listed, found)
+    instances = tuple(Instance(f"{series}.{number}", "") for number in range(listed))
+    made.series = replace(made.series, instances=instances)
+    return made
+
+
+@unhurried
+@given(st.integers(1, 2000), st.data())
+def test_of_a_series_that_is_partly_there_each_missing_instance_is_asked_for_once(listed: int, data) -> None:
+    found = data.draw(st.integers(1, listed))
+    parts = [part for chunk in chunks([in_part("1.1", listed, found)], 2, {"1": 1}) for part in chunk.parts]
+    if found == listed:
+        return
+    asked = [uid for request, _ in parts for uid in request.instance_uids]
+    assert asked == [f"1.1.{number}" for number in range(found, listed)]
+    for request, _ in parts:
+        keys = request.keys()
+        assert keys["QueryRetrieveLevel"] == "IMAGE"
+        assert keys["SeriesInstanceUID"] == "1.1"
+        assert len(keys["SOPInstanceUID"]) < 65534
+
+
+def test_a_series_of_which_nothing_is_there_is_asked_for_whole() -> None:
+    (chunk,) = chunks([in_part("1.1", 5, 0)], 1, {"1": 1})
+    assert [request.keys()["QueryRetrieveLevel"] for request in chunk.requests] == ["STUDY"]
+
+
+def test_a_pacs_without_the_image_level_is_asked_for_the_series() -> None:
+    able = Capabilities(image_moves=False)
+    made = chunks([in_part("1.1", 5, 2), in_part("1.2", 5, 0)], 1, {"1": 3}, able)
+    requests = [request for chunk in made for request in chunk.requests]
+    assert sorted(uid for request in requests for uid in request.series_uids) == ["1.1", "1.2"]
+    assert not any(request.instance_uids for request in requests)
+
+
+@unhurried
+@given(works, st.integers(1, 4))
+def test_a_pacs_that_takes_no_lists_gets_none(work, associations: int) -> None:
+    states, of_study = work
+    made = chunks(states, associations, of_study, Capabilities(uid_lists=False))
+    assert all(len(request.series_uids) <= 1 for chunk in made for request in chunk.requests)
+    asked = Counter(each.series.key for chunk in made for _, wanted in chunk.parts for each in wanted)
+    assert asked == Counter(each.series.key for each in states)
+
+
+@unhurried
+@given(works)
+def test_a_simpler_request_asks_for_the_same_series(work) -> None:
+    states, of_study = work
+    for chunk in chunks(states, 1, of_study):
+        for part in chunk.parts:
+            easy = simpler(part)
+            assert all(len(request.series_uids) == 1 and not request.instance_uids for request, _ in easy)
+            if easy:
+                assert [each for _, wanted in easy for each in wanted] == list(part[1])
+                assert all(simpler(each) == [] for each in easy)
+
+
+# --- hours, rate, breaker ----------------------------------------------------------------------------------------
+
+_times = st.times().map(lambda each: each.replace(microsecond=0))
+
+
+@given(_times, _times, _times)
+def test_work_is_done_inside_the_hours_and_only_there(start: time, end: time, now: time) -> None:
+    if start == end:
+        with pytest.raises(ValueError, match="-"):
+            Hours.parse(f"{start}-{end}")
+        return
+    hours = Hours.parse(f"{start}-{end}")
+    inside = start <= now < end if start < end else not end <= now < start
+    assert hours.open_at(datetime.combine(datetime(2026, 3, 29), now)) is inside
+    assert Hours.parse(str(hours)) == hours
+
+
+@pytest.mark.parametrize(
+    "text", ["", "19:00", "19-", "-06:00", "7pm-6am", "25:00-06:00", "19:00-06:00-07:00", "19:00+01:00-06:00"]
+)
+def test_hours_that_are_none_are_refused(text: str) -> None:
+    with pytest.raises(ValueError, match=r"."):
+        Hours.parse(text)
+
+
+@given(st.floats(0.1, 1e9), st.integers(0, 10**6), st.integers(0, 10**12))
+def test_a_rate_counts_instances_or_bytes(per_s: float, instances: int, size: int) -> None:
+    assert Rate(per_s).pause_s(instances, size) * per_s == pytest.approx(instances)
+    assert Rate(per_s, in_bytes=True).pause_s(instances, size) * per_s == pytest.approx(size)
+
+
+@given(st.lists(st.booleans()), st.integers(1, 5))
+def test_the_breaker_opens_after_so_many_failures_in_a_row(ends: list[bool], most: int) -> None:
+    breaker = Breaker(most)
+    for number, failed in enumerate(ends, 1):
+        last = ends[max(0, number - most) : number]
+        assert breaker.count(failed=failed) is (len(last) == most and all(last))

@@ -2,10 +2,114 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
+
 import pytest
 
-from pacsifier.transfer.finding import _number
-from pacsifier.transfer.placing import _another_patient
+from pacsifier import part10
+from pacsifier.query import ATTRIBUTES
+from pacsifier.query.series import Instance, Series
+from pacsifier.transfer.arrivals import Arrivals
+from pacsifier.transfer.exclusion import NOBODY, Excluded
+from pacsifier.transfer.finding import whole_number
+from pacsifier.transfer.journal import SeriesState, Status
+from pacsifier.transfer.placing import Placer, _another_patient
+from pacsifier.tree import Tree
+
+KEY = ("1.2", "1.2.3")
+
+
+OTHER = ("1.2", "1.2.9")
+
+
+class Run:
+    """A series of an index that tells `patient_id`, and what arrives of it."""
+
+    def __init__(self, folder: Path, patient_id: str | None, excluded: Excluded = NOBODY) -> None:
+        self.staging = folder / "staging"
+        self.staging.mkdir()
+        self.out = folder / "out"
+        values = {"PatientID": patient_id, "StudyInstanceUID": KEY[0], "SeriesInstanceUID": KEY[1]}
+        self.state = SeriesState(Series(values, (2,), {}, 2))
+        self.placer = Placer(Tree(self.out), (), {KEY: self.state}, excluded, info=False)
+        self.arrivals = Arrivals(self.staging)
+        self.out.mkdir()
+
+    def arrive(self, sop_uid: str, patient_id: bytes, key: tuple[str, str] = KEY) -> None:
+        values = {
+            "SOPClassUID": b"1.2.840.10008.5.1.4.1.1.88.11",
+            "SOPInstanceUID": sop_uid.encode(),
+            "PatientID": patient_id,
+            "StudyInstanceUID": key[0].encode(),
+            "SeriesInstanceUID": key[1].encode(),
+        }
+        elements = [(ATTRIBUTES[each].tag, ATTRIBUTES[each].vr, value) for each, value in values.items()]
+        (self.staging / f"SRt.{sop_uid}.0").write_bytes(part10.encode(elements))
+        self.arrivals.scan()
+        self.placer.place(self.state, self.arrivals)
+        self.placer.set_strangers_aside(self.arrivals)
+
+    def placed(self) -> list[str]:
+        return sorted(path.name for path in self.out.glob("sub-*/*/*/*"))
+
+    def unexpected(self) -> list[str]:
+        return sorted(path.name for path in self.out.glob("logs/unexpected/*"))
+
+
+def test_an_index_without_patient_ids_does_not_let_two_people_share_a_series(tmp_path: Path) -> None:
+    run = Run(tmp_path, "")
+    run.arrive("1.1", b"A1")
+    run.arrive("1.2", b"B2")
+    assert (run.placed(), run.unexpected()) == (["SRt.1.1"], ["SRt.1.2"])
+    assert "another PatientID" in run.state.spoiled
+
+
+@pytest.mark.parametrize("told", ["A1", "", None])
+def test_images_of_an_excluded_patient_are_deleted_whatever_the_index_said(
+    tmp_path: Path, told: str | None
+) -> None:
+    run = Run(tmp_path, told, Excluded(frozenset({"b2"})))
+    run.arrive("1.1", b"B2")
+    run.arrive("1.2", b"b2 ")
+    assert (run.placed(), run.unexpected(), list(run.staging.iterdir())) == ([], [], [])
+    assert run.state.status is Status.EXCLUDED
+    assert run.placer.excluded == 2
+
+
+def test_images_of_an_excluded_patient_that_nobody_asked_for_are_not_kept_aside(tmp_path: Path) -> None:
+    run = Run(tmp_path, "A1", Excluded(frozenset({"b2"})))
+    run.arrive("1.1", b"A1")
+    run.arrive("1.7", b"B2", OTHER)
+    assert (run.placed(), run.unexpected(), list(run.staging.iterdir())) == (["SRt.1.1"], [], [])
+    assert run.placer.excluded == 1
+
+
+def test_a_series_of_which_only_a_part_is_of_an_excluded_patient_is_not_called_complete(
+    tmp_path: Path,
+) -> None:
+    run = Run(tmp_path, "A1", Excluded(frozenset({"b2"})))
+    run.arrive("1.1", b"A1")
+    run.arrive("1.2", b"B2")
+    assert run.placed() == ["SRt.1.1"]
+    assert "excluded" in run.state.spoiled
+
+
+def test_an_object_under_other_uids_is_placed_where_the_index_lists_it_and_only_then(tmp_path: Path) -> None:
+    run = Run(tmp_path, "A1")
+    for uid in ("1.1", "1.2", "1.3"):
+        run.arrive(uid, b"A1", OTHER)
+    run.arrive("1.4", b"B2", OTHER)
+    assert (run.placed(), len(run.unexpected())) == ([], 4)
+    listed = tuple(Instance(uid, "") for uid in ("1.1", "1.2", "1.4"))
+    run.state.series = replace(run.state.series, instances=listed)
+    run.placer.claim_strangers([run.state])
+    assert run.placed() == ["SRt.1.1", "SRt.1.2"]
+    assert run.unexpected() == ["SRt.1.3", "SRt.1.4"], (
+        "what is not listed, or another patient's, is never placed"
+    )
+    assert (run.state.relabelled, run.placer.unexpected) == (2, 2)
+    assert "another PatientID" in run.state.spoiled
 
 
 @pytest.mark.parametrize(
@@ -28,4 +132,4 @@ def test_an_object_of_another_patient_is_told_from_a_mangled_id(asked: str, own:
     ("text", "number"), [("8 ", 8), ("", None), ("²", None), ("x", None), ("9" * 99, None)]
 )
 def test_a_number_of_instances_that_is_none_does_not_end_a_run(text: str, number: int | None) -> None:
-    assert _number(text) == number
+    assert whole_number(text) == number

@@ -17,7 +17,8 @@ import pytest
 from pacs.servers import LOOPBACK, find_binary, free_port
 
 from pacsifier.dcmtk import guardian
-from pacsifier.dcmtk.process import Process, Toolbox
+from pacsifier.dcmtk import process as door
+from pacsifier.dcmtk.process import Binary, Process, Toolbox
 from pacsifier.errors import ToolError
 
 PATIENT = "SECRET^PATIENT"
@@ -128,9 +129,9 @@ def test_no_argument_of_the_receiver_or_its_children_stands_in_the_process_list(
     port = free_port()
     process = _storescp(toolbox, tmp_path, port)
     with _open_connection(process, port):
-        for pid in _group(process.group):
-            cmdline = Path(f"/proc/{pid}/cmdline").read_bytes()
-            assert cmdline == os.fsencode(f"{find_binary('storescp')}\0@storescp.args\0")
+        shown = {Path(f"/proc/{pid}/cmdline").read_bytes() for pid in _group(process.group)}
+    # A child that has ended and is not yet waited for shows nothing.
+    assert shown - {b""} == {os.fsencode(f"{find_binary('storescp')}\0@storescp.args\0")}
 
 
 def test_logs_and_arguments_are_readable_by_their_owner_only(toolbox, tmp_path):
@@ -504,6 +505,17 @@ def test_strangers_and_old_ones_on_path_do_not_hide_a_good_dcmtk(tmp_path, clean
     assert _chosen(tmp_path) == good
 
 
+def test_a_python_tool_of_the_same_name_costs_no_run_its_start(tmp_path, clean):
+    (tmp_path / "a").mkdir()
+    stranger = tmp_path / "a" / "echoscu"
+    stranger.write_text(f"#!{sys.executable}\nopen('{tmp_path}/ran', 'w')\n")
+    stranger.chmod(0o755)
+    good = _echoscu(tmp_path / "b")
+    clean.setenv("PATH", f"{tmp_path}/a:{tmp_path}/b:/usr/bin:/bin")
+    assert _chosen(tmp_path) == good
+    assert not (tmp_path / "ran").exists()
+
+
 @pytest.mark.parametrize(
     ("said", "reason"),
     [
@@ -526,7 +538,93 @@ def test_a_later_dcmtk_is_taken(version, tmp_path):
     _script(tmp_path / "echoscu", f"echo '$dcmtk: echoscu v{version} 2030-01-01 $'")
     with Toolbox(tmp_path) as toolbox:
         toolbox.require(["echoscu"])
-        assert toolbox._binaries["echoscu"] == tmp_path / "echoscu"
+        assert toolbox.binary("echoscu") == Binary(tmp_path / "echoscu", version)
+
+
+@pytest.mark.parametrize("does", ["exec sleep 60", "trap '' TERM INT\nsleep 60 &\nsleep 60"])
+def test_a_tool_that_hangs_is_told_and_ended(does, tmp_path, monkeypatch):
+    monkeypatch.setattr(door, "_VERSION_S", 0.2)
+    path = _script(tmp_path / "echoscu", f"echo $$ >{tmp_path}/group; {does}")
+    with Toolbox(tmp_path) as toolbox, pytest.raises(ToolError, match="has not ended") as caught:
+        toolbox.require(["echoscu"])
+    assert str(path) in str(caught.value)
+    assert _until(lambda: not _group(int((tmp_path / "group").read_text())))
+
+
+def test_a_tool_that_hangs_does_not_hide_a_good_one(tmp_path, clean):
+    clean.setattr(door, "_VERSION_S", 0.2)
+    _script(tmp_path / "a" / "echoscu", "exec sleep 60")
+    good = _echoscu(tmp_path / "b")
+    clean.setenv("PATH", f"{tmp_path}/a:{tmp_path}/b:/usr/bin:/bin")
+    assert _chosen(tmp_path) == good
+
+
+def test_what_a_tool_leaves_behind_does_not_hold_a_run_up(tmp_path):
+    _script(tmp_path / "echoscu", "sleep 60 & echo '$dcmtk: echoscu v3.6.7 2022-04-22 $'")
+    started = time.monotonic()
+    with Toolbox(tmp_path) as toolbox:
+        toolbox.require(["echoscu"])
+    assert time.monotonic() - started < 30
+
+
+@pytest.mark.parametrize(
+    ("does", "reason"),
+    [
+        ("echo 'libdcmnet.so.17: cannot open shared object file' >&2; exit 127", "libdcmnet.so.17"),
+        ("kill -SEGV $$", "-11"),
+        ("echo 'unknown option' >&2; exit 1", "is not DCMTK's echoscu"),
+    ],
+)
+def test_a_tool_that_does_not_run_is_told_from_another_program(does, reason, tmp_path):
+    _script(tmp_path / "echoscu", does)
+    with Toolbox(tmp_path) as toolbox, pytest.raises(ToolError) as caught:
+        toolbox.require(["echoscu"])
+    assert reason in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("value", "told"),
+    [("", False), ("{0}/dicom.dic", False), ("/none:{0}/dicom.dic", False), ("/none", True)],
+)
+def test_a_data_dictionary_that_is_not_there_is_told(value, told, tmp_path, clean):
+    (tmp_path / "dicom.dic").touch()
+    clean.setenv("DCMDICTPATH", value.format(tmp_path))
+    expected = pytest.raises(ToolError, match="DCMDICTPATH") if told else contextlib.nullcontext()
+    with Toolbox() as toolbox, expected:
+        toolbox.require(["echoscu"])
+
+
+# --- signals while a tool is started ---------------------------------------------------------------------------------
+
+
+def test_a_signal_during_a_fork_is_heard_afterwards(toolbox, tmp_path):
+    heard = []
+
+    def shoot() -> None:
+        if not heard and not shot:
+            shot.append(True)
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    class Ended(BaseException):
+        pass
+
+    def handle(number, _frame):
+        heard.append(number)
+        raise Ended
+
+    shot: list[bool] = [True]
+    os.register_at_fork(after_in_parent=shoot)
+    before = signal.signal(signal.SIGTERM, handle)
+    try:
+        shot.clear()
+        with pytest.raises(Ended):
+            toolbox.start("storescp", [str(free_port())], tmp_path, "storescp")
+        assert heard == [signal.SIGTERM]
+        assert signal.getsignal(signal.SIGTERM) is handle
+        assert len(toolbox._running) <= 1
+    finally:
+        shot.append(True)
+        signal.signal(signal.SIGTERM, before)
 
 
 def test_a_tool_that_cannot_be_started_is_a_tool_error(tmp_path):

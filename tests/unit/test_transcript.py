@@ -27,10 +27,12 @@ from pacsifier.dcmtk.transcript import (
     MoveTranscript,
     StoreEnd,
     StoreTranscript,
+    echo_response,
 )
 
 FOLDER = Path(__file__).parent.parent / "transcripts"
-LOGS = sorted(path.stem for path in FOLDER.glob("*.log"))
+ECHOS = sorted(path.stem for path in FOLDER.glob("echo_*.log"))
+LOGS = sorted({path.stem for path in FOLDER.glob("*.log")} - {*ECHOS})
 UNABLE_TO_PROCESS = 0xC000
 PENDING = 0xFF00
 
@@ -72,6 +74,19 @@ def counters(state: MoveState) -> tuple[int | None, int | None, int | None]:
 
 def stored(name: str) -> dict[str, StoreEnd]:
     return {end.name: end for end in read(StoreTranscript, [log(name)])}
+
+
+# --- echo -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ECHOS)
+def test_only_an_answered_echo_counts_and_only_success_as_success(name: str) -> None:
+    answered = {
+        "echo_dcmqrscp": "Success",
+        "echo_orthanc": "Success",
+        "echo_failed": "Unknown Status: 0x122",
+    }
+    assert echo_response(log(name)) == answered.get(name)
 
 
 # --- find -----------------------------------------------------------------------------------------------------------
@@ -259,7 +274,7 @@ def test_the_reason_of_a_store_that_the_peer_aborted_says_so() -> None:
 
 def test_a_file_that_was_sent_and_never_answered_is_not_stored() -> None:
     text = log("store_orthanc").partition(b"XMIT")[0]
-    assert read(StoreTranscript, [text]) == [StoreEnd("f0000000", False, "not answered")]
+    assert read(StoreTranscript, [text]) == [StoreEnd("f0000000", False, "not answered", lost=True)]
 
 
 def test_a_store_that_never_took_place_ends_no_file() -> None:

@@ -7,8 +7,7 @@ import errno
 import os
 import re
 import stat
-import subprocess
-import sys
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,10 +19,10 @@ from pacsifier import part10, tree
 from pacsifier.errors import InputError
 from pacsifier.query import ATTRIBUTES, INFO_COLUMNS
 from pacsifier.tree import (
-    OutputLock,
     Placed,
     SeriesIdentity,
     Tree,
+    free_bytes,
     instance_name,
     patient_folder_name,
     read_info,
@@ -260,6 +259,19 @@ def test_a_study_that_tells_no_birth_date_does_not_join_two_people(tmp_path: Pat
     assert one != two
 
 
+def test_a_later_run_does_not_join_two_people_where_the_first_study_tells_no_birth_date(
+    tmp_path: Path,
+) -> None:
+    first = Tree(tmp_path / "out")
+    unknown = identity(birth_date="", study_uid="1.7", study_date="20010101")
+    known = identity(birth_date="19920611", study_uid="1.8", study_date="20020101")
+    for number, series in enumerate((unknown, known)):
+        save(first, series, tmp_path / "staging", f"1.2.{number}")
+    other = Tree(tmp_path / "out").patient_folder(identity(birth_date="19680229", study_uid="1.9"))
+    same = Tree(tmp_path / "out").patient_folder(identity(birth_date="19920611", study_uid="1.10"))
+    assert other != same == first.patient_folder(known)
+
+
 def test_studies_without_a_patient_id_are_not_taken_for_one_person(tmp_path: Path) -> None:
     folder = Tree(tmp_path)
     one = folder.patient_folder(identity(patient_id="", study_uid="1.1"))
@@ -344,6 +356,25 @@ def test_a_series_that_is_not_there_is_not_found(tmp_path: Path) -> None:
     assert later.placed_folders(identity(series_uid="1.2.3.9")) == []
     assert later.placed_folders(identity(patient_id="nobody", study_uid="9", series_uid="9.1")) == []
     assert Tree(tmp_path / "empty").placed_folders(BASE) == []
+
+
+def test_a_resumed_run_looks_at_each_folder_of_a_patient_once_however_many_series_there_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    everyone = [identity(series_uid=f"1.2.3.{number}", series_number=str(number)) for number in range(1, 41)]
+    first = Tree(tmp_path / "out")
+    places = [save(first, each, tmp_path / "staging", f"{each.series_uid}.1") for each in everyone]
+    looked_at: Counter[Path] = Counter()
+    is_dir = Path.is_dir
+
+    def counted(path: Path) -> bool:
+        looked_at[path] += 1
+        return is_dir(path)
+
+    monkeypatch.setattr(Path, "is_dir", counted)
+    later = Tree(tmp_path / "out")
+    assert [later.placed_folders(each) for each in everyone] == [[place] for place in places]
+    assert max(looked_at[place] for place in places) <= 2
 
 
 def test_a_folder_known_by_its_info_csv_alone_is_recognized(tmp_path: Path) -> None:
@@ -465,90 +496,6 @@ def test_different_objects_of_one_uid_are_all_kept_aside_and_equal_ones_once(tmp
     assert not (tmp_path / "a").exists()
 
 
-# --- the run lock ---------------------------------------------------------------------------------------------------
-
-
-def test_two_runs_cannot_share_an_output_folder(tmp_path: Path) -> None:
-    with OutputLock(tmp_path) as first:
-        (first.staging / "received").mkdir()
-        with pytest.raises(InputError, match="in use"), OutputLock(tmp_path):
-            pass
-        assert (first.staging / "received").is_dir(), "the refused run must leave the other's objects alone"
-    with OutputLock(tmp_path):
-        pass
-
-
-def test_a_lock_names_the_process_that_holds_it(tmp_path: Path) -> None:
-    with OutputLock(tmp_path), pytest.raises(InputError, match=str(os.getpid())), OutputLock(tmp_path):
-        pass
-
-
-def test_another_process_is_kept_out_too(tmp_path: Path) -> None:
-    program = (
-        "import sys; from pathlib import Path; from pacsifier.tree import OutputLock\n"
-        "with OutputLock(Path(sys.argv[1])): pass"
-    )
-    with OutputLock(tmp_path):
-        ended = subprocess.run(
-            [sys.executable, "-c", program, str(tmp_path)], capture_output=True, text=True, check=False
-        )
-    assert ended.returncode == 1
-    assert "InputError" in ended.stderr
-
-
-def test_what_a_killed_run_left_in_staging_is_removed(tmp_path: Path) -> None:
-    left = tmp_path / ".pacsifier" / "received"
-    left.mkdir(parents=True)
-    (left / "MR.1").write_bytes(b"half")
-    (tmp_path / ".pacsifier" / "query.dcm").write_bytes(b"x")
-    (tmp_path / ".pacsifier" / "lock").write_text("{}")
-    with OutputLock(tmp_path) as lock:
-        assert [path.name for path in lock.staging.iterdir()] == ["lock"]
-
-
-def test_staging_is_nobody_elses_business_and_is_gone_afterwards(tmp_path: Path) -> None:
-    with OutputLock(tmp_path) as lock:
-        assert lock.staging == tmp_path / ".pacsifier"
-        assert stat.S_IMODE(lock.staging.stat().st_mode) == 0o700
-        (lock.staging / "received").mkdir()
-        (lock.staging / "received" / "MR.1").write_bytes(b"x")
-    assert list(tmp_path.iterdir()) == []
-
-
-@pytest.mark.parametrize("fails", [False, True])
-def test_folders_made_for_a_run_that_wrote_nothing_are_removed_again(tmp_path: Path, fails: bool) -> None:
-    out = tmp_path / "new" / "deeper" / "out"
-    try:
-        with OutputLock(out) as lock:
-            assert lock.staging.is_dir()
-            if fails:
-                raise RuntimeError("the PACS is down")
-    except RuntimeError:
-        pass
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_folders_made_for_a_run_that_wrote_something_stay(tmp_path: Path) -> None:
-    out = tmp_path / "new" / "out"
-    with OutputLock(out):
-        (out / "sub-1").mkdir()
-    assert [path.name for path in out.iterdir()] == ["sub-1"]
-
-
-def test_an_empty_folder_of_the_user_is_not_removed(tmp_path: Path) -> None:
-    out = tmp_path / "mine"
-    out.mkdir()
-    with OutputLock(out):
-        pass
-    assert out.is_dir()
-
-
-def test_an_output_folder_that_is_a_file_is_an_error_of_the_user(tmp_path: Path) -> None:
-    (tmp_path / "out").write_text("x")
-    with pytest.raises(InputError, match="cannot write"), OutputLock(tmp_path / "out"):
-        pass
-
-
 # --- files ----------------------------------------------------------------------------------------------------------
 
 
@@ -616,6 +563,47 @@ def test_a_file_that_cannot_be_written_leaves_the_old_one_whole(tmp_path: Path, 
     with pytest.raises(OSError, match="No space"):
         write_whole(path, "new", 0o600)
     assert path.read_text() == "old"
+    assert [each.name for each in tmp_path.iterdir()] == ["log.csv"], "half a file stayed"
+
+
+def test_an_info_csv_that_cannot_be_written_leaves_no_half_of_it(tmp_path: Path, monkeypatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(tree.csv, "writer", full)
+    with pytest.raises(OSError, match="No space"):
+        write_info(tmp_path / "sub-1" / "00001-x.csv", {"PatientID": "1"})
+    assert list((tmp_path / "sub-1").iterdir()) == []
+
+
+def test_a_file_is_never_written_through_a_link_that_somebody_laid(tmp_path: Path) -> None:
+    (tmp_path / ".log.csv.partial").symlink_to(tmp_path / "victim")
+    with pytest.raises(OSError, match="symbolic link"):
+        write_whole(tmp_path / "log.csv", "new", 0o600)
+    assert not (tmp_path / "victim").exists()
+
+
+def test_logs_are_never_written_through_a_link_or_a_file(tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "logs").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(InputError, match="is a link"):
+        _ = Tree(tmp_path).logs
+    (tmp_path / "logs").unlink()
+    (tmp_path / "logs").write_text("mine")
+    with pytest.raises(InputError, match="is a file"):
+        _ = Tree(tmp_path).logs
+
+
+def test_logs_that_were_open_to_all_are_closed(tmp_path: Path) -> None:
+    (tmp_path / "logs").mkdir(mode=0o755)
+    assert stat.S_IMODE(Tree(tmp_path).logs.stat().st_mode) == 0o700
+
+
+def test_the_free_space_is_told_for_a_folder_that_is_not_made_yet(tmp_path: Path) -> None:
+    told = [free_bytes(path) for path in (tmp_path, tmp_path / "a" / "b")]
+    status = os.statvfs(tmp_path)
+    for each in told:
+        assert abs(each - status.f_bavail * status.f_frsize) < 1 << 30
 
 
 def test_a_walk_finds_every_file_but_our_own_in_a_stable_order(tmp_path: Path) -> None:

@@ -1,0 +1,295 @@
+"""What `pacsifier --info` costs at 1,000, 10,000 and 100,000 series: peak memory, time, files in staging.
+
+    python benchmarks/memory.py [--series N ...] [--shape one|many|both] [--runs N] [--limit MB]
+
+A synthetic PACS (127.0.0.1, a process of its own) answers one row: `one` study of N series, or `many` studies of 11
+series each. It writes the protocol itself: pynetdicom would need 2.5 ms an answer, and so hide whether the reader of
+the answers keeps up with a fast PACS. Measured is the process of pacsifier itself (VmHWM), without DCMTK's tools.
+`--limit` makes the exit status 1 when the largest run needs so many MB more than the smallest.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+import socket
+import struct
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT / "tests"))
+
+from pacs.servers import free_port, pacsifier_argv  # noqa: E402 - the tests are no package that is installed
+
+from pacsifier.query import ATTRIBUTES  # noqa: E402
+
+SERIES_OF_A_STUDY = {"one": 10**9, "many": 11}
+_ASSOCIATE_RQ, _ASSOCIATE_AC, _P_DATA, _RELEASE_RQ, _RELEASE_RP = 1, 2, 4, 5, 6
+_LEVEL, _STUDY = (ATTRIBUTES[keyword].tag for keyword in ("QueryRetrieveLevel", "StudyInstanceUID"))
+_UIDS = {0x00000002, *(each.tag for each in ATTRIBUTES.values() if each.vr == "UI")}
+_TICKS = os.sysconf("SC_CLK_TCK")
+_LOOK_EVERY_S = 0.02
+
+
+# --- the synthetic PACS
+
+
+def serve(port: int, series: int, shape: str) -> None:
+    """Answers C-FIND for so many series until it is ended, one association after the other."""
+    with socket.create_server(("127.0.0.1", port)) as listening:
+        while True:
+            connection, _ = listening.accept()
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            with (
+                connection,
+                connection.makefile("rb") as source,
+                contextlib.suppress(ConnectionError, struct.error),
+            ):
+                associate(connection, source, series, shape)
+
+
+def associate(connection: socket.socket, source: BinaryIO, series: int, shape: str) -> None:
+    """One association, as PS3.8 9.3 spells it, in Implicit VR Little Endian; only C-FIND is known."""
+    command: dict[int, bytes] = {}
+    while True:
+        kind, length = struct.unpack(">BxL", source.read(6))
+        body = source.read(length)
+        if kind == _ASSOCIATE_RQ:
+            connection.sendall(pdu(_ASSOCIATE_AC, accepted(body)))
+        elif kind == _RELEASE_RQ:
+            connection.sendall(pdu(_RELEASE_RP, bytes(4)))
+            return
+        elif kind != _P_DATA:
+            return
+        while kind == _P_DATA and body:
+            size, context, control = struct.unpack(">LBB", body[:6])
+            elements, body = parsed(body[6 : size + 4]), body[size + 4 :]
+            if control & 1:
+                command = elements
+            else:
+                for part in answers(context, command, elements, series, shape):
+                    connection.sendall(part)
+
+
+def accepted(request: bytes) -> bytes:
+    """The fields of an A-ASSOCIATE-AC that takes every context in Implicit VR Little Endian."""
+    items, rest = b"", request[68:]
+    while rest:
+        kind, length = struct.unpack(">BxH", rest[:4])
+        if kind == 0x10:
+            items += rest[: 4 + length]
+        if kind == 0x20:
+            items += item(0x21, rest[4:5] + bytes(3) + item(0x40, b"1.2.840.10008.1.2"))
+        rest = rest[4 + length :]
+    user = item(0x51, struct.pack(">L", 1 << 16)) + item(0x52, b"1.2.826.0.1.3680043.8.498.1")
+    return request[:68] + items + item(0x50, user)
+
+
+def answers(
+    context: int, command: dict[int, bytes], asked: dict[int, bytes], series: int, shape: str
+) -> Iterator[bytes]:
+    """The responses to one C-FIND, about 100 in one piece."""
+    of_a_study = SERIES_OF_A_STUDY[shape]
+    if asked[_LEVEL].startswith(b"STUDY"):
+        numbers = range(0, series, of_a_study)
+    else:
+        first = int(asked[_STUDY].rstrip(b"\0").rpartition(b".")[2])
+        numbers = range(first, min(first + of_a_study, series))
+    said = {0x00000002: command[0x00000002], 0x00000100: b"\x20\x80", 0x00000120: command[0x00000110]}
+    pending = encoded(said | {0x00000800: b"\0\0", 0x00000900: b"\0\xff"})
+    final = encoded(said | {0x00000800: b"\1\1", 0x00000900: b"\0\0"})
+    for start in range(0, len(numbers), 100):
+        found = (values(number, number - number % of_a_study) for number in numbers[start : start + 100])
+        data_sets = (
+            encoded({tag: each.get(tag, b"") for tag in asked} | {_LEVEL: asked[_LEVEL]}) for each in found
+        )
+        yield b"".join(
+            pdu(_P_DATA, pdv(context, 3, pending) + pdv(context, 2, data_set)) for data_set in data_sets
+        )
+    yield pdu(_P_DATA, pdv(context, 3, final))
+
+
+def values(number: int, study: int) -> dict[int, bytes]:
+    """What is told of a series, by tag; nearly all that a real PACS repeats is repeated."""
+    texts = {
+        "StudyInstanceUID": f"1.2.826.0.1.3680043.8.498.7142857142857142857142857.{study}",
+        "SeriesInstanceUID": f"1.2.826.0.1.3680043.8.498.31415926535897932384626433.{number}",
+        "PatientID": f"SYN{study:08d}",
+        "PatientName": f"Synthetic^Patient {study}",
+        "PatientBirthDate": "19700101",
+        "StudyDate": f"20{study % 20:02d}0{study % 9 + 1}1{study % 10}",
+        "StudyTime": f"{study % 24:02d}1530.125",
+        "AccessionNumber": f"A{study:010d}",
+        "StudyDescription": "Head^Routine",
+        "ModalitiesInStudy": "MR",
+        "SOPClassesInStudy": "1.2.840.10008.5.1.4.1.1.4",
+        "Modality": "MR",
+        "SeriesNumber": str(number % 1000 + 1),
+        "SeriesDescription": f"t1_mprage_sag_p2_iso_{number % 40}",
+        "ProtocolName": f"t1_mprage_sag_p2_iso_{number % 40}",
+        "NumberOfSeriesRelatedInstances": "192",
+        "DeviceSerialNumber": "45123",
+        "ImageType": "ORIGINAL\\PRIMARY\\M\\ND\\NORM",
+        "SequenceName": "*tfl3d1_16ns",
+        "AcquisitionDate": "20120101",
+    }
+    return {ATTRIBUTES[keyword].tag: text.encode() for keyword, text in texts.items()}
+
+
+def pdu(kind: int, body: bytes) -> bytes:
+    """A protocol data unit (PS3.8 9.3)."""
+    return struct.pack(">BxL", kind, len(body)) + body
+
+
+def item(kind: int, body: bytes) -> bytes:
+    """An item of an association request or its answer (PS3.8 9.3.2)."""
+    return struct.pack(">BxH", kind, len(body)) + body
+
+
+def pdv(context: int, control: int, body: bytes) -> bytes:
+    """A presentation data value (PS3.8 9.3.5.1); `control`: 2 the last of a data set, 3 of a command."""
+    return struct.pack(">LBB", len(body) + 2, context, control) + body
+
+
+def encoded(elements: dict[int, bytes]) -> bytes:
+    """Elements by tag in Implicit VR Little Endian; a command set gets its group length."""
+    data = b""
+    for tag, value in sorted(elements.items()):
+        even = value + b" " * (len(value) % 2) if tag not in _UIDS else value + b"\0" * (len(value) % 2)
+        data += struct.pack("<HHL", tag >> 16, tag & 0xFFFF, len(even)) + even
+    if min(elements) < 0x00010000:
+        return struct.pack("<HHLL", 0, 0, 4, len(data)) + data
+    return data
+
+
+def parsed(data: bytes) -> dict[int, bytes]:
+    """The elements of a flat data set in Implicit VR Little Endian, by tag."""
+    found, at = {}, 0
+    while at < len(data):
+        group, element, length = struct.unpack("<HHL", data[at : at + 8])
+        found[group << 16 | element] = data[at + 8 : at + 8 + length]
+        at += 8 + length
+    return found
+
+
+@contextlib.contextmanager
+def synthetic_pacs(series: int, shape: str) -> Iterator[int]:
+    """A synthetic PACS; gives its port."""
+    port = free_port()
+    process = subprocess.Popen([sys.executable, __file__, "--serve", str(port), str(series), shape])
+    try:
+        yield port
+    finally:
+        process.kill()
+        process.wait()
+
+
+# --- one run
+
+
+@dataclass
+class Figures:
+    """What one run took; memory in kB, time in s."""
+
+    peak_kb: int = 0
+    wall_s: float = 0.0
+    cpu_s: float = 0.0
+    most_answer_files: int = 0
+
+    def look(self, process: int, staging: Path) -> None:
+        """Reads what the process has used until now, and what waits in staging."""
+        with contextlib.suppress(OSError, IndexError):
+            status = Path(f"/proc/{process}/status").read_text(encoding="ascii", errors="replace")
+            self.peak_kb = max(self.peak_kb, int(status.partition("VmHWM:")[2].split()[0]))
+            stat = Path(f"/proc/{process}/stat").read_text(encoding="ascii", errors="replace")
+            self.cpu_s = sum(map(int, stat.rpartition(")")[2].split()[11:13])) / _TICKS
+        for answers in staging.glob("find*/answers"):
+            with contextlib.suppress(OSError):
+                self.most_answer_files = max(self.most_answer_files, sum(1 for _ in answers.iterdir()))
+
+
+def measure(series: int, shape: str, runs: int) -> Iterator[Figures]:
+    """Runs `pacsifier --info` for all series, `runs` times into one folder."""
+    with (
+        tempfile.TemporaryDirectory(prefix="pacsifier-memory-") as name,
+        synthetic_pacs(series, shape) as port,
+    ):
+        folder = Path(name)
+        wait_for(port)
+        config = {"server_address": "127.0.0.1", "port": port, "server_AET": "SYNTHETIC", "AET": "PACSIFIER"}
+        config |= {"move_AET": "OTHER", "move_port": free_port(), "batch_size": 30, "batch_wait_time": 0}
+        (folder / "config.json").write_text(json.dumps(config), encoding="utf-8")
+        (folder / "query.csv").write_text("Modality\nMR\n", encoding="utf-8")
+        for _ in range(runs):
+            yield run_once(folder, series)
+
+
+def run_once(folder: Path, series: int) -> Figures:
+    """Runs `pacsifier --info` once, and checks that it wrote every info CSV."""
+    figures = Figures()
+    out, log = folder / "out", folder / "log"
+    arguments = ("--info", "-c", folder / "config.json", "-q", folder / "query.csv", "-d", out)
+    began = time.monotonic()
+    with log.open("wb") as output:
+        run = subprocess.Popen(
+            pacsifier_argv(*arguments), stdin=subprocess.DEVNULL, stdout=output, stderr=output, cwd=ROOT
+        )
+    while run.poll() is None:
+        figures.look(run.pid, out / ".pacsifier")
+        time.sleep(_LOOK_EVERY_S)
+    figures.wall_s = time.monotonic() - began
+    infos = sum(1 for _ in out.glob("sub-*/ses-*/*.csv"))
+    if run.returncode or infos != series:
+        sys.exit(f"exit status {run.returncode}, {infos} of {series} series: {log.read_text()}")
+    return figures
+
+
+def wait_for(port: int) -> None:
+    """Waits until the synthetic PACS listens."""
+    for _ in range(500):
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        time.sleep(0.02)
+    sys.exit("the synthetic PACS does not listen")
+
+
+def main(argv: list[str]) -> int:
+    """Measures and prints."""
+    if argv[:1] == ["--serve"]:
+        serve(int(argv[1]), int(argv[2]), argv[3])
+        return 0
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--series", type=int, nargs="+", default=[1_000, 10_000, 100_000])
+    parser.add_argument("--shape", choices=["one", "many", "both"], default="both")
+    parser.add_argument(
+        "--runs", type=int, default=1, help="runs into one folder: the second reads the log table"
+    )
+    parser.add_argument(
+        "--limit", type=float, metavar="MB", help="exit 1 when more is needed above the smallest"
+    )
+    options = parser.parse_args(argv)
+    print(f"{'shape':6}{'series':>9}{'run':>4}{'peak MB':>9}{'wall s':>9}{'CPU s':>9}{'answer files':>14}")
+    worst = 0.0
+    for shape in ("one", "many") if options.shape == "both" else (options.shape,):
+        peaks = []
+        for series in options.series:
+            for number, one in enumerate(measure(series, shape, options.runs), 1):
+                peaks.append(one.peak_kb / 1000)
+                figures = f"{peaks[-1]:9.1f}{one.wall_s:9.1f}{one.cpu_s:9.1f}{one.most_answer_files:14}"
+                print(f"{shape:6}{series:9}{number:4}{figures}", flush=True)
+        worst = max(worst, max(peaks) - min(peaks))
+    return int(options.limit is not None and worst > options.limit)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,92 @@
+"""`pacsifier --check`: one line a probe on stdout, a remedy for what does not work, a sum, an exit status."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections import Counter
+from contextlib import closing
+from pathlib import Path
+
+from pacsifier.cli import common
+from pacsifier.dcmtk.process import Toolbox
+from pacsifier.dcmtk.timeouts import Timeouts
+from pacsifier.errors import AssociationError, Fault, InputError, OperationError, ToolError
+from pacsifier.transfer.capabilities import Seen, save_capabilities
+from pacsifier.transfer.checkup import Checkup, Site
+from pacsifier.transfer.probe import Outcome, Probe
+
+_MARGIN = " " * 9
+# The first of these that occurred is the exit status.
+_STATUSES = (
+    (InputError, common.EXIT_INPUT),
+    (ToolError, common.EXIT_TOOL),
+    (AssociationError, common.EXIT_ASSOCIATION),
+    (OperationError, common.EXIT_MISSING),
+)
+
+
+def check_site(arguments: argparse.Namespace, timeouts: Timeouts) -> int:
+    """Tries everything and prints what was seen; returns the exit status."""
+    _check_target(arguments.capabilities)
+    site = Site(
+        arguments.config,
+        arguments.out_directory,
+        timeouts,
+        arguments.min_free,
+        arguments.queryfile,
+        tuple(arguments.sop_class),
+    )
+    probes: list[Probe] = []
+    with Toolbox(arguments.dcmtk_dir) as toolbox:
+        common.on_signals(toolbox.kill)
+        checkup = Checkup(site, toolbox, lambda question: arguments.yes or _ask(question))
+        with closing(checkup.run()) as run:
+            for probe in run:
+                probes.append(probe)
+                _show(probe)
+    _write(arguments.capabilities, checkup)
+    _sum_up(probes)
+    kinds = {probe.kind for probe in probes if probe.outcome is Outcome.FAILED}
+    return next((status for kind, status in _STATUSES if kind in kinds), common.EXIT_COMPLETE)
+
+
+def _check_target(path: Path | None) -> None:
+    """A check takes a while: that its result cannot be written must come out before."""
+    if path is not None and (path.is_dir() or not path.absolute().parent.is_dir()):
+        problem = "is a folder" if path.is_dir() else "its folder does not exist"
+        raise InputError(Fault("--capabilities", problem, value=str(path)))
+
+
+def _ask(question: str) -> bool:
+    if not (sys.stdin is not None and sys.stdin.isatty() and sys.stderr.isatty()):
+        return False
+    print(f"{question} [y/N] ", end="", file=sys.stderr, flush=True)
+    return sys.stdin.readline().strip().lower() in ("y", "yes")
+
+
+def _show(probe: Probe) -> None:
+    first, *more = probe.seen.splitlines() or [""]
+    print(f"{probe.outcome.value:<{len(_MARGIN) - 1}} {probe.name}: {first}")
+    for line in more:
+        print(f"{_MARGIN}{line}")
+    if probe.remedy:
+        print(f"{_MARGIN}-> {probe.remedy}")
+    sys.stdout.flush()
+
+
+def _write(path: Path | None, checkup: Checkup) -> None:
+    if path is None:
+        return
+    if checkup.config is None or checkup.seen == Seen():
+        print(f"{path}: not written, since nothing was found out")
+        return
+    save_capabilities(path, checkup.config, checkup.seen)
+    tried = {"uid_lists": checkup.seen.uid_lists, "image_moves": checkup.seen.image_moves}
+    unknown = ", ".join(name for name, value in tried.items() if value is None)
+    print(f"{path}: written" + (f"; not known, and taken as usual: {unknown}" if unknown else ""))
+
+
+def _sum_up(probes: list[Probe]) -> None:
+    count = Counter(probe.outcome for probe in probes)
+    print(", ".join(f"{count[outcome]} {outcome.value}" for outcome in Outcome if count[outcome]))

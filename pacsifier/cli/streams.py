@@ -1,0 +1,71 @@
+"""The standard streams of a command, made usable whatever they are: closed, a broken pipe, on a full disk."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+
+def visible(text: str) -> str:
+    """The text with every character that is not printable spelled out, but line ends and tabs.
+
+    What a PACS or a file name holds must not steer a terminal.
+    """
+    if text.isprintable():
+        return text
+    return "".join(each if each.isprintable() or each in "\n\t" else _spelled(each) for each in text)
+
+
+def _spelled(character: str) -> str:
+    return character.encode("unicode_escape").decode("ascii")
+
+
+class _LastingStream(io.TextIOWrapper):
+    """A stream that may break without ending the run, and shows what is not printable."""
+
+    def write(self, text: str) -> int:
+        return self.write_as_is(visible(text))
+
+    def write_as_is(self, text: str) -> int:
+        """Writes text that may steer the terminal."""
+        with contextlib.suppress(OSError):
+            super().write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        with contextlib.suppress(OSError):
+            super().flush()
+
+
+class Unfiltered:
+    """A stream as it was, for what draws on a terminal."""
+
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+        self.write = getattr(stream, "write_as_is", stream.write)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
+def secure() -> None:
+    """Lets what is closed lead nowhere, and what breaks later end no run."""
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            # Else the first file that the run opens would be its standard stream.
+            os.open(os.devnull, os.O_RDWR)
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115
+        elif stream is getattr(sys, f"__{name}__"):
+            lasting = _LastingStream(
+                stream.buffer, stream.encoding, "backslashreplace", line_buffering=stream.line_buffering
+            )
+            setattr(sys, name, lasting)

@@ -1,0 +1,65 @@
+"""Patients who must not be fetched: opt-outs and refused consent, by PatientID."""
+
+from __future__ import annotations
+
+import unicodedata
+from dataclasses import dataclass
+from pathlib import Path
+
+from pacsifier.errors import Fault, InputError
+
+_HEADER = "patientid"
+
+
+@dataclass(frozen=True)
+class Excluded:
+    """PatientIDs, compared without regard to case, width of characters and surrounding blanks."""
+
+    patient_ids: frozenset[str]
+
+    def __contains__(self, patient_id: object) -> bool:
+        return isinstance(patient_id, str) and _normal(patient_id) in self.patient_ids
+
+    def __len__(self) -> int:
+        return len(self.patient_ids)
+
+
+NOBODY = Excluded(frozenset())
+
+
+def load_excluded(path: Path) -> Excluded:
+    """Reads a text file of one PatientID a line; a first line `PatientID` is a header, empty lines are skipped.
+
+    Raises:
+        InputError: the file cannot be read, names nobody, or a line holds a wildcard or several columns.
+    """
+    try:
+        lines = path.read_bytes().decode("utf-8-sig").splitlines()
+    except OSError as error:
+        raise InputError(Fault(str(path), f"cannot be read: {error.strerror or error}")) from error
+    except UnicodeDecodeError as error:
+        raise InputError(Fault(str(path), "is not UTF-8 text: save it as UTF-8")) from error
+    cells = {number: line.strip().strip('"') for number, line in enumerate(lines, 1)}
+    if cells and _normal(cells.get(1, "")) == _HEADER:
+        del cells[1]
+    cells = {number: cell for number, cell in cells.items() if cell.strip()}
+    faults = [
+        Fault(
+            str(path),
+            "one PatientID a line is allowed, no wildcard and no further column",
+            number,
+            "PatientID",
+            cell,
+        )
+        for number, cell in cells.items()
+        if set(cell) & set("*?,;\t\\")
+    ]
+    if not cells:
+        faults = [Fault(str(path), "names no PatientID: one a line is expected")]
+    if faults:
+        raise InputError(*faults)
+    return Excluded(frozenset(_normal(cell) for cell in cells.values()))
+
+
+def _normal(patient_id: str) -> str:
+    return unicodedata.normalize("NFKC", patient_id.strip("\0")).strip().casefold()
