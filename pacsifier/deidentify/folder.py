@@ -37,8 +37,8 @@ from pacsifier.deidentify.rules import Rules, Subject
 from pacsifier.deidentify.scan import Facts, Gathered, Scanner
 from pacsifier.deidentify.selection import Reason, left_out, shows_identity
 from pacsifier.errors import InputError
+from pacsifier.staging import OutputLock
 from pacsifier.tree import (
-    OutputLock,
     SeriesIdentity,
     Tree,
     deidentified_name,

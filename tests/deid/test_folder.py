@@ -593,7 +593,7 @@ def test_resume_writes_only_what_is_missing_and_only_with_the_same_options(two, 
 
 
 def test_two_runs_into_one_folder_keep_out_of_each_others_way(two, tmp_path):
-    from pacsifier.tree import OutputLock
+    from pacsifier.staging import OutputLock
 
     with OutputLock(tmp_path / "out"), pytest.raises(InputError, match="in use"):
         helpers.run(two, tmp_path / "out")
