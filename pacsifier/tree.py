@@ -33,6 +33,7 @@ WORK_FOLDER = ".pacsifier"
 LOG_FOLDER = "logs"
 LOG_NAME = "pacsifier_log.csv"
 UNEXPECTED_FOLDER = "unexpected"
+PARTS_FOLDER = "parts"
 NO_PATIENT_ID = "No_patient_ID"
 NO_STUDY_DATE = "No_study_date"
 NO_SERIES_DESCRIPTION = "No_series_description"
@@ -109,6 +110,11 @@ def instance_name(prefix: str, sop_instance_uid: str) -> str:
     if not is_uid(sop_instance_uid):
         sop_instance_uid = f"malformed_{short_hash(sop_instance_uid)}"
     return f"{slug(prefix) or 'UN'}.{sop_instance_uid}"
+
+
+def part_folder(out: Path, number: int) -> Path:
+    """The output folder of one part of many: `<out>/parts/<number>`, a tree of its own."""
+    return out / PARTS_FOLDER / str(number)
 
 
 class Placed(Enum):
