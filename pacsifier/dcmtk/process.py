@@ -48,7 +48,8 @@ def find_binaries(name: str, dcmtk_dir: Path | None = None) -> list[Path]:
     """The executables of that name where DCMTK is looked for, in the order of preference.
 
     `dcmtk_dir` or PACSIFIER_DCMTK_DIR are binding when given; else PATH, then the folder of the Python interpreter (an
-    environment that is not activated).
+    environment that is not activated). Python scripts come last: pynetdicom installs some of these names, and to ask
+    one for its version takes a second.
 
     Raises:
         ToolError: there is none.
@@ -62,13 +63,19 @@ def find_binaries(name: str, dcmtk_dir: Path | None = None) -> list[Path]:
     candidates = [folder / name for folder in dict.fromkeys(folders)]
     found = [each.absolute() for each in candidates if each.is_file() and os.access(each, os.X_OK)]
     if found:
-        return found
+        return sorted(found, key=_is_python_script)
     where = f"in {named}" if named else "on PATH"
     raise ToolError(
         f"DCMTK's {name} was not found {where}; install DCMTK (Debian: apt install dcmtk; "
         f"conda: conda install -c conda-forge dcmtk) or name its folder with --dcmtk_dir",
         binary=name,
     )
+
+
+def _is_python_script(path: Path) -> bool:
+    with contextlib.suppress(OSError), path.open("rb") as file:
+        return re.match(rb"#!.*python", file.readline(256)) is not None
+    return False
 
 
 def _quoted(argument: str) -> str:

@@ -505,6 +505,17 @@ def test_strangers_and_old_ones_on_path_do_not_hide_a_good_dcmtk(tmp_path, clean
     assert _chosen(tmp_path) == good
 
 
+def test_a_python_tool_of_the_same_name_costs_no_run_its_start(tmp_path, clean):
+    (tmp_path / "a").mkdir()
+    stranger = tmp_path / "a" / "echoscu"
+    stranger.write_text(f"#!{sys.executable}\nopen('{tmp_path}/ran', 'w')\n")
+    stranger.chmod(0o755)
+    good = _echoscu(tmp_path / "b")
+    clean.setenv("PATH", f"{tmp_path}/a:{tmp_path}/b:/usr/bin:/bin")
+    assert _chosen(tmp_path) == good
+    assert not (tmp_path / "ran").exists()
+
+
 @pytest.mark.parametrize(
     ("said", "reason"),
     [
