@@ -89,6 +89,11 @@ def short_hash(text: str) -> str:
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:8]
 
 
+def part_folder(out: Path, number: int) -> Path:
+    """The output folder of one part of many: `<out>/parts/<number>`, a tree of its own."""
+    return out / PARTS_FOLDER / str(number)
+
+
 def patient_folder_name(patient_id: str) -> str:
     """`sub-<PatientID>`."""
     return f"sub-{slug(patient_id.strip()) or NO_PATIENT_ID}"
@@ -110,11 +115,6 @@ def instance_name(prefix: str, sop_instance_uid: str) -> str:
     if not is_uid(sop_instance_uid):
         sop_instance_uid = f"malformed_{short_hash(sop_instance_uid)}"
     return f"{slug(prefix) or 'UN'}.{sop_instance_uid}"
-
-
-def part_folder(out: Path, number: int) -> Path:
-    """The output folder of one part of many: `<out>/parts/<number>`, a tree of its own."""
-    return out / PARTS_FOLDER / str(number)
 
 
 class Placed(Enum):
