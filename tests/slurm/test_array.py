@@ -205,6 +205,10 @@ def test_the_merge_runs_though_a_part_failed_and_names_what_is_missing(story: St
     assert open_series
     assert open_rows == {row for rows in open_series for row in rows.split()}
     assert len(story.first_tables["redo.csv"]) == len(open_rows)
+    killed = {folder.name.removeprefix("sub-") for folder in story.work.part(KILLED).glob("sub-*")}
+    assert {
+        row["PatientID"] for row in story.first_tables["pacsifier_log.csv"] if row["Completed"] != "True"
+    } <= killed
 
 
 def test_the_table_of_states_shows_the_part_that_was_killed(story: Story):
@@ -285,13 +289,17 @@ def test_another_query_or_number_of_parts_is_refused_in_a_folder_that_was_begun(
     assert "--seats" in refused(slurm, *options, *same, "--parts", PARTS, "--at_a_time", 2, "--", "--save")
 
 
-def test_two_tasks_at_a_time_hold_two_licences_and_two_seats(slurm: Slurm, archive: Server, seats, tmp_path):
+def test_two_tasks_hold_two_licences_and_are_not_submitted_twice(
+    slurm: Slurm, archive: Server, seats, tmp_path
+):
     work = Work(tmp_path / "licences", archive, seats)
     work.write_inputs(batch_size=1, batch_wait_time=3600)
     ids = work.submit(slurm, "--licenses", "pacs:1", "--requeues", 1)
     until(lambda: list(slurm.states(ids["retrieve"]).values()).count("RUNNING") == 2, PATIENCE_S)
     until(lambda: sum(map(work.has_begun, map(str, range(1, PARTS + 1)))) == 2, PATIENCE_S)
     assert "Used=2" in slurm.run("scontrol", "show", "licenses")
+    with pytest.raises(AssertionError, match="still in the queue"):
+        work.submit(slurm)
     slurm.run("scancel", ids["retrieve"])
     states = slurm.await_end(ids["retrieve"], ids["merge"])
     assert states.pop(ids["merge"]) == "FAILED", "it runs all the same, and says what is open"
