@@ -1,8 +1,9 @@
 """How long a query in 8 parts takes with 1, 2 and 4 tasks at a time, on a Slurm of this machine; and a large merge.
 
-    python benchmarks/cluster.py [--patients N] [--at_a_time K ...] [--merge SERIES]
+    python benchmarks/cluster.py [--patients N] [--at_a_time K ...] [--rate RATE] [--merge SERIES]
 
-PACS (dcmqrscp), Slurm and tasks share the processors of this machine, so these are upper bounds. `--merge` writes the
+PACS (dcmqrscp), Slurm and tasks share the processors of this machine, so these are upper bounds. `--rate` holds each
+task to so many instances a second, as a PACS does that serves each association at its own pace. `--merge` writes the
 logs of 100 parts with so many series in all and measures what merging them costs.
 """
 
@@ -39,7 +40,9 @@ COMMANDS = {
 PARTS, MERGED_PARTS = 8, 100
 
 
-def fetch(slurm: Slurm, server: Server, folder: Path, query: str, at_a_time: int) -> tuple[float, float]:
+def fetch(
+    slurm: Slurm, server: Server, folder: Path, query: str, at_a_time: int, *options: str
+) -> tuple[float, float]:
     """Submit and wait; the seconds until all tasks were over, and until the merge was."""
     (folder / "query.csv").write_text(query)
     seats = [f"* {aet} {port}\n" for aet, (_, port) in server.peers.items()]
@@ -48,7 +51,17 @@ def fetch(slurm: Slurm, server: Server, folder: Path, query: str, at_a_time: int
     told = slurm.run(
         *(ROOT / "scripts/slurm/submit", "--config", server.write_config(folder / "config.json")),
         *("--queryfile", folder / "query.csv", "--out_directory", folder / "out", "--parts", PARTS),
-        *("--seats", folder / "seats", "--at_a_time", at_a_time, "--", "--save", "--associations", 1),
+        *(
+            "--seats",
+            folder / "seats",
+            "--at_a_time",
+            at_a_time,
+            "--",
+            "--save",
+            "--associations",
+            1,
+            *options,
+        ),
     )
     ids = [
         words[2]
@@ -61,7 +74,7 @@ def fetch(slurm: Slurm, server: Server, folder: Path, query: str, at_a_time: int
     return fetched, time.monotonic() - started
 
 
-def measure_growth(patients: int, at_a_time: list[int]) -> None:
+def measure_growth(patients: int, at_a_time: list[int], *options: str) -> None:
     folder = Path(tempfile.mkdtemp(prefix="growth-"))
     peers = {f"SEAT{n}": (LOOPBACK, free_port()) for n in range(max(at_a_time))}
     peers = {"PACSIFIER": (LOOPBACK, free_port())} | peers
@@ -72,7 +85,7 @@ def measure_growth(patients: int, at_a_time: list[int]) -> None:
     with start_dcmqrscp(folder / "pacs", files, peers) as server, Slurm(COMMANDS) as slurm:
         for number in at_a_time:
             (folder / str(number)).mkdir()
-            fetched, merged = fetch(slurm, server, folder / str(number), query, number)
+            fetched, merged = fetch(slurm, server, folder / str(number), query, number, *options)
             print(
                 f"{number} at a time: {fetched:.1f} s, {len(files) / fetched:.0f} instances/s, "
                 f"{megabytes / fetched:.0f} MB/s; with the merge {merged:.1f} s",
@@ -134,13 +147,15 @@ def main() -> None:
     )
     parser.add_argument("--patients", type=int, default=48)
     parser.add_argument("--at_a_time", type=int, nargs="+", default=[1, 2, 4])
+    parser.add_argument("--rate")
     parser.add_argument("--merge", type=int, metavar="SERIES")
     arguments = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     if arguments.merge:
         measure_merge(arguments.merge)
     else:
-        measure_growth(arguments.patients, arguments.at_a_time)
+        rate = ["--rate", arguments.rate] if arguments.rate else []
+        measure_growth(arguments.patients, arguments.at_a_time, *rate)
 
 
 if __name__ == "__main__":
