@@ -13,7 +13,6 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -27,11 +26,9 @@ ROOT = Path(__file__).resolve().parents[2]
 SUBMIT = ROOT / "scripts" / "slurm" / "submit"
 COMMANDS = {
     "pacsifier": (sys.executable, "-m", "pacsifier.cli.retrieve"),
+    "pacsifier-anonymize": (sys.executable, "-m", "pacsifier.cli.anonymize"),
     "pacsifier-merge-parts": (sys.executable, "-m", "pacsifier.cli.merge_parts"),
 }
-ANONYMIZER = find_spec("pacsifier.cli.anonymize")
-if ANONYMIZER is not None:
-    COMMANDS["pacsifier-anonymize"] = (sys.executable, "-m", "pacsifier.cli.anonymize")
 PARTS, SEATS, PATIENTS = 8, 3, 24
 KILLED, REQUEUED, LIMITED = "1", "2", "3"
 # Columns that tell how long something took.
@@ -261,7 +258,7 @@ def test_nothing_of_the_runs_is_left(story: Story):
 # --- what is refused ---------------------------------------------------------------------------------------------
 
 
-def refused(slurm: Slurm, *arguments: object, status: int = 2) -> str:
+def refused(slurm: Slurm, *arguments: object) -> str:
     ended = subprocess.run(
         [str(SUBMIT), *map(str, arguments)],
         env=slurm.environment,
@@ -270,7 +267,7 @@ def refused(slurm: Slurm, *arguments: object, status: int = 2) -> str:
         timeout=PATIENCE_S,
         check=False,
     )
-    assert ended.returncode == status
+    assert ended.returncode == 2
     assert " job " not in ended.stdout
     return ended.stderr
 
@@ -314,16 +311,6 @@ def test_two_tasks_hold_two_licences_and_are_not_submitted_twice(
 # --- anonymizing by patient --------------------------------------------------------------------------------------
 
 
-@pytest.mark.skipif(ANONYMIZER is not None, reason="pacsifier-anonymize is here: the next test")
-def test_a_command_that_is_not_installed_is_told_before_any_job(story: Story, slurm: Slurm, tmp_path):
-    folder = story.work.folder
-    given = ("--config", folder / "config.json", "--queryfile", folder / "query.csv", "--parts", 2)
-    anonymize = ("--out_directory", tmp_path / "out", "--anonymize", tmp_path / "anonymized", "--", "--save")
-    assert "pacsifier-anonymize" in refused(slurm, *given, *anonymize, status=3)
-    assert not (tmp_path / "out").exists()
-
-
-@pytest.mark.skipif(ANONYMIZER is None, reason="pacsifier-anonymize is not here: the test before")
 def test_all_parts_are_anonymized_with_one_key_and_reported_as_one(story: Story, slurm: Slurm):
     work, out = story.work, story.work.folder / "anonymized"
     ids = work.submit(slurm, "--anonymize", out, "--anonymize_at_a_time", 2)
