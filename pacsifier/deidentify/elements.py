@@ -7,6 +7,7 @@ walker does not know raises `UnknownEncodingError`, and pydicom takes the file o
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -98,6 +99,12 @@ class Rewriter(Visitor, Protocol):
         """Adds an element."""
 
 
+class Viewer(Visitor, Protocol):
+    """A visitor that keeps the tags that it has called plain."""
+
+    plain: set[int]
+
+
 class Bystander:
     """A visitor that changes nothing and looks into every sequence."""
 
@@ -168,10 +175,13 @@ def rewrite(layout: part10.Layout, visitor: Rewriter, added: list[tuple[int, byt
     return [*pieces, b"".join(out) + b"".join(encoded for _, encoded in waiting)]
 
 
-def visit(layout: part10.Layout, visitor: Visitor) -> None:
+def visit(layout: part10.Layout, visitor: Viewer) -> None:
     """Shows the visitor every element that it does not call plain; writes nothing. Raises UnknownEncodingError."""
     scope = Scope(0, b"")
-    for tag, raw_vr, _, start, stop, after in layout.elements:
+    elements: Iterable[Element] = layout.elements
+    if len(layout.by_tag) == len(layout.elements):
+        elements = (layout.by_tag[tag] for tag in sorted(layout.by_tag.keys() - visitor.plain))
+    for tag, raw_vr, _, start, stop, after in elements:
         if not visitor.is_plain(tag) and tag >> 16 != PIXEL_GROUP and stop - start <= _LARGE:
             raw = layout.source[start:stop]
             _decided(tag, raw_vr, raw, after != stop, layout.coding, visitor, scope, 0)

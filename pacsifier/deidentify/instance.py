@@ -47,14 +47,19 @@ class Done:
 
 
 def deidentify(
-    source: Path, target: Path, rules: Rules, *, identity_removed: bool = True, plain: bool = False
+    source: str | Path,
+    target: str | Path,
+    rules: Rules,
+    *,
+    identity_removed: bool = True,
+    plain: bool = False,
 ) -> Done:
     """Write the de-identified instance of `source` to `target`, which must not exist; the source is only read.
 
     `identity_removed` says whether the mark may claim it. `plain` takes pydicom's way from the start. Raises
     UnreadableError where the file is no whole DICOM instance, and OSError.
     """
-    with source.open("rb", buffering=0) as handle:
+    with FileIO(source) as handle:
         layout = opened(handle)
         rules.start(_text(layout, _SOP_CLASS))
         marks = _marks(layout, rules, identity_removed)
@@ -298,7 +303,7 @@ def _with_overlay_masked(layout: Layout, pieces: list[Piece]) -> list[Piece | Ma
 
 
 def _write(
-    target: Path, head: bytes, pieces: list[Piece | MaskedRange], layout: Layout, handle: FileIO
+    target: str | Path, head: bytes, pieces: list[Piece | MaskedRange], layout: Layout, handle: FileIO
 ) -> int:
     """Writes all pieces to a new file; returns its size."""
     if layout.deflated:
@@ -368,7 +373,9 @@ def _copy_masked(source: int, target: int, piece: MaskedRange) -> int:
     return piece.stop - piece.start
 
 
-def _write_deflated(target: Path, head: bytes, pieces: list[Piece | MaskedRange], layout: Layout) -> int:
+def _write_deflated(
+    target: str | Path, head: bytes, pieces: list[Piece | MaskedRange], layout: Layout
+) -> int:
     stream = zlib.compressobj(wbits=-zlib.MAX_WBITS)
     out = [head]
     for piece in pieces:

@@ -5,7 +5,9 @@ Everything known of a patient must be known before the first of the patient's fi
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
+from io import FileIO
 from pathlib import Path
 
 from pacsifier import part10
@@ -116,11 +118,10 @@ class Scanner:
 
     def scan(self, folder: Path, name: str) -> Facts:
         """The facts of a file below the folder; never raises but OSError of the reading itself."""
-        path = folder / name
         facts = Facts(name)
         try:
-            facts.size = path.stat().st_size
-            with path.open("rb", buffering=0) as handle:
+            with FileIO(f"{folder}/{name}") as handle:
+                facts.size = os.fstat(handle.fileno()).st_size
                 self._read(facts, opened(handle))
         except UnreadableError as error:
             facts.defect = str(error)
@@ -171,7 +172,7 @@ class _Collector:
     def __init__(self, profile: Profile, with_uids: bool) -> None:
         self._profile, self._with_uids = profile, with_uids
         self._seen: set[tuple[int, bytes, bytes]] = set()
-        self._plain: dict[int, bool] = {}
+        self.plain: set[int] = set()
         self._known, self._words = Identifiers(), set[str]()
         self._gathered = Gathered()
 
@@ -187,9 +188,11 @@ class _Collector:
 
     def is_plain(self, tag: int) -> bool:
         """Whether nothing about this tag is of interest."""
-        plain = self._plain.get(tag)
-        if plain is None:
-            plain = self._plain[tag] = self._is_plain(tag)
+        if tag in self.plain:
+            return True
+        plain = self._is_plain(tag)
+        if plain:
+            self.plain.add(tag)
         return plain
 
     def _is_plain(self, tag: int) -> bool:
