@@ -6,6 +6,7 @@ the tools write themselves are read: answers go to files (`-X`), never into the 
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -28,11 +29,12 @@ _FIND_STATUS = {
 }
 _OTHER_FAILURE = 0xC000
 
-_SENDING = re.compile(rb"^I: Sending (Find|Move) Request")
+_SENDING = re.compile(rb"^I: Sending (Find|Move|C-GET) Request")
 _ANSWER = re.compile(rb"^I: Writing response dataset to file: (?:\./)?(\S+)$")
 _FINAL_FIND = re.compile(rb"^I: Received Final Find Response \((.*)\)$")
 _COUNTER = re.compile(rb"^D: (Remaining|Completed|Failed|Warning) Suboperations\s*: (\w+)")
 _STATUS = re.compile(rb"^D: DIMSE Status\s*: 0x([0-9a-f]{4})")
+_STORED = re.compile(rb"^D:   (Filename|SOP Class UID): (.*)$")
 _SENDING_FILE = re.compile(rb"^I: Sending file: (?:\./)?(\S+)$")
 _STORE_RESPONSE = re.compile(rb"^I: Received Store Response \((.*)\)$")
 _ECHO_RESPONSE = re.compile(rb"^I: Received Echo Response \((.*)\)$", re.MULTILINE)
@@ -123,13 +125,18 @@ class FindTranscript:
 
 
 class MoveTranscript:
-    """The log of `movescu -d`, piece by piece."""
+    """The log of `movescu -d`, or of `getscu -d`, piece by piece.
+
+    `stored`: file name and SOP Class UID of each object that getscu has written since the caller last took them out.
+    """
 
     def __init__(self) -> None:
         self._lines = _Lines()
         self._state = MoveState(-1)
         self._answering = False
+        self._name = b""
         self.accepted = False
+        self.stored: list[tuple[str, str]] = []
 
     def feed(self, data: bytes) -> Iterator[MoveState]:
         """Takes the next bytes of the log and yields the state after each response, pending ones included."""
@@ -138,7 +145,14 @@ class MoveTranscript:
                 self._state = MoveState(self._state.request + 1)
                 self._answering = False
             elif line.startswith(b"I: Received "):
-                self._answering = True
+                # What getscu answers to a C-STORE has a status, too.
+                self._answering = not line.startswith(b"I: Received C-STORE")
+            elif line.startswith(b"I: Association Accepted"):
+                self.accepted = True
+            elif line.startswith(b"F: No adequate Presentation Contexts"):
+                self.accepted = False
+            elif found := _STORED.match(line):
+                self._note_stored(found[1], found[2])
             elif self._answering and (counter := _COUNTER.match(line)):
                 self._count(counter[1], counter[2])
             elif self._answering and (status := _STATUS.match(line)):
@@ -146,8 +160,13 @@ class MoveTranscript:
                 self._state = replace(self._state, status=int(status[1], 16), words=words)
                 self._answering = False
                 yield self._state
-            elif line.startswith(b"I: Association Accepted"):
-                self.accepted = True
+
+    def _note_stored(self, what: bytes, value: bytes) -> None:
+        if what == b"Filename":
+            self._name = value
+        elif self._name:
+            self.stored.append((os.fsdecode(self._name), value.decode("ascii", "replace")))
+            self._name = b""
 
     def _count(self, name: bytes, value: bytes) -> None:
         # A final response may leave its counters out; DCMTK then shows 0, which the last pending one corrects.

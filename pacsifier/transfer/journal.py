@@ -182,6 +182,7 @@ class Journal:
             "host": socket.gethostname(),
             "version": __version__,
             "did": [name for name in ("save", "info", "move", "resume") if getattr(options, name)],
+            **({"retrieve_method": options.retrieve_method} if options.save else {}),
             "config": asdict(config),
             "query_sha256": _digest(self._table.path),
             "rows": dict(sorted(summary.outcomes.items())),
