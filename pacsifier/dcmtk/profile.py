@@ -91,9 +91,10 @@ def receiver_classes(found: Iterable[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys((*found, *storage_classes())))[:MAX_CONTEXTS]
 
 
-def render(contexts: Sequence[tuple[str, Sequence[str]]]) -> str:
+def render(contexts: Sequence[tuple[str, Sequence[str]]], senders: Sequence[str] = ()) -> str:
     """The text of a profile named `Pacsifier`: a context for each (SOP Class UID, transfer syntaxes).
 
+    `senders`: the SOP classes of which the one who accepts the association may also send, as C-GET needs it.
     Source: DCMTK's `asconfig.txt`.
     """
     lists: Mapping[tuple[str, ...], str] = {
@@ -107,5 +108,8 @@ def render(contexts: Sequence[tuple[str, Sequence[str]]]) -> str:
     lines += ["[[PresentationContexts]]", "[Storage]"]
     for number, (sop_class, each) in enumerate(contexts, 1):
         lines.append(f"PresentationContext{number} = {sop_class}\\{lists[tuple(each)]}")
-    lines += ["[[Profiles]]", f"[{NAME}]", "PresentationContexts = Storage", ""]
+    roles = [f"Role{number} = {uid}\\BOTH" for number, uid in enumerate(senders, 1)]
+    lines += ["[[SCPSCURoleSelection]]", "[Senders]", *roles] if roles else []
+    lines += ["[[Profiles]]", f"[{NAME}]", "PresentationContexts = Storage"]
+    lines += ["SCPSCURoleSelection = Senders", ""] if roles else [""]
     return "\n".join(lines)
