@@ -314,10 +314,17 @@ class Retrieval:
         return True
 
     def _ask_for_syntaxes(self, finds: CarefulFinds, states: Sequence[SeriesState]) -> None:
+        pending = [state for state in states if state.status is Status.PENDING]
         try:
-            self.syntaxes.ask(finds, [state for state in states if state.status is Status.PENDING])
+            told = self.syntaxes.ask(finds, pending)
         except AssociationError as error:
             self.stop(str(error))
+            return
+        if not told:
+            self._observer.say(
+                "the PACS does not tell which images it holds compressed: by C-GET they may come decompressed, "
+                "unnoticed; by C-MOVE (--retrieve_method move) they come as held"
+            )
 
     def _tell_of_syntaxes(self, states: Sequence[SeriesState]) -> None:
         told = 0

@@ -49,8 +49,11 @@ class Syntaxes:
         self._tries: Counter[str] = Counter()
         self._came: dict[SeriesKey, _Came] = defaultdict(_Came)
 
-    def ask(self, finds: CarefulFinds, states: Sequence[SeriesState]) -> None:
-        """Asks the PACS at the IMAGE level in which syntaxes it has the series; one series shows whether it tells."""
+    def ask(self, finds: CarefulFinds, states: Sequence[SeriesState]) -> bool:
+        """Asks the PACS at the IMAGE level in which syntaxes it has the series, and returns whether it tells.
+
+        One series shows that.
+        """
         for some in (states[:1], states[1:]):
             results = list_instances(finds, [state.series for state in some], (_KEY,)) if some else []
             for state, result in zip(some, results, strict=True):
@@ -61,7 +64,8 @@ class Syntaxes:
                 self._told[state.series.key] = {uid: syntaxes for uid, syntaxes in told.items() if syntaxes}
                 self._asked[state.series.key] = _preferred(told.values())
             if not any(self._told.values()):
-                return
+                return False
+        return True
 
     def of(self, states: Sequence[SeriesState]) -> str:
         """The compressed syntax to propose for series that are asked for together; "" for none."""
