@@ -5,12 +5,15 @@ getscu names a file by what the PACS sends as SOP Instance UID; an absolute path
 
 from __future__ import annotations
 
-import ctypes
 import os
 import platform
 import struct
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import ctypes
 
 # linux/landlock.h and linux/prctl.h; the three system calls have these numbers on every architecture but alpha.
 _CREATE_RULESET, _ADD_RULE, _RESTRICT_SELF = 444, 445, 446
@@ -43,15 +46,17 @@ def confine(folder: Path) -> None:
 
 
 def _call(number: int, *arguments: object) -> int:
-    return int(_libc().syscall(ctypes.c_long(number), *arguments))
+    return int(_libc().syscall(number, *arguments))
 
 
 def _checked(result: int) -> int:
     if result < 0:
-        raise OSError(ctypes.get_errno(), f"Landlock: {os.strerror(ctypes.get_errno())}")
+        raise OSError("the kernel refused to confine a process (Landlock)")
     return result
 
 
 @cache
 def _libc() -> ctypes.CDLL:
+    import ctypes
+
     return ctypes.CDLL(None, use_errno=True)

@@ -14,6 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from pacsifier.config import PacsConfig
+from pacsifier.dcmtk import confinement
 from pacsifier.dcmtk.pacs import Pacs, own_place
 from pacsifier.dcmtk.process import Toolbox
 from pacsifier.dcmtk.receiver import Receiver, check_port, received_folder
@@ -314,6 +315,11 @@ class Retrieval:
         return True
 
     def _ask_for_syntaxes(self, finds: CarefulFinds, states: Sequence[SeriesState]) -> None:
+        if not confinement.is_possible():
+            self._observer.say(
+                "this system has no Landlock to keep getscu in its folder: by C-GET objects are stored with the same "
+                "values, but not byte for byte"
+            )
         pending = [state for state in states if state.status is Status.PENDING]
         try:
             told = self.syntaxes.ask(finds, pending)

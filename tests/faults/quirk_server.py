@@ -27,7 +27,7 @@ import pydicom
 from pydicom.dataset import Dataset
 from pydicom.multival import MultiValue
 from pydicom.uid import UID
-from pynetdicom import AE, ALL_TRANSFER_SYNTAXES, AllStoragePresentationContexts, build_context, evt
+from pynetdicom import AE, AllStoragePresentationContexts, build_context, evt
 from pynetdicom.dimse_primitives import C_FIND, C_GET, C_MOVE, C_STORE
 from pynetdicom.dsutils import decode, encode, split_dataset
 from pynetdicom.service_class import QueryRetrieveServiceClass
@@ -39,6 +39,7 @@ STUDY_ROOT_FIND = "1.2.840.10008.5.1.4.1.2.2.1"
 STUDY_ROOT_MOVE = "1.2.840.10008.5.1.4.1.2.2.2"
 STUDY_ROOT_GET = "1.2.840.10008.5.1.4.1.2.2.3"
 UNCOMPRESSED = ("1.2.840.10008.1.2.1", "1.2.840.10008.1.2")
+RLE = "1.2.840.10008.1.2.5"
 OFFERS = {VERIFICATION: "echo", STUDY_ROOT_FIND: "find", STUDY_ROOT_MOVE: "move", STUDY_ROOT_GET: "get"}
 
 SUCCESS, PENDING, WARNING = 0x0000, 0xFF00, 0xB000
@@ -252,8 +253,7 @@ class Server:
         for uid in OFFERS:
             self._entity.add_supported_context(uid)
         # pynetdicom takes the first of these that is proposed.
-        syntaxes = [*(uid for uid in ALL_TRANSFER_SYNTAXES if uid not in UNCOMPRESSED), *UNCOMPRESSED]
-        syntaxes.remove("1.2.840.10008.1.2.2")
+        syntaxes = [RLE, *UNCOMPRESSED]
         for each in AllStoragePresentationContexts:
             self._entity.add_supported_context(each.abstract_syntax, syntaxes, scu_role=False, scp_role=True)
         self._numbers = Counter[str]()
@@ -297,7 +297,7 @@ class Server:
             state.note("rejected", **who(association), reason=reason)
             association.acse.send_reject(*reason)
             association.kill()
-        else:
+        elif state.quirks.no_get or state.quirks.decompresses:
             known = [deepcopy(each) for each in association.acceptor.supported_contexts]
             if state.quirks.no_get:
                 known = [each for each in known if each.abstract_syntax != STUDY_ROOT_GET]
