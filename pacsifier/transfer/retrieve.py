@@ -514,11 +514,13 @@ class Retrieval:
             name = f"{config.server_aet} does not know the move destination {self.destination}"
             self._unreachable = not self._stop_reason
             self.stop(f"{name} (0xA801): {self._declaration()}")
-        elif end.status not in (SUCCESS, None) and not self.reached():
+        elif (
+            end.status not in (SUCCESS, None) or (self._gets and end.status is None)
+        ) and not self.reached():
             self._unreached += 1
             if self._unreached == _UNREACHED_BEFORE_STOP:
                 brought = (
-                    f"bringing anything by C-GET: {self._why(end)}"
+                    f"bringing anything by C-GET: {self._why(end)}; have C-GET allowed to {config.aet}"
                     if self._gets
                     else f"reaching {self.destination}: {self._declaration()}"
                 )
