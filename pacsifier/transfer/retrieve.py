@@ -303,7 +303,7 @@ class Retrieval:
         finally:
             for state in todo:
                 close(state, self._stop_reason)
-            self._tell_of_syntaxes(todo)
+            self._remark_on_gets(todo)
 
     def _turns_to_get(self) -> bool:
         """With `auto`: whether C-MOVE brought nothing for want of a way to us, and C-GET is to be tried."""
@@ -332,12 +332,13 @@ class Retrieval:
                 "unnoticed; by C-MOVE (--retrieve_method move) they come as held"
             )
 
-    def _tell_of_syntaxes(self, states: Sequence[SeriesState]) -> None:
+    def _remark_on_gets(self, states: Sequence[SeriesState]) -> None:
         told = 0
         for state in states:
-            if remark := self.syntaxes.remark(state):
-                told += 1
-                state.reason = "; ".join(filter(None, (state.reason, remark)))
+            remark = self.syntaxes.remark(state)
+            told += bool(remark)
+            missing = _missing_classes(state) if self._gets and not state.status.completed else ""
+            state.reason = "; ".join(filter(None, (state.reason, remark, missing)))
         if told:
             self._observer.say(
                 f"the objects of {told} series did not come in the compressed form in which the PACS holds, or "
@@ -637,6 +638,13 @@ class Retrieval:
                 for query in self._table.queries
                 for row in query.rows
             )
+
+
+def _missing_classes(state: SeriesState) -> str:
+    """The SOP classes of what is missing: C-GET knows a fixed list of them."""
+    instances = state.series.instances or ()
+    classes = {each.sop_class for each in instances if each.sop_instance_uid not in state.found} - {""}
+    return f"missing are objects of the SOP class {', '.join(sorted(classes))}" if classes else ""
 
 
 def _row_plan(row: int, outcome: str, reason: str, states: Sequence[SeriesState]) -> RowPlan:

@@ -26,9 +26,9 @@ from faults.test_far_side import (
     uids,
     unexpected,
 )
+from pacsifier.dcmtk import confinement
 from pacsifier.demo import make_archive
 
-REPORT = {"PatientID": "00123", "StudyDate": "20170925"}
 AUTO = ("--retrieve_method", "auto")
 
 
@@ -43,6 +43,7 @@ def offers(pacs: QuirkPacs) -> set[str]:
 # --- all is well -------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.skipif(not confinement.is_possible(), reason="without Landlock getscu writes what it understood")
 def test_everything_comes_byte_by_byte_and_no_port_is_opened(quirky, hospital: Hospital, tmp_path):
     """Several SOP classes in a study and compressed objects among them, by a PACS that converts nothing."""
     pacs = quirky()
@@ -132,6 +133,13 @@ def test_objects_that_the_pacs_cannot_send_are_missing_and_come_by_resume(
     assert sorted(pacs.sent) == lost, "what was there was fetched again"
 
 
+def test_a_sop_class_that_c_get_does_not_know_is_named(quirky, hospital: Hospital, tmp_path):
+    first, second, *_ = of(hospital, LOCALIZER)
+    private = altered(second.path, tmp_path / "private.dcm", SOPClassUID="1.3.12.2.1107.5.9.1")
+    done = got(quirky([first.path, private]), tmp_path, LOCALIZER)
+    assert_incomplete(done, [first], "sub-operations failed", "SOP class 1.3.12.2.1107.5.9.1")
+
+
 def test_objects_that_are_counted_and_do_not_come_are_missing(quirky, hospital: Hospital, tmp_path):
     records = of(hospital, LOCALIZER)
     done = got(quirky(drop=(records[0].sop_uid,)), tmp_path, LOCALIZER)
@@ -202,8 +210,9 @@ def test_no_file_that_a_pacs_names_is_written_to(quirky, hospital: Hospital, tmp
         done = got(quirky(header_says=says), tmp_path, LOCALIZER)
         assert list(Path(folder).iterdir()) == [mine]
         assert mine.read_text(encoding="ascii") == "mine"
-    assert done.status == 1, done.stderr
-    assert set(done.files) <= {each.sop_uid for each in others}
+    if confinement.is_possible():
+        assert done.status == 1, done.stderr
+        assert set(done.files) <= {each.sop_uid for each in others}
     assert unexpected(done) == []
 
 
@@ -229,8 +238,8 @@ def test_auto_takes_c_get_where_the_destination_is_not_declared_and_says_so(quir
 
 def test_auto_takes_c_get_where_nothing_reaches_the_port(quirky, hospital: Hospital, tmp_path):
     port = free_port()
-    done = saved(quirky(), tmp_path, REPORT, options=AUTO, move_port=port)
-    assert_complete(done, of(hospital, REPORT))
+    done = saved(quirky(), tmp_path, ECHO, options=AUTO, move_port=port)
+    assert_complete(done, of(hospital, ECHO))
     assert "C-GET is used" in done.stderr
     assert port_is_free(port)
 
