@@ -44,7 +44,9 @@ class Syntaxes:
     def __init__(self) -> None:
         # Series -> instance -> the syntaxes that the PACS can send it in.
         self._told: dict[SeriesKey, Mapping[str, frozenset[str]]] = {}
-        self._asked: dict[SeriesKey, str] = {}
+        # Series -> the compressed syntax in which it is held, and the one that is tried after failures.
+        self._held: dict[SeriesKey, str] = {}
+        self._trying: dict[SeriesKey, str] = {}
         self._left: dict[SeriesKey, list[str]] = {}
         self._tries: Counter[str] = Counter()
         self._came: dict[SeriesKey, _Came] = defaultdict(_Came)
@@ -62,50 +64,62 @@ class Syntaxes:
                     for answer in result.answers
                 }
                 self._told[state.series.key] = {uid: syntaxes for uid, syntaxes in told.items() if syntaxes}
-                self._asked[state.series.key] = _preferred(told.values())
+                self._held[state.series.key] = _preferred(told.values())
             if not any(self._told.values()):
                 return False
         return True
 
     def of(self, states: Sequence[SeriesState]) -> str:
         """The compressed syntax to propose for series that are asked for together; "" for none."""
-        asked = {self._asked.get(state.series.key, "") for state in states}
+        asked = {self._proposed(state) for state in states}
         return asked.pop() if len(asked) == 1 else ""
 
     def groups(self, states: Sequence[SeriesState]) -> list[list[SeriesState]]:
         """The series apart by the syntax to propose, which a request has in common; the order kept."""
         groups: dict[str, list[SeriesState]] = defaultdict(list)
         for state in states:
-            groups[self._asked.get(state.series.key, "")].append(state)
+            groups[self._proposed(state)].append(state)
         return list(groups.values())
 
     def others(self, part: Part, end: MoveState, came: int) -> list[Part]:
         """One request a series, in another syntax, for what the PACS could not send in this one; empty: none is left.
 
-        A syntax that twice brought nothing is not tried for further series.
+        What is there is not asked for in another form, which would contradict it: of a series that came in part only
+        the missing instances, where the request names them. A syntax that twice brought nothing is not tried any more.
         """
-        _, states = part
+        request, states = part
         syntax = self.of(states)
         if came and self._tries[syntax]:
             self._tries[syntax] = 0
         if not end.failed:
             return []
-        short = [state for state in states if not is_complete(state) and self._next(state.series.key)]
-        return [
-            (MoveRequest(state.series.study_uid, (state.series.series_uid,)), (state,)) for state in short
-        ]
+        parts: list[Part] = []
+        for state in states:
+            missing = tuple(uid for uid in request.instance_uids if uid not in state.found)
+            if is_complete(state) or (state.found and not missing) or not self._next(state):
+                continue
+            series = state.series
+            parts.append((MoveRequest(series.study_uid, (series.series_uid,), missing), (state,)))
+        return parts
 
-    def _next(self, key: SeriesKey) -> bool:
+    def _proposed(self, state: SeriesState) -> str:
+        key = state.series.key
+        return self._trying.get(key) or self._held.get(key, "")
+
+    def _next(self, state: SeriesState) -> bool:
+        """Chooses the next syntax to try for a series; False, and the first one again, where none is left."""
+        key = state.series.key
         if key not in self._left:
             worked = [uid for uid in _TRIED if uid in self._tries and not self._tries[uid]]
             order = dict.fromkeys((*worked, *_TRIED))
-            self._left[key] = [uid for uid in order if uid != self._asked.get(key)]
+            self._left[key] = [uid for uid in order if uid != self._held.get(key)]
         while self._left[key]:
             syntax = self._left[key].pop(0)
             if self._tries[syntax] < _FUTILE:
                 self._tries[syntax] += 1
-                self._asked[key] = syntax
+                self._trying[key] = syntax
                 return True
+        self._trying.pop(key, None)
         return False
 
     def note(self, arrival: Arrival) -> None:

@@ -2,35 +2,23 @@
 
 from __future__ import annotations
 
-import os
 import re
-import signal
-import subprocess
-import uuid
-from pathlib import Path
 
 import pydicom
 import pytest
 
-from pacs.runs import MARK, Run, arguments, instance_paths, left_over, processes, run, until
+from pacs.runs import Run, run
 from pacs.servers import (
     OUR_AET,
     RLE,
     Hospital,
     Server,
-    _await_echo,
-    _spawn,
-    pacsifier_argv,
-    read_record,
-    start_dcmqrscp,
     start_orthanc,
 )
 from pacsifier import part10
 from pacsifier.dcmtk import confinement
-from pacsifier.demo import make_archive
 
 EVERYONE = [{"PatientID": patient} for patient in ("00123", "123421", "45322", "124588", "SYN 05")]
-ARCHIVE = [{"PatientID": "BENCH00001"}]
 GET = ("--save", "--retrieve_method", "get", "--retry_wait", "0.1", "--settle_time", "0.2")
 PREFIXES = {"MR": "MR", "CT": "CT", "US": "USm", "SR": "SRe"}
 
@@ -86,36 +74,3 @@ def test_an_orthanc_that_does_not_allow_c_get_says_so(hospital: Hospital, peers,
     assert done.status == 1, done.stderr
     assert f"have C-GET allowed to {OUR_AET}" in done.stderr
     assert done.files == {}
-
-
-def test_a_pacs_killed_in_the_middle_costs_only_another_run(peers, tmp_path: Path):
-    files = make_archive(tmp_path / "archive", 1, 1, 2, 150, 32)
-    with start_dcmqrscp(tmp_path / "pacs", files, peers) as pacs:
-        mark = uuid.uuid4().hex
-        process = subprocess.Popen(
-            pacsifier_argv(*arguments(pacs, tmp_path, ARCHIVE, *GET)),
-            env={**os.environ, MARK: mark},
-            stdin=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            encoding="utf-8",
-        )
-        received = tmp_path / "out" / ".pacsifier" / "received"
-        until(lambda: (received.is_dir() and any(received.iterdir())) or process.poll() is not None, 60)
-        os.killpg(pacs.process.pid, signal.SIGKILL)
-        pacs.process.wait(10)
-        _, stderr = process.communicate(timeout=60)
-        assert process.returncode == 1, stderr
-        assert "Traceback" not in stderr
-        until(lambda: not processes(mark), 5)
-        assert left_over(tmp_path / "out", mark) == []
-        before = {path: path.stat().st_ino for path in instance_paths(tmp_path / "out")}
-        assert 0 < len(before) < 300
-
-        pacs.process = _spawn(pacs.process.args, pacs.folder, True)  # type: ignore[arg-type]
-        _await_echo(pacs)
-        again = run(pacs, tmp_path, ARCHIVE, *GET, "--resume")
-        assert again.status == 0, again.stderr
-        pixels = {read_record(path).sop_uid: path.read_bytes()[-2048:] for path in files}
-        assert {uid: path.read_bytes()[-2048:] for uid, path in again.files.items()} == pixels
-        after = {path: path.stat().st_ino for path in instance_paths(tmp_path / "out")}
-        assert before.items() <= after.items(), "what was there was fetched again"

@@ -114,6 +114,26 @@ def test_only_series_that_are_short_are_asked_for_again() -> None:
     assert [(request.series_uids, states) for request, states in others] == [(("1.1.2",), (short,))]
 
 
+def test_of_what_came_in_part_only_missing_instances_that_are_named_are_asked_for_in_another_form() -> None:
+    state, syntaxes = series(1, 3), Syntaxes()
+    state.found = {"1": 1}
+    assert syntaxes.others(part(state), FAILED, 1) == []
+    named = MoveRequest("1.1", ("1.1.1",), ("1", "2", "3"))
+    assert syntaxes.others((named, (state,)), FAILED, 1) == [
+        (MoveRequest("1.1", ("1.1.1",), ("2", "3")), (state,))
+    ]
+
+
+def test_after_all_was_tried_the_form_that_the_pacs_told_is_proposed_again() -> None:
+    state = series(1)
+    syntaxes, _, _ = asked_for([state], {"1.1.1": [RLE, RLE]})
+    todo = [part(state)]
+    while todo:
+        assert syntaxes.of([state]) != RLE or todo[0][0].series_uids == ()
+        todo = syntaxes.others(todo[0], FAILED, 0)
+    assert syntaxes.of([state]) == RLE
+
+
 def test_every_syntax_that_getscu_can_prefer_is_one_that_a_receiver_takes() -> None:
     assert profile.GETSCU_PREFERENCES.keys() <= set(profile.LOSSLESS) | set(profile.LOSSY)
     assert len(set(profile.GETSCU_PREFERENCES.values())) == len(profile.GETSCU_PREFERENCES)
