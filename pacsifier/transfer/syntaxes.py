@@ -85,7 +85,8 @@ class Syntaxes:
         """One request a series, in another syntax, for what the PACS could not send in this one; empty: none is left.
 
         What is there is not asked for in another form, which would contradict it: of a series that came in part only
-        the missing instances, where the request names them. A syntax that twice brought nothing is not tried any more.
+        the missing instances, where the request names them. Where the PACS tells its
+        syntaxes, no other is tried. One that twice brought nothing is not tried any more.
         """
         request, states = part
         syntax = self.of(states)
@@ -110,8 +111,11 @@ class Syntaxes:
         """Chooses the next syntax to try for a series; False, and the first one again, where none is left."""
         key = state.series.key
         if key not in self._left:
+            told = frozenset().union(*self._told.get(key, {}).values())
             worked = [uid for uid in _TRIED if uid in self._tries and not self._tries[uid]]
-            order = dict.fromkeys((*worked, *_TRIED))
+            order = (
+                dict.fromkeys((*worked, *_TRIED)) if not told else profile.GETSCU_PREFERENCES.keys() & told
+            )
             self._left[key] = [uid for uid in order if uid != self._held.get(key)]
         while self._left[key]:
             syntax = self._left[key].pop(0)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import signal
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 from pacs.runs import Run, arguments, interrupt, left_over, port_is_free, processes, until
-from pacs.servers import RLE, Hospital, free_port
+from pacs.servers import Hospital, Record, free_port
 
 from faults.quirk_pacs import FOR_EVER, QuirkPacs, Quirks, altered, start_quirk_pacs
 from faults.test_far_side import (
@@ -34,6 +35,11 @@ AUTO = ("--retrieve_method", "auto")
 
 def got(pacs: QuirkPacs, folder: Path, *rows, options=(), **config) -> Run:
     return saved(pacs, folder, *rows, options=("--retrieve_method", "get", *options), **config)
+
+
+def told(records: Sequence[Record]) -> dict[str, dict[str, str]]:
+    """What the index of a PACS says that tells in which transfer syntaxes it holds the images."""
+    return {each.sop_uid: {"AvailableTransferSyntaxUID": each.transfer_syntax} for each in records}
 
 
 def offers(pacs: QuirkPacs) -> set[str]:
@@ -71,7 +77,7 @@ def test_a_pacs_without_lists_of_uids_is_asked_one_by_one(quirky, hospital: Hosp
 
 def test_what_the_pacs_says_it_holds_compressed_is_asked_for_so_at_once(quirky, hospital: Hospital, tmp_path):
     records = of(hospital, ECHO)
-    pacs = quirky(index_says={each.sop_uid: {"AvailableTransferSyntaxUID": RLE} for each in records})
+    pacs = quirky(index_says=told(records))
     done = got(pacs, tmp_path, ECHO)
     assert_complete(done, records)
     assert len(pacs.moves) == 1
@@ -80,8 +86,7 @@ def test_what_the_pacs_says_it_holds_compressed_is_asked_for_so_at_once(quirky, 
 
 def test_a_pacs_that_decompresses_is_told_of(quirky, hospital: Hospital, tmp_path):
     records = of(hospital, ECHO, LOCALIZER)
-    told = {each.sop_uid: {"AvailableTransferSyntaxUID": each.transfer_syntax} for each in records}
-    done = got(quirky(decompresses=True, index_says=told), tmp_path, ECHO, LOCALIZER)
+    done = got(quirky(decompresses=True, index_says=told(records)), tmp_path, ECHO, LOCALIZER)
     assert done.status == 0, done.stderr
     assert done.files.keys() == {each.sop_uid for each in records}
     reasons = {row["SeriesInstanceUID"]: row["Reason"] for row in done.log if row["Reason"]}
@@ -126,7 +131,7 @@ def test_objects_that_the_pacs_cannot_send_are_missing_and_come_by_resume(
 ):
     records = of(hospital, LOCALIZER)
     lost = uids(records)[:1]
-    done = got(quirky(lose=tuple(lost)), tmp_path, LOCALIZER)
+    done = got(quirky(lose=tuple(lost), index_says=told(records)), tmp_path, LOCALIZER)
     assert_incomplete(done, [each for each in records if each.sop_uid not in lost], "sub-operations failed")
     pacs = quirky()
     assert_complete(got(pacs, tmp_path, LOCALIZER, options=("--resume",)), records)
@@ -136,7 +141,7 @@ def test_objects_that_the_pacs_cannot_send_are_missing_and_come_by_resume(
 def test_a_sop_class_that_c_get_does_not_know_is_named(quirky, hospital: Hospital, tmp_path):
     first, second, *_ = of(hospital, LOCALIZER)
     private = altered(second.path, tmp_path / "private.dcm", SOPClassUID="1.3.12.2.1107.5.9.1")
-    done = got(quirky([first.path, private]), tmp_path, LOCALIZER)
+    done = got(quirky([first.path, private], index_says=told([first, second])), tmp_path, LOCALIZER)
     assert_incomplete(done, [first], "sub-operations failed", "SOP class 1.3.12.2.1107.5.9.1")
 
 
@@ -161,7 +166,7 @@ def test_after_a_pacs_was_killed_only_what_is_missing_is_asked_for(peers, hospit
     with start_quirk_pacs(tmp_path / "pacs", hospital.files, peers, Quirks(die_after=8)) as pacs:
         done = got(pacs, tmp_path, BRAIN)
         assert done.status == 1, done.stderr
-        assert 0 < len(done.files) <= 8
+        assert 0 < len(done.files) < len(of(hospital, BRAIN))
         pacs.restart(Quirks(), hospital.files)
         assert_complete(got(pacs, tmp_path, BRAIN, options=("--resume",)), of(hospital, BRAIN))
         assert not set(pacs.sent) & set(done.files), "what was there was fetched again"

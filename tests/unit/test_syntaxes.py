@@ -124,13 +124,12 @@ def test_of_what_came_in_part_only_missing_instances_that_are_named_are_asked_fo
     ]
 
 
-def test_after_all_was_tried_the_form_that_the_pacs_told_is_proposed_again() -> None:
-    state = series(1)
-    syntaxes, _, _ = asked_for([state], {"1.1.1": [RLE, RLE]})
-    todo = [part(state)]
-    while todo:
-        assert syntaxes.of([state]) != RLE or todo[0][0].series_uids == ()
-        todo = syntaxes.others(todo[0], FAILED, 0)
+def test_only_what_the_pacs_tells_is_tried_and_then_the_first_form_proposed_again() -> None:
+    state = series(1, 3)
+    syntaxes, _, _ = asked_for([state], {"1.1.1": [RLE, RLE, J2K]})
+    (other,) = syntaxes.others(part(state), FAILED, 0)
+    assert syntaxes.of([state]) == J2K
+    assert syntaxes.others(other, FAILED, 0) == []
     assert syntaxes.of([state]) == RLE
 
 
