@@ -106,9 +106,16 @@ def series_folder_name(series_number: str, series_description: str) -> str:
 
 def instance_name(prefix: str, sop_instance_uid: str) -> str:
     """`<prefix>.<SOPInstanceUID>`, as DCMTK names a received object; a malformed UID is hashed."""
-    if not is_uid(sop_instance_uid):
-        sop_instance_uid = f"malformed_{short_hash(sop_instance_uid)}"
-    return f"{slug(prefix) or 'UN'}.{sop_instance_uid}"
+    return f"{slug(prefix) or 'UN'}.{_uid_as_name(sop_instance_uid)}"
+
+
+def deidentified_name(sop_instance_uid: str) -> str:
+    """`<SOPInstanceUID>.dcm`; a malformed UID is hashed."""
+    return f"{_uid_as_name(sop_instance_uid)}.dcm"
+
+
+def _uid_as_name(uid: str) -> str:
+    return uid if is_uid(uid) else f"malformed_{short_hash(uid)}"
 
 
 class Placed(Enum):
@@ -235,13 +242,18 @@ class Tree:
 
     def place(self, staged: Path, folder: Path, name: str) -> Placed:
         """Renames a received instance into its folder; a whole one that is there already is never overwritten."""
-        folder.mkdir(parents=True, exist_ok=True)
         target = folder / name
         try:
             os.link(staged, target)
+        except FileNotFoundError:
+            if folder.is_dir():
+                raise
+            folder.mkdir(parents=True)
+            return self.place(staged, folder, name)
         except FileExistsError:
             return _settle_twins(staged, target)
         except OSError:  # a file system without hard links
+            folder.mkdir(parents=True, exist_ok=True)
             if target.exists():
                 return _settle_twins(staged, target)
             staged.rename(target)
@@ -376,12 +388,12 @@ def _walk(folder: Path) -> Iterator[Path]:
             yield Path(parent, name)
 
 
-def walk_files(folder: Path) -> Iterator[Path]:
-    """Every file below a folder in a stable order, without staging and the logs of a run.
+def walk_files(folder: Path, *, with_logs: bool = False) -> Iterator[Path]:
+    """Every file below a folder in a stable order, without staging and (but `with_logs`) the logs of a run.
 
     A link to a folder and a folder that cannot be read are yielded themselves, for the caller to name.
     """
-    own_logs = (folder / LOG_FOLDER / LOG_NAME).is_file()
+    own_logs = not with_logs and (folder / LOG_FOLDER / LOG_NAME).is_file()
     unreadable: list[OSError] = []
     for parent, folders, files in os.walk(folder, onerror=unreadable.append):
         folders[:] = sorted(name for name in folders if name != WORK_FOLDER)

@@ -51,13 +51,14 @@ class Syntaxes:
         self._tries: Counter[str] = Counter()
         self._came: dict[SeriesKey, _Came] = defaultdict(_Came)
 
-    def ask(self, finds: CarefulFinds, states: Sequence[SeriesState]) -> bool:
+    def ask(self, finds: CarefulFinds, states: Sequence[SeriesState], *, uid_lists: bool = False) -> bool:
         """Asks the PACS at the IMAGE level in which syntaxes it has the series, and returns whether it tells.
 
-        One series shows that.
+        One series shows that; `uid_lists` as for `list_instances`.
         """
         for some in (states[:1], states[1:]):
-            results = list_instances(finds, [state.series for state in some], (_KEY,)) if some else []
+            series = [state.series for state in some]
+            results = list_instances(finds, series, (_KEY,), uid_lists=uid_lists) if some else []
             for state, result in zip(some, results, strict=True):
                 told = {
                     answer.get("SOPInstanceUID") or "": frozenset((answer.get(_KEY) or "").split("\\")) - {""}
