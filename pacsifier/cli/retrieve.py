@@ -149,6 +149,14 @@ def _add_query_options(parser: argparse.ArgumentParser) -> None:
         metavar="UID",
         help="A further SOP class to accept from the PACS, such as a private one (may be repeated)",
     )
+    add(
+        "--retrieve_method",
+        choices=("move", "get", "auto"),
+        default="move",
+        help="How --save gets the images: by C-MOVE to this machine; by C-GET, for which no port need be open here, "
+        "but of a fixed list of SOP classes, and which the PACS may decompress; or auto: by C-GET where C-MOVE reaches "
+        "nothing (default: move)",
+    )
 
 
 def _add_pace_options(parser: argparse.ArgumentParser) -> None:
@@ -158,7 +166,7 @@ def _add_pace_options(parser: argparse.ArgumentParser) -> None:
         type=common.positive,
         default=2,
         metavar="N",
-        help="Associations with the PACS at a time for C-MOVE, tried one by one (default: 2)",
+        help="Associations with the PACS at a time for C-MOVE or C-GET, tried one by one (default: 2)",
     )
     add(
         "--hours",
@@ -177,7 +185,7 @@ def _add_pace_options(parser: argparse.ArgumentParser) -> None:
         type=common.positive,
         default=10,
         metavar="N",
-        help="Stop the run after so many failed C-MOVE requests in a row (default: 10)",
+        help="Stop the run after so many failed C-MOVE or C-GET requests in a row (default: 10)",
     )
     add(
         "--min_free",
@@ -304,6 +312,8 @@ def _check(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> No
         parser.error("--dry_run cannot be used together with --upload")
     if arguments.move and arguments.rate and arguments.rate.in_bytes:
         parser.error("--rate in bytes cannot be used together with --move: only the PACS sees the bytes")
+    if arguments.retrieve_method != "move" and not arguments.save:
+        parser.error("--retrieve_method is for --save")
     if arguments.save and arguments.move:
         parser.error("--save cannot be used together with --move")
     if arguments.upload and (arguments.save or arguments.move or arguments.info):
@@ -355,6 +365,7 @@ def _options(arguments: argparse.Namespace, config: PacsConfig) -> Options:
         dry_run=arguments.dry_run,
         list_all=arguments.yes,
         associations=arguments.associations,
+        retrieve_method=arguments.retrieve_method,
         limit=arguments.limit,
         sop_classes=tuple(arguments.sop_class),
         timeouts=_timeouts(arguments),

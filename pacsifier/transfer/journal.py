@@ -171,6 +171,7 @@ class Journal:
             "version": __version__,
             "did": [name for name in ("save", "info", "move", "resume") if getattr(options, name)],
             "shard": str(options.shard),
+            **({"retrieve_method": options.retrieve_method} if options.save else {}),
             "config": asdict(config),
             "query_sha256": _digest(self._table.path),
             "rows": dict(sorted(summary.outcomes.items())),

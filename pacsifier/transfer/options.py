@@ -30,6 +30,8 @@ class Options:
     dry_run: bool = False
     list_all: bool = False
     associations: int = 2
+    # How --save gets the images: "move" (C-MOVE to our receiver), "get" (C-GET), or "auto": the first that works.
+    retrieve_method: str = "move"
     limit: int | None = None
     sop_classes: tuple[str, ...] = ()
     timeouts: Timeouts = DEFAULT_TIMEOUTS

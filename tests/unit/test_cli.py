@@ -299,6 +299,7 @@ def test_a_parser_keeps_nothing_from_one_command_line_to_the_next():
         ("--upload --shard 1/2", "--shard"),
         ("", "nothing to do"),
         ("--resume", "nothing to do"),
+        ("--move --retrieve_method get", "--retrieve_method is for --save"),
     ],
 )
 def test_what_cannot_be_asked_for_together_is_said_before_any_file_is_read(options, said, tmp_path):
