@@ -121,7 +121,8 @@ class _Text(HTMLParser):
             self._add(data)
             return
         words = _BLANKS.sub(" ", data)
-        self._add(words.lstrip(" ") if self._at_start else words)
+        behind_blank = self._at_start or self._out[-1].endswith(" ")
+        self._add(words.lstrip(" ") if behind_blank else words)
 
     def _start_block(self, tag: str) -> None:
         if tag == "pre":

@@ -111,6 +111,8 @@ def extract(data_folder: Path, *, as_json: bool, progress: Progress) -> Summary:
             rows.append([str(path.relative_to(data_folder)), *report.values.values(), report.text])
         except (UnreadableError, OSError) as error:
             failures.append((path, getattr(error, "strerror", None) or str(error)))
+        except RecursionError:
+            failures.append((path, "nested too deep"))
     if rows:
         changed += len(write_all_whole({table: _table(rows)}))
     return Summary(files, len(rows), changed, table if rows else None, tuple(failures))

@@ -327,10 +327,14 @@ def test_hostile_reports_end_no_run(tmp_path):
         broken = bytearray(good)
         broken[at] ^= 0xFF
         (data / f"broken{number}").write_bytes(broken)
-    nested = text("Finding", "deep")
-    for _ in range(400):
-        nested = item("CONTAINER", "Level", nested)
-    save(data / "deep", nested, uid="1.2.8")
+    # pydicom writes each level twice, and so on: by hand.
+    level = bytes.fromhex("400030a75351 0000 ffffffff feff00e0ffffffff 400040a04353 0a00") + b"CONTAINER "
+    level_end = bytes.fromhex("feff0de000000000 feffdde000000000")
+    save(data / "deep", uid="1.2.8")
+    save(data / "deepest", uid="1.2.9")
+    for name, depth in (("deep", 100), ("deepest", 250)):
+        with (data / name).open("ab") as file:
+            file.write(level * depth + level_end * depth)
     done = run(tmp_path)
     assert done.returncode in (0, 1)
     assert "fault of pacsifier" not in done.stderr
