@@ -263,10 +263,10 @@ def wait_for(port: int) -> None:
     sys.exit("the synthetic PACS does not listen")
 
 
-def main() -> int:
+def main(argv: list[str]) -> int:
     """Measures and prints."""
-    if sys.argv[1:2] == ["--serve"]:
-        serve(int(sys.argv[2]), int(sys.argv[3]), sys.argv[4])
+    if argv[:1] == ["--serve"]:
+        serve(int(argv[1]), int(argv[2]), argv[3])
         return 0
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--series", type=int, nargs="+", default=[1_000, 10_000, 100_000])
@@ -277,7 +277,7 @@ def main() -> int:
     parser.add_argument(
         "--limit", type=float, metavar="MB", help="exit 1 when more is needed above the smallest"
     )
-    options = parser.parse_args()
+    options = parser.parse_args(argv)
     print(f"{'shape':6}{'series':>9}{'run':>4}{'peak MB':>9}{'wall s':>9}{'CPU s':>9}{'answer files':>14}")
     worst = 0.0
     for shape in ("one", "many") if options.shape == "both" else (options.shape,):
@@ -292,4 +292,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

@@ -182,6 +182,11 @@ class Tree:
         folder.mkdir(mode=0o700, exist_ok=True)
         return folder
 
+    def drop_partial_logs(self) -> None:
+        """Removes what a run that was killed while it wrote its tables has left half written."""
+        for path in (self.folder / LOG_FOLDER).glob(".*.partial"):
+            path.unlink(missing_ok=True)
+
     def series_folder(self, series: SeriesIdentity) -> Path:
         """The folder of a series, made out at its first call and kept; does not make it.
 

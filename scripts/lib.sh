@@ -58,12 +58,16 @@ find_python() {
 
 # Another toolkit has tools of the same names, so the banner counts too.
 have_dcmtk() {
-    local tool folder=${PACSIFIER_DCMTK_DIR:+$PACSIFIER_DCMTK_DIR/}
+    local tool path folder=${PACSIFIER_DCMTK_DIR:+$PACSIFIER_DCMTK_DIR/}
     for tool in "${DCMTK_TOOLS[@]}"; do
         command -v "$folder$tool" >/dev/null || return 1
     done
-    # shellcheck disable=SC2016  # the banner begins with a dollar sign
-    [[ $("${folder}findscu" --version </dev/null 2>/dev/null) == '$dcmtk: findscu v'* ]]
+    # An active environment with pynetdicom has a findscu of its own before DCMTK's.
+    while read -r path; do
+        # shellcheck disable=SC2016  # the banner begins with a dollar sign
+        [[ $("$path" --version </dev/null 2>/dev/null) != '$dcmtk: findscu v'* ]] || return 0
+    done < <(type -ap "${folder}findscu")
+    return 1
 }
 
 have_orthanc() { command -v Orthanc >/dev/null || [[ -x /usr/sbin/Orthanc ]]; }

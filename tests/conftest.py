@@ -5,6 +5,7 @@ A test that changes what a PACS holds starts its own (`pacs.servers.start_orthan
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 
 import pytest
@@ -18,6 +19,10 @@ from pacs.servers import (
     start_dcmqrscp,
     start_orthanc,
 )
+
+# What ignores these signals, nohup for example, must not hand that on to the commands under test.
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

@@ -48,7 +48,8 @@ def find_binaries(name: str, dcmtk_dir: Path | None = None) -> list[Path]:
     """The executables of that name where DCMTK is looked for, in the order of preference.
 
     `dcmtk_dir` or PACSIFIER_DCMTK_DIR are binding when given; else PATH, then the folder of the Python interpreter (an
-    environment that is not activated).
+    environment that is not activated). Python scripts come last: pynetdicom installs some of these names, and to ask
+    one for its version takes a second.
 
     Raises:
         ToolError: there is none.
@@ -62,13 +63,19 @@ def find_binaries(name: str, dcmtk_dir: Path | None = None) -> list[Path]:
     candidates = [folder / name for folder in dict.fromkeys(folders)]
     found = [each.absolute() for each in candidates if each.is_file() and os.access(each, os.X_OK)]
     if found:
-        return found
+        return sorted(found, key=_is_python_script)
     where = f"in {named}" if named else "on PATH"
     raise ToolError(
         f"DCMTK's {name} was not found {where}; install DCMTK (Debian: apt install dcmtk; "
         f"conda: conda install -c conda-forge dcmtk) or name its folder with --dcmtk_dir",
         binary=name,
     )
+
+
+def _is_python_script(path: Path) -> bool:
+    with contextlib.suppress(OSError), path.open("rb") as file:
+        return re.match(rb"#!.*python", file.readline(256)) is not None
+    return False
 
 
 def _quoted(argument: str) -> str:
@@ -279,7 +286,8 @@ class Toolbox:
             # Runs in the child before exec: a SIGKILL of pacsifier at any later moment finds it announced.
             self._tell_guardian(f"+{os.getpid()}\n")
 
-        descriptor = os.open(log_path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        # To append lets a reader empty it.
+        descriptor = os.open(log_path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND, 0o600)
         with os.fdopen(descriptor, "wb") as output, Path(os.devnull).open("rb") as nothing:
             return _run_in_background(argv, nothing, output, folder, announce)
 
@@ -336,16 +344,12 @@ def _ask_version(name: str, path: Path) -> tuple[int, bytes]:
     """Exit status and output of `--version`; raises ToolError where it cannot be started or does not end."""
     sh = _sh()
     output = io.BytesIO()
+    command: Any = None
     try:
         with Path(os.devnull).open("rb") as nothing, _signals_held():
             command = _run_in_background([str(path), "--version"], nothing, output, Path("/"), None)
-    except (sh.ForkException, sh.CommandNotFound, OSError) as error:
-        raise ToolError(
-            f"{path} cannot be started; name DCMTK's folder with --dcmtk_dir", binary=name
-        ) from error
-    # sh's own time-out polls every 100 ms: three checks of 13 ms would take 300.
-    deadline = time.monotonic() + _VERSION_S
-    try:
+        # sh's own time-out polls every 100 ms: three checks of 13 ms would take 300.
+        deadline = time.monotonic() + _VERSION_S
         while command.process.is_alive()[0]:
             if time.monotonic() > deadline:
                 raise ToolError(
@@ -354,9 +358,14 @@ def _ask_version(name: str, path: Path) -> tuple[int, bytes]:
                     binary=name,
                 )
             time.sleep(_VERSION_POLL_S)
+    except (sh.ForkException, sh.CommandNotFound, OSError) as error:
+        raise ToolError(
+            f"{path} cannot be started; name DCMTK's folder with --dcmtk_dir", binary=name
+        ) from error
     finally:
-        # Also what it started itself, which would hold its output open.
-        _signal_group(int(command.pid), signal.SIGKILL)
+        if command is not None:
+            # Also what it started itself, which would hold its output open.
+            _signal_group(int(command.pid), signal.SIGKILL)
     command.wait()
     return int(command.exit_code), output.getvalue()
 

@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import errno
+import os
 import re
 import socket
 from collections.abc import Iterable
 from pathlib import Path
 from types import TracebackType
+from typing import BinaryIO
 
 from pacsifier.dcmtk import profile
 from pacsifier.dcmtk.process import Process, Toolbox
 from pacsifier.errors import InputError
 
-_REFUSED = re.compile(r"\(Abstract Syntax Not Supported\)\n.: *Abstract Syntax: =?([A-Za-z0-9.]+)\n")
+LONGEST_LOG = 10_000_000
+"""Bytes after which the log is emptied: a PACS may propose 128 contexts, 60 kB, anew for each request."""
+
+_REFUSED = re.compile(rb"\(Abstract Syntax Not Supported\)\n.: *Abstract Syntax: =?([A-Za-z0-9.]+)\n")
+# What `_REFUSED` matches is shorter, and so is never cut.
+_OVERLAP = 200
 
 
 def check_port(port: int, source: str) -> None:
@@ -48,6 +55,10 @@ class Receiver:
         self._ae_title = ae_title
         self._port = port
         self._process: Process | None = None
+        self._output: BinaryIO | None = None
+        self._rest = b""
+        self._refused: dict[str, None] = {}
+        self._contacted = False
 
     def __enter__(self) -> Receiver:
         self.folder.mkdir(mode=0o700, exist_ok=True)
@@ -60,6 +71,7 @@ class Receiver:
         ]
         self._process = self._toolbox.start("storescp", arguments, self._staging, "storescp")
         self._process.wait_until_it_listens(self._port)
+        self._output = self._process.log_path.open("rb")
         return self
 
     def __exit__(
@@ -67,21 +79,35 @@ class Receiver:
     ) -> None:
         if self._process is not None:
             self._process.end()
+        if self._output is not None:
+            self._read_log()
+            self._output.close()
+            self._output = None
 
     def refused_classes(self) -> tuple[str, ...]:
         """The SOP classes that senders offered and the profile does not know: UIDs, or DCMTK's names of them."""
-        return tuple(dict.fromkeys(_REFUSED.findall(self._log())))
+        self._read_log()
+        return tuple(self._refused)
 
     def contacted(self) -> bool:
         """Whether any sender has ever had an association with us."""
-        return "Association Acknowledged" in self._log()
+        self._read_log()
+        return self._contacted
 
     def check(self) -> None:
-        """Raises ToolError when storescp has died."""
+        """Raises ToolError when storescp has died; keeps its log short."""
         if self._process is not None:
             self._process.check()
+            self._read_log()
 
-    def _log(self) -> str:
-        if self._process is None:
-            return ""
-        return self._process.log_path.read_text(encoding="ascii", errors="replace")
+    def _read_log(self) -> None:
+        if self._output is None or not (new := self._output.read()):
+            return
+        text = self._rest + new
+        self._rest = text[-_OVERLAP:]
+        self._contacted = self._contacted or b"Association Acknowledged" in text
+        self._refused |= dict.fromkeys(found.decode() for found in _REFUSED.findall(text))
+        if self._output.tell() > LONGEST_LOG:
+            # What is written at this very moment is lost; the next association says it again.
+            os.truncate(self._output.name, 0)
+            self._output.seek(0)

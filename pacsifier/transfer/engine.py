@@ -123,10 +123,9 @@ class Engine:
     def _hear(self, running: _Running) -> None:
         """Takes what a movescu has to say since the last step."""
         ends = running.move.poll()
-        if running.move.associated:
-            self._retrieval.associated = True
-            if all(each.move.associated for each in self._running):
-                self._traffic.answered(len(self._running))
+        self._retrieval.associated |= running.move.admitted
+        if running.move.associated and all(each.move.associated for each in self._running):
+            self._traffic.answered(len(self._running))
         for end in ends:
             if end.status is not None:
                 self._request_ended(running, end)

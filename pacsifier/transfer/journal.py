@@ -129,6 +129,7 @@ class Journal:
 
     def follow(self, states: Sequence[SeriesState]) -> None:
         """Takes the series of this run and writes the table."""
+        self._tree.drop_partial_logs()
         self._states = states
         self.write_log()
 

@@ -231,6 +231,16 @@ def test_a_signal_is_not_lost_while_a_tool_is_started(archive, tmp_path, fork):
     assert "SIGTERM" in stopped.stderr
 
 
+def test_a_tool_whose_version_is_asked_does_not_outlive_a_signal(archive, tmp_path):
+    slow = tmp_path / "bin" / "findscu"
+    slow.parent.mkdir()
+    slow.write_text("#!/bin/sh\nsleep 60\n")
+    slow.chmod(0o755)
+    path = f"{slow.parent}{os.pathsep}{os.environ['PATH']}"
+    stopped = save(archive, tmp_path, ARCHIVE, patch=SHOT_AT_FORK.format(0), env={"PATH": path})
+    assert stopped.status == 143, stopped.stderr
+
+
 SHOT_IN_A_FINALIZER = """
 import os, signal, sh
 class Last:

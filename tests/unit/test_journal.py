@@ -392,3 +392,11 @@ def test_an_ambiguous_row_is_told_once_everything_is_there() -> None:
 
 def test_a_row_of_which_no_series_is_left_is_not_called_done() -> None:
     assert row_outcome(report(), [])[0] not in ("complete", "listed")
+
+
+def test_what_a_killed_run_left_half_written_goes_with_the_next_run(tmp_path: Path) -> None:
+    write(tmp_path, [state()])
+    left = tmp_path / "logs" / ".redo.csv.partial"
+    left.write_text("PatientID\n001")
+    write(tmp_path, [state()])
+    assert not left.exists()

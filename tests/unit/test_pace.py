@@ -59,6 +59,13 @@ def test_a_study_of_very_many_series_gives_no_list_that_an_identifier_cannot_hol
             encode_identifier(request.keys())
 
 
+def test_no_association_is_so_long_that_the_log_of_its_movescu_fills_the_disk() -> None:
+    wanted = [each for number in range(400) for each in study(f"1.{number}", [500, 500])]
+    made = chunks(wanted, 2, {f"1.{number}": 2 for number in range(400)})
+    assert max(chunk.size for chunk in made) <= 10_000
+    assert sum(chunk.size for chunk in made) == 400_000
+
+
 def test_an_instance_uid_that_would_match_more_than_itself_is_not_asked_for() -> None:
     half = state("1.2", "1.2.3", 3, found=1)
     instances = tuple(Instance(uid, "") for uid in ("1.2.3.0", "1.2.3.*", "1.2.3.1\\1.2.4", "1.2.3.2"))

@@ -275,6 +275,22 @@ def test_a_class_that_was_refused_is_told_and_so_is_who_called(toolbox, tmp_path
         assert receiver.refused_classes() == (PRIVATE,)
 
 
+def test_a_log_of_many_associations_fills_no_disk_and_what_it_said_is_kept(toolbox, tmp_path, monkeypatch):
+    monkeypatch.setattr("pacsifier.dcmtk.receiver.LONGEST_LOG", 20_000, raising=False)
+    log = tmp_path / "storescp.log"
+    with _receiver(toolbox, tmp_path) as (receiver, port):
+        with _association(port, (MR, [EXPLICIT_LE]), (PRIVATE, [EXPLICIT_LE])):
+            pass
+        assert _until(lambda: b"Association Release" in log.read_bytes())
+        for _ in range(20):
+            with _association(port, (MR, [EXPLICIT_LE]), *((f"{PRIVATE}.{n}", [RLE]) for n in range(40))):
+                pass
+            receiver.check()
+        assert _until(lambda: receiver.check() or log.stat().st_size < 60_000)
+        assert receiver.contacted()
+        assert receiver.refused_classes()[0] == PRIVATE
+
+
 def test_a_private_class_that_is_named_is_stored(toolbox, tmp_path):
     from pynetdicom import _config
 
