@@ -21,8 +21,9 @@ from pacsifier.deid_service import PREFIX, Answers, named
 from pacsifier.errors import AnswerError, Fault, InputError
 from pacsifier.query.attributes import QUERY_COLUMNS
 from pacsifier.query.cells import NEW_IDS, cell_problems, new_id_problems
-from pacsifier.query.csvtext import BLANKS, NumberedRow, read_csv
+from pacsifier.query.csvtext import BLANKS, NumberedRow
 from pacsifier.query.table import QueryTable
+from pacsifier.query.workbook import read_rows
 from pacsifier.staging import OutputLock
 from pacsifier.tree import pseudonym_paths, slug, write_all_whole
 
@@ -216,7 +217,7 @@ def read_mapping(path: Path) -> dict[str, str]:
     another one word by word is no fault.
     """
     source = str(path)
-    rows = read_csv(path, (), empty=_EMPTY_MAPPING)
+    rows = read_rows(path, (), empty=_EMPTY_MAPPING)
     faults = [fault for row in rows for fault in _row_faults(source, row)]
     faults += _header_fault(source, rows[0])
     mapping: dict[str, str] = {}

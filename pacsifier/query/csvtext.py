@@ -18,8 +18,8 @@ from pacsifier.errors import Fault, InputError
 BLANKS: Final = " \t\u00a0\u2007\u202f\u3000\ufeff"
 """What stands around a cell without meaning: blanks of every width that copying and pasting leaves."""
 
-_WORKBOOK_MAGIC: Final = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0")
-_EMPTY: Final = "is empty: a header with column names and a row at least are expected"
+_OLD_WORKBOOK_MAGIC: Final = b"\xd0\xcf\x11\xe0"
+EMPTY: Final = "is empty: a header with column names and a row at least are expected"
 _SEPARATORS: Final = (",", ";", "\t")
 
 
@@ -31,7 +31,7 @@ class NumberedRow:
     cells: tuple[str, ...]
 
 
-def read_csv(path: Path, known_columns: Collection[str], empty: str = _EMPTY) -> tuple[NumberedRow, ...]:
+def read_csv(path: Path, known_columns: Collection[str], empty: str = EMPTY) -> tuple[NumberedRow, ...]:
     """The rows that are not blank, the header first; `known_columns` tell the separator of the header.
 
     Rows are as long as they are in the file. Raises InputError; `empty` is what it says of an empty file.
@@ -58,8 +58,8 @@ def _read_bytes(path: Path) -> bytes:
         data = path.read_bytes()
     except OSError as error:
         raise InputError(Fault(str(path), f"cannot be read: {error.strerror or error}")) from error
-    if data.startswith(_WORKBOOK_MAGIC):
-        problem = "is a spreadsheet workbook (Excel or the like), not a CSV file: export it as CSV"
+    if data.startswith(_OLD_WORKBOOK_MAGIC):
+        problem = "is an old workbook (.xls) or locked by a password: save it as .xlsx, or export it as CSV"
         raise InputError(Fault(str(path), problem))
     return data
 
