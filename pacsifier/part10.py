@@ -25,6 +25,9 @@ if TYPE_CHECKING:
         def __getitem__(self, part: slice, /) -> bytes: ...
 
 
+Element = tuple[int, bytes, int, int, int, int]
+"""Tag, VR (b"" where there is none), and where header, value, end of value and the next element lie."""
+
 EXPLICIT_VR_LITTLE_ENDIAN = "1.2.840.10008.1.2.1"
 IMPLICIT_VR_LITTLE_ENDIAN = "1.2.840.10008.1.2"
 EXPLICIT_VR_BIG_ENDIAN = "1.2.840.10008.1.2.2"
@@ -175,20 +178,85 @@ def parse_dataset(data: Buffer, offset: int, transfer_syntax: str, wanted: Colle
     highest = 0
     try:
         if offset >= len(data):
-            raise _BrokenError(f"no data set behind byte {len(data)}")
-        for tag, start, stop in _elements(data, offset, _coding(data, offset, transfer_syntax)):
+            raise BrokenError(f"no data set behind byte {len(data)}")
+        for tag, _, _, start, stop, _ in _elements(data, offset, _coding(data, offset, transfer_syntax)):
             if tag in interesting:
                 found[tag] = data[start:stop]
                 if len(found[tag]) != stop - start:
-                    raise _BrokenError(f"{_spelled(tag)} shrank while it was read")
+                    raise BrokenError(f"{_spelled(tag)} shrank while it was read")
             if tag > highest:  # noqa: PLR1730 - max() costs a tenth of the walk
                 highest = tag
         if highest < _FLOAT_PIXEL_DATA and _pixels_expected(found):
-            raise _BrokenError(f"no pixel data behind {_spelled(highest)}")
-    except _BrokenError as broken:
+            raise BrokenError(f"no pixel data behind {_spelled(highest)}")
+    except BrokenError as broken:
         defect = defect or str(broken)
     values = {tag: found[tag] for tag in wanted if tag in found}
     return Dataset(values, found.get(_SPECIFIC_CHARACTER_SET, b""), defect)
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where every top-level element of a file lies; positions count in `source`.
+
+    `source` is the file itself, or the inflated data set of a deflated one (`deflated`); `offset` is the byte of the
+    file where the data set, or its deflated stream, begins. `defect` is '' when the file is whole as `read` proves it;
+    without the DICM prefix it is '' too where the data set alone is whole.
+    """
+
+    is_part10: bool
+    transfer_syntax: str
+    meta: Mapping[int, bytes]
+    coding: Coding
+    elements: Sequence[Element]
+    source: Buffer
+    deflated: bool
+    defect: str
+    offset: int
+
+
+def layout(handle: FileIO) -> Layout:
+    """Find the raw top-level elements of an open file; reads no pixel data. Any content gives a result."""
+    return layout_of(_buffer(handle))
+
+
+def layout_of(buf: Buffer) -> Layout:
+    """The same for the bytes of a file."""
+    is_part10, meta, offset, defect = _meta(buf)
+    transfer_syntax = meta.get(_TRANSFER_SYNTAX_UID, b"").strip(b"\0 ").decode("ascii", "replace")
+    if not is_part10:
+        defect = ""
+    deflated = transfer_syntax in _DEFLATED
+    begin = offset
+    if deflated:
+        buf, inflating = _inflated(buf, offset)
+        defect, offset = defect or inflating, 0
+    elements: list[Element] = []
+    coding = CODINGS[False, False]
+    try:
+        if offset >= len(buf):
+            raise BrokenError(f"no data set behind byte {len(buf)}")
+        coding = _coding(buf, offset, transfer_syntax)
+        elements.extend(_elements(buf, offset, coding))
+        tags = {each[0] for each in elements}
+        found = {tag: buf[start:stop] for tag, _, _, start, stop, _ in elements if tag in _NEEDED}
+        if max(tags, default=0) < _FLOAT_PIXEL_DATA and _pixels_expected(found):
+            raise BrokenError("no pixel data")
+    except BrokenError as broken:
+        defect = defect or str(broken)
+    return Layout(is_part10, transfer_syntax, meta, coding, elements, buf, deflated, defect, begin)
+
+
+def encode_element(tag: int, vr: str, value: bytes, coding: Coding) -> bytes:
+    """Encode one element as `coding` asks; the value is padded to even length."""
+    if len(value) % 2:
+        value += b" " if vr.encode() in _TEXT_VRS else b"\0"
+    order = ">" if coding.big else "<"
+    head = struct.pack(f"{order}HH", tag >> 16, tag & 0xFFFF)
+    if coding.implicit:
+        return head + struct.pack(f"{order}L", len(value)) + value
+    if _LENGTH_BYTES[vr.encode()] == 2:
+        return head + vr.encode() + struct.pack(f"{order}H", len(value)) + value
+    return head + vr.encode() + struct.pack(f"{order}2xL", len(value)) + value
 
 
 def dataset_bytes_equal(path: str | PathLike[str], other: str | PathLike[str]) -> bool:
@@ -249,6 +317,26 @@ def decode_text(raw: bytes, character_sets: bytes) -> str:
         return raw.decode("latin_1")
 
 
+def encode_like(text: str, raw: bytes, character_sets: bytes) -> bytes:
+    """Encode a shortened text as the value `raw` was encoded, of which it is made; never raises.
+
+    What the character set cannot hold becomes `?`, which only text that was not in `raw` can do.
+    """
+    if text.isascii():
+        return text.encode("ascii")
+    terms = [term.translate(None, b" _-\0").upper() for term in character_sets.split(b"\\")]
+    if b"\x1b" in raw:
+        return _encode_extended(text, terms)
+    codec = _CODECS.get(terms[0].replace(b"2022", b""))
+    if not codec:
+        try:
+            raw.decode("utf_8")
+            codec = "utf_8"
+        except UnicodeDecodeError:
+            codec = "latin_1"
+    return text.encode(codec, "replace")
+
+
 def encode_text(text: str) -> tuple[str, bytes]:
     """Give the plainest SpecificCharacterSet that holds the text ('', ISO_IR 100, ISO_IR 192), and its bytes."""
     if text.isascii():
@@ -259,7 +347,12 @@ def encode_text(text: str) -> tuple[str, bytes]:
         return "ISO_IR 192", text.encode("utf_8", "replace")
 
 
-class _BrokenError(Exception):
+def end_of_undefined(data: Buffer, start: int, vr: bytes, coding: Coding) -> int:
+    """The byte behind the Sequence Delimitation Item of the value of undefined length at start; raises BrokenError."""
+    return _walked(data, start, _content_coding(vr, coding))
+
+
+class BrokenError(Exception):
     """The bytes end or contradict themselves; the text is the defect."""
 
 
@@ -270,7 +363,7 @@ class _FileBytes:
     """
 
     def __init__(self, handle: FileIO, head: bytes, size: int) -> None:
-        self._handle, self._size = handle, size
+        self._handle, self._size, self.head = handle, size, head
         self._window, self._start = head, 0
 
     def __len__(self) -> int:
@@ -287,10 +380,13 @@ class _FileBytes:
         return self._window[: part.stop - part.start]
 
 
-class _Coding:
+class Coding:
     """How element headers are packed: VR explicit or implicit, byte order, and the unpackers for them."""
 
-    __slots__ = ("big", "implicit", "unpack_explicit", "unpack_implicit", "unpack_length")
+    __slots__ = (
+        *("big", "implicit", "unpack_explicit", "unpack_implicit", "unpack_length"),
+        *("unpack_explicit_from", "unpack_length_from"),
+    )
 
     def __init__(self, implicit: bool, big: bool) -> None:
         order = ">" if big else "<"
@@ -298,10 +394,14 @@ class _Coding:
         self.unpack_implicit: Callable[[bytes], tuple[Any, ...]] = struct.Struct(f"{order}HHL").unpack
         self.unpack_explicit: Callable[[bytes], tuple[Any, ...]] = struct.Struct(f"{order}HH2sH").unpack
         self.unpack_length: Callable[[bytes], tuple[Any, ...]] = struct.Struct(f"{order}L").unpack
+        self.unpack_explicit_from: Callable[[bytes, int], tuple[Any, ...]]
+        self.unpack_explicit_from = struct.Struct(f"{order}HH2sH").unpack_from
+        self.unpack_length_from: Callable[[bytes, int], tuple[Any, ...]]
+        self.unpack_length_from = struct.Struct(f"{order}L").unpack_from
 
 
-_CODINGS = {(implicit, big): _Coding(implicit, big) for implicit in (False, True) for big in (False, True)}
-_EXPLICIT_LITTLE, _IMPLICIT_LITTLE = _CODINGS[False, False], _CODINGS[True, False]
+CODINGS = {(implicit, big): Coding(implicit, big) for implicit in (False, True) for big in (False, True)}
+_EXPLICIT_LITTLE, IMPLICIT_LITTLE = CODINGS[False, False], CODINGS[True, False]
 
 
 def _buffer(handle: FileIO) -> Buffer:
@@ -322,45 +422,57 @@ def _meta(buf: Buffer) -> tuple[bool, dict[int, bytes], int, str]:
     defect = "" if is_part10 else "no DICM prefix"
     try:
         coding = _settled(buf, pos, _EXPLICIT_LITTLE)
-        for tag, start, stop in _elements(buf, pos, coding, group=b"\2\0"):
+        for tag, _, _, start, stop, after in _elements(buf, pos, coding, group=b"\2\0"):
             values[tag] = buf[start:stop]
-            pos = stop
-    except _BrokenError as broken:
+            pos = after
+    except BrokenError as broken:
         defect = defect or f"{broken} of the file meta information"
         pos = len(buf)
     return is_part10, values, pos, defect
 
 
-def _elements(buf: Buffer, pos: int, coding: _Coding, group: bytes = b"") -> Iterator[tuple[int, int, int]]:
-    """Each top-level element from pos: its tag, where its value starts and stops.
+def _elements(buf: Buffer, pos: int, coding: Coding, group: bytes = b"") -> Iterator[Element]:
+    """Each top-level element from pos.
 
     Runs to the end of the data, or while elements begin with the two bytes of `group`.
     """
     size = len(buf)
+    head = b"" if coding.implicit else buf if isinstance(buf, bytes) else getattr(buf, "head", b"")
+    limit, width_of = len(head) - 12, _LENGTH_BYTES.get
+    unpack, unpack_length = coding.unpack_explicit_from, coding.unpack_length_from
     while size - pos >= 8 and (not group or buf[pos : pos + 2] == group):
-        tag, vr, start, length = _header(buf, pos, coding)
+        width = None
+        if pos <= limit:  # what `header` does, where no window has to be moved and nothing is odd
+            tag_group, tag_element, vr, length = unpack(head, pos)
+            width = width_of(vr)
+            tag, start = tag_group << 16 | tag_element, pos + 8
+            if width == 4:
+                (length,) = unpack_length(head, start)
+                start += 4
+        if width is None:
+            tag, vr, start, length = header(buf, pos, coding)
         stop = after = start + length
         if not tag:
             break
         if tag >> 16 == _ITEM_GROUP:
-            raise _BrokenError(f"stray {_spelled(tag)} at byte {pos}")
+            raise BrokenError(f"stray {_spelled(tag)} at byte {pos}")
         if length == _UNDEFINED:
             after = _closed(buf, start, coding, tag, vr)
             stop = after - 8
         elif stop > size:
-            raise _BrokenError(f"cut at byte {size} in {_spelled(tag)}")
-        yield tag, start, stop
+            raise BrokenError(f"cut at byte {size} in {_spelled(tag)}")
+        yield tag, vr, pos, start, stop, after
         pos = after
     # An odd byte is the first half of a tag: in big endian, and for groups like 0400, that byte is a zero.
     if not group and ((size % 2 and pos % 2 == 0 and pos < size) or not _is_zero(buf, pos)):
-        raise _BrokenError(f"cut at byte {size}, or no element at byte {pos}")
+        raise BrokenError(f"cut at byte {size}, or no element at byte {pos}")
 
 
-def _header(buf: Buffer, pos: int, coding: _Coding) -> tuple[int, bytes, int, int]:
+def header(buf: Buffer, pos: int, coding: Coding) -> tuple[int, bytes, int, int]:
     """Unpack the element header at pos: tag, VR (b"" where there is none), start and length of its value."""
     head = buf[pos : pos + 8]
     if len(head) != 8:
-        raise _BrokenError(f"cut at byte {len(buf)}")
+        raise BrokenError(f"cut at byte {len(buf)}")
     if not coding.implicit:
         group, element, vr, length = coding.unpack_explicit(head)
         width = _LENGTH_BYTES.get(vr)
@@ -369,7 +481,7 @@ def _header(buf: Buffer, pos: int, coding: _Coding) -> tuple[int, bytes, int, in
         if width == 4:
             field = buf[pos + 8 : pos + 12]
             if len(field) != 4:
-                raise _BrokenError(f"cut at byte {len(buf)}")
+                raise BrokenError(f"cut at byte {len(buf)}")
             return group << 16 | element, vr, pos + 12, coding.unpack_length(field)[0]
         if group != _ITEM_GROUP and (group or element):
             return _header_of_odd_vr(buf, pos, coding)
@@ -377,7 +489,7 @@ def _header(buf: Buffer, pos: int, coding: _Coding) -> tuple[int, bytes, int, in
     return group << 16 | element, b"", pos + 8, length
 
 
-def _header_of_odd_vr(buf: Buffer, pos: int, coding: _Coding) -> tuple[int, bytes, int, int]:
+def _header_of_odd_vr(buf: Buffer, pos: int, coding: Coding) -> tuple[int, bytes, int, int]:
     """Unpack a header whose VR is none of the standard's, by the length behind which the walk can go on.
 
     Two capitals may be a writer's own VR (16 bits by habit) or one of the future (32 bits, PS3.5 section 7.1.2);
@@ -396,7 +508,7 @@ def _header_of_odd_vr(buf: Buffer, pos: int, coding: _Coding) -> tuple[int, byte
     return tag, *readings[0]
 
 
-def _goes_on(buf: Buffer, tag: int, start: int, length: int, coding: _Coding) -> bool:
+def _goes_on(buf: Buffer, tag: int, start: int, length: int, coding: Coding) -> bool:
     """Whether the end of the data, or a higher tag, follows a value."""
     after = start if length == _UNDEFINED else start + length
     head = buf[after : after + 8]
@@ -406,15 +518,15 @@ def _goes_on(buf: Buffer, tag: int, start: int, length: int, coding: _Coding) ->
     return bool(group << 16 | element > tag)
 
 
-def _closed(buf: Buffer, pos: int, coding: _Coding, tag: int, vr: bytes) -> int:
+def _closed(buf: Buffer, pos: int, coding: Coding, tag: int, vr: bytes) -> int:
     """The byte behind the Sequence Delimitation Item that closes the value of undefined length at pos."""
     try:
         return _walked(buf, pos, _content_coding(vr, coding))
-    except _BrokenError as broken:
-        raise _BrokenError(f"{broken} in {_spelled(tag)}") from None
+    except BrokenError as broken:
+        raise BrokenError(f"{broken} in {_spelled(tag)}") from None
 
 
-def _walked(buf: Buffer, pos: int, coding: _Coding) -> int:
+def _walked(buf: Buffer, pos: int, coding: Coding) -> int:
     """Walk the items from pos to the Sequence Delimitation Item, and behind it.
 
     Keeps its own stack of open sequences and items, for the sender chooses how deep they nest. The fragments of
@@ -423,16 +535,16 @@ def _walked(buf: Buffer, pos: int, coding: _Coding) -> int:
     levels = [(coding, False)]
     while levels:
         coding, is_item = levels[-1]
-        tag, vr, start, length = _header(buf, pos, coding)
+        tag, vr, start, length = header(buf, pos, coding)
         pos = start
         if tag == (_ITEM_END if is_item else _SEQUENCE_END):
             levels.pop()
         elif not tag or (tag >> 16 == _ITEM_GROUP if is_item else tag != _ITEM):
-            raise _BrokenError(f"no {'element' if is_item else 'item'} at byte {start - 8}")
+            raise BrokenError(f"no {'element' if is_item else 'item'} at byte {start - 8}")
         elif length != _UNDEFINED:
             pos = start + length
         elif len(levels) >= _DEEPEST:
-            raise _BrokenError(f"nested deeper than {_DEEPEST} at byte {start - 8}")
+            raise BrokenError(f"nested deeper than {_DEEPEST} at byte {start - 8}")
         elif is_item:
             levels.append((_content_coding(vr, coding), False))
         else:
@@ -440,22 +552,22 @@ def _walked(buf: Buffer, pos: int, coding: _Coding) -> int:
     return pos
 
 
-def _content_coding(vr: bytes, coding: _Coding) -> _Coding:
+def _content_coding(vr: bytes, coding: Coding) -> Coding:
     """The coding inside a value of undefined length: UN holds Implicit VR Little Endian (PS3.5 section 6.2.2)."""
-    return _IMPLICIT_LITTLE if vr == b"UN" else coding
+    return IMPLICIT_LITTLE if vr == b"UN" else coding
 
 
-def _coding(buf: Buffer, pos: int, transfer_syntax: str) -> _Coding:
+def _coding(buf: Buffer, pos: int, transfer_syntax: str) -> Coding:
     """The coding of a data set by its transfer syntax, or by its first bytes where that says nothing."""
     if transfer_syntax:
         big = transfer_syntax == EXPLICIT_VR_BIG_ENDIAN
     else:
         group = buf[pos : pos + 2]
         big = group[:1] == b"\0" and group != b"\0\0"
-    return _settled(buf, pos, _CODINGS[transfer_syntax == IMPLICIT_VR_LITTLE_ENDIAN, big])
+    return _settled(buf, pos, CODINGS[transfer_syntax == IMPLICIT_VR_LITTLE_ENDIAN, big])
 
 
-def _settled(buf: Buffer, pos: int, coding: _Coding) -> _Coding:
+def _settled(buf: Buffer, pos: int, coding: Coding) -> Coding:
     """The coding that the data set or item at pos really has: some writers switch implicit and explicit VR."""
     head = buf[pos : pos + 8]
     if len(head) != 8:
@@ -467,7 +579,7 @@ def _settled(buf: Buffer, pos: int, coding: _Coding) -> _Coding:
     reads_as_implicit = _goes_on(buf, group << 16 | element, pos + 8, length, coding)
     if coding.implicit is reads_as_implicit or (_is_capitals(vr) and not coding.implicit):
         return coding
-    return _CODINGS[not coding.implicit, coding.big]
+    return CODINGS[not coding.implicit, coding.big]
 
 
 def _is_capitals(vr: bytes) -> bool:
@@ -516,11 +628,7 @@ def _decode_extended(raw: bytes, terms: Sequence[bytes]) -> str:
     """Decode a value with escape sequences (ISO 2022, PS3.5 section 6.1.2.5)."""
     from pydicom import charset
 
-    codecs = {
-        name.translate({32: None, 95: None}).encode(): codec
-        for name, codec in charset.python_encoding.items()
-    }
-    encodings = [codecs.get(term, "latin_1") for term in terms]
+    encodings = _pydicom_encodings(terms)
     delimiters = set(b"\t\n\f\r^=\\")  # each ends a designation made by an escape sequence
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -528,6 +636,28 @@ def _decode_extended(raw: bytes, terms: Sequence[bytes]) -> str:
             return str(charset.decode_bytes(raw, encodings, delimiters))
         except (LookupError, ValueError):
             return raw.decode("latin_1")
+
+
+def _encode_extended(text: str, terms: Sequence[bytes]) -> bytes:
+    """Encode a value with escape sequences."""
+    from pydicom import charset
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            return bytes(charset.encode_string(text, _pydicom_encodings(terms)))
+        except (LookupError, ValueError):
+            return text.encode("ascii", "replace")
+
+
+def _pydicom_encodings(terms: Sequence[bytes]) -> list[str]:
+    from pydicom import charset
+
+    codecs = {
+        name.translate({32: None, 95: None}).encode(): codec
+        for name, codec in charset.python_encoding.items()
+    }
+    return [codecs.get(term, "latin_1") for term in terms]
 
 
 def _encoded(tag: int, vr: str, value: bytes) -> bytes:
