@@ -43,13 +43,13 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         *("--in_folder", "-d"),
         type=Path,
-        default="./data",
+        default=Path("./data"),
         help='Directory to the dicom files (default: "./data")',
     )
     parser.add_argument(
         *("--out_folder", "-o"),
         type=Path,
-        default="./data",
+        default=Path("./data"),
         help='Output directory where the dicoms and DICOMDIR will be saved (default: "./data")',
     )
     common.add_common_arguments(parser)

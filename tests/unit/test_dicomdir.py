@@ -193,7 +193,7 @@ def test_nothing_but_the_invented_elements_differs_from_the_original(template, t
                 "waveform_ecg.dcm",
                 "reportsi.dcm",
                 "rtdose.dcm",
-                "rtstruct.dcm",
+                "rtplan.dcm",
             ],
             "STD-GEN-MIME",
         ),
@@ -382,19 +382,13 @@ def test_an_old_or_missing_dcmmkdir_is_said_before_anything_else(hospital, tmp_p
 
 
 def test_a_dicomdir_that_lists_too_little_is_not_kept(hospital, tmp_path, monkeypatch):
-    monkeypatch.setattr(dicomdir.mediadir, "with_leaves", lambda data, leaves: without_last(data))
-
-    def without_last(data: bytes) -> bytes:
+    def without_the_other_patients(data: bytes) -> bytes:
         directory = mediadir.read(data)
-        *_, last = directory.leaves()
-        directory.data[last.next_at : last.next_at + 4] = bytes(4)
-        directory.data[directory.roots_at : directory.roots_at + 4] = (min(directory.records)).to_bytes(
-            4, "little"
-        )
-        first = directory.records[min(directory.records)]
+        first = next(directory.children(directory.roots_at))
         directory.data[first.next_at : first.next_at + 4] = bytes(4)
         return bytes(directory.data)
 
+    monkeypatch.setattr(mediadir, "named_by_content", without_the_other_patients)
     done = run(tmp_path, source=hospital)
     assert done.returncode == 4
     assert "does not list every instance once" in done.stderr
