@@ -177,7 +177,7 @@ def create(in_folder: Path, out_folder: Path, toolbox: Toolbox, progress: Progre
         earlier = _Found() if in_place else _scan_copies(out_folder)
         notes = [] if in_place else [*_plan(found.instances, earlier.instances)]
         _check_space(out_folder, found.instances, link=link or in_place)
-        written = 0 if in_place else _copy(found.instances, out_folder, progress, link=link)
+        written = 0 if in_place else _copy(found.instances, out_folder, lock.staging, progress, link=link)
         new = {each.name for each in found.instances}
         kept = [each for each in earlier.instances if each.name not in new]
         profile, changed, told = _write_directory(
@@ -423,7 +423,9 @@ def _number(text: str) -> int:
 # --- the copies ---------------------------------------------------------------------------------------------------
 
 
-def _copy(instances: Sequence[Instance], out_folder: Path, progress: Progress, *, link: bool) -> int:
+def _copy(
+    instances: Sequence[Instance], out_folder: Path, staging: Path, progress: Progress, *, link: bool
+) -> int:
     """Puts every copy in its place that does not lie there already; gives how many were written."""
     written = 0
     for number, each in enumerate(instances, 1):
@@ -436,8 +438,7 @@ def _copy(instances: Sequence[Instance], out_folder: Path, progress: Progress, *
             if content.equals(target):
                 continue
             target.parent.mkdir(parents=True, exist_ok=True)
-            partial = target.with_name(f".{target.name}.partial")
-            partial.unlink(missing_ok=True)
+            partial = staging / "copy"
             if each.invented or not link or not _linked(handle.fileno(), Path(each.path), partial):
                 content.write(partial)
             partial.replace(target)
@@ -501,17 +502,11 @@ def _write_directory(
     path = folder / NAME
     changed = not path.exists() or path.read_bytes() != data
     if changed:
-        _place(path, data)
+        (staging / NAME).write_bytes(data)
+        with (staging / NAME).open("rb") as file:
+            os.fsync(file.fileno())
+        (staging / NAME).replace(path)
     return profile.name, changed, notes
-
-
-def _place(path: Path, data: bytes) -> None:
-    partial = path.with_name(f".{path.name}.partial")
-    with partial.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(path)
 
 
 def _check(data: bytes, instances: Sequence[Instance]) -> None:

@@ -57,8 +57,8 @@ class Spliced:
         with path.open("rb") as file:
             return all(file.read(len(chunk)) == chunk for chunk in self.chunks())
 
-    def write(self, target: Path) -> None:
-        """Writes the bytes to a new file; ranges are copied in the kernel where it can."""
+    def write(self, target: Path, mode: int | None = None, *, durable: bool = False) -> None:
+        """Writes the bytes to a new file; `durable` waits for the disk. Ranges are copied in the kernel where it can."""
         descriptor = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
         try:
             waiting: list[bytes] = []
@@ -72,6 +72,13 @@ class Spliced:
                     waiting = []
                     copy_range(self.handle.fileno(), descriptor, piece)
             write_all(descriptor, b"".join(waiting))
+            if mode is not None:
+                os.fchmod(descriptor, mode)
+            if durable:
+                os.fsync(descriptor)
+        except BaseException:
+            target.unlink()
+            raise
         finally:
             os.close(descriptor)
 
