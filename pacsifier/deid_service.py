@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from pacsifier.config import DeidServiceConfig
 from pacsifier.errors import AnswerError, InputError, ServiceError
+from pacsifier.maps import LARGEST_SHIFT_DAYS, PREFIX
 
 if TYPE_CHECKING:
     from requests import Response
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 PATIENTS_A_REQUEST: Final = 500
-PREFIX: Final = "sub-"
 CONNECT_TIMEOUT_S: Final = 10.0
 READ_TIMEOUT_S: Final = 60.0
 PAUSES_S: Final = (1.0, 2.0, 4.0, 8.0)
@@ -36,14 +36,13 @@ _LARGEST_ANSWER: Final = 1 << 24
 _LONGEST_ANSWER_S: Final = 300.0
 _TEMPORARY: Final = (429, 502, 503, 504)
 _NAMED: Final = 10
-_LARGEST_SHIFT_DAYS: Final = 36525
 
 _PSEUDONYMS: Final[Mapping[str, Any]] = {"type": "object", "additionalProperties": {"type": "string"}}
 _SHIFTS: Final[Mapping[str, Any]] = {
     "type": "object",
     "additionalProperties": {
         "anyOf": [
-            {"type": "integer", "minimum": -_LARGEST_SHIFT_DAYS, "maximum": _LARGEST_SHIFT_DAYS},
+            {"type": "integer", "minimum": -LARGEST_SHIFT_DAYS, "maximum": LARGEST_SHIFT_DAYS},
             {"type": "string", "pattern": r"^\s*[+-]?[0-9]{1,5}\s*\Z"},
         ]
     },

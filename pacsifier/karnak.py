@@ -13,13 +13,13 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 from pacsifier import part10
-from pacsifier.config import load_json
-from pacsifier.deid_service import PREFIX, named
-from pacsifier.errors import Fault, InputError
-from pacsifier.splice import Added, SpliceError, spliced
+from pacsifier.deid_service import named
+from pacsifier.errors import InputError
+from pacsifier.maps import PREFIX, read_day_shifts, read_new_ids
+from pacsifier.splice import Added, UnreadableError, spliced
 from pacsifier.staging import OutputLock
 from pacsifier.tree import slug, walk_files
 
@@ -30,9 +30,9 @@ _META_CLASS, _SOP_CLASS, _PATIENT_ID, _ISSUER = 0x00020002, 0x00080016, 0x001000
 _DIRECTORY: Final = b"1.2.840.10008.1.3.10"
 _LO: Final = re.compile(r"[\x20-\x5b\x5d-\x7e]{1,64}")
 _LO_ALLOWED: Final = "1 to 64 ASCII characters without backslash are allowed (VR LO)"
-_LARGEST_SHIFT_DAYS: Final = 36525
 _AT_ONCE: Final = 4  # to wait for the disk is most of the work
 
+_Value = TypeVar("_Value")
 Person = tuple[str, str]
 """IssuerOfPatientID and PatientID."""
 Progress = Callable[[str, int, int], None]
@@ -72,7 +72,8 @@ def add_tags(
 
     Raises InputError before any change: maps, album, folder, a patient without a code, two with one code.
     """
-    codes, shifts = read_codes(new_ids), read_shifts(day_shift) if day_shift else {}
+    codes = _unprefixed(read_new_ids(new_ids))
+    shifts = _unprefixed(read_day_shifts(day_shift)) if day_shift else {}
     _check_album(album)
     if not in_folder.is_dir():
         raise InputError(f"--in_folder {in_folder}: there is no such folder")
@@ -91,66 +92,15 @@ def add_tags(
     return Summary(len(tags), changed, already, found.others, tuple(notes), tuple(failures))
 
 
-# --- the maps -----------------------------------------------------------------------------------------------------
+# --- who gets what ------------------------------------------------------------------------------------------------
 
 
-def read_codes(path: Path) -> dict[str, str]:
-    """`--new_ids`: JSON, {"sub-1234": "P0001"}; by what stands behind `sub-`. Raises InputError with every fault."""
-    document = _read_map(path)
-    wrong = [
-        (key, value) for key, value in document.items() if not isinstance(value, str) or not _is_lo(value)
-    ]
-    if wrong:
-        raise InputError(
-            *(Fault(str(path), _LO_ALLOWED, column=key, value=str(value)) for key, value in wrong)
-        )
-    return {key: str(value).strip() for key, value in _unprefixed(path, document).items()}
-
-
-def read_shifts(path: Path) -> dict[str, int]:
-    """`--day_shift`: JSON, {"sub-1234": "-1", "sub-87262": 35}. Raises InputError with every fault."""
-    document = _read_map(path)
-    wrong = [(key, value) for key, value in document.items() if not _is_shift(value)]
-    if wrong:
-        allowed = f"a whole number of days, at most {_LARGEST_SHIFT_DAYS}, is allowed"
-        raise InputError(*(Fault(str(path), allowed, column=key, value=str(value)) for key, value in wrong))
-    return {key: int(str(value)) for key, value in _unprefixed(path, document).items()}
-
-
-def _read_map(path: Path) -> dict[str, object]:
-    document, repeated = load_json(path)
-    if not isinstance(document, dict) or not document:
-        raise InputError(
-            Fault(str(path), 'a JSON object with an entry a patient is expected: {"sub-1234": ...}')
-        )
-    if repeated:
-        raise InputError(*(Fault(str(path), "stands twice", column=key) for key in repeated))
-    return document
-
-
-def _unprefixed(path: Path, document: Mapping[str, object]) -> dict[str, object]:
-    result: dict[str, object] = {}
-    for key, value in document.items():
-        if result.setdefault(key.removeprefix(PREFIX), value) != value:
-            raise InputError(Fault(str(path), "stands there with and without sub-, and differs", column=key))
-    return result
-
-
-def _is_lo(text: str) -> bool:
-    return bool(_LO.fullmatch(text)) and bool(text.strip())
-
-
-def _is_shift(value: object) -> bool:
-    text = str(value).strip()
-    return (
-        not isinstance(value, bool)
-        and bool(re.fullmatch(r"[+-]?[0-9]{1,5}", text))
-        and abs(int(text)) <= _LARGEST_SHIFT_DAYS
-    )
+def _unprefixed(values: Mapping[str, _Value]) -> dict[str, _Value]:
+    return {key.removeprefix(PREFIX): value for key, value in values.items()}
 
 
 def _check_album(album: str) -> None:
-    if not _is_lo(album):
+    if not _LO.fullmatch(album) or not album.strip():
         raise InputError(f"--album_name {album!r}: {_LO_ALLOWED}")
 
 
@@ -217,7 +167,7 @@ def _tags(
             missing.append(names[0])
             continue
         if shift is None:
-            notes.append(f"patient {names[-1]!r}: no day shift in the map, 0 is written")
+            notes.append(f"patient {patient_id!r}: no day shift in the map, 0 is written")
         tags[issuer, patient_id] = Tags(code, album, shift or 0)
     if missing:
         raise InputError(
@@ -279,7 +229,7 @@ def _tag(path: Path, tags: Tags, staging: Path | None) -> str | None:
                 staged = staging / f"{os.getpid()}-{id(handle)}"
                 content.write(staged, mode=os.fstat(handle.fileno()).st_mode & 0o7777, durable=True)
                 staged.replace(path)
-    except SpliceError as error:
+    except UnreadableError as error:
         return f"{error}; not changed"
     except OSError as error:
         return f"cannot be read or written: {error.strerror}; not changed"
@@ -314,7 +264,7 @@ def _free_block(tags: Sequence[int]) -> int:
     taken = {tag & 0xFF if _is_creator(tag) else tag >> 8 & 0xFF for tag in tags}
     free = next((block for block in range(0x10, 0x100) if block not in taken), None)
     if free is None:
-        raise SpliceError("all private blocks of group 000B are taken")
+        raise UnreadableError("all private blocks of group 000B are taken")
     return free
 
 

@@ -17,8 +17,9 @@ from pathlib import Path
 from typing import Final
 
 from pacsifier.config import load_json
-from pacsifier.deid_service import PREFIX, Answers, named
+from pacsifier.deid_service import Answers, named
 from pacsifier.errors import AnswerError, Fault, InputError
+from pacsifier.maps import PREFIX
 from pacsifier.query.attributes import QUERY_COLUMNS
 from pacsifier.query.cells import NEW_IDS, cell_problems, new_id_problems
 from pacsifier.query.csvtext import BLANKS, NumberedRow

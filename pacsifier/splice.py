@@ -11,14 +11,14 @@ from pathlib import Path
 
 from pacsifier import part10
 
-CHUNK = 1 << 20
-_FILE_RANGE = 1 << 16  # a shorter range is read and written with what stands beside it
+_CHUNK = 1 << 20
+FILE_RANGE = 1 << 16  # a shorter range is read and written with what stands beside it
 
 Added = tuple[int, str, bytes]
 """Tag, VR and value of an element; an empty VR takes the element out."""
 
 
-class SpliceError(Exception):
+class UnreadableError(Exception):
     """The file cannot be rewritten; the text says why, and holds no value."""
 
 
@@ -46,8 +46,8 @@ class Spliced:
             if isinstance(piece, bytes):
                 yield piece
                 continue
-            for at in range(piece.start, piece.stop, CHUNK):
-                yield _read(self.handle.fileno(), min(CHUNK, piece.stop - at), at)
+            for at in range(piece.start, piece.stop, _CHUNK):
+                yield _read(self.handle.fileno(), min(_CHUNK, piece.stop - at), at)
 
     def equals(self, path: Path) -> bool:
         """Whether a file holds exactly these bytes."""
@@ -58,14 +58,14 @@ class Spliced:
             return all(file.read(len(chunk)) == chunk for chunk in self.chunks())
 
     def write(self, target: Path, mode: int | None = None, *, durable: bool = False) -> None:
-        """Writes the bytes to a new file; `durable` waits for the disk. Ranges are copied in the kernel where it can."""
+        """Writes the bytes to a new file, ranges in the kernel where it can; `durable` waits for the disk."""
         descriptor = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
         try:
             waiting: list[bytes] = []
             for piece in self.pieces:
                 if isinstance(piece, bytes):
                     waiting.append(piece)
-                elif piece.stop - piece.start < _FILE_RANGE:
+                elif piece.stop - piece.start < FILE_RANGE:
                     waiting.append(_read(self.handle.fileno(), piece.stop - piece.start, piece.start))
                 else:
                     write_all(descriptor, b"".join(waiting))
@@ -91,10 +91,10 @@ def unchanged(handle: FileIO) -> Spliced:
 def spliced(handle: FileIO, layout: part10.Layout, added: Iterable[Added]) -> Spliced:
     """The file with elements added, or in the place of those with their tags; nothing else changes.
 
-    A group length (retired) of a group that is touched goes, for it would be wrong. Raises SpliceError.
+    A group length (retired) of a group that is touched goes, for it would be wrong. Raises UnreadableError.
     """
     if not layout.is_part10 or layout.defect or not layout.elements:
-        raise SpliceError(layout.defect or "no Part 10 file")
+        raise UnreadableError(layout.defect or "no Part 10 file")
     fresh = sorted(added)
     size = os.fstat(handle.fileno()).st_size
     if layout.deflated:
@@ -148,7 +148,7 @@ def copy_range(source: int, target: int, piece: Range) -> int:
             use = _by_hand
             continue
         if not done:
-            raise SpliceError("the file became shorter while it was read")
+            raise UnreadableError("the file became shorter while it was read")
         at += done
     return piece.stop - piece.start
 
@@ -166,7 +166,7 @@ def _by_kernel(source: int, target: int, at: int, length: int) -> int:
 
 
 def _by_hand(source: int, target: int, at: int, length: int) -> int:
-    return write_all(target, os.pread(source, min(length, CHUNK), at))
+    return write_all(target, os.pread(source, min(length, _CHUNK), at))
 
 
 def _read(descriptor: int, length: int, at: int) -> bytes:
@@ -174,6 +174,6 @@ def _read(descriptor: int, length: int, at: int) -> bytes:
     while len(data) < length:
         more = os.pread(descriptor, length - len(data), at + len(data))
         if not more:
-            raise SpliceError("the file became shorter while it was read")
+            raise UnreadableError("the file became shorter while it was read")
         data += more
     return data

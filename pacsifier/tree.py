@@ -106,9 +106,16 @@ def series_folder_name(series_number: str, series_description: str) -> str:
 
 def instance_name(prefix: str, sop_instance_uid: str) -> str:
     """`<prefix>.<SOPInstanceUID>`, as DCMTK names a received object; a malformed UID is hashed."""
-    if not is_uid(sop_instance_uid):
-        sop_instance_uid = f"malformed_{short_hash(sop_instance_uid)}"
-    return f"{slug(prefix) or 'UN'}.{sop_instance_uid}"
+    return f"{slug(prefix) or 'UN'}.{_uid_as_name(sop_instance_uid)}"
+
+
+def deidentified_name(sop_instance_uid: str) -> str:
+    """`<SOPInstanceUID>.dcm`; a malformed UID is hashed."""
+    return f"{_uid_as_name(sop_instance_uid)}.dcm"
+
+
+def _uid_as_name(uid: str) -> str:
+    return uid if is_uid(uid) else f"malformed_{short_hash(uid)}"
 
 
 def report_name(sop_instance_uid: str) -> str:

@@ -108,7 +108,10 @@ apt_install() (
 missing_packages() {
     if [[ ! -x $VENV/bin/python ]] && ! find_python >/dev/null; then say python3 python3-venv; fi
     have_dcmtk || say dcmtk
-    [[ $1 != test ]] || have_orthanc || say orthanc
+    [[ $1 == test ]] || return 0
+    have_orthanc || say orthanc
+    command -v dciodvfy >/dev/null || say dicom3tools
+    command -v dcm2niix >/dev/null || say dcm2niix
 }
 
 say_how_to_get() {
@@ -118,8 +121,8 @@ say_how_to_get() {
         warn "    conda env create -f '$ROOT/environment.yml'"
         warn "    conda activate pacsifier_minimal"
     fi
-    if [[ " $* " == *" orthanc "* ]]; then
-        warn "Orthanc, which only the tests need, has to be on the PATH."
+    if [[ " $* " == *" orthanc "* || " $* " == *" dicom3tools "* || " $* " == *" dcm2niix "* ]]; then
+        warn "Orthanc, dicom3tools and dcm2niix, which only the tests need, have to be on the PATH."
     fi
     warn "On Debian 12, Ubuntu 22.04 or later, an administrator can install all of it:"
     warn "    sudo apt-get install --no-install-recommends $*"

@@ -1,0 +1,309 @@
+"""The command `pacsifier-anonymize`: de-identify a tree of DICOM files by the standard."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+from pacsifier.cli import common
+
+if TYPE_CHECKING:
+    from pacsifier.deidentify.folder import Request
+    from pacsifier.deidentify.profile import Options
+    from pacsifier.deidentify.report import Totals
+
+_PROG = "pacsifier-anonymize"
+_PLAIN_EVERY_S = 30.0
+_TERMINAL_EVERY_S = 0.5
+
+_EXPLANATION = """what it does:
+  Applies the Basic Application Level Confidentiality Profile of DICOM PS3.15 (Table E.1-1, edition 2026c) to
+  every file at every depth, with these options of the standard: patient characteristics (sex, age, size, weight)
+  stay, full dates stay (with -a they are shifted), descriptions, graphics and structured reports are cleaned. The
+  birth date is always shifted by up to 30 days; it is emptied for patients under 2 or above 89 years, whose age
+  becomes 090Y. UIDs are replaced by a keyed hash, so references stay whole. Pixel data is copied byte for byte.
+
+what it cannot do:
+  Text that is part of the picture, and faces in the volume, stay. Such files say PatientIdentityRemoved NO (secondary
+  captures, ultrasound, screen saves) until --reviewed names them. Times of day stay, and are linkable.
+
+where the key lies:
+  <out_folder>.key.json beside the output, never in it: the secret, the pseudonyms and the day shifts. Whoever has
+  it can find every patient again; with it, a later export of the same patients fits this one. Keep it apart from
+  the images.
+  Beside it lie the report (a row a file), the summary, the words left out of descriptions, the report of --verify.
+  mapper.json and date_offsets.csv of PACSIFIER 1.0.0 are written into the output only with --write_mapper.
+
+where in_folder is out_folder:
+  The originals are replaced. Each goes when its successor is on disk. What must stay out moves to
+  <out_folder>.left_out.
+
+examples:
+  pacsifier-anonymize --in_folder images --out_folder shared --fuzz_acq_dates --remove_private_tags --verify
+  pacsifier-anonymize -d images -o shared --new_ids new_ids_project.json --day_shift day_shift_project.json -a
+
+"""
+
+# What argparse took for a documented option while only these existed.
+_OLD_ABBREVIATIONS = {
+    "keep_patient_dir_names": ("--k", "--ke", "--kee", "--keep", "--keep_"),
+    "remove_private_tags": ("--r", "--re"),
+    "delete_identifiable": ("--d",),
+}
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The parser of the command; no side effects."""
+    parser = argparse.ArgumentParser(
+        prog=_PROG,
+        description="Anonymize DICOM files.",
+        epilog=_EXPLANATION + common.EXIT_STATUSES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    _add_documented_options(parser)
+    common.add_common_arguments(parser)
+    _add_key_options(parser.add_argument_group("patients and the key"))
+    _add_profile_options(parser.add_argument_group("what is kept, by the options of DICOM PS3.15"))
+    _add_run_options(parser.add_argument_group("the run"))
+    for dest, spellings in _OLD_ABBREVIATIONS.items():
+        parser.add_argument(*spellings, dest=dest, action="store_true", help=argparse.SUPPRESS)
+    return parser
+
+
+def _add_documented_options(parser: argparse.ArgumentParser) -> None:
+    add, flag = parser.add_argument, "store_true"
+    data = Path("./data")
+    add(
+        "--in_folder",
+        "-d",
+        type=Path,
+        required=True,
+        default=data,
+        help="Directory to the dicom files to be anonymized",
+    )
+    add(
+        *("--out_folder", "-o"),
+        type=Path,
+        required=True,
+        default=data,
+        help="Output directory where the anonymized dicoms will be saved; the same as --in_folder: the originals "
+        "are replaced",
+    )
+    add(
+        *("--delete_identifiable", "-i"),
+        action=flag,
+        help="Delete identifiable files like Dose reports: they are left out of the output, never touched in the input",
+    )
+    add("--remove_private_tags", "-p", action=flag, help="Remove private tags, at every depth")
+    add(
+        *("--fuzz_acq_dates", "-a"),
+        action=flag,
+        help="Fuzz acquisition dates: every date of a patient moves by the same number of days, 1 to 30",
+    )
+    add(
+        *("--new_ids", "-n"),
+        type=Path,
+        help='List of new ids: a JSON file {"sub-1234": "P0001"}; without it new_id.txt of the patient\'s folder, '
+        "or 000001, 000002, ...",
+    )
+    add(
+        *("--keep_patient_dir_names", "-k"),
+        action=flag,
+        help="Do not rename patient directories, keep original IDs in their names (which then identify the patients)",
+    )
+
+
+def _add_key_options(group: argparse._ArgumentGroup) -> None:
+    add = group.add_argument
+    add(
+        "--key",
+        type=Path,
+        metavar="FILE",
+        help="The key: used where it is there, else made (default: <out_folder>.key.json)",
+    )
+    add(
+        "--day_shift",
+        type=Path,
+        metavar="FILE",
+        help='Day shifts: a JSON file {"sub-1234": -12}, used as given',
+    )
+    add(
+        "--write_mapper",
+        action="store_true",
+        help="Write mapper.json and date_offsets.csv into the output, as PACSIFIER 1.0.0 did: they identify the "
+        "patients",
+    )
+
+
+def _add_profile_options(group: argparse._ArgumentGroup) -> None:
+    add, flag = group.add_argument, "store_true"
+    add(
+        "--profile",
+        choices=("default", "basic"),
+        default="default",
+        help="basic: no dates, times, descriptions and patient characteristics either",
+    )
+    add("--safe_private", action=flag, help="Keep only private tags that are known to be safe (113111)")
+    add(
+        "--retain_device_identity",
+        action=flag,
+        help="Keep station names, serial numbers and the like (113109)",
+    )
+    add("--retain_institution", action=flag, help="Keep the name and address of the institution (113112)")
+    add("--retain_uids", action=flag, help="Keep UIDs (113110)")
+    add(
+        "--retain_descriptors", action=flag, help="Keep descriptions but for known identifiers of the patient"
+    )
+    add("--keep_words", type=Path, metavar="FILE", help="Words that may stay in descriptions, one a line")
+    add(
+        "--keep_sr",
+        action="store_true",
+        help="Keep structured reports, cleaned, with --delete_identifiable too",
+    )
+    add(
+        "--reviewed",
+        type=Path,
+        metavar="LIST",
+        help="SOP Instance UIDs or paths, one a line, of images that a person has looked at: no identity in the pixels",
+    )
+
+
+def _add_run_options(group: argparse._ArgumentGroup) -> None:
+    add = group.add_argument
+    add(
+        "--verify",
+        action="store_true",
+        help="Read the whole output again and search it for every known identifier",
+    )
+    add("--workers", type=_positive, metavar="N", help="Processes at a time (default: the CPUs of this job)")
+    add("--resume", action="store_true", help="Go on where an earlier run with the same options ended")
+    add("--verbose", "-v", action="count", default=0, help="Say more about what goes wrong")
+
+
+def _positive(text: str) -> int:
+    number = int(text) if text.isdigit() else 0
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{text!r}: a whole number from 1 is allowed")
+    return number
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the command; returns its exit status."""
+    parser = build_parser()
+    arguments = parser.parse_args(argv)
+    if arguments.remove_private_tags and arguments.safe_private:
+        parser.error("--safe_private cannot be used together with --remove_private_tags")
+    if arguments.keep_words and arguments.retain_descriptors:
+        parser.error("--keep_words cannot be used together with --retain_descriptors")
+    common.set_up_logging(arguments.verbose)
+    remedy = "; the originals that are left are untouched, --resume goes on from here"
+    return common.run(lambda: _anonymize(arguments), _PROG, verbosity=arguments.verbose, remedy=remedy)
+
+
+def _anonymize(arguments: argparse.Namespace) -> int:
+    from pacsifier.deidentify.folder import deidentify_folder
+
+    request = _request(arguments)
+    with _Progress() as progress:
+        common.on_signals(lambda: None)
+        totals = deidentify_folder(request, progress)
+    _print_summary(totals, request)
+    return common.EXIT_MISSING if totals.failures else common.EXIT_COMPLETE
+
+
+def _request(arguments: argparse.Namespace) -> Request:
+    from pacsifier.deidentify.crew import available_cpus
+    from pacsifier.deidentify.folder import Request
+    from pacsifier.deidentify.key import key_path
+    from pacsifier.deidentify.patients import Maps
+    from pacsifier.maps import read_day_shifts, read_new_ids
+
+    new_ids, day_shifts = common.read_all(
+        lambda: read_new_ids(arguments.new_ids) if arguments.new_ids else None,
+        lambda: read_day_shifts(arguments.day_shift) if arguments.day_shift else None,
+    )
+    return Request(
+        in_folder=arguments.in_folder,
+        out_folder=arguments.out_folder,
+        options=_options(arguments),
+        key=key_path(arguments.out_folder, arguments.key),
+        maps=Maps(new_ids, day_shifts),
+        keep_patient_dir_names=arguments.keep_patient_dir_names,
+        write_mapper=arguments.write_mapper,
+        kept_words=frozenset(word for line in _lines(arguments.keep_words) for word in line.split()),
+        reviewed=_lines(arguments.reviewed),
+        verify=arguments.verify,
+        resume=arguments.resume,
+        workers=arguments.workers or available_cpus(),
+    )
+
+
+def _options(arguments: argparse.Namespace) -> Options:
+    from pacsifier.deidentify.profile import Options
+
+    return Options(
+        basic=arguments.profile == "basic",
+        fuzz_dates=arguments.fuzz_acq_dates,
+        remove_private=arguments.remove_private_tags,
+        safe_private=arguments.safe_private,
+        delete_identifiable=arguments.delete_identifiable,
+        keep_sr=arguments.keep_sr,
+        retain_device_identity=arguments.retain_device_identity,
+        retain_institution=arguments.retain_institution,
+        retain_uids=arguments.retain_uids,
+        retain_descriptors=arguments.retain_descriptors,
+    )
+
+
+def _lines(path: Path | None) -> frozenset[str]:
+    from pacsifier.errors import Fault, InputError
+
+    if path is None:
+        return frozenset()
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(Fault(str(path), f"cannot be read: {error}")) from error
+    return frozenset(line.strip() for line in lines if line.strip())
+
+
+class _Progress:
+    """Says how far a run is: on one line of a terminal, or a line now and then; a context manager."""
+
+    def __init__(self) -> None:
+        self._terminal = sys.stderr.isatty()
+        self._said = time.monotonic()
+
+    def __enter__(self) -> _Progress:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._terminal:
+            print("\r\033[K", end="", file=sys.stderr)
+
+    def __call__(self, what: str, done: int, total: int) -> None:
+        now = time.monotonic()
+        if now - self._said > (_TERMINAL_EVERY_S if self._terminal else _PLAIN_EVERY_S):
+            self._said = now
+            start, end = ("\r\033[K", "") if self._terminal else ("", "\n")
+            print(f"{start}{done}/{total} files {what}", end=end, file=sys.stderr, flush=True)
+
+
+def _print_summary(totals: Totals, request: Request) -> None:
+    for line in totals.lines():
+        print(line, file=sys.stderr)
+    print(
+        f"the key to the patients: {request.key} (keep it apart from the images); the reports lie beside it",
+        file=sys.stderr,
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

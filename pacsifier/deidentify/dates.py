@@ -1,0 +1,97 @@
+"""Dates and ages in DICOM's own spellings: shifting them, and finding out what they tell (PS3.5 section 6.2)."""
+
+from __future__ import annotations
+
+import re
+from datetime import date, timedelta
+
+_DA = re.compile(r"(\d{4})([.-]?)(\d{2})?(?:\2(\d{2}))?")
+_DT = re.compile(r"(\d{4}(?:\d{2}){0,2})(\d{0,6}(?:\.\d{1,6})?)([+-]\d{4})?")
+_AGE = re.compile(r"(\d{3})([DWMY])")
+_TM = re.compile(rb"[0-9.:\- \0\\]*")
+OLDEST_AGE_YEARS = 89
+YOUNGEST_AGE_YEARS = 2
+
+
+def shift_date(text: str, days: int) -> str | None:
+    """A DA, partial or full, with or without dots, or a range of them, moved by `days`; None where it is no date.
+
+    A partial date moves as its middle does, and stays as partial as it was.
+    """
+    if "-" in text and not re.fullmatch(r"\d{4}-\d{2}-\d{2}", text):
+        ends = [end and shift_date(end, days) for end in text.split("-")]
+        return (
+            "-".join(end or "" for end in ends) if len(ends) == 2 and None not in ends and any(ends) else None
+        )
+    match = _DA.fullmatch(text)
+    if not match:
+        return None
+    year, separator, month, day = match.groups()
+    try:
+        moved = date(int(year), int(month or 7), int(day or (15 if month else 2))) + timedelta(days)
+    except (ValueError, OverflowError):
+        return None
+    parts = [f"{moved.year:04d}", f"{moved.month:02d}", f"{moved.day:02d}"]
+    return separator.join(parts[: 1 + bool(month) + bool(day)])
+
+
+def shift_datetime(text: str, days: int) -> str | None:
+    """A DT (or a range of them) moved by `days`; time of day, fraction and zone stay; None where it is none."""
+    match = _DT.fullmatch(text)
+    if match:
+        day, time, zone = match.groups()
+        if time and len(day) < 8:
+            return None
+        moved = shift_date(day, days)
+        return None if moved is None else moved + time + (zone or "")
+    ends = text.split("-")
+    if len(ends) != 2 or not any(ends):
+        return None
+    moved_ends = [end and shift_datetime(end, days) for end in ends]
+    return None if None in moved_ends else "-".join(end or "" for end in moved_ends)
+
+
+def valid_time(raw: bytes) -> bool:
+    """Whether a TM value holds nothing but digits and the signs of times and ranges."""
+    return _TM.fullmatch(raw) is not None
+
+
+def capped_age(text: str) -> str | None:
+    """An AS with ages above 89 years as 090Y; None where it is no age."""
+    match = _AGE.fullmatch(text)
+    if not match:
+        return None
+    return "090Y" if match[2] == "Y" and int(match[1]) > OLDEST_AGE_YEARS else text
+
+
+def age_in_years(text: str) -> float | None:
+    """What an AS says, in years."""
+    match = _AGE.fullmatch(text.strip())
+    return int(match[1]) / {"D": 365.25, "W": 52.18, "M": 12.0, "Y": 1.0}[match[2]] if match else None
+
+
+def parse(text: str) -> date | None:
+    """The day of a full DA; None for anything else."""
+    match = _DA.fullmatch(text.strip())
+    if not match or not match[4]:
+        return None
+    try:
+        return date(int(match[1]), int(match[3]), int(match[4]))
+    except ValueError:
+        return None
+
+
+def years_between(birth: date, day: date) -> int:
+    """Completed years of life on a day."""
+    return day.year - birth.year - ((day.month, day.day) < (birth.month, birth.day))
+
+
+def spellings(text: str) -> set[str]:
+    """How people write the day of a full DA."""
+    day = parse(text)
+    if day is None:
+        return {text} if len(text) >= 8 else set()
+    year, month, dom = f"{day.year:04d}", f"{day.month:02d}", f"{day.day:02d}"
+    marks = [f"{dom}{sign}{month}{sign}{year}" for sign in ".-/"]
+    marks += [f"{year}{sign}{month}{sign}{dom}" for sign in ".-/"]
+    return {f"{year}{month}{dom}", f"{dom}{month}{year}", *marks, f"{month}/{dom}/{year}"}

@@ -1,0 +1,115 @@
+"""The key to the patients: secret, pseudonyms, day shifts, accepted words. Kept apart from the images."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import secrets
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pacsifier.errors import Fault, InputError
+from pacsifier.tree import write_whole
+
+_WARNING = (
+    "Keep this file apart from the de-identified images: with it, every patient can be found again. Without it, "
+    "a later export of the same patients does not fit this one."
+)
+_SECRET_BYTES = 32
+
+
+@dataclass
+class Shifts:
+    """How far the dates of a patient move, in days, and whether the birth date is left empty for good."""
+
+    birth_date_days: int
+    date_days: int = 0
+    birth_date_emptied: bool = False
+
+
+@dataclass
+class Key:
+    """What makes a later export fit an earlier one; patients by `issuer|PatientID`."""
+
+    secret: bytes
+    pseudonyms: dict[str, str] = field(default_factory=dict)
+    shifts: dict[str, Shifts] = field(default_factory=dict)
+    words: set[str] = field(default_factory=set)
+    options: dict[str, dict[str, bool]] = field(default_factory=dict)
+
+
+def key_path(out_folder: Path, chosen: Path | None) -> Path:
+    """The file of the key: the chosen one, or `<out_folder>.key.json`; never in the output (InputError)."""
+    out = out_folder.resolve()
+    path = chosen.resolve() if chosen else out.with_name(f"{out.name}.key.json")
+    if not out.name:
+        raise InputError(f"{out_folder}: the root of a file system is no output folder")
+    if out in path.parents:
+        raise InputError(
+            f"{path}: the key to the patients must not lie in the output folder; name another place"
+        )
+    if not path.parent.is_dir() or not os.access(path.parent, os.W_OK):
+        raise InputError(
+            f"{path.parent}: the key to the patients cannot be written there; name a place with --key"
+        )
+    return path
+
+
+@contextlib.contextmanager
+def opened(path: Path) -> Iterator[Key]:
+    """The key, read or made new; written back (0600) at a good end. No other run changes it meanwhile.
+
+    Raises InputError where the file is no key.
+    """
+    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX)
+        key = read(path) if path.exists() else Key(secrets.token_bytes(_SECRET_BYTES))
+        yield key
+        write_whole(path, _spelled(key), mode=0o600)
+        path.chmod(0o600)
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+def read(path: Path) -> Key:
+    """The key as it is on disk; raises InputError where the file is no key."""
+    try:
+        document: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        secret = bytes.fromhex(document["secret"])
+        if len(secret) < _SECRET_BYTES:
+            raise ValueError("the secret is too short")
+        return Key(
+            secret,
+            {str(person): str(new) for person, new in document["pseudonyms"].items()},
+            {str(person): Shifts(**shifts) for person, shifts in document["day_shifts"].items()},
+            set(document["kept_words"]),
+            dict(document.get("options", {})),
+        )
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise InputError(
+            Fault(str(path), f"is no key of pacsifier-anonymize ({type(error).__name__})")
+        ) from error
+    except OSError as error:
+        raise InputError(Fault(str(path), f"cannot be read: {error.strerror}")) from error
+
+
+def _spelled(key: Key) -> str:
+    rest = json.dumps(
+        {
+            "version": 1,
+            "secret": key.secret.hex(),
+            "pseudonyms": dict(sorted(key.pseudonyms.items())),
+            "day_shifts": {person: vars(shifts) for person, shifts in sorted(key.shifts.items())},
+            "kept_words": sorted(key.words),
+            "options": key.options,
+        },
+        indent=1,
+        ensure_ascii=False,
+    )
+    return f'{{"keep_apart": {json.dumps(_WARNING)},\n{rest[2:]}\n'

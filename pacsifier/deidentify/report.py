@@ -1,0 +1,121 @@
+"""What a run writes about itself, beside the key and never in the output: the input's names identify patients."""
+
+from __future__ import annotations
+
+import csv
+import os
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Any
+
+from pacsifier.deidentify.rules import Changes
+
+REPORT = "deidentification_report.csv"
+SUMMARY = "deidentification_summary.txt"
+REVIEW = "descriptor_words.csv"
+VERIFY = "verify_report.csv"
+
+_KINDS = ("removed", "emptied", "replaced", "cleaned", "malformed")
+_COLUMNS = (
+    *("input", "output", "status", "reason", "patient", "identity_removed", "way"),
+    *(name for kind in _KINDS for name in (kind, f"{kind}_tags")),
+)
+
+
+@dataclass
+class Totals:
+    """The counts of a run."""
+
+    found: int = 0
+    written: int = 0
+    already: int = 0
+    failures: int = 0
+    bytes: int = 0
+    patients: int = 0
+    seconds: float = 0.0
+    left_out: Counter[str] = field(default_factory=Counter)
+    problems: list[str] = field(default_factory=list)
+    unclaimed: int = 0
+    words: int = 0
+    hits: int = 0
+    not_searched: int = 0
+    verified: int = 0
+
+    def lines(self) -> list[str]:
+        """The summary, a line a fact; no values."""
+        said = [
+            f"files: {self.found} found, {self.written} written, {self.already} already there, "
+            f"{sum(self.left_out.values())} left out",
+            f"patients: {self.patients}; {self.bytes} bytes written in {self.seconds:.1f} s",
+        ]
+        said += [f"left out: {number} ({reason})" for reason, number in sorted(self.left_out.items())]
+        if self.unclaimed:
+            said.append(
+                f"PatientIdentityRemoved is NO on {self.unclaimed} files whose pixels may show the patient "
+                "(look at them, then name them with --reviewed)"
+            )
+        if self.words:
+            said.append(f"descriptions: {self.words} words left out, listed in {REVIEW}")
+        if self.verified:
+            said.append(
+                f"verify: {self.verified} files read again, {self.hits} hits, {self.not_searched} identifiers too "
+                "short to be searched"
+            )
+        return said + self.problems
+
+
+class Table:
+    """A CSV file that only its owner may read, written row by row; a context manager."""
+
+    def __init__(self, path: Path, columns: Sequence[str], *, append: bool = False) -> None:
+        self.path, self._columns = path, columns
+        self._append = append and path.exists()
+        self._file: IO[str] | None = None
+        self._writer: Any = None
+
+    def __enter__(self) -> Table:
+        flags = os.O_WRONLY | os.O_CREAT | (os.O_APPEND if self._append else os.O_TRUNC)
+        descriptor = os.open(self.path, flags, 0o600)
+        os.fchmod(descriptor, 0o600)
+        self._file = os.fdopen(descriptor, "w", encoding="utf-8", errors="backslashreplace", newline="")
+        self._writer = csv.writer(self._file)
+        if not self._append:
+            self._writer.writerow(self._columns)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._file is not None:
+            self._file.close()
+
+    def row(self, values: Iterable[object]) -> None:
+        """Writes one row."""
+        self._writer.writerow([str(value).replace("\0", "") for value in values])
+
+
+def report_table(path: Path, *, append: bool) -> Table:
+    """The report: a row a file."""
+    return Table(path, _COLUMNS, append=append)
+
+
+def report_row(
+    name: str,
+    status: str,
+    *,
+    output: str = "",
+    reason: str = "",
+    patient: str = "",
+    identity_removed: str = "",
+    way: str = "",
+    changes: Changes | None = None,
+) -> list[object]:
+    """One file: what became of it, and which tags were changed how; never a value of an element."""
+    row: list[object] = [name, output, status, reason, patient, identity_removed, way]
+    for kind in _KINDS:
+        tags: list[int] = getattr(changes, kind) if changes else []
+        row += [len(tags), " ".join(f"{tag:08X}" for tag in dict.fromkeys(tags))]
+    return row

@@ -1,0 +1,273 @@
+"""The first look at a file: whose it is, where it belongs, and what identifies anybody in it.
+
+Everything known of a patient must be known before the first of the patient's files is written.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from pacsifier import part10
+from pacsifier.deidentify import dates, elements
+from pacsifier.deidentify.descriptors import words
+from pacsifier.deidentify.elements import Scope, UnknownEncodingError, vr_of
+from pacsifier.deidentify.identifiers import Identifiers, fold, long_enough, words_of
+from pacsifier.deidentify.instance import opened, overlay_in_pixels
+from pacsifier.deidentify.profile import TEXT_VRS, Action, Profile, read_words
+from pacsifier.splice import UnreadableError
+
+_TOP = {
+    0x00080008: "image_type",
+    0x00080016: "sop_class",
+    0x00080018: "sop_uid",
+    0x00080020: "study_date",
+    0x00080030: "study_time",
+    0x00080060: "modality",
+    0x0008103E: "series_description",
+    0x00100010: "patient_name",
+    0x00100020: "patient_id",
+    0x00100021: "issuer",
+    0x00100030: "birth_date",
+    0x00101010: "age",
+    0x0020000D: "study_uid",
+    0x0020000E: "series_uid",
+    0x00200011: "series_number",
+    0x00280301: "burned_in",
+}
+_DATES = (0x00080020, 0x00080021, 0x00080022, 0x00080023, 0x0008002A)
+_CHARACTER_SETS = 0x00080005
+_SEEN_LIMIT = 50_000
+# The patient's own: matched whatever their length. The others count from 4 characters on.
+_OWN_IDS = frozenset((0x00100020, 0x00101000, 0x00101090, 0x00102154, 0x00101050))
+_OWN_NAMES = frozenset((0x00100010, 0x00101001, 0x00101005, 0x00101060))
+_IDS = frozenset(
+    (
+        *(0x00080050, 0x00080094, 0x00100021, 0x00101040, 0x00102155, 0x00120040, 0x00120042, 0x00200010),
+        *(0x00380010, 0x00380060, 0x00400009, 0x00400253, 0x00400551, 0x00401001, 0x00401006, 0x00401007),
+        *(0x00401103, 0x00402010, 0x00402016, 0x00402017, 0x00080092, 0x00400512, 0x00102299),
+    )
+)
+_DEVICE = frozenset((0x00081010, 0x00181000, 0x00181008, 0x00400242, 0x00400010, 0x00080055))
+_INSTITUTION = frozenset((0x00080080, 0x00080081, 0x00081040, 0x00400243, 0x00100021))
+
+
+@dataclass
+class Facts:
+    """What one file tells; values as text, "" where absent. `defect`: why it cannot be read, then the rest is ""."""
+
+    path: str
+    size: int = 0
+    defect: str = ""
+    image_type: str = ""
+    sop_class: str = ""
+    sop_uid: str = ""
+    study_date: str = ""
+    study_time: str = ""
+    modality: str = ""
+    series_description: str = ""
+    patient_name: str = ""
+    patient_id: str = ""
+    issuer: str = ""
+    birth_date: str = ""
+    age: str = ""
+    study_uid: str = ""
+    series_uid: str = ""
+    series_number: str = ""
+    burned_in: str = ""
+    method: str = ""
+    days: tuple[str, ...] = ()
+    character_sets: bytes = b""
+    overlay_stays: bool = False
+
+    @property
+    def person(self) -> tuple[str, str]:
+        """Issuer and PatientID; without a PatientID the study stands for the patient."""
+        return self.issuer, self.patient_id or f"no PatientID, study {self.study_uid}"
+
+
+@dataclass
+class Gathered:
+    """What a part of the input told about each person: identifiers, words of descriptions, UIDs."""
+
+    known: dict[tuple[str, str], Identifiers] = field(default_factory=dict)
+    words: dict[tuple[str, str], set[str]] = field(default_factory=dict)
+    barred_words: set[str] = field(default_factory=set)
+    uids: set[str] = field(default_factory=set)
+
+    def merge(self, other: Gathered) -> None:
+        """Takes over everything that the other holds."""
+        for person, known in other.known.items():
+            self.known.setdefault(person, Identifiers()).merge(known)
+        for person, found in other.words.items():
+            self.words.setdefault(person, set()).update(found)
+        self.barred_words |= other.barred_words
+        self.uids |= other.uids
+
+
+class Scanner:
+    """Reads files one after another and remembers what it has seen."""
+
+    def __init__(self, profile: Profile, *, with_uids: bool = False) -> None:
+        self._profile, self._with_uids = profile, with_uids
+        self._collectors: dict[tuple[str, str], _Collector] = {}
+        self._new = Gathered()
+
+    def scan(self, folder: Path, name: str) -> Facts:
+        """The facts of a file below the folder; never raises but OSError of the reading itself."""
+        path = folder / name
+        facts = Facts(name)
+        try:
+            facts.size = path.stat().st_size
+            with path.open("rb", buffering=0) as handle:
+                self._read(facts, opened(handle))
+        except UnreadableError as error:
+            facts.defect = str(error)
+        except OSError as error:
+            facts.defect = f"cannot be read: {error.strerror}"
+        return facts
+
+    def gathered(self) -> Gathered:
+        """What is new since the last call."""
+        new, self._new = self._new, Gathered()
+        return new
+
+    def _read(self, facts: Facts, layout: part10.Layout) -> None:
+        raw = {
+            each[0]: layout.source[each[3] : each[4]]
+            for each in layout.elements
+            if each[0] in _TOP or each[0] in _DATES or each[0] in (_CHARACTER_SETS, 0x00120063)
+        }
+        facts.character_sets = raw.get(_CHARACTER_SETS, b"")
+        for tag, name in _TOP.items():
+            setattr(facts, name, part10.decode_text(raw.get(tag, b""), facts.character_sets).strip("\0 "))
+        facts.method = raw.get(0x00120063, b"").decode("latin_1")
+        texts = (raw.get(tag, b"").decode("latin_1").strip("\0 ")[:8] for tag in _DATES)
+        facts.days = tuple(dict.fromkeys(text for text in texts if text))
+        pixels = next((each for each in layout.elements if each[0] == 0x7FE00010), None)
+        facts.overlay_stays = bool(
+            pixels and (pixels[4] != pixels[5] or layout.deflated) and overlay_in_pixels(layout)
+        )
+        self._collect(facts, layout)
+
+    def _collect(self, facts: Facts, layout: part10.Layout) -> None:
+        collector = self._collectors.get(facts.person)
+        if collector is None:
+            collector = self._collectors[facts.person] = _Collector(self._profile, self._with_uids)
+        collector.into(self._new, facts)
+        try:
+            elements.visit(layout, collector)
+        except UnknownEncodingError:
+            from pacsifier.deidentify import reference
+
+            try:
+                reference.rewrite(layout, collector, [])
+            except UnknownEncodingError as error:
+                facts.defect = f"not understood: {error}"
+
+
+class _Collector:
+    """Visits the elements of one person's files and remembers what identifies; changes nothing."""
+
+    def __init__(self, profile: Profile, with_uids: bool) -> None:
+        self._profile, self._with_uids = profile, with_uids
+        self._seen: set[tuple[int, bytes, bytes]] = set()
+        self._plain: dict[int, bool] = {}
+        self._known, self._words = Identifiers(), set[str]()
+        self._gathered = Gathered()
+
+    def into(self, gathered: Gathered, facts: Facts) -> None:
+        """Where what is new goes; and the days of the file."""
+        self._gathered = gathered
+        self._known = gathered.known.setdefault(facts.person, Identifiers())
+        self._words = gathered.words.setdefault(facts.person, set())
+        if dates.parse(facts.birth_date):
+            self._known.days.add(facts.birth_date)
+        if self._profile.options.fuzz_dates or "full_dates" not in self._profile.options.columns:
+            self._known.days.update(day for day in facts.days if dates.parse(day))
+
+    def is_plain(self, tag: int) -> bool:
+        """Whether nothing about this tag is of interest."""
+        plain = self._plain.get(tag)
+        if plain is None:
+            plain = self._plain[tag] = self._is_plain(tag)
+        return plain
+
+    def _is_plain(self, tag: int) -> bool:
+        if tag & 0x10000:
+            return True
+        vr = vr_of(tag, Scope(0, b""))
+        if vr in ("PN", "SQ") or tag == _CHARACTER_SETS:
+            return False
+        if vr == "UI":
+            return not self._with_uids or self._profile.action(tag, vr) is not Action.UID
+        known = tag in _OWN_IDS or tag in _IDS or tag in _DEVICE or tag in _INSTITUTION
+        return not known and not (vr in TEXT_VRS and self._profile.action(tag, vr) is Action.CLEAN)
+
+    def descends(self, tag: int, vr: str, raw: bytes, scope: Scope) -> bool | bytes | None:  # noqa: ARG002
+        """Whether the items were not seen before."""
+        return self._is_new(tag, raw, scope)
+
+    def keeps_large(self, tag: int, vr: str, source: part10.Buffer, start: int, stop: int) -> bool:  # noqa: ARG002
+        """Nothing changes here."""
+        return True
+
+    def value(self, tag: int, vr: str, raw: bytes, scope: Scope) -> bytes | None:
+        """Remembers what identifies."""
+        if vr == "UI":
+            olds = raw.decode("latin_1").split("\\")
+            self._gathered.uids.update(old.strip(" \0") for old in olds)
+        elif self._is_new(tag, raw, scope) and tag != _CHARACTER_SETS:
+            self._remember(tag, vr, raw, part10.decode_text(raw, scope.character_sets).strip(" \0"))
+        return raw
+
+    def _is_new(self, tag: int, raw: bytes, scope: Scope) -> bool:
+        key = (
+            tag,
+            raw if len(raw) < 1024 else hash(raw).to_bytes(8, "little", signed=True),
+            scope.character_sets,
+        )
+        if not raw or key in self._seen:
+            return False
+        if len(self._seen) > _SEEN_LIMIT:
+            self._seen.clear()
+        self._seen.add(key)
+        return True
+
+    def _remember(self, tag: int, vr: str, raw: bytes, text: str) -> None:
+        options = self._profile.options
+        if vr == "PN":
+            self._add_name(tag, raw, text)
+            return
+        for value in text.split("\\"):
+            if tag in _OWN_IDS:
+                self._known.add_id(value)
+                self._known.add_coded(raw)
+            elif (
+                (tag in _IDS and not (tag in _INSTITUTION and options.retain_institution))
+                or (tag in _DEVICE and not options.retain_device_identity)
+                or (tag in _INSTITUTION and not options.retain_institution)
+            ):
+                self._add_other(value)
+            if self._profile.action(tag, vr) is Action.CLEAN:
+                self._words |= words(value)
+            else:
+                self._gathered.barred_words |= words_of([value])
+
+    def _add_name(self, tag: int, raw: bytes, text: str) -> None:
+        self._known.add_coded(raw)
+        self._gathered.barred_words |= words_of([text])
+        if tag in _OWN_NAMES:
+            for name in text.split("\\"):
+                self._known.add_name(name)
+            return
+        staff = Identifiers()
+        for name in text.split("\\"):
+            staff.add_name(name)
+        # A word that says what is imaged is not lost because somebody of the staff is called so.
+        self._known.words |= staff.words - read_words("vocabulary.txt")
+
+    def _add_other(self, value: str) -> None:
+        folded = fold(value).strip()
+        if long_enough(folded) and folded not in read_words("vocabulary.txt"):
+            self._known.add_id(value)
