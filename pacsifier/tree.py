@@ -258,13 +258,18 @@ class Tree:
 
     def place(self, staged: Path, folder: Path, name: str) -> Placed:
         """Renames a received instance into its folder; a whole one that is there already is never overwritten."""
-        folder.mkdir(parents=True, exist_ok=True)
         target = folder / name
         try:
             os.link(staged, target)
+        except FileNotFoundError:
+            if folder.is_dir():
+                raise
+            folder.mkdir(parents=True)
+            return self.place(staged, folder, name)
         except FileExistsError:
             return _settle_twins(staged, target)
         except OSError:  # a file system without hard links
+            folder.mkdir(parents=True, exist_ok=True)
             if target.exists():
                 return _settle_twins(staged, target)
             staged.rename(target)

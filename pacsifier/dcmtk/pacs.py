@@ -34,6 +34,7 @@ Values = Mapping[str, "str | None"]
 
 # Answers that a PACS may have sent before it hears of a C-CANCEL.
 _AFTER_CANCEL = 50
+_POLL_S = 0.005
 _TRANSIENT = "Rejected Transient"
 _ACCEPTED = "Association Accepted"
 _TEXT_VRS = frozenset({"LO", "SH", "PN", "LT", "ST", "UT", "UC"})
@@ -98,7 +99,7 @@ class Pacs:
         """
         folder, _ = self._write_identifiers("echo", ())
         peer = peer_arguments(self.config, self._timeouts)
-        process = self._toolbox.start("echoscu", ["-v", *peer], folder, "echoscu")
+        process = self._toolbox.start("echoscu", peer, folder, "echoscu", level="INFO")
         words = echo_response(b"".join(process.follow(self._timeouts.silence_timeout_s)))
         if words is None:
             raise self.no_association(process)
@@ -106,57 +107,49 @@ class Pacs:
         if words != "Success":
             raise OperationError(f"C-ECHO ended with {words!r}")
 
-    def find(self, level: str, requests: Sequence[Keys], at_most: int | None = None) -> list[FindResult]:
-        """Asks all identifiers at one level (STUDY, SERIES, IMAGE; Study Root) over one association.
+    def find(
+        self, level: str, requests: Sequence[Keys], at_most: int | None = None, associations: int = 1
+    ) -> list[FindResult]:
+        """Asks all identifiers at one level (STUDY, SERIES, IMAGE; Study Root) over that many associations.
 
-        A failed request is a `FindResult` with a failure; the others stand. After `at_most` answers to one request it
-        is cancelled; a PACS that then still goes on is cut off, and with it the requests behind.
+        A failed request is a `FindResult` with a failure; the others stand, and those of an association that was not
+        admitted beside others are lost. After `at_most` answers to one request it is cancelled; a PACS that then still
+        goes on is cut off, and with it the requests behind.
 
         Raises:
             AssociationError: there was no association at all.
         """
-        if not requests:
-            return []
+        shares = [range(number, len(requests), associations) for number in range(associations)]
+        shares = [share for share in shares if share]
+        finds = [self._start_find(level, [requests[at] for at in share], at_most) for share in shares]
+        _listen(finds, self._timeouts.silence_timeout_s)
+        results = [FindResult.of_lost("there was no association for it")] * len(requests)
+        errors = []
+        for find, share in zip(finds, shares, strict=True):
+            try:
+                for at, result in zip(share, find.results(self.config, self._timeouts), strict=True):
+                    results[at] = result
+            except AssociationError as error:
+                errors.append(error)
+        if errors and len(errors) == len(finds):
+            raise errors[0]
+        return results
+
+    def _start_find(self, level: str, requests: Sequence[Keys], at_most: int | None) -> _Find:
         wanted = [{"QueryRetrieveLevel": level, **keys} for keys in requests]
         folder, names = self._write_identifiers("find", wanted)
         (folder / "answers").mkdir()
         peer = peer_arguments(self.config, self._timeouts)
         cancel = ["--cancel", str(at_most)] if at_most else []
-        arguments = ["-v", "-S", "-X", "-od", "answers", *cancel, *peer, *names]
-        process = self._toolbox.start("findscu", arguments, folder, "findscu")
-        answers: list[list[Values]] = [[] for _ in requests]
-        ends: dict[int, tuple[int, str]] = {}
-        transcript = FindTranscript()
-        for data in process.follow(self._timeouts.silence_timeout_s):
-            for event in transcript.feed(data):
-                if isinstance(event, Answer):
-                    path = folder / event.name
-                    answers[event.request].append(_read_answer(path, wanted[event.request]))
-                    path.unlink()
-                    if at_most and len(answers[event.request]) == at_most + _AFTER_CANCEL:
-                        process.end()
-                else:
-                    ends[event.request] = event.status, event.words
-        if not ends and not (at_most and any(answers)):
-            raise association_error(self.config, process, answered=any(answers))
-        _remove(folder)
-        results = [_result(answers[index], ends.get(index)) for index in range(len(requests))]
-        if process.silenced:
-            # The one that the PACS was silent on would be so again; those behind it were never asked.
-            in_flight = next((number for number, result in enumerate(results) if result.lost), None)
-            if in_flight is not None:
-                results[in_flight] = replace(
-                    results[in_flight],
-                    lost=False,
-                    failure=f"no answer for {self._timeouts.silence_timeout_s:g} s (--silence_timeout)",
-                )
-        return results
+        arguments = ["-S", "-X", "-od", "answers", *cancel, *peer, *names]
+        process = self._toolbox.start("findscu", arguments, folder, "findscu", level="INFO")
+        return _Find(process, folder, wanted, at_most)
 
     def move(self, requests: Sequence[MoveRequest], destination: str) -> Move:
         """Starts C-MOVE of the requests, one after the other over one association, to an AE title."""
         folder, names = self._write_identifiers("move", [request.keys() for request in requests])
-        arguments = ["-d", "-S", "-aem", destination, *peer_arguments(self.config, self._timeouts), *names]
-        process = self._toolbox.start("movescu", arguments, folder, "movescu")
+        arguments = ["-S", "-aem", destination, *peer_arguments(self.config, self._timeouts), *names]
+        process = self._toolbox.start("movescu", arguments, folder, "movescu", level="DEBUG")
         return Move(tuple(requests), process, folder)
 
     def no_association(self, process: Process) -> AssociationError:
@@ -173,6 +166,63 @@ class Pacs:
             (folder / name).write_bytes(encode_identifier(keys))
             names.append(name)
         return folder, names
+
+
+class _Find:
+    """A running findscu and what it has been answered."""
+
+    def __init__(self, process: Process, folder: Path, wanted: Sequence[Keys], at_most: int | None) -> None:
+        self.process = process
+        self._folder = folder
+        self._wanted = wanted
+        self._at_most = at_most
+        self._answers: list[list[Values]] = [[] for _ in wanted]
+        self._ends: dict[int, tuple[int, str]] = {}
+        self._transcript = FindTranscript()
+
+    def hear(self, data: bytes) -> None:
+        """Takes the next bytes of the log, and the answers that they tell of."""
+        for event in self._transcript.feed(data):
+            if isinstance(event, Answer):
+                path = self._folder / event.name
+                answers = self._answers[event.request]
+                answers.append(_read_answer(path, self._wanted[event.request]))
+                path.unlink()
+                if self._at_most and len(answers) == self._at_most + _AFTER_CANCEL:
+                    self.process.end()
+            else:
+                self._ends[event.request] = event.status, event.words
+
+    def results(self, config: PacsConfig, timeouts: Timeouts) -> list[FindResult]:
+        """What each request has come to, once the process has ended; raises AssociationError where there was none."""
+        answered = any(self._answers)
+        if not self._ends and not (self._at_most and answered):
+            raise association_error(config, self.process, answered=answered)
+        _remove(self._folder)
+        results = [_result(answers, self._ends.get(index)) for index, answers in enumerate(self._answers)]
+        if self.process.silenced:
+            # The one that the PACS was silent on would be so again; those behind it were never asked.
+            in_flight = next((number for number, result in enumerate(results) if result.lost), None)
+            if in_flight is not None:
+                failure = f"no answer for {timeouts.silence_timeout_s:g} s (--silence_timeout)"
+                results[in_flight] = replace(results[in_flight], lost=False, failure=failure)
+        return results
+
+
+def _listen(finds: Sequence[_Find], silence_timeout_s: float) -> None:
+    """Takes what the tools have to say, in turn, until all have ended."""
+    news = {find: find.process.news(silence_timeout_s) for find in finds}
+    while news:
+        heard = False
+        for find in list(news):
+            data = next(news[find], None)
+            if data is None:
+                del news[find]
+            elif data:
+                heard = True
+                find.hear(data)
+        if news and not heard:
+            time.sleep(_POLL_S)
 
 
 class Move:

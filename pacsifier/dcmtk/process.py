@@ -44,6 +44,21 @@ _NOT_RUN = 126
 _VERSION_POLL_S = 0.002
 
 
+# With `-v` or `-d` a tool writes each line in four pieces and a dot for each PDU, up to 200 system calls an instance.
+_LOGGING = """log4cplus.rootLogger = WARN, F
+log4cplus.logger.dcmtk.apps = {level}
+log4cplus.logger.dcmtk.dcmnet = INFO
+log4cplus.logger.dcmtk.apps.storescp.progress = OFF
+log4cplus.logger.dcmtk.apps.storescu.progress = OFF
+log4cplus.logger.dcmtk.apps.getscu.progress = OFF
+log4cplus.appender.F = log4cplus::FileAppender
+log4cplus.appender.F.File = {tag}.log
+log4cplus.appender.F.Append = true
+log4cplus.appender.F.layout = log4cplus::PatternLayout
+log4cplus.appender.F.layout.ConversionPattern = %P: %m%n
+"""
+
+
 def find_binaries(name: str, dcmtk_dir: Path | None = None) -> list[Path]:
     """The executables of that name where DCMTK is looked for, in the order of preference.
 
@@ -139,6 +154,14 @@ class Process:
 
     def follow(self, silence_timeout_s: float) -> Iterator[bytes]:
         """Yields the log piece by piece until the process has ended; a longer silence ends it."""
+        for data in self.news(silence_timeout_s):
+            if data:
+                yield data
+            else:
+                time.sleep(_POLL_S)
+
+    def news(self, silence_timeout_s: float) -> Iterator[bytes]:
+        """As `follow`, but yields b"" at once where there is nothing new."""
         heard = time.monotonic()
         with self.log_path.open("rb") as output:
             while True:
@@ -146,15 +169,13 @@ class Process:
                 data = output.read()
                 if data:
                     heard = time.monotonic()
-                    yield data
                 elif ended:
                     return
                 elif time.monotonic() - heard > silence_timeout_s:
                     log.warning("%s heard nothing for %g s and is ended", self.name, silence_timeout_s)
                     self.silenced = True
                     self.end()
-                else:
-                    time.sleep(_POLL_S)
+                yield data
 
     def wait_until_it_listens(self, port: int) -> None:
         """Waits until a server accepts connections on the port.
@@ -233,9 +254,17 @@ class Toolbox:
             if name not in self._binaries:
                 self._binaries[name] = _first_of_dcmtk(name, find_binaries(name, self._dcmtk_dir))
 
-    def start(self, name: str, arguments: Sequence[str], folder: Path, tag: str) -> Process:
-        """Starts a binary in `folder` (0700); its log and command file there are named after `tag`."""
+    def start(
+        self, name: str, arguments: Sequence[str], folder: Path, tag: str, *, level: str = ""
+    ) -> Process:
+        """Starts a binary in `folder` (0700); its log and command file there are named after `tag`.
+
+        `level`: what it is to tell of its work, INFO as with `-v`, DEBUG as with `-d`.
+        """
         self.require([name])
+        if level:
+            (folder / f"{tag}.log.cfg").write_text(_LOGGING.format(level=level, tag=tag), encoding="ascii")
+            arguments = ["-lc", f"{tag}.log.cfg", *arguments]
         arguments_file = folder / f"{tag}.args"
         _write_private(arguments_file, "\n".join(_quoted(each) for each in arguments) + "\n")
         argv = (str(self._binaries[name].path), f"@{arguments_file.name}")

@@ -66,10 +66,10 @@ class Receiver:
         contexts = [(uid, profile.EVERY_SYNTAX) for uid in self.sop_classes]
         (self._staging / "receiver.cfg").write_text(profile.render(contexts), encoding="ascii")
         arguments = [
-            *("-v", "+v", "--fork", "+B", "+uf", "-pdu", "131072", "-aet", self._ae_title),
+            *("+v", "--fork", "+B", "+uf", "-pdu", "131072", "-aet", self._ae_title),
             *("-xf", "receiver.cfg", profile.NAME, "-od", self.folder.name, str(self._port)),
         ]
-        self._process = self._toolbox.start("storescp", arguments, self._staging, "storescp")
+        self._process = self._toolbox.start("storescp", arguments, self._staging, "storescp", level="INFO")
         self._process.wait_until_it_listens(self._port)
         self._output = self._process.log_path.open("rb")
         return self

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections import defaultdict
 from collections.abc import Iterator
@@ -63,6 +64,12 @@ def read_object(path: Path) -> Arrival:
     return Arrival(path, part10.read(path, _TAGS))
 
 
+def _size(path: Path) -> int | None:
+    with contextlib.suppress(OSError):
+        return path.stat().st_size
+    return None
+
+
 class Arrivals:
     """The staging folder of a receiver."""
 
@@ -87,7 +94,7 @@ class Arrivals:
         """Hands out the whole objects of a series, read again where the file grew after its first reading."""
         self._read_broken_again()
         for name, arrival in list(self._whole.get(series_key, {}).items()):
-            if not arrival.path.exists() or arrival.path.stat().st_size != arrival.file.size:
+            if _size(arrival.path) != arrival.file.size:
                 del self._whole[series_key][name]
                 self._read(name)
         for name, arrival in self._whole.pop(series_key, {}).items():

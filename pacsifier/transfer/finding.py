@@ -46,6 +46,8 @@ SERIES_RETURN_KEYS = (
 # An answer list of so many, or of a multiple of 500, looks like the cap of a PACS.
 _CAPS = frozenset({100, 200, 250, 300, 400})
 _DEEPEST_SPLIT = 16
+# Such a list stays far below the 65,534 bytes of one value.
+_LONGEST_UID_LIST = 500
 _MOST_SPLITS = 200
 # Character sets of answers that cannot hold every name (PS3.3 C.12.1.1.2); others are taken at their word.
 _CODECS = {"": "ascii", "ISO_IR 6": "ascii", "ISO_IR 100": "latin-1", "ISO_IR 101": "iso8859-2"}
@@ -396,20 +398,69 @@ class Finder:
             )
 
 
-def list_instances(pacs: _Finds, series: Sequence[Series], columns: Iterable[str] = ()) -> list[FindResult]:
-    """Asks the IMAGE level for the instances of each series, and for the values of `columns`."""
+def list_instances(
+    pacs: _Finds, series: Sequence[Series], columns: Iterable[str] = (), *, uid_lists: bool = False
+) -> list[FindResult]:
+    """Asks the IMAGE level for the instances of each series, and for the values of `columns`.
+
+    `uid_lists`: asks once for all series of a study, which costs a PACS without an index for it as much as one series
+    does; series that such an answer leaves open are asked for one by one.
+    """
     keys = dict.fromkeys(("SOPInstanceUID", "SOPClassUID", *columns), "")
-    results = pacs.find(
+    results: dict[tuple[str, str], FindResult] = {}
+    if uid_lists:
+        results = _list_by_study(pacs, series, keys)
+    left = [each for each in series if each.key not in results]
+    singles = pacs.find(
         "IMAGE",
-        [
-            {**keys, "StudyInstanceUID": each.study_uid, "SeriesInstanceUID": each.series_uid}
-            for each in series
-        ],
+        [{**keys, "StudyInstanceUID": each.study_uid, "SeriesInstanceUID": each.series_uid} for each in left],
     )
-    return [
-        replace(result, answers=tuple(each for each in result.answers if _belongs(each, one)))
-        for result, one in zip(results, series, strict=True)
+    for each, result in zip(left, singles, strict=True):
+        answers = tuple(answer for answer in result.answers if _belongs(answer, each))
+        results[each.key] = replace(result, answers=answers)
+    return [results[each.key] for each in series]
+
+
+def _list_by_study(pacs: _Finds, series: Sequence[Series], keys: Keys) -> dict[tuple[str, str], FindResult]:
+    """The answers by series, where a list of Series Instance UIDs was understood and answered whole."""
+    studies: dict[str, list[Series]] = defaultdict(list)
+    for each in series:
+        studies[each.study_uid].append(each)
+    lists = [
+        each[start : start + _LONGEST_UID_LIST]
+        for each in studies.values()
+        if len(each) > 1
+        for start in range(0, len(each), _LONGEST_UID_LIST)
     ]
+    found: dict[tuple[str, str], FindResult] = {}
+    # One shows whether the PACS understands lists at all.
+    for some in filter(None, (lists[:1], lists[1:])):
+        requests = [
+            {
+                **keys,
+                "StudyInstanceUID": each[0].study_uid,
+                "SeriesInstanceUID": "\\".join(one.series_uid for one in each),
+            }
+            for each in some
+        ]
+        for asked, result in zip(some, pacs.find("IMAGE", requests), strict=True):
+            found |= _by_series(asked, result)
+        if not found:
+            break
+    return found
+
+
+def _by_series(asked: Sequence[Series], result: FindResult) -> dict[tuple[str, str], FindResult]:
+    """The answer to a list, by series; none where the list was refused, cut, or a series is left out."""
+    answers: dict[str, list[Values]] = {each.series_uid: [] for each in asked}
+    for answer in result.answers:
+        uid = answer.get("SeriesInstanceUID") or ""
+        if uid not in answers:
+            return {}
+        answers[uid].append(answer)
+    if result.failure or looks_capped(result) or not all(answers.values()):
+        return {}
+    return {each.key: replace(result, answers=tuple(answers[each.series_uid])) for each in asked}
 
 
 def _belongs(answer: Values, series: Series) -> bool:

@@ -16,6 +16,8 @@ from pacsifier.transfer.journal import SeriesState
 # Instances taken for a series whose number was not announced.
 _UNKNOWN_SIZE = 50
 _CHUNKS_AN_ASSOCIATION = 4
+# An association costs as much as some tens of small instances.
+_SMALLEST_SHARE = 40
 # Instances that one association brings: movescu logs 0.6 kB for each.
 _LARGEST_SHARE = 10_000
 # A list of UIDs is one value of at most 65,534 bytes (PS3.5 7.1.2), a malformed UID up to 128 and its backslash.
@@ -64,7 +66,7 @@ def chunks(
     for state in states:
         studies[state.series.study_uid].append(state)
     total = sum(size_of(each) for each in studies.values())
-    share = min(_LARGEST_SHARE, max(1, total // (associations * _CHUNKS_AN_ASSOCIATION)))
+    share = min(_LARGEST_SHARE, max(_SMALLEST_SHARE, total // (associations * _CHUNKS_AN_ASSOCIATION)))
     parts: list[Part] = []
     for study_uid, wanted in studies.items():
         whole = []

@@ -92,7 +92,7 @@ class Retrieval:
         self._toolbox.require(self._binaries())
         with self._workplace() as staging:
             pacs = Pacs(self._config, self._toolbox, staging, self._options.timeouts)
-            finds = CarefulFinds(pacs, self._traffic.retry, self._traffic.wait_until_open)
+            finds = CarefulFinds(pacs, self._traffic.retry, self._traffic.wait_until_open, self._traffic.most)
             found = self._find(finds)
             if self._options.dry_run:
                 self._plan(finds, found, None)
@@ -483,7 +483,8 @@ class Retrieval:
 
     def _list_instances(self, finds: CarefulFinds, states: Sequence[SeriesState]) -> None:
         try:
-            listed = list_instances(finds, [state.series for state in states])
+            series = [state.series for state in states]
+            listed = list_instances(finds, series, uid_lists=self.capabilities.uid_lists)
         except AssociationError as error:
             self.stop(str(error))
             return

@@ -213,7 +213,7 @@ def test_a_pacs_that_admits_one_association_gives_everything_over_one(quirky, ho
     ("options", "most"), [((), 2), (("--associations", "1"), 1), (("--associations", "3"), 3)]
 )
 def test_no_more_associations_are_opened_than_allowed(quirky, hospital, tmp_path, options, most):
-    pacs = quirky(pace=200)
+    pacs = quirky(pace=40)
     assert_complete(saved(pacs, tmp_path, *EVERYONE, options=options), hospital.records)
     assert pacs.most_open == most
 
