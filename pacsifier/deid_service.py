@@ -106,7 +106,7 @@ class DeidService:
         url = self._config.url
         pseudonyms = self._collect(url, _Question("pseudonyms", _PSEUDONYMS, project), patients, progress)
         shifts = self._collect(f"{url}_shift", _Question("day shifts", _SHIFTS, project), patients, progress)
-        return Answers(pseudonyms, {patient: int(str(days)) for patient, days in shifts.items()})
+        return Answers(pseudonyms, {patient: int(days) for patient, days in shifts.items()})
 
     def _collect(
         self, url: str, question: _Question, patients: Sequence[str], progress: Progress

@@ -41,6 +41,7 @@ _NO_TIME: Final = "000000"
 _LONGEST_LIST: Final = 10
 _MOST: Final = 999_999
 _COMPONENT: Final = re.compile(r"[A-Z0-9_]{1,8}")
+_ANYTHING: Final = re.compile(".*")
 _OURS: Final = re.compile(r"PA\d{6}/ST\d{6}/SE\d{6}/IM\d{6}")
 _PREFIXES: Final = ("PA", "ST", "SE", "IM")
 
@@ -169,10 +170,9 @@ def create(in_folder: Path, out_folder: Path, toolbox: Toolbox, progress: Progre
         raise InputError(
             f"--in_folder {in_folder}: no DICOM instance in {found.files} files", *_first(found.refused)
         )
+    _check_stranger(out_folder, _ANYTHING if in_place else _OURS)
     if in_place:
         _check_in_place(in_folder, found)
-    else:
-        _check_stranger(out_folder)
     with OutputLock(out_folder) as lock:
         earlier = _Found() if in_place else _scan_copies(out_folder)
         notes = [] if in_place else [*_plan(found.instances, earlier.instances)]
@@ -295,7 +295,7 @@ def _check_in_place(folder: Path, found: _Found) -> None:
         each.name = Path(each.path).relative_to(folder).as_posix()
         parts = each.name.split("/")
         lacking = [keyword for keyword in _MENDED if not each.text(keyword)]
-        if len(parts) > 8 or not all(map(_COMPONENT.fullmatch, parts)):
+        if each.name == NAME or len(parts) > 8 or not all(map(_COMPONENT.fullmatch, parts)):
             faults.append(
                 (each.path, "no name that PS3.10 allows: at most 8 parts of at most 8 of A-Z, 0-9 and _")
             )
@@ -309,16 +309,20 @@ def _check_in_place(folder: Path, found: _Found) -> None:
         )
 
 
-def _check_stranger(out_folder: Path) -> None:
-    """Raises InputError where a DICOMDIR lists files that we have not put there: it would forget them."""
+def _check_stranger(out_folder: Path, names: re.Pattern[str]) -> None:
+    """Raises InputError where a DICOMDIR is not ours, or lists files that we have not put there: it would be lost."""
     path = out_folder / NAME
     if path.exists():
         try:
-            ours = all(_OURS.fullmatch(each.file_id) for each in mediadir.read(path.read_bytes()).leaves())
+            directory = mediadir.read(path.read_bytes())
+            ours = all(names.fullmatch(each.file_id) for each in directory.leaves())
+            ours = ours and directory.file_set_id == media.FILE_SET_ID
         except (OSError, ToolError):
             ours = False
         if not ours:
-            raise InputError(f"{path} is of another File-set and would be lost: give an empty --out_folder")
+            raise InputError(
+                f"{path} is of another File-set and would be lost: move it away, or name another folder"
+            )
 
 
 def _check_space(folder: Path, instances: Iterable[Instance], *, link: bool) -> None:

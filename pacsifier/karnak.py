@@ -18,7 +18,7 @@ from typing import Final, TypeVar
 from pacsifier import part10
 from pacsifier.deid_service import named
 from pacsifier.errors import InputError
-from pacsifier.maps import PREFIX, read_day_shifts, read_new_ids
+from pacsifier.maps import PREFIX
 from pacsifier.splice import Added, UnreadableError, spliced
 from pacsifier.staging import OutputLock
 from pacsifier.tree import slug, walk_files
@@ -31,6 +31,7 @@ _DIRECTORY: Final = b"1.2.840.10008.1.3.10"
 _LO: Final = re.compile(r"[\x20-\x5b\x5d-\x7e]{1,64}")
 _LO_ALLOWED: Final = "1 to 64 ASCII characters without backslash are allowed (VR LO)"
 _AT_ONCE: Final = 4  # to wait for the disk is most of the work
+_SLICE: Final = 100
 
 _Value = TypeVar("_Value")
 Person = tuple[str, str]
@@ -66,20 +67,25 @@ class Summary:
 
 
 def add_tags(
-    in_folder: Path, new_ids: Path, day_shift: Path | None, album: str, progress: Progress, *, dry_run: bool
+    in_folder: Path,
+    new_ids: Mapping[str, str],
+    day_shifts: Mapping[str, int] | None,
+    album: str,
+    progress: Progress,
+    *,
+    dry_run: bool,
 ) -> Summary:
     """Tags every instance below a folder, in place; what is tagged so already stays untouched.
 
-    Raises InputError before any change: maps, album, folder, a patient without a code, two with one code.
+    Raises InputError before any change: album, folder, a patient without a code, two with one code.
     """
-    codes = _unprefixed(read_new_ids(new_ids))
-    shifts = _unprefixed(read_day_shifts(day_shift)) if day_shift else {}
+    codes, shifts = _unprefixed(new_ids), _unprefixed(day_shifts or {})
     _check_album(album)
     if not in_folder.is_dir():
         raise InputError(f"--in_folder {in_folder}: there is no such folder")
     found = _scan(in_folder, progress)
     tags, notes = _tags(found.files, codes, shifts, album)
-    if day_shift is None and tags:
+    if day_shifts is None and tags:
         notes = [f"no --day_shift: 0 days for all {len(tags)} patients"]
     work = [(path, tags[person]) for person, paths in found.files.items() for path in paths]
     if dry_run:
@@ -208,8 +214,8 @@ def _each(
     outcomes: list[str | None] = []
     executor = ThreadPoolExecutor(_AT_ONCE)
     try:
-        for outcome in executor.map(lambda each: act(*each), work):
-            outcomes.append(outcome)
+        for start in range(0, len(work), _SLICE):
+            outcomes += executor.map(lambda each: act(*each), work[start : start + _SLICE])
             progress("files tagged", len(outcomes), len(work))
     finally:
         executor.shutdown(wait=True, cancel_futures=True)

@@ -17,7 +17,7 @@ from pacsifier.errors import ToolError
 
 PRIVATE_RECORD: Final = "2.25.185406563283174386187394718398042953121"
 """Names what a PRIVATE record of ours is: an instance of a class that has no record of its own in DCMTK."""
-_FIRST, _LAST, _RECORDS = 0x00041200, 0x00041202, 0x00041220
+_FILE_SET_ID, _FIRST, _LAST, _RECORDS = 0x00041130, 0x00041200, 0x00041202, 0x00041220
 _NEXT, _IN_USE, _LOWER, _TYPE, _PRIVATE_UID = 0x00041400, 0x00041410, 0x00041420, 0x00041430, 0x00041432
 _FILE_ID, _CLASS, _INSTANCE, _SYNTAX = 0x00041500, 0x00041510, 0x00041511, 0x00041512
 _CHARACTER_SET, _META_LENGTH, _META_UID = 0x00080005, 0x00020000, 0x00020003
@@ -47,13 +47,14 @@ class Record:
 
 @dataclass
 class Directory:
-    """A DICOMDIR in memory: bytes that may be changed, and its records by offset."""
+    """A DICOMDIR in memory: bytes that may be changed, its records by offset, and where its own links lie."""
 
     data: bytearray
     records: dict[int, Record]
     roots_at: int
     last_at: int
     records_at: int
+    file_set_id: str
 
     def children(self, lower_at: int) -> Iterator[Record]:
         """The records of a directory entity, in order; `lower_at` is where the link to the first lies.
@@ -105,7 +106,8 @@ def read(data: bytes) -> Directory:
         raise ToolError(f"this is no whole DICOMDIR: {layout.defect or 'it has no directory records'}")
     start, stop = places[_RECORDS]
     records = {record.offset: record for record in _records(data, start, stop)}
-    return Directory(bytearray(data), records, places[_FIRST][0], places[_LAST][0], start)
+    name = data[slice(*places.get(_FILE_SET_ID, (0, 0)))].decode("latin_1").strip("\0 ")
+    return Directory(bytearray(data), records, places[_FIRST][0], places[_LAST][0], start, name)
 
 
 def _records(data: bytes, pos: int, stop: int) -> Iterator[Record]:

@@ -23,7 +23,7 @@ from pacsifier.maps import PREFIX
 from pacsifier.query.attributes import QUERY_COLUMNS
 from pacsifier.query.cells import NEW_IDS, cell_problems, new_id_problems
 from pacsifier.query.csvtext import BLANKS, NumberedRow
-from pacsifier.query.table import QueryTable
+from pacsifier.query.table import QueryTable, read_query_file
 from pacsifier.query.workbook import read_rows
 from pacsifier.staging import OutputLock
 from pacsifier.tree import pseudonym_paths, slug, write_all_whole
@@ -90,6 +90,13 @@ def from_service(table: QueryTable, project: str, folder: Path, ask: Ask) -> Wri
     kept = len(new_ids) - len(answers.pseudonyms)
     notes = (f"{kept} patients of earlier runs were kept in the files",) if kept else ()
     return Written(len(answers.pseudonyms), changed, paths, notes)
+
+
+def read_patients(path: Path) -> QueryTable:
+    """Reads a query file whose every row names a patient; raises InputError with every fault."""
+    table = read_query_file(path)
+    patients_of(table)
+    return table
 
 
 def patients_of(table: QueryTable) -> dict[int, str]:

@@ -75,13 +75,18 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _tag(arguments: argparse.Namespace) -> int:
     from pacsifier.cli.ticker import Ticker
     from pacsifier.karnak import add_tags
+    from pacsifier.maps import read_day_shifts, read_new_ids
 
+    new_ids, day_shifts = common.read_all(
+        lambda: read_new_ids(arguments.new_ids),
+        lambda: read_day_shifts(arguments.day_shift) if arguments.day_shift else None,
+    )
     common.on_signals(lambda: None)
     with Ticker() as ticker:
         summary = add_tags(
             arguments.in_folder,
-            arguments.new_ids,
-            arguments.day_shift,
+            new_ids,
+            day_shifts,
             arguments.album_name,
             ticker,
             dry_run=arguments.dry_run,

@@ -144,11 +144,10 @@ def _ask_service(arguments: argparse.Namespace) -> int:
     from pacsifier.cli.ticker import Ticker
     from pacsifier.config import load_deid_config
     from pacsifier.deid_service import DeidService
-    from pacsifier.query import read_query_file
 
     pseudonyms.check_project(arguments.project_name)
     config, table = common.read_all(
-        lambda: load_deid_config(arguments.config), lambda: read_query_file(arguments.queryfile)
+        lambda: load_deid_config(arguments.config), lambda: pseudonyms.read_patients(arguments.queryfile)
     )
     if config.url.lower().startswith("http:"):
         print(f"{_PROG}: deid_URL is no https address: token and PatientIDs travel readable", file=sys.stderr)

@@ -276,6 +276,7 @@ def test_the_folder_itself_gets_a_dicomdir_where_names_allow(hospital, tmp_path)
     [
         ("sub-1/MR.1.2", {}, "in/sub-1/MR.1.2: no name that PS3.10 allows"),
         ("lower", {}, "no name that PS3.10 allows"),
+        ("DICOMDIR", {}, "is of another File-set"),
         ("A/B/C/D/E/F/G/H/I", {}, "no name that PS3.10 allows"),
         ("IM1", {"StudyID": ""}, "in/IM1: lacks StudyID"),
     ],
@@ -288,7 +289,7 @@ def test_the_folder_itself_is_left_alone_where_they_do_not_and_why_is_said(
     done = run(tmp_path, target="in")
     assert done.returncode == 2
     assert said in done.stderr
-    assert "give another --out_folder" in done.stderr
+    assert "give another --out_folder" in done.stderr or name == "DICOMDIR"
     assert tree(tmp_path) == before
 
 
@@ -301,6 +302,7 @@ def test_the_folder_itself_is_left_alone_where_they_do_not_and_why_is_said(
         ("empty", "out", "--in_folder empty: no DICOM instance in 0 files"),
         ("text", "out", "no DICOM instance in 1 files"),
         ("in", "cd", "cd/DICOMDIR is of another File-set and would be lost"),
+        ("cd", "cd", "cd/DICOMDIR is of another File-set and would be lost"),
     ],
 )
 def test_folders_that_cannot_be_meant_are_refused_before_anything_is_written(
@@ -312,6 +314,7 @@ def test_folders_that_cannot_be_meant_are_refused_before_anything_is_written(
     (tmp_path / "text").mkdir()
     (tmp_path / "text/a.csv").write_text("x\n")
     shutil.copy(get_testdata_file("DICOMDIR", download=False), tmp_path / "cd/DICOMDIR")
+    shutil.copy(tmp_path / "in/file", tmp_path / "cd/FILE")
     before = tree(tmp_path)
     done = run(tmp_path, source=source, target=target)
     assert done.returncode == 2

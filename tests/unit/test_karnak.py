@@ -233,6 +233,16 @@ def test_what_cannot_be_right_stops_the_run_before_any_change(tmp_path, ids, shi
     assert sorted(each.name for each in tmp_path.iterdir()) == ["ids.json", "in", "shifts.json"]
 
 
+def test_the_faults_of_both_maps_are_told_together(tmp_path):
+    one(tmp_path, "CT_small.dcm")
+    write(tmp_path, {"1CT1": ""})
+    write(tmp_path, {"1CT1": "soon"}, "shifts.json")
+    done = run(tmp_path)
+    assert done.returncode == 2
+    assert "ids.json, '1CT1'" in done.stderr
+    assert "shifts.json, '1CT1'" in done.stderr
+
+
 def test_patients_without_a_code_are_named_ten_of_them_and_counted(folder, patients):
     before = tree(folder / "in")
     write(folder, {patients[0]: "P1"})

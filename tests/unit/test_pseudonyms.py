@@ -121,6 +121,15 @@ def test_the_files_hold_what_the_service_said_in_the_documented_shape(service, t
     assert all(stat.S_IMODE(path.stat().st_mode) == 0o600 for path in (tmp_path / "new" / "ids").iterdir())
 
 
+@pytest.mark.parametrize(
+    ("said", "meant"), [(17, 17), ("17", 17), (" -4 ", -4), ("+5", 5), (3.0, 3), (-0.0, 0)]
+)
+def test_a_whole_number_of_days_may_be_spelled_as_json_allows(service, tmp_path, said, meant):
+    service.shifts = {"45322": said}
+    assert ask(service, tmp_path).returncode == 0
+    assert json.loads(content(tmp_path)["day_shift_PROJ.json"])["sub-45322"] == meant
+
+
 def test_a_second_run_changes_nothing_and_a_further_query_adds(service, tmp_path):
     ask(service, tmp_path)
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / "new" / "ids").iterdir()}
@@ -487,7 +496,7 @@ def test_what_is_missing_on_the_command_line_is_said(tmp_path, arguments, said):
 
 def test_faults_of_config_and_query_are_told_together(service, tmp_path):
     (tmp_path / "deid.json").write_text("{}", encoding="utf-8")
-    (tmp_path / "query.csv").write_text("PatientID\n*\n", encoding="utf-8")
+    (tmp_path / "query.csv").write_text("PatientID\n12*\n", encoding="utf-8")
     done = run("-c", "deid.json", "-q", "query.csv", "-a", "P", "-d", "out", cwd=tmp_path)
     assert done.returncode == 2
     assert "'deid_URL'" in done.stderr
