@@ -68,11 +68,13 @@ def make_dicomdir(
     if not target.is_file():
         if len(refused) == len(names):
             return Made(b"", refused, 0)
+        # Its warnings quote PatientNames.
+        said = [line for line in process.last_lines() if not line.startswith("W:")]
         raise ToolError(
-            f"dcmmkdir made no DICOMDIR: {'; '.join(process.last_lines()[-2:]) or 'no reason given'}",
+            f"dcmmkdir made no DICOMDIR: {'; '.join(said[-2:]) or 'no reason given'}",
             binary="dcmmkdir",
             exit_status=process.poll(),
-            last_lines=process.last_lines(),
+            last_lines=tuple(said),
         )
     return Made(target.read_bytes(), refused, log.count("W: file inconsistent with existing DICOMDIR record"))
 

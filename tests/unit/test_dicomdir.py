@@ -18,6 +18,7 @@ from pydicom.fileset import FileSet
 from pydicom.uid import generate_uid
 
 from pacsifier import dicomdir, mediadir
+from pacsifier.dcmtk import media
 from pacsifier.demo import make_hospital
 from pacsifier.errors import InputError, ToolError
 
@@ -413,3 +414,15 @@ def test_what_is_no_dicomdir_is_said(hospital, tmp_path, damage):
     data = (tmp_path / "out/DICOMDIR").read_bytes()
     with pytest.raises(ToolError):
         list(mediadir.read(data[:-1000] if damage is None else damage).leaves())
+
+
+def test_what_dcmmkdir_says_is_understood():
+    log = (Path(__file__).parent.parent / "transcripts/media_refused.log").read_text()
+    names = ("GOOD", "OTHER", "CLASS", "NONUMBER", "NOID", "CUT")
+    assert media._refused(log, names) == {
+        "CLASS": "invalid SOP class (1.3.12.2.1107.5.9.1) for STD-GEN-MIME profile",
+        "NONUMBER": "required attribute SeriesNumber (0020,0011) empty",
+        "NOID": "required attribute PatientID (0010,0020) empty",
+        "CUT": "I/O suspension or premature end of stream",
+    }
+    assert log.count("W: file inconsistent with existing DICOMDIR record") == 1
