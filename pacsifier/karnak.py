@@ -26,7 +26,8 @@ from pacsifier.tree import slug, walk_files
 CREATOR: Final = b"CHUV_DEV_TML"
 _GROUP: Final = 0x000B0000
 _CODE, _ALBUM, _SHIFT = 0x01, 0x02, 0x03
-_META_CLASS, _SOP_CLASS, _PATIENT_ID, _ISSUER = 0x00020002, 0x00080016, 0x00100020, 0x00100021
+_META_CLASS, _SOP_CLASS = 0x00020002, 0x00080016
+_WHO: Final = (0x00100021, 0x00100020, 0x00100030)  # IssuerOfPatientID, PatientID, PatientBirthDate
 _DIRECTORY: Final = b"1.2.840.10008.1.3.10"
 _LO: Final = re.compile(r"[\x20-\x5b\x5d-\x7e]{1,64}")
 _LO_ALLOWED: Final = "1 to 64 ASCII characters without backslash are allowed (VR LO)"
@@ -87,6 +88,11 @@ def add_tags(
     tags, notes = _tags(found.files, codes, shifts, album)
     if day_shifts is None and tags:
         notes = [f"no --day_shift: 0 days for all {len(tags)} patients"]
+    notes += [
+        f"patient {person[1]!r} has {len(days)} birth dates: if these are several people, they became one"
+        for person, days in found.birth_dates.items()
+        if len(days) > 1
+    ]
     work = [(path, tags[person]) for person, paths in found.files.items() for path in paths]
     if dry_run:
         outcomes = _each(work, lambda path, of: _tag(path, of, None), progress)
@@ -116,6 +122,7 @@ def _check_album(album: str) -> None:
 @dataclass(frozen=True)
 class _Found:
     files: Mapping[Person, Sequence[Path]]
+    birth_dates: Mapping[Person, set[str]]
     others: int
     failures: Sequence[tuple[Path, str]]
 
@@ -123,26 +130,29 @@ class _Found:
 def _scan(in_folder: Path, progress: Progress) -> _Found:
     """The instances below a folder by patient, and what cannot be tagged."""
     files: dict[Person, list[Path]] = defaultdict(list)
+    birth_dates: dict[Person, set[str]] = defaultdict(set)
     failures: list[tuple[Path, str]] = []
     others = 0
     for number, path in enumerate(walk_files(in_folder), 1):
         progress("files read", number, 0)
-        person = _read(path)
-        if isinstance(person, tuple):
-            files[person].append(path)
-        elif person:
-            failures.append((path, person))
+        read = _read(path)
+        if isinstance(read, tuple):
+            *person, birth_date = read
+            files[person[0], person[1]].append(path)
+            birth_dates[person[0], person[1]] |= {birth_date} - {""}
+        elif read:
+            failures.append((path, read))
         else:
             others += 1
-    return _Found(files, others, failures)
+    return _Found(files, birth_dates, others, failures)
 
 
-def _read(path: Path) -> Person | str:
-    """Whose instance a file holds; else why it cannot be tagged, "" where nobody would expect it."""
+def _read(path: Path) -> tuple[str, str, str] | str:
+    """Issuer, PatientID and birth date; else why a file cannot be tagged, "" where nobody would expect it."""
     if path.is_symlink() or not path.is_file():
         return "a link, a folder that cannot be read, or no file: not changed"
     try:
-        file = part10.read(path, (_META_CLASS, _SOP_CLASS, _PATIENT_ID, _ISSUER))
+        file = part10.read(path, (_META_CLASS, _SOP_CLASS, *_WHO))
     except OSError as error:
         return f"cannot be read: {error.strerror}"
     if not file.is_part10:
@@ -152,7 +162,8 @@ def _read(path: Path) -> Person | str:
         return ""
     if file.defect:
         return f"not whole: {file.defect}; not changed"
-    return (file.text(_ISSUER) or "").strip(), (file.text(_PATIENT_ID) or "").strip()
+    issuer, patient_id, birth_date = ((file.text(tag) or "").strip() for tag in _WHO)
+    return issuer, patient_id, birth_date
 
 
 def _tags(
@@ -166,7 +177,9 @@ def _tags(
     notes: list[str] = []
     missing: list[str] = []
     for issuer, patient_id in files:
-        names = _names(issuer, patient_id, ambiguous=len(issuers[patient_id]) > 1)
+        known = issuers[patient_id]
+        # Where one issuer is known, none means that one.
+        names = _names(issuer or (next(iter(known)) if len(known) == 1 else ""), patient_id, len(known) > 1)
         code = next((codes[name] for name in names if name in codes), None)
         shift = next((shifts[name] for name in names if name in shifts), None)
         if code is None:
@@ -184,7 +197,7 @@ def _tags(
     return tags, notes
 
 
-def _names(issuer: str, patient_id: str, *, ambiguous: bool) -> list[str]:
+def _names(issuer: str, patient_id: str, ambiguous: bool) -> list[str]:
     """Under which keys a map may hold a patient, the most telling first."""
     full = f"{issuer}|{patient_id}"
     plain = [patient_id, slug(patient_id)] if patient_id else []

@@ -274,6 +274,25 @@ def test_one_patient_id_of_two_issuers_must_be_named_apart(tmp_path):
     assert [block(tmp_path / "in" / name)[0] for name in ("one", "two")] == ["PA", "PB"]
 
 
+def test_a_file_without_issuer_belongs_to_the_only_issuer_there_is(tmp_path):
+    path = one(tmp_path, "CT_small.dcm")
+    dataset = pydicom.dcmread(path)
+    dataset.IssuerOfPatientID = "A"
+    dataset.save_as(tmp_path / "in" / "issued")
+    write(tmp_path, {"A|1CT1": "PA"})
+    assert run(tmp_path).returncode == 0
+    assert {block(each)[0] for each in (tmp_path / "in").iterdir()} == {"PA"}
+
+
+def test_one_patient_id_with_two_birth_dates_gets_a_word(tmp_path):
+    path = one(tmp_path, "CT_small.dcm")
+    dataset = pydicom.dcmread(path)
+    for day in ("19500101", "19800101"):
+        dataset.PatientBirthDate = day
+        dataset.save_as(tmp_path / "in" / day)
+    assert "patient '1CT1' has 2 birth dates" in run(tmp_path).stderr
+
+
 def test_a_missing_day_shift_is_0_with_a_word_a_patient(folder, patients):
     write(folder, {patients[0]: 4}, "shifts.json")
     done = run(folder)
