@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path, PurePath
 
 from pacsifier.deidentify import dates, uids
@@ -52,7 +53,12 @@ class Maps:
 
 def unit_of(path: str) -> str:
     """The folder that must hold one patient: the nearest `sub-` one, else that of the file; "" for the root."""
-    parts = PurePath(path).parts[:-1]
+    return _unit_of_folder(path.rpartition("/")[0])
+
+
+@lru_cache(maxsize=4096)
+def _unit_of_folder(folder: str) -> str:
+    parts = PurePath(folder).parts
     for at in range(len(parts), 0, -1):
         if parts[at - 1].startswith(PREFIX):
             return str(PurePath(*parts[:at]))
@@ -78,7 +84,7 @@ def sort_out(files: Iterable[Facts]) -> tuple[dict[str, Patient], dict[str, Reas
             continue
         patient = patients.setdefault("|".join(person), Patient(*person))
         patient.files.append(facts)
-        if PurePath(unit).name.startswith(PREFIX):
+        if unit.rpartition("/")[2].startswith(PREFIX):
             patient.folders.add(unit)
     patients = {patient.key: patient for patient in patients.values()}
     for key, patient in list(patients.items()):
