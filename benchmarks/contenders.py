@@ -115,7 +115,9 @@ class Resume(Pacsifier):
 
     def prepare(self, work: Work, out: Path) -> None:
         super().prepare(work, out)
-        Pacsifier(self.scratch).fetch(work, out)
+        first = Pacsifier(self.scratch)
+        first.prepare(work, out)
+        first.fetch(work, out)
 
 
 class Pacsifier4(Pacsifier):

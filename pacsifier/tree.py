@@ -33,6 +33,7 @@ WORK_FOLDER = ".pacsifier"
 LOG_FOLDER = "logs"
 LOG_NAME = "pacsifier_log.csv"
 UNEXPECTED_FOLDER = "unexpected"
+PARTS_FOLDER = "parts"
 NO_PATIENT_ID = "No_patient_ID"
 NO_STUDY_DATE = "No_study_date"
 NO_SERIES_DESCRIPTION = "No_series_description"
@@ -86,6 +87,11 @@ def slug(text: str) -> str:
 def short_hash(text: str) -> str:
     """The first 8 hexadecimal digits of the SHA-256 of the text."""
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:8]
+
+
+def part_folder(out: Path, number: int) -> Path:
+    """The output folder of one part of many: `<out>/parts/<number>`, a tree of its own."""
+    return out / PARTS_FOLDER / str(number)
 
 
 def patient_folder_name(patient_id: str) -> str:

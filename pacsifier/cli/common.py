@@ -79,6 +79,14 @@ def add_common_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
 
 
+def positive(text: str) -> int:
+    """The type of an option that takes a whole number from 1."""
+    number = int(text) if text.isascii() and text.isdigit() else 0
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{text!r}: a whole number from 1 is allowed")
+    return number
+
+
 class Parser(argparse.ArgumentParser):
     """A parser in which abbreviations of the options in `documented` go before those of later options.
 

@@ -58,7 +58,7 @@ class Retrieval:
         observer: Observer | None = None,
     ) -> None:
         self._config = config
-        self._table = table
+        self._table = options.shard.part(table)
         self._options = options
         self._toolbox = toolbox
         self._observer = observer or Observer()
@@ -66,7 +66,7 @@ class Retrieval:
         self._states: list[SeriesState] = []
         self._series_of_study: Mapping[str, int] = {}
         self._summary = Summary()
-        self._placer = Placer(self._tree, table.queries, {}, options.excluded, info=options.info)
+        self._placer = Placer(self._tree, self._table.queries, {}, options.excluded, info=options.info)
         self._traffic = Traffic(options, self._observer)
         self._breaker = Breaker(options.max_failures)
         self._silence = Breaker(_SILENT_BEFORE_STOP)
@@ -154,6 +154,7 @@ class Retrieval:
             image_values=self._options.info,
             list_all=self._options.list_all,
             headers_decide=self._options.save,
+            shard=self._options.shard,
         )
         found = finder.find()
         self._series_of_study = found.series_of_study
@@ -165,7 +166,8 @@ class Retrieval:
 
     def _tell_of_rows(self, found: Found) -> None:
         for row, report in found.rows.items():
-            words = [each for each in (report.failure, report.not_found, report.ambiguous) if each]
+            not_found = "" if report.divided else report.not_found
+            words = [each for each in (report.failure, not_found, report.ambiguous) if each]
             if report.lenient:
                 columns = ", ".join(sorted(report.lenient))
                 words.append(f"{columns} matched only without regard to case, accents or parts")
