@@ -20,11 +20,12 @@ from pacsifier.deidentify import dates
 from pacsifier.deidentify.folder import deidentify_folder
 from pacsifier.deidentify.identifiers import Identifiers
 from pacsifier.deidentify.key import Key, key_path, read
-from pacsifier.deidentify.patients import Maps, read_day_shifts, read_new_ids
+from pacsifier.deidentify.patients import Maps
 from pacsifier.deidentify.profile import Options
 from pacsifier.deidentify.rules import Subject
 from pacsifier.deidentify.verify import VerifySettings, begin_verify, verify
 from pacsifier.errors import InputError
+from pacsifier.maps import read_day_shifts, read_new_ids
 
 ROOT = Path(__file__).parents[2]
 
@@ -616,7 +617,7 @@ def test_a_full_disk_ends_the_run_and_leaves_no_half_file(two, tmp_path, monkeyp
     def full(*_: object) -> int:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(instance, "_write_all", full)
+    monkeypatch.setattr(instance, "write_all", full)
     with pytest.raises(OSError, match="No space"):
         helpers.run(two, tmp_path / "out")
     assert not [path for path in (tmp_path / "out").rglob("*") if path.is_file()]

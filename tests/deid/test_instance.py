@@ -22,8 +22,9 @@ from deid import corpus, helpers
 from pacsifier import part10
 from pacsifier.deidentify import dates, uids
 from pacsifier.deidentify.identifiers import Identifiers
-from pacsifier.deidentify.instance import UnreadableError, deidentify
+from pacsifier.deidentify.instance import deidentify
 from pacsifier.deidentify.profile import Options
+from pacsifier.splice import UnreadableError
 
 _DATA = Path(pydicom.__file__).parent / "data"
 PYDICOM_FILES = sorted(

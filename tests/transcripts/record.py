@@ -15,6 +15,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from pydicom import dcmread
+
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent))
 
@@ -229,6 +231,27 @@ def statuses(folder: Path, hospital: Hospital) -> None:
         server.shutdown()
 
 
+def media(folder: Path, hospital: Hospital) -> None:
+    """dcmmkdir, which lists one file, warns of one and refuses the others."""
+    folder.mkdir()
+    changes: dict[str, dict[str, str]] = {
+        "GOOD": {},
+        "OTHER": {"PatientName": "Somebody^Else"},
+        "CLASS": {"SOPClassUID": "1.3.12.2.1107.5.9.1"},
+        "NONUMBER": {"SeriesNumber": ""},
+        "NOID": {"PatientID": ""},
+        "CUT": {},
+    }
+    for number, (name, values) in enumerate(changes.items(), 1):
+        dataset = dcmread(next(record.path for record in hospital.records if record.sop_class == MR))
+        dataset.update(values)
+        dataset.file_meta.MediaStorageSOPClassUID = dataset.SOPClassUID
+        dataset.SOPInstanceUID = dataset.file_meta.MediaStorageSOPInstanceUID = f"1.2.{number}"
+        dataset.save_as(folder / name)
+    (folder / "CUT").write_bytes((folder / "CUT").read_bytes()[:-100])
+    run("media_refused", "dcmmkdir", folder, ["-Pmi", "-nb", "+Nrs", *changes])
+
+
 def main() -> None:
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
@@ -247,6 +270,7 @@ def main() -> None:
                 gets(server, work, hospital)
                 stores(server, work, hospital)
             statuses(work, hospital)
+            media(folder / "media", hospital)
             nobody = ["-aet", OUR_AET, "-aec", "ANY", LOOPBACK, str(free_port())]
             run("echo_unreachable", "echoscu", work, ["-v", *nobody])
             run("find_unreachable", "findscu", work, ["-v", "-S", "-X", *nobody, "q000000.dcm"])
