@@ -286,7 +286,9 @@ class Peer(Contender):
             "--out_directory",
             out,
         )
-        plain = {name: value for name, value in os.environ.items() if name not in {"TCP_NODELAY", "PYTHONPATH"}}
+        plain = {
+            name: value for name, value in os.environ.items() if name not in {"TCP_NODELAY", "PYTHONPATH"}
+        }
         run([self.environment / "bin/pacsifier", "--save", "--info", *files], folder, plain)
 
 
