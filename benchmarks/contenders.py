@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -59,7 +59,7 @@ class Contender:
     re_encodes = False
 
     def __init__(self, scratch: Path) -> None:
-        self.scratch = scratch
+        self.scratch = self.folder = scratch
 
     def prepare(self, work: Work, out: Path) -> None:
         """What is not timed."""
@@ -89,12 +89,12 @@ class Pacsifier(Contender):
     options: tuple[str, ...] = ("--save", "--info")
 
     def prepare(self, work: Work, out: Path) -> None:
-        folder = _fresh(self.scratch / "pacsifier")
+        folder = self.folder = new_folder(self.scratch)
         work.server.write_config(folder / "config.json")
         (folder / "query.csv").write_text("PatientID\n" + "\n".join(work.patients) + "\n")
 
     def fetch(self, work: Work, out: Path) -> None:
-        folder = self.scratch / "pacsifier"
+        folder = self.folder
         files = (
             "--config",
             folder / "config.json",
@@ -115,7 +115,9 @@ class Resume(Pacsifier):
 
     def prepare(self, work: Work, out: Path) -> None:
         super().prepare(work, out)
-        Pacsifier(self.scratch).fetch(work, out)
+        first = Pacsifier(self.scratch)
+        first.prepare(work, out)
+        first.fetch(work, out)
 
 
 class Pacsifier4(Pacsifier):
@@ -140,7 +142,7 @@ class Raw(Contender):
     with_move = True
 
     def prepare(self, work: Work, out: Path) -> None:
-        folder = _fresh(self.scratch / "raw")
+        folder = self.folder = new_folder(self.scratch)
         _write(folder, "study", ({**_STUDY_KEYS, "PatientID": patient} for patient in work.patients))
         studies = sorted({study for study, _ in work.series})
         _write(folder, "series", ({**_SERIES_KEYS, "StudyInstanceUID": study} for study in studies))
@@ -171,7 +173,7 @@ class Raw(Contender):
             _write(folder, f"move{number}", share)
 
     def fetch(self, work: Work, out: Path) -> None:
-        folder = self.scratch / "raw"
+        folder = self.folder
         for level in ("study", "series"):
             self._scu("findscu", ["-S", "-X", "-od", "found"], work.server, folder, level).wait()
         if not self.with_move:
@@ -269,13 +271,13 @@ class Peer(Contender):
             self.why_not = "--peer was not given"
 
     def prepare(self, work: Work, out: Path) -> None:
-        folder = _fresh(self.scratch / "peer")
+        folder = self.folder = new_folder(self.scratch)
         work.server.write_config(folder / "config.json")
         (folder / "query.csv").write_text("PatientID\n" + "\n".join(work.patients) + "\n")
 
     def fetch(self, work: Work, out: Path) -> None:
         assert self.environment is not None
-        folder = self.scratch / "peer"
+        folder = self.folder
         files = (
             "--config",
             folder / "config.json",
@@ -284,7 +286,9 @@ class Peer(Contender):
             "--out_directory",
             out,
         )
-        plain = {name: value for name, value in os.environ.items() if name != "TCP_NODELAY"}
+        plain = {
+            name: value for name, value in os.environ.items() if name not in {"TCP_NODELAY", "PYTHONPATH"}
+        }
         run([self.environment / "bin/pacsifier", "--save", "--info", *files], folder, plain)
 
 
@@ -321,7 +325,6 @@ def _await_port(port: int) -> None:
     sys.exit(f"nothing listens on port {port}")
 
 
-def _fresh(folder: Path) -> Path:
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-    return folder
+def new_folder(scratch: Path) -> Path:
+    """A new folder, so that nothing is removed between runs (see `retrieve.py`)."""
+    return Path(tempfile.mkdtemp(dir=scratch))

@@ -196,10 +196,11 @@ def parse_dataset(data: Buffer, offset: int, transfer_syntax: str, wanted: Colle
 
 @dataclass(frozen=True)
 class Layout:
-    """Where every top-level element of a file lies; positions count in `source`.
+    """Where every top-level element of a file lies, in order and by tag; positions count in `source`.
 
-    `source` is the file itself, or the inflated data set of a deflated one (`deflated`). `defect` is '' when the
-    file is whole as `read` proves it; without the DICM prefix it is '' too where the data set alone is whole.
+    `source` is the file itself, or the inflated data set of a deflated one (`deflated`); `offset` is the byte of the
+    file where the data set, or its deflated stream, begins. `defect` is '' when the file is whole as `read` proves it;
+    without the DICM prefix it is '' too where the data set alone is whole.
     """
 
     is_part10: bool
@@ -207,36 +208,44 @@ class Layout:
     meta: Mapping[int, bytes]
     coding: Coding
     elements: Sequence[Element]
+    by_tag: Mapping[int, Element]
     source: Buffer
     deflated: bool
     defect: str
+    offset: int
 
 
 def layout(handle: FileIO) -> Layout:
     """Find the raw top-level elements of an open file; reads no pixel data. Any content gives a result."""
-    buf = _buffer(handle)
+    return layout_of(_buffer(handle))
+
+
+def layout_of(buf: Buffer) -> Layout:
+    """The same for the bytes of a file."""
     is_part10, meta, offset, defect = _meta(buf)
     transfer_syntax = meta.get(_TRANSFER_SYNTAX_UID, b"").strip(b"\0 ").decode("ascii", "replace")
     if not is_part10:
         defect = ""
     deflated = transfer_syntax in _DEFLATED
+    begin = offset
     if deflated:
         buf, inflating = _inflated(buf, offset)
         defect, offset = defect or inflating, 0
     elements: list[Element] = []
+    by_tag: dict[int, Element] = {}
     coding = CODINGS[False, False]
     try:
         if offset >= len(buf):
             raise BrokenError(f"no data set behind byte {len(buf)}")
         coding = _coding(buf, offset, transfer_syntax)
         elements.extend(_elements(buf, offset, coding))
-        tags = {each[0] for each in elements}
-        found = {tag: buf[start:stop] for tag, _, _, start, stop, _ in elements if tag in _NEEDED}
-        if max(tags, default=0) < _FLOAT_PIXEL_DATA and _pixels_expected(found):
+        by_tag = {each[0]: each for each in elements}
+        found = {tag: buf[slice(*by_tag[tag][3:5])] for tag in _NEEDED if tag in by_tag}
+        if max(by_tag, default=0) < _FLOAT_PIXEL_DATA and _pixels_expected(found):
             raise BrokenError("no pixel data")
     except BrokenError as broken:
         defect = defect or str(broken)
-    return Layout(is_part10, transfer_syntax, meta, coding, elements, buf, deflated, defect)
+    return Layout(is_part10, transfer_syntax, meta, coding, elements, by_tag, buf, deflated, defect, begin)
 
 
 def encode_element(tag: int, vr: str, value: bytes, coding: Coding) -> bytes:

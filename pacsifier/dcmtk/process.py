@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pacsifier.dcmtk import guardian
+from pacsifier.dcmtk import confinement, guardian
 from pacsifier.errors import ToolError
 
 if TYPE_CHECKING:
@@ -255,11 +255,19 @@ class Toolbox:
                 self._binaries[name] = _first_of_dcmtk(name, find_binaries(name, self._dcmtk_dir))
 
     def start(
-        self, name: str, arguments: Sequence[str], folder: Path, tag: str, *, level: str = ""
+        self,
+        name: str,
+        arguments: Sequence[str],
+        folder: Path,
+        tag: str,
+        *,
+        level: str = "",
+        writes_to: Path | None = None,
     ) -> Process:
         """Starts a binary in `folder` (0700); its log and command file there are named after `tag`.
 
-        `level`: what it is to tell of its work, INFO as with `-v`, DEBUG as with `-d`.
+        `level`: what it is to tell of its work, INFO as with `-v`, DEBUG as with `-d`; `writes_to`: it may write below
+        that folder only (see `confinement`, which must be possible), and so takes no `level`.
         """
         self.require([name])
         if level:
@@ -271,7 +279,7 @@ class Toolbox:
         log.debug("starting %s in %s", name, folder.name)
         log_path = folder / f"{tag}.log"
         with _signals_held():
-            command = self._spawn(argv, folder, log_path)
+            command = self._spawn(argv, folder, log_path, writes_to)
             process = Process(name, argv, command, log_path, self._forget)
             self._running.append(process)
         return process
@@ -307,13 +315,15 @@ class Toolbox:
             _run_in_background(program, source, None, Path("/"), None)
         self._guardian_pipe = write_end
 
-    def _spawn(self, argv: Sequence[str], folder: Path, log_path: Path) -> Any:
+    def _spawn(self, argv: Sequence[str], folder: Path, log_path: Path, writes_to: Path | None) -> Any:
         if self._guardian_pipe is None:
             self._start_guardian()
 
         def announce() -> None:
             # Runs in the child before exec: a SIGKILL of pacsifier at any later moment finds it announced.
             self._tell_guardian(f"+{os.getpid()}\n")
+            if writes_to is not None:
+                confinement.confine(writes_to)
 
         # To append lets a reader empty it.
         descriptor = os.open(log_path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND, 0o600)

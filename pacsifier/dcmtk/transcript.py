@@ -6,6 +6,7 @@ the tools write themselves are read: answers go to files (`-X`), never into the 
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -31,9 +32,11 @@ _OTHER_FAILURE = 0xC000
 _SENDING = re.compile(rb"^I: Sending Find Request")
 _ANSWER = re.compile(rb"^I: Writing response dataset to file: (?:\./)?(\S+)$")
 _FINAL_FIND = re.compile(rb"^I: Received Final Find Response \((.*)\)$")
+# What getscu is asked by C-STORE and answers has statuses, too.
 _OF_A_MOVE = re.compile(
-    rb"^(?:I: (Sending|Received|Association Accepted)\b"
-    rb"|D: (Completed|Failed|Warning) Suboperations *: (\d+)|D: DIMSE Status *: 0x([0-9a-f]{4})(.*))",
+    rb"^(?:I: (Sending|Received|Association Accepted)\b(?! C-STORE)"
+    rb"|D: (Completed|Failed|Warning) Suboperations *: (\d+)|D: DIMSE Status *: 0x([0-9a-f]{4})(.*)"
+    rb"|D:   (Filename|SOP Class UID): (.*)|(F: No adequate Presentation Contexts))",
     re.MULTILINE,
 )
 _SENDING_FILE = re.compile(rb"^I: Sending file: (?:\./)?(\S+)$")
@@ -128,20 +131,25 @@ class FindTranscript:
 
 
 class MoveTranscript:
-    """The log of movescu at level DEBUG, piece by piece."""
+    """The log of movescu, or of getscu, at level DEBUG, piece by piece.
+
+    `stored`: file name and SOP Class UID of each object that getscu has written since the caller last took them out.
+    """
 
     def __init__(self) -> None:
         self._lines = _Lines()
         self._request = -1
         self._counters: dict[str, int] = {}
         self._answering = False
+        self._name = b""
         self.accepted = False
+        self.stored: list[tuple[str, str]] = []
 
     def feed(self, data: bytes) -> Iterator[MoveState]:
         """Takes the next bytes of the log and yields the state after each response, pending ones included."""
         # One search over all lines: there are a dozen for each instance.
         for found in _OF_A_MOVE.finditer(self._lines.whole(data)):
-            event, counter, number, status, words = found.groups()
+            event, counter, number, status, words, what, value, refused = found.groups()
             if event == b"Sending":
                 self._request += 1
                 self._counters = {}
@@ -150,6 +158,10 @@ class MoveTranscript:
                 self._answering = True
             elif event:
                 self.accepted = True
+            elif refused:
+                self.accepted = False
+            elif what:
+                self._note_stored(what, value)
             elif self._answering and counter:
                 # A final response may leave its counters out; DCMTK then shows 0, which the last pending one corrects.
                 key = counter.decode().lower()
@@ -158,6 +170,13 @@ class MoveTranscript:
                 self._answering = False
                 words = words.lstrip(b": ").decode("ascii", "replace")
                 yield MoveState(self._request, int(status, 16), words, **self._counters)
+
+    def _note_stored(self, what: bytes, value: bytes) -> None:
+        if what == b"Filename":
+            self._name = value
+        elif self._name:
+            self.stored.append((os.fsdecode(self._name), value.decode("ascii", "replace")))
+            self._name = b""
 
 
 @dataclass(frozen=True)

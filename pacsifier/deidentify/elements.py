@@ -7,19 +7,23 @@ walker does not know raises `UnknownEncodingError`, and pydicom takes the file o
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from pacsifier import part10
 from pacsifier.deidentify.dictionary import private_vr, public_vr
 from pacsifier.part10 import IMPLICIT_LITTLE, Coding, Element
+from pacsifier.splice import Piece, Range
 
 ITEM = 0xFFFEE000
 ITEM_END = 0xFFFEE00D
 SEQUENCE_END = 0xFFFEE0DD
 UNDEFINED = 0xFFFFFFFF
 PIXEL_GROUP = 0x7FE0
+_PIXELS = PIXEL_GROUP << 16
 _LARGE = 1 << 24  # values above this are not held in memory
+_REMEMBERED = 1 << 12  # elements above this are not kept for the next file
 _CHARACTER_SETS = 0x00080005
 _SHORT_LENGTH = frozenset(
     [
@@ -79,6 +83,29 @@ class Visitor(Protocol):
         """Whether a value too large to be held stays."""
 
 
+Outcome = tuple[bytes, tuple[tuple[str, int], ...]]
+"""What is written for a whole element (b"": nothing), and what there is to note about it: kinds and tags."""
+
+
+class Rewriter(Visitor, Protocol):
+    """A visitor that remembers what became of elements."""
+
+    def notes(self) -> list[tuple[str, int]]:
+        """What was noted so far, kinds and tags; what is remembered joins it."""
+
+    def memory(self, coding: Coding, character_sets: bytes, creator: str) -> dict[bytes, Outcome]:
+        """Top-level elements, as they are encoded under these circumstances, and what became of them."""
+
+    def remember(self, memory: dict[bytes, Outcome], whole: bytes, outcome: Outcome) -> None:
+        """Adds an element."""
+
+
+class Viewer(Visitor, Protocol):
+    """A visitor that keeps the tags that it has called plain."""
+
+    plain: set[int]
+
+
 class Bystander:
     """A visitor that changes nothing and looks into every sequence."""
 
@@ -99,85 +126,107 @@ class Bystander:
         return True
 
 
-@dataclass(frozen=True)
-class Range:
-    """Bytes of the source that go over unchanged."""
-
-    start: int
-    stop: int
-
-
-Piece = bytes | Range
-
-
-def rewrite(layout: part10.Layout, visitor: Visitor, added: list[tuple[int, bytes]]) -> list[Piece]:
+def rewrite(layout: part10.Layout, visitor: Rewriter, added: list[tuple[int, bytes]]) -> list[Piece]:
     """The data set as the visitor wants it, as pieces in order; `added` are encoded elements that replace or join.
 
     Raises UnknownEncodingError.
     """
     pieces: list[Piece] = []
+    out: list[bytes] = []
     scope = Scope(0, b"")
     source, coding = layout.source, layout.coding
+    notes, memory = visitor.notes(), visitor.memory(coding, b"", "")
     waiting = [*added, (1 << 33, b"")]
     replaced = {tag for tag, _ in added}
-    kept_from = kept_to = -1
     for element in layout.elements:
         tag, _, head, _, _, after = element
         if tag in replaced:
             continue
-        fresh: list[bytes] = []
         while waiting[0][0] < tag:
-            fresh.append(waiting.pop(0)[1])
-        written = _top_level(source, element, coding, visitor, scope)
-        if not fresh and written is element:
-            if kept_to != head:
-                _keep(pieces, kept_from, kept_to)
-                kept_from = head
-            kept_to = after
+            out.append(waiting.pop(0)[1])
+        if after - head > _REMEMBERED or tag & 0x10000 or tag == _CHARACTER_SETS or tag >= _PIXELS:
+            piece = _rewritten(source, element, coding, visitor, scope)
+            if isinstance(piece, bytes):
+                out.append(piece)
+            else:
+                pieces += (b"".join(out), piece)
+                out.clear()
+            if tag == _CHARACTER_SETS:
+                memory = visitor.memory(coding, scope.character_sets, "")
             continue
-        _keep(pieces, kept_from, kept_to)
-        pieces += fresh
-        kept_from = kept_to = -1
-        if written is element:
-            kept_from, kept_to = head, after
-        elif isinstance(written, bytes):
-            pieces.append(written)
-    _keep(pieces, kept_from, kept_to)
-    pieces += [encoded for _, encoded in waiting if encoded]
-    return pieces
+        whole = source[head:after]
+        known = memory.get(whole)
+        if known is None:
+            out.append(_remembered(whole, element, coding, visitor, scope, memory))
+        else:
+            out.append(known[0])
+            if known[1]:
+                notes += known[1]
+    return [*pieces, b"".join(out) + b"".join(encoded for _, encoded in waiting)]
 
 
-def visit(layout: part10.Layout, visitor: Visitor) -> None:
+def visit(layout: part10.Layout, visitor: Viewer) -> None:
     """Shows the visitor every element that it does not call plain; writes nothing. Raises UnknownEncodingError."""
     scope = Scope(0, b"")
-    for tag, raw_vr, _, start, stop, after in layout.elements:
+    elements: Iterable[Element] = layout.elements
+    if len(layout.by_tag) == len(layout.elements):
+        elements = (layout.by_tag[tag] for tag in sorted(layout.by_tag.keys() - visitor.plain))
+    for tag, raw_vr, _, start, stop, after in elements:
         if not visitor.is_plain(tag) and tag >> 16 != PIXEL_GROUP and stop - start <= _LARGE:
             raw = layout.source[start:stop]
             _decided(tag, raw_vr, raw, after != stop, layout.coding, visitor, scope, 0)
 
 
-def _keep(pieces: list[Piece], start: int, stop: int) -> None:
-    if stop > start >= 0:
-        pieces.append(Range(start, stop))
-
-
-def _top_level(
-    source: part10.Buffer, element: Element, coding: Coding, visitor: Visitor, scope: Scope
-) -> bytes | Element | None:
-    """The element encoded anew, itself where it stays, None where it goes."""
+def _rewritten(
+    source: part10.Buffer, element: Element, coding: Coding, visitor: Rewriter, scope: Scope
+) -> Piece:
+    """What is written for an element that is large or depends on others."""
     tag, raw_vr, head, start, stop, after = element
-    group = tag >> 16
-    if group == PIXEL_GROUP or visitor.is_plain(tag):
-        return element
+    if tag >> 16 == PIXEL_GROUP or visitor.is_plain(tag):
+        return Range(head, after)
     if stop - start > _LARGE:
         vr = raw_vr.decode("latin_1") or vr_of(tag, scope)
-        return element if visitor.keeps_large(tag, vr, source, start, stop) else None
-    raw = source[start:stop]
-    undefined = after != stop
-    new = _decided(tag, raw_vr, raw, undefined, coding, visitor, scope, 0)
+        return Range(head, after) if visitor.keeps_large(tag, vr, source, start, stop) else b""
+    if after - head > _REMEMBERED or tag & 0xFF00 == 0 or not tag & 0x10000:
+        new = _anew(source[head:after], element, coding, visitor, scope)
+        return Range(head, after) if new is None else new
+    whole = source[head:after]
+    creator = scope.creators.get(tag >> 16 << 8 | tag >> 8 & 0xFF, "")
+    memory = visitor.memory(coding, scope.character_sets, creator)
+    known = memory.get(whole)
+    if known is None:
+        return _remembered(whole, element, coding, visitor, scope, memory)
+    visitor.notes().extend(known[1])
+    return known[0]
+
+
+def _remembered(  # noqa: PLR0917 - see _decided
+    whole: bytes,
+    element: Element,
+    coding: Coding,
+    visitor: Rewriter,
+    scope: Scope,
+    memory: dict[bytes, Outcome],
+) -> bytes:
+    """What is written for an element, which is remembered but where its tag alone decides."""
+    tag = element[0]
+    if visitor.is_plain(tag):
+        return whole
+    noted = len(visitor.notes())
+    new = _anew(whole, element, coding, visitor, scope)
+    new = whole if new is None else new
+    visitor.remember(memory, whole, (new, tuple(visitor.notes()[noted:])))
+    return new
+
+
+def _anew(whole: bytes, element: Element, coding: Coding, visitor: Visitor, scope: Scope) -> bytes | None:
+    """The element encoded anew (b"" where it goes); None where it stays."""
+    tag, raw_vr, head, start, stop, after = element
+    raw = whole[start - head : stop - head]
+    new = _decided(tag, raw_vr, raw, after != stop, coding, visitor, scope, 0)
     if new is raw:
-        return element
-    return None if new is None else _encoded(source[head : head + 12], raw_vr, new, undefined, coding)
+        return None
+    return b"" if new is None else _encoded(whole[:12], raw_vr, new, after != stop, coding)
 
 
 def _decided(  # noqa: PLR0917 - called for every element

@@ -37,6 +37,7 @@ from pacsifier.deidentify.rules import Rules, Subject
 from pacsifier.deidentify.scan import Facts, Gathered, Scanner
 from pacsifier.deidentify.selection import Reason, left_out, shows_identity
 from pacsifier.errors import InputError
+from pacsifier.splice import UnreadableError
 from pacsifier.staging import OutputLock
 from pacsifier.tree import (
     SeriesIdentity,
@@ -167,7 +168,7 @@ class _Run:
         ):
             files += found
             self.gathered.merge(gathered)
-            self.progress("looked at", len(files), len(names))
+            self.progress("files looked at", len(files), len(names))
         return sorted(files, key=lambda facts: facts.path)
 
     def _names(self) -> Iterator[str]:
@@ -348,7 +349,7 @@ class _Run:
             for tag, word in written.words:
                 self.words[tag, word].add(written.patient)
             seen += len(written.done)
-            self.progress("written", seen, total)
+            self.progress("files written", seen, total)
 
     def _account(self, patient: str, job: Job, done: instance.Done | str, table: report.Table) -> None:
         if isinstance(done, str):
@@ -418,7 +419,7 @@ class _Run:
                 self.totals.hits += len(hits)
                 for hit in hits:
                     table.row(hit)
-                self.progress("verified", self.totals.verified, sum(len(names) for _, names in tasks))
+                self.progress("files verified", self.totals.verified, sum(len(names) for _, names in tasks))
             for subject in subjects.values():
                 self.totals.not_searched += len(subject.known.wholes)
                 for word in sorted(subject.known.wholes):
@@ -552,20 +553,20 @@ def _write(task: Task) -> Written:
 def _write_one(job: Job, rules: Rules, settings: _Settings) -> instance.Done | str:
     """Writes one instance beside its place and renames it there; gives a reason where that cannot be."""
     _worker.staged += 1
-    staged = settings.staging / f"{os.getpid()}-{_worker.staged}"
-    source = settings.in_folder / job.name
-    target = settings.out_folder / job.target
+    # Texts, for making a Path costs as much as the renaming.
+    staged = f"{settings.staging}/{os.getpid()}-{_worker.staged}"
+    source, target = f"{settings.in_folder}/{job.name}", f"{settings.out_folder}/{job.target}"
     try:
         done = instance.deidentify(source, staged, rules, identity_removed=job.identity_removed)
         if settings.in_place:
-            _replace_original(source, staged, target)
+            _replace_original(Path(source), Path(staged), Path(target))
         else:
-            staged.replace(target)
-    except instance.UnreadableError as error:
-        staged.unlink(missing_ok=True)
+            os.replace(staged, target)  # noqa: PTH105
+    except UnreadableError as error:
+        Path(staged).unlink(missing_ok=True)
         return str(error)
     except OSError as error:
-        staged.unlink(missing_ok=True)
+        Path(staged).unlink(missing_ok=True)
         if error.errno in _ENDING_ERRORS:
             raise
         return f"cannot be read or written: {error.strerror}"

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import zlib
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from io import FileIO
@@ -16,44 +15,46 @@ from pathlib import Path
 
 from pacsifier import __version__, part10
 from pacsifier.deidentify import elements
-from pacsifier.deidentify.elements import Bystander, Piece, Range, Scope, UnknownEncodingError
+from pacsifier.deidentify.elements import Bystander, Scope, UnknownEncodingError
 from pacsifier.deidentify.profile import Options, codes, method
-from pacsifier.deidentify.rules import Changes, Rules
+from pacsifier.deidentify.rules import Rules
 from pacsifier.part10 import Coding, Layout
+from pacsifier.splice import FILE_RANGE, Piece, Range, UnreadableError, copy_range, write_all
 
 _SOP_CLASS, _SOP_INSTANCE = 0x00080016, 0x00080018
 _REMOVED, _METHOD, _CODES, _LONGITUDINAL = 0x00120062, 0x00120063, 0x00120064, 0x00280303
 _MARKS = frozenset((_REMOVED, _METHOD, _CODES, _LONGITUDINAL))
 _OURS = "2.25.271337930462613457817297342384711870273"
 _LONGITUDINAL_ORDER = ("", "UNMODIFIED", "MODIFIED", "REMOVED")
+_PREAMBLE = bytes(128) + b"DICM"
 _CHUNK = 1 << 20
-_FILE_RANGE = 1 << 16  # a shorter range is read and written with what stands beside it
 _BITS_ALLOCATED, _BITS_STORED, _HIGH_BIT, _PIXEL_DATA = 0x00280100, 0x00280101, 0x00280102, 0x7FE00010
-
-
-class UnreadableError(Exception):
-    """The file cannot be de-identified; the text says why, and holds no value."""
 
 
 @dataclass(frozen=True)
 class Done:
-    """What one instance came to."""
+    """What one instance came to; `changes` are kinds and tags in the order met, never values."""
 
     sop_instance_uid: str
-    changes: Changes
+    changes: tuple[tuple[str, int], ...]
     by_pydicom: bool
     bytes: int
 
 
 def deidentify(
-    source: Path, target: Path, rules: Rules, *, identity_removed: bool = True, plain: bool = False
+    source: str | Path,
+    target: str | Path,
+    rules: Rules,
+    *,
+    identity_removed: bool = True,
+    plain: bool = False,
 ) -> Done:
     """Write the de-identified instance of `source` to `target`, which must not exist; the source is only read.
 
     `identity_removed` says whether the mark may claim it. `plain` takes pydicom's way from the start. Raises
     UnreadableError where the file is no whole DICOM instance, and OSError.
     """
-    with source.open("rb", buffering=0) as handle:
+    with FileIO(source) as handle:
         layout = opened(handle)
         rules.start(_text(layout, _SOP_CLASS))
         marks = _marks(layout, rules, identity_removed)
@@ -63,14 +64,13 @@ def deidentify(
             uids = uids[0], _text(layout, _SOP_INSTANCE)
         head = _file_meta(*uids, _true_syntax(layout))
         size = _write(target, head, _with_overlay_masked(layout, pieces), layout, handle)
-    return Done(uids[1], rules.changes, by_pydicom, size)
+    return Done(uids[1], tuple(rules.changes), by_pydicom, size)
 
 
 def opened(handle: FileIO) -> Layout:
     """The layout of a whole instance; raises UnreadableError for anything else."""
     layout = part10.layout(handle)
-    tags = {each[0] for each in layout.elements}
-    if not layout.is_part10 and not {_SOP_CLASS, _SOP_INSTANCE} <= tags:
+    if not layout.is_part10 and not {_SOP_CLASS, _SOP_INSTANCE} <= layout.by_tag.keys():
         raise UnreadableError("not DICOM")
     if layout.defect:
         raise UnreadableError(f"not whole: {layout.defect}")
@@ -96,7 +96,8 @@ def _pieces(
 
 
 def _value(layout: Layout, tag: int) -> bytes | None:
-    return next((layout.source[each[3] : each[4]] for each in layout.elements if each[0] == tag), None)
+    element = layout.by_tag.get(tag)
+    return layout.source[element[3] : element[4]] if element else None
 
 
 def _text(layout: Layout, tag: int) -> str:
@@ -109,16 +110,15 @@ def _text(layout: Layout, tag: int) -> str:
 def _marks(layout: Layout, rules: Rules, identity_removed: bool) -> list[tuple[int, bytes]]:
     """The four marks, encoded; what an earlier de-identification claimed is never weakened."""
     options, coding = rules.options, layout.coding
-    there = {each[0]: each for each in layout.elements if each[0] in _MARKS}
-    if not there:
+    if layout.by_tag.keys().isdisjoint(_MARKS):
         return list(_fresh_marks(options, coding, identity_removed))
-    values = {tag: layout.source[each[3] : each[4]] for tag, each in there.items()}
-    removed = identity_removed or values.get(_REMOVED, b"").strip(b"\0 ") == b"YES"
+    values = {tag: _value(layout, tag) or b"" for tag in _MARKS}
+    removed = identity_removed or values[_REMOVED].strip(b"\0 ") == b"YES"
     return _encoded_marks(
         removed,
-        _methods(values.get(_METHOD, b""), rules),
-        _code_items(values.get(_CODES, b""), rules, coding),
-        _longitudinal(values.get(_LONGITUDINAL, b""), options),
+        _methods(values[_METHOD], rules),
+        _code_items(values[_CODES], rules, coding),
+        _longitudinal(values[_LONGITUDINAL], options),
         coding,
     )
 
@@ -222,20 +222,27 @@ def _true_syntax(layout: Layout) -> str:
 
 def _file_meta(sop_class: str, sop_instance: str, syntax: str) -> bytes:
     """Preamble of zeros, prefix, and a file meta information that holds nothing of the input's."""
-    coding = part10.CODINGS[False, False]
-    group = b"".join(
-        part10.encode_element(tag, vr, value, coding)
-        for tag, vr, value in (
-            (0x00020001, "OB", b"\0\1"),
-            (0x00020002, "UI", sop_class.encode("latin_1")),
-            (0x00020003, "UI", sop_instance.encode("latin_1")),
-            (0x00020010, "UI", syntax.encode("latin_1")),
-            (0x00020012, "UI", _OURS.encode()),
-            (0x00020013, "SH", f"PACSIFIER_{__version__.partition('.dev')[0]}"[:16].encode()),
-        )
+    before, after = _meta_of_class(sop_class, syntax)
+    group = before + _meta_element(0x00020003, "UI", sop_instance.encode("latin_1")) + after
+    return _PREAMBLE + _meta_element(0x00020000, "UL", len(group).to_bytes(4, "little")) + group
+
+
+@lru_cache(maxsize=64)
+def _meta_of_class(sop_class: str, syntax: str) -> tuple[bytes, bytes]:
+    """What stands before and behind the UID of the instance."""
+    before = _meta_element(0x00020001, "OB", b"\0\1") + _meta_element(
+        0x00020002, "UI", sop_class.encode("latin_1")
     )
-    length = part10.encode_element(0x00020000, "UL", len(group).to_bytes(4, "little"), coding)
-    return bytes(128) + b"DICM" + length + group
+    version = f"PACSIFIER_{__version__.partition('.dev')[0]}"[:16]
+    after = _meta_element(0x00020010, "UI", syntax.encode("latin_1"))
+    after += _meta_element(0x00020012, "UI", _OURS.encode()) + _meta_element(
+        0x00020013, "SH", version.encode()
+    )
+    return before, after
+
+
+def _meta_element(tag: int, vr: str, value: bytes) -> bytes:
+    return part10.encode_element(tag, vr, value, part10.CODINGS[False, False])
 
 
 # --- overlays in the pixel data ---------------------------------------------------------------------------------
@@ -252,11 +259,8 @@ class MaskedRange:
 
 def overlay_in_pixels(layout: Layout) -> int:
     """The bits of a sample that hold overlays (PS3.3 C.9.2), outside the stored bits; 0 where there are none."""
-    positions = [
-        _number(layout, each[0])
-        for each in layout.elements
-        if each[0] & 0xFF01FFFF == 0x60000102 and _number(layout, each[0])
-    ]
+    tags = [tag for tag in layout.by_tag if tag & 0xFF01FFFF == 0x60000102]
+    positions = [number for tag in tags if (number := _number(layout, tag))]
     if not positions:
         return 0
     high, stored = _number(layout, _HIGH_BIT), _number(layout, _BITS_STORED)
@@ -272,7 +276,7 @@ def _number(layout: Layout, tag: int) -> int:
 def _with_overlay_masked(layout: Layout, pieces: list[Piece]) -> list[Piece | MaskedRange]:
     out: list[Piece | MaskedRange] = list(pieces)
     bits = overlay_in_pixels(layout)
-    pixels = next((each for each in layout.elements if each[0] == _PIXEL_DATA), None)
+    pixels = layout.by_tag.get(_PIXEL_DATA)
     if not bits or pixels is None:
         return out
     _, _, _, start, stop, after = pixels
@@ -294,7 +298,7 @@ def _with_overlay_masked(layout: Layout, pieces: list[Piece]) -> list[Piece | Ma
 
 
 def _write(
-    target: Path, head: bytes, pieces: list[Piece | MaskedRange], layout: Layout, handle: FileIO
+    target: str | Path, head: bytes, pieces: list[Piece | MaskedRange], layout: Layout, handle: FileIO
 ) -> int:
     """Writes all pieces to a new file; returns its size."""
     if layout.deflated:
@@ -304,53 +308,20 @@ def _write(
         waiting = [head]
         size = 0
         for piece in pieces:
-            if isinstance(piece, Range) and piece.stop - piece.start < _FILE_RANGE:
+            if isinstance(piece, Range) and piece.stop - piece.start < FILE_RANGE:
                 piece = layout.source[piece.start : piece.stop]  # noqa: PLW2901
             if isinstance(piece, bytes):
                 waiting.append(piece)
                 continue
-            size += _write_all(descriptor, b"".join(waiting))
+            size += write_all(descriptor, b"".join(waiting))
             waiting = []
             if isinstance(piece, Range):
                 size += copy_range(handle.fileno(), descriptor, piece)
             else:
                 size += _copy_masked(handle.fileno(), descriptor, piece)
-        return size + _write_all(descriptor, b"".join(waiting))
+        return size + write_all(descriptor, b"".join(waiting))
     finally:
         os.close(descriptor)
-
-
-def _write_all(descriptor: int, data: bytes) -> int:
-    view = memoryview(data)
-    while view:
-        view = view[os.write(descriptor, view) :]
-    return len(data)
-
-
-def copy_range(source: int, target: int, piece: Range) -> int:
-    """Copies a range of an open file to the end of another, in the kernel where it can."""
-    at = piece.start
-    use: Callable[[int, int, int, int], int] = _by_kernel
-    while at < piece.stop:
-        try:
-            done = use(source, target, at, piece.stop - at)
-        except OSError:
-            if use is _by_hand:
-                raise
-            use = _by_hand
-            continue
-        if not done:
-            raise UnreadableError("the file became shorter while it was read")
-        at += done
-    return piece.stop - piece.start
-
-
-def _by_kernel(source: int, target: int, at: int, length: int) -> int:
-    return os.copy_file_range(source, target, length, offset_src=at)
-
-
-def _by_hand(source: int, target: int, at: int, length: int) -> int:
-    return _write_all(target, os.pread(source, min(length, _CHUNK), at))
 
 
 def _copy_masked(source: int, target: int, piece: MaskedRange) -> int:
@@ -360,11 +331,13 @@ def _copy_masked(source: int, target: int, piece: MaskedRange) -> int:
         chunk = bytearray(os.pread(source, min(_CHUNK, piece.stop - at), at))
         for number, table in enumerate(tables):
             chunk[number::width] = chunk[number::width].translate(table)
-        _write_all(target, bytes(chunk))
+        write_all(target, bytes(chunk))
     return piece.stop - piece.start
 
 
-def _write_deflated(target: Path, head: bytes, pieces: list[Piece | MaskedRange], layout: Layout) -> int:
+def _write_deflated(
+    target: str | Path, head: bytes, pieces: list[Piece | MaskedRange], layout: Layout
+) -> int:
     stream = zlib.compressobj(wbits=-zlib.MAX_WBITS)
     out = [head]
     for piece in pieces:
@@ -377,6 +350,6 @@ def _write_deflated(target: Path, head: bytes, pieces: list[Piece | MaskedRange]
     deflated = b"".join(out)
     descriptor = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
     try:
-        return _write_all(descriptor, deflated + b"\0" * (len(deflated) % 2))
+        return write_all(descriptor, deflated + b"\0" * (len(deflated) % 2))
     finally:
         os.close(descriptor)

@@ -7,21 +7,21 @@ import os
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any
 
-from pacsifier.deidentify.rules import Changes
+from pacsifier.deidentify.rules import CHANGES
 
 REPORT = "deidentification_report.csv"
 SUMMARY = "deidentification_summary.txt"
 REVIEW = "descriptor_words.csv"
 VERIFY = "verify_report.csv"
 
-_KINDS = ("removed", "emptied", "replaced", "cleaned", "malformed")
 _COLUMNS = (
     *("input", "output", "status", "reason", "patient", "identity_removed", "way"),
-    *(name for kind in _KINDS for name in (kind, f"{kind}_tags")),
+    *(name for kind in CHANGES for name in (kind, f"{kind}_tags")),
 )
 
 
@@ -111,11 +111,17 @@ def report_row(
     patient: str = "",
     identity_removed: str = "",
     way: str = "",
-    changes: Changes | None = None,
+    changes: tuple[tuple[str, int], ...] = (),
 ) -> list[object]:
     """One file: what became of it, and which tags were changed how; never a value of an element."""
-    row: list[object] = [name, output, status, reason, patient, identity_removed, way]
-    for kind in _KINDS:
-        tags: list[int] = getattr(changes, kind) if changes else []
-        row += [len(tags), " ".join(f"{tag:08X}" for tag in dict.fromkeys(tags))]
-    return row
+    return [name, output, status, reason, patient, identity_removed, way, *_cells(changes)]
+
+
+@lru_cache(maxsize=256)
+def _cells(changes: tuple[tuple[str, int], ...]) -> tuple[object, ...]:
+    """Of each kind the number of changes, and the tags. The files of a series mostly share them."""
+    cells: list[object] = []
+    for kind in CHANGES:
+        tags = [tag for each, tag in changes if each == kind]
+        cells += [len(tags), " ".join(f"{tag:08X}" for tag in dict.fromkeys(tags))]
+    return tuple(cells)

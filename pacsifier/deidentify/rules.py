@@ -9,9 +9,10 @@ from dataclasses import dataclass, field
 from pacsifier import part10
 from pacsifier.deidentify import dates, uids
 from pacsifier.deidentify.descriptors import Vocabulary
-from pacsifier.deidentify.elements import Scope
+from pacsifier.deidentify.elements import Outcome, Scope
 from pacsifier.deidentify.identifiers import Identifiers, Matcher
 from pacsifier.deidentify.profile import PATIENT_ID, TEXT_VRS, Action, Options, Profile, safe_private
+from pacsifier.part10 import Coding
 
 REMOVED = "REMOVED"
 _DUMMIES = {
@@ -61,16 +62,8 @@ class Subject:
     moved_days: dict[str, str] = field(compare=False, default_factory=dict)
 
 
-@dataclass
-class Changes:
-    """What was done in one file: kind -> tags in the order met; never values."""
-
-    removed: list[int] = field(default_factory=list)
-    emptied: list[int] = field(default_factory=list)
-    replaced: list[int] = field(default_factory=list)
-    cleaned: list[int] = field(default_factory=list)
-    malformed: list[int] = field(default_factory=list)
-
+CHANGES = ("removed", "emptied", "replaced", "cleaned", "malformed")
+"""The kinds of what may be done to an element."""
 
 Result = tuple[bytes | None, str]
 
@@ -81,13 +74,14 @@ class Rules:
     def __init__(self, profile: Profile, secret: bytes, subject: Subject, vocabulary: Vocabulary) -> None:
         self.profile, self.subject, self.vocabulary = profile, subject, vocabulary
         self.options: Options = profile.options
-        self.changes = Changes()
+        self.changes: list[tuple[str, int]] = []
         self.dropped_words: dict[tuple[int, str], None] = {}
         self._secret = secret
         self._sop_class = ""
         self._memo_bytes = 0
         self._matcher = Matcher(subject.known, subject.moved_days)
         self._memo: dict[tuple[int, str, bytes, bytes, int, str], Result] = {}
+        self._memories: dict[tuple[Coding, bytes, str], dict[bytes, Outcome]] = {}
         self._plain: dict[int, bool] = {}
         self._actions: dict[Action, Callable[[int, str, bytes, Scope], Result]] = {
             Action.REMOVE: lambda *_: (None, "removed"),
@@ -108,15 +102,27 @@ class Rules:
 
     def start(self, sop_class: str) -> None:
         """Begins a new file."""
-        self.changes = Changes()
-        if sop_class != self._sop_class:
+        self.changes = []
+        if sop_class != self._sop_class or self._memo_bytes > _MEMO_LIMIT_BYTES:
             self._sop_class = sop_class
             self._memo.clear()
-        if self._memo_bytes > _MEMO_LIMIT_BYTES:
-            self._memo.clear()
+            self._memories.clear()
             self._memo_bytes = 0
 
     # --- the visitor ------------------------------------------------------------------------------------------
+
+    def notes(self) -> list[tuple[str, int]]:
+        """What was done in this file: kind and tag in the order met; never values."""
+        return self.changes
+
+    def memory(self, coding: Coding, character_sets: bytes, creator: str) -> dict[bytes, Outcome]:
+        """What became of whole elements of this patient's files of one class, under these circumstances."""
+        return self._memories.setdefault((coding, character_sets, creator), {})
+
+    def remember(self, memory: dict[bytes, Outcome], whole: bytes, outcome: Outcome) -> None:
+        """Adds an element."""
+        memory[whole] = outcome
+        self._memo_bytes += 2 * len(whole) + _MEMO_ENTRY_BYTES
 
     def is_plain(self, tag: int) -> bool:
         """Whether an element with this tag stays whatever it holds: public numbers and public binary data."""
@@ -155,7 +161,7 @@ class Rules:
         else:
             keeps = not self._bars_private(tag, Scope(0, b"")) and not self._is_found(source, start, stop)
         if not keeps:
-            self.changes.removed.append(tag)
+            self.changes.append(("removed", tag))
         return keeps
 
     def value(self, tag: int, vr: str, raw: bytes, scope: Scope) -> bytes | None:
@@ -173,7 +179,7 @@ class Rules:
         return raw
 
     def _noted(self, tag: int, result: Result) -> bytes | None:
-        getattr(self.changes, result[1]).append(tag)
+        self.changes.append((result[1], tag))
         return result[0]
 
     # --- deciding ---------------------------------------------------------------------------------------------
@@ -376,4 +382,4 @@ def _encoded(text: str, raw: bytes, scope: Scope) -> bytes:
     return new + b" " * (len(new) % 2)
 
 
-__all__ = ["PATIENT_ID", "Changes", "Rules", "Subject"]
+__all__ = ["CHANGES", "PATIENT_ID", "Rules", "Subject"]

@@ -5,7 +5,9 @@ Everything known of a patient must be known before the first of the patient's fi
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
+from io import FileIO
 from pathlib import Path
 
 from pacsifier import part10
@@ -13,8 +15,9 @@ from pacsifier.deidentify import dates, elements
 from pacsifier.deidentify.descriptors import words
 from pacsifier.deidentify.elements import Scope, UnknownEncodingError, vr_of
 from pacsifier.deidentify.identifiers import Identifiers, fold, long_enough, words_of
-from pacsifier.deidentify.instance import UnreadableError, opened, overlay_in_pixels
+from pacsifier.deidentify.instance import opened, overlay_in_pixels
 from pacsifier.deidentify.profile import TEXT_VRS, Action, Profile, read_words
+from pacsifier.splice import UnreadableError
 
 _TOP = {
     0x00080008: "image_type",
@@ -36,6 +39,8 @@ _TOP = {
 }
 _DATES = (0x00080020, 0x00080021, 0x00080022, 0x00080023, 0x0008002A)
 _CHARACTER_SETS = 0x00080005
+_METHOD = 0x00120063
+_WANTED = (*_TOP, *_DATES, _CHARACTER_SETS, _METHOD)
 _SEEN_LIMIT = 50_000
 # The patient's own: matched whatever their length. The others count from 4 characters on.
 _OWN_IDS = frozenset((0x00100020, 0x00101000, 0x00101090, 0x00102154, 0x00101050))
@@ -114,11 +119,10 @@ class Scanner:
 
     def scan(self, folder: Path, name: str) -> Facts:
         """The facts of a file below the folder; never raises but OSError of the reading itself."""
-        path = folder / name
         facts = Facts(name)
         try:
-            facts.size = path.stat().st_size
-            with path.open("rb", buffering=0) as handle:
+            with FileIO(f"{folder}/{name}") as handle:
+                facts.size = os.fstat(handle.fileno()).st_size
                 self._read(facts, opened(handle))
         except UnreadableError as error:
             facts.defect = str(error)
@@ -132,18 +136,16 @@ class Scanner:
         return new
 
     def _read(self, facts: Facts, layout: part10.Layout) -> None:
-        raw = {
-            each[0]: layout.source[each[3] : each[4]]
-            for each in layout.elements
-            if each[0] in _TOP or each[0] in _DATES or each[0] in (_CHARACTER_SETS, 0x00120063)
-        }
+        source, by_tag = layout.source, layout.by_tag
+        raw = {tag: source[by_tag[tag][3] : by_tag[tag][4]] for tag in _WANTED if tag in by_tag}
         facts.character_sets = raw.get(_CHARACTER_SETS, b"")
         for tag, name in _TOP.items():
-            setattr(facts, name, part10.decode_text(raw.get(tag, b""), facts.character_sets).strip("\0 "))
-        facts.method = raw.get(0x00120063, b"").decode("latin_1")
+            if raw.get(tag):
+                setattr(facts, name, part10.decode_text(raw[tag], facts.character_sets).strip("\0 "))
+        facts.method = raw.get(_METHOD, b"").decode("latin_1")
         texts = (raw.get(tag, b"").decode("latin_1").strip("\0 ")[:8] for tag in _DATES)
         facts.days = tuple(dict.fromkeys(text for text in texts if text))
-        pixels = next((each for each in layout.elements if each[0] == 0x7FE00010), None)
+        pixels = by_tag.get(0x7FE00010)
         facts.overlay_stays = bool(
             pixels and (pixels[4] != pixels[5] or layout.deflated) and overlay_in_pixels(layout)
         )
@@ -171,7 +173,7 @@ class _Collector:
     def __init__(self, profile: Profile, with_uids: bool) -> None:
         self._profile, self._with_uids = profile, with_uids
         self._seen: set[tuple[int, bytes, bytes]] = set()
-        self._plain: dict[int, bool] = {}
+        self.plain: set[int] = set()
         self._known, self._words = Identifiers(), set[str]()
         self._gathered = Gathered()
 
@@ -187,9 +189,11 @@ class _Collector:
 
     def is_plain(self, tag: int) -> bool:
         """Whether nothing about this tag is of interest."""
-        plain = self._plain.get(tag)
-        if plain is None:
-            plain = self._plain[tag] = self._is_plain(tag)
+        if tag in self.plain:
+            return True
+        plain = self._is_plain(tag)
+        if plain:
+            self.plain.add(tag)
         return plain
 
     def _is_plain(self, tag: int) -> bool:

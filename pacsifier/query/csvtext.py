@@ -18,8 +18,8 @@ from pacsifier.errors import Fault, InputError
 BLANKS: Final = " \t\u00a0\u2007\u202f\u3000\ufeff"
 """What stands around a cell without meaning: blanks of every width that copying and pasting leaves."""
 
-_WORKBOOK_MAGIC: Final = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0")
-_EMPTY: Final = "is empty: a header with column names and a row at least are expected"
+_OLD_WORKBOOK_MAGIC: Final = b"\xd0\xcf\x11\xe0"
+EMPTY: Final = "is empty: a header with column names and a row at least are expected"
 _SEPARATORS: Final = (",", ";", "\t")
 
 
@@ -31,19 +31,19 @@ class NumberedRow:
     cells: tuple[str, ...]
 
 
-def read_csv(path: Path, known_columns: Collection[str]) -> tuple[NumberedRow, ...]:
+def read_csv(path: Path, known_columns: Collection[str], empty: str = EMPTY) -> tuple[NumberedRow, ...]:
     """The rows that are not blank, the header first; `known_columns` tell the separator of the header.
 
-    Rows are as long as they are in the file. Raises InputError.
+    Rows are as long as they are in the file. Raises InputError; `empty` is what it says of an empty file.
     """
     source = str(path)
-    text = _decode(source, _read_bytes(path))
+    text = _decode(source, _read_bytes(path), empty)
     separator = _separator(text, {name.lower() for name in known_columns})
     cells = _parse(source, text, separator)
     rows = (NumberedRow(number, row) for number, row in enumerate(cells, start=1))
     filled = tuple(row for row in rows if len(row.cells) > 1 or any(cell.strip(BLANKS) for cell in row.cells))
     if not filled:
-        raise InputError(Fault(source, _EMPTY))
+        raise InputError(Fault(source, empty))
     return filled
 
 
@@ -52,13 +52,13 @@ def _read_bytes(path: Path) -> bytes:
         data = path.read_bytes()
     except OSError as error:
         raise InputError(Fault(str(path), f"cannot be read: {error.strerror or error}")) from error
-    if data.startswith(_WORKBOOK_MAGIC):
-        problem = "is a spreadsheet workbook (Excel or the like), not a CSV file: export it as CSV"
+    if data.startswith(_OLD_WORKBOOK_MAGIC):
+        problem = "is an old workbook (.xls) or locked by a password: save it as .xlsx, or export it as CSV"
         raise InputError(Fault(str(path), problem))
     return data
 
 
-def _decode(source: str, data: bytes) -> str:
+def _decode(source: str, data: bytes, empty: str) -> str:
     """The text of a file, line ends as \\n; raises InputError when it is empty or no text."""
     try:
         text = _text(data)
@@ -71,7 +71,7 @@ def _decode(source: str, data: bytes) -> str:
         problem = f"holds NUL characters ({place}), so it is no CSV text: export it as CSV UTF-8"
         raise InputError(Fault(source, problem))
     if not text.strip(BLANKS + "\n"):
-        raise InputError(Fault(source, _EMPTY))
+        raise InputError(Fault(source, empty))
     return text
 
 

@@ -13,7 +13,7 @@ from pacsifier import part10
 from pacsifier.query import ATTRIBUTES, INFO_COLUMNS
 
 HEADER_KEYWORDS = (*INFO_COLUMNS, "SOPInstanceUID", "SOPClassUID", "IssuerOfPatientID")
-_TAGS = frozenset(ATTRIBUTES[keyword].tag for keyword in HEADER_KEYWORDS)
+_TAGS = frozenset(ATTRIBUTES[keyword].tag for keyword in (*HEADER_KEYWORDS, "LossyImageCompression"))
 _STUDY, _SERIES, _INSTANCE, _CLASS = (
     ATTRIBUTES[keyword].tag
     for keyword in ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID", "SOPClassUID")
@@ -47,6 +47,11 @@ class Arrival:
         """What DCMTK names a file of this class by: `MR`, `CT`, `SRc`."""
         return self.path.name.partition(".")[0]
 
+    @property
+    def is_lossy(self) -> bool:
+        """Whether the pixels were ever compressed with loss (PS3.3 C.7.6.1.1.5)."""
+        return self.text("LossyImageCompression") == "01"
+
     def text(self, keyword: str) -> str | None:
         """One of the header's values; None where the element is absent."""
         return self.file.text(ATTRIBUTES[keyword].tag)
@@ -74,7 +79,7 @@ class Arrivals:
     """The staging folder of a receiver."""
 
     def __init__(self, folder: Path) -> None:
-        self._folder = folder
+        self.folder = folder
         self._whole: dict[tuple[str, str], dict[str, Arrival]] = defaultdict(dict)
         self._broken: dict[str, Arrival] = {}
         self._known: set[str] = set()
@@ -83,7 +88,7 @@ class Arrivals:
     def scan(self) -> int:
         """Reads the headers of objects that are new; the number of those that are whole now."""
         fresh = 0
-        with os.scandir(self._folder) as entries:
+        with os.scandir(self.folder) as entries:
             names = [entry.name for entry in entries if entry.name not in self._known]
         for name in names:
             fresh += self._read(name)
@@ -123,7 +128,7 @@ class Arrivals:
         self._broken.pop(name, None)
         self._known.add(name)
         try:
-            arrival = read_object(self._folder / name)
+            arrival = read_object(self.folder / name)
         except FileNotFoundError:
             # storescp removes what it could not finish, such as on a full disk.
             return 0

@@ -19,8 +19,10 @@ from pacsifier.dcmtk.transcript import REFUSED_OUT_OF_RESOURCES
 from pacsifier.query import (
     ATTRIBUTES,
     INFO_COLUMNS,
+    WHOLE,
     Match,
     Query,
+    Shard,
     Verdict,
     ascii_wildcards,
     halves,
@@ -72,6 +74,11 @@ class RowReport:
     excluded: int = 0
     # Columns that series came with empty, which was taken as not matching.
     empty: Counter[str] = field(default_factory=Counter)
+    # Other parts ask the row too, for their patients: only all parts together can tell that nothing matches.
+    divided: bool = False
+    # Its studies in other parts: how many; and, of a row that should find one study, which ones and whose.
+    elsewhere: int = 0
+    other_studies: dict[str, str | None] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -98,7 +105,8 @@ class Finder:
     """Finds what the rows of a query ask for.
 
     `image_values`: also ask for values that only an image holds (--info); `list_all`: rows of a SeriesInstanceUID
-    alone may list all studies (--yes); `headers_decide`: what the PACS does not tell, the images will (--save).
+    alone may list all studies (--yes); `headers_decide`: what the PACS does not tell, the images will (--save);
+    `shard`: the part whose patients are taken.
     """
 
     def __init__(
@@ -109,13 +117,15 @@ class Finder:
         image_values: bool,
         list_all: bool,
         headers_decide: bool,
+        shard: Shard = WHOLE,
     ) -> None:
         self._pacs = pacs
         self._queries = queries
         self._image_values = image_values
         self._list_all = list_all
         self._headers_decide = headers_decide
-        self._reports = {query.rows[0]: RowReport(query) for query in queries}
+        self._shard = shard
+        self._reports = {query.rows[0]: RowReport(query, divided=shard.divides(query)) for query in queries}
         self._studies: dict[str, _Study] = {}
         self._missing_keys: set[str] = set()
         # Most series are wanted by the same rows.
@@ -160,7 +170,7 @@ class Finder:
         results = self._ask_studies(requests)
         self._take_studies(requests, results)
         answered = {row for study in self._studies.values() for row in study.wanted_by}
-        answered |= {row for row, report in self._reports.items() if report.failure}
+        answered |= {row for row, report in self._reports.items() if report.failure or report.elsewhere}
         self._try_wildcards([query for query in hierarchical if query.rows[0] not in answered])
         self._find_by_series_uid([query for query in self._queries if _only_series_uid(query)])
 
@@ -221,6 +231,12 @@ class Finder:
         verdict = _compare(query, values, _columns("STUDY"))
         if verdict.result is Match.NO:
             report.rejected.update(verdict.rejected_by)
+            return
+        patient_id = values.get("PatientID")
+        if report.divided and not self._shard.holds(patient_id):
+            report.elsewhere += 1
+            if _names_accession(query):
+                report.other_studies[uid] = patient_id
             return
         report.lenient.update(verdict.lenient)
         study = self._studies.setdefault(uid, _Study(values))
@@ -382,10 +398,10 @@ class Finder:
             report.not_found = "nothing matches" + (
                 f"; answers rejected here by {rejected}" if rejected else ""
             )
-        accession = report.query.cells.get("AccessionNumber", "*")
-        if not set("*?") & set(accession):
-            patients = {series.values.get("PatientID") for series in wanted}
-            studies = {series.study_uid for series in wanted}
+        if wanted and _names_accession(report.query):
+            others = report.other_studies
+            patients = {series.values.get("PatientID") for series in wanted} | {*others.values()}
+            studies = {series.study_uid for series in wanted} | {*others}
             if len(studies) > 1:
                 report.ambiguous = (
                     f"{len(studies)} studies of {len(patients)} patients for one accession number"
@@ -529,6 +545,10 @@ def _columns(*levels: str) -> frozenset[str]:
 
 def _only_series_uid(query: Query) -> bool:
     return "SeriesInstanceUID" in query.cells and not _columns("STUDY") & set(query.cells)
+
+
+def _names_accession(query: Query) -> bool:
+    return not set("*?") & set(query.cells.get("AccessionNumber", "*"))
 
 
 def looks_capped(result: FindResult) -> bool:

@@ -296,8 +296,10 @@ def test_a_parser_keeps_nothing_from_one_command_line_to_the_next():
         ("--upload --save", "--upload cannot be used together with"),
         ("--upload --move", "--upload cannot be used together with"),
         ("--upload --info", "--upload cannot be used together with"),
+        ("--upload --shard 1/2", "--shard"),
         ("", "nothing to do"),
         ("--resume", "nothing to do"),
+        ("--move --retrieve_method get", "--retrieve_method is for --save"),
     ],
 )
 def test_what_cannot_be_asked_for_together_is_said_before_any_file_is_read(options, said, tmp_path):
@@ -322,6 +324,7 @@ def test_a_forgotten_config_is_said(tmp_path):
         "--associations 0",
         "--associations two",
         "--limit -1",
+        "--shard 9/8",
         "--silence_timeout 0",
         "--silence_timeout nan",
         "--silence_timeout inf",
