@@ -1,0 +1,102 @@
+"""The wrapper commands, `docker_pacsifier` and its kin: the wrapped command's own options, run in the image.
+
+Another wrapper: one line in `WRAPPERS`, one in setup.cfg.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import shlex
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from pacsifier.cli import common
+from pacsifier.container import Needs, engine_command, keep_texts, written_out
+from pacsifier.errors import ToolError
+
+IMAGE = "quay.io/translationalml/pacsifier:latest"
+_SERVICE = ("DEID_TOKEN", "HTTPS_PROXY", "https_proxy", "NO_PROXY", "no_proxy")
+
+
+def _needs(
+    folders: str = "", beside: str = "", *, network: bool = False, variables: tuple[str, ...] = ()
+) -> Needs:
+    return Needs(frozenset(folders.split()), frozenset(beside.split()), network=network, variables=variables)
+
+
+# The wrapper, the module of the wrapped command, and what of its options it writes.
+WRAPPERS = {
+    "docker_pacsifier": ("retrieve", _needs("out_directory", "capabilities", network=True)),
+    "docker_anonymize_dicoms": ("anonymize", _needs(beside="out_folder key")),
+    "docker_create_dicomdir": ("create_dicomdir", _needs("out_folder")),
+    "docker_get_pseudonyms": ("get_pseudonyms", _needs("out_directory", network=True, variables=_SERVICE)),
+    "docker_move_dumps": ("move_csv", _needs("data_folder info_folder")),
+    "docker_add_karnak_tags": ("add_karnak_tags", _needs("in_folder")),
+    "docker_extract_carestream_report": ("extract_report", _needs("data_folder")),
+}
+
+_ENVIRONMENT = """
+environment:
+  PACSIFIER_ENGINE        docker (default) or podman, with options of its own if need be
+  PACSIFIER_DOCKER_IMAGE  the image, where --image does not name one
+The container sees only the paths that the options name, and what they link to only where it lies inside one of them.
+The exit status is the command's own; 125: the engine could not start it."""
+
+
+def _wrapped_parser(name: str) -> argparse.ArgumentParser:
+    module = importlib.import_module(f"pacsifier.cli.{WRAPPERS[name][0]}")
+    parser: argparse.ArgumentParser = module.build_parser()
+    return parser
+
+
+def build_parser(name: str) -> argparse.ArgumentParser:
+    """The parser of one wrapper: that of the wrapped command, and what concerns the container; no side effects."""
+    parser = _wrapped_parser(name)
+    parser.prog = name
+    parser.epilog = f"{parser.epilog}\n{_ENVIRONMENT}"
+    add = parser.add_argument_group("the container").add_argument
+    add("--image", metavar="IMAGE", help=f"The image to run (default: PACSIFIER_DOCKER_IMAGE, else {IMAGE})")
+    add("--print", action="store_true", help="Only print the command line of the engine")
+    return parser
+
+
+def command_line(name: str, argv: Sequence[str] | None) -> tuple[list[str], bool]:
+    """The engine's command line for what was typed, and whether it is only to be printed."""
+    parser, wrapped, needs = build_parser(name), _wrapped_parser(name), WRAPPERS[name][1]
+    keep_texts(parser)
+    arguments = parser.parse_args(argv)
+    words, mounts = written_out(wrapped._actions, arguments, needs)
+    engine = shlex.split(os.environ.get("PACSIFIER_ENGINE", "")) or ["docker"]
+    image = arguments.image or os.environ.get("PACSIFIER_DOCKER_IMAGE") or IMAGE
+    return engine_command(engine, image, [wrapped.prog, *words], mounts, needs), arguments.print
+
+
+def main(argv: Sequence[str] | None = None, name: str | None = None) -> int:
+    """Runs the wrapper of that name (that of the program, when none is given) in place of this process."""
+    called = name or Path(sys.argv[0]).name
+    if called not in WRAPPERS:
+        print(f"{called}: is none of the wrapper commands: {', '.join(WRAPPERS)}", file=sys.stderr)
+        return common.EXIT_INPUT
+    command, only_print = command_line(called, argv)
+    if only_print:
+        print(shlex.join(command))
+        return common.EXIT_COMPLETE
+    return common.run(lambda: _become(command), called)
+
+
+def _become(command: list[str]) -> int:
+    try:
+        os.execvp(command[0], command)  # noqa: S606 - in place of this process: signals and exit status are its own
+    except OSError as error:
+        raise ToolError(
+            f"the engine {command[0]!r} cannot be started: {error.strerror}; install docker or podman, or name one in "
+            f"PACSIFIER_ENGINE",
+            binary=command[0],
+        ) from error
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[2:], sys.argv[1] if sys.argv[1:] else None))

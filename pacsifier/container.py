@@ -1,0 +1,178 @@
+"""Turns the command line of a command into one of docker or podman that runs the same command in the image.
+
+Every path is mounted below `/host` at the place that it has here: what lies inside what stays so, nothing of the image
+is hidden, and messages of the command name paths that the user recognizes. Inputs are mounted read-only.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import io
+import os
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import wraps
+from pathlib import Path
+from typing import Any
+
+HOST = "/host"
+_ZONE = Path("/etc/localtime")
+
+
+@dataclass(frozen=True)
+class Needs:
+    """What a command needs of the machine, beside the paths that it reads (every option of type `Path`).
+
+    `folders` are options that name a folder in which it writes; `beside` those that name a file or folder that it
+    writes, or replaces, together with others beside it; `inside` those that mean the image's own files.
+    """
+
+    folders: frozenset[str] = frozenset()
+    beside: frozenset[str] = frozenset()
+    inside: frozenset[str] = frozenset({"dcmtk_dir"})
+    network: bool = False
+    variables: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Mount:
+    """A file or folder of this machine as the container sees it."""
+
+    source: Path
+    writable: bool
+
+    def option(self) -> str:
+        """As an option of docker and podman, whatever characters the path holds."""
+        fields = ["type=bind", f"source={self.source}", f"target={_in_container(self.source)}"]
+        row = io.StringIO()
+        csv.writer(row, lineterminator="").writerow([*fields, *([] if self.writable else ["readonly"])])
+        return f"--mount={row.getvalue()}"
+
+
+def keep_texts(parser: argparse.ArgumentParser) -> None:
+    """Makes the parser check values as before, but hand on what is no path as it was typed."""
+    for action in parser._actions:
+        if callable(action.type) and action.type is not Path:
+            action.type = _checked(action.type)
+
+
+def _checked(convert: Callable[[str], Any]) -> Callable[[str], str]:
+    @wraps(convert)
+    def check(text: str) -> str:
+        convert(text)
+        return text
+
+    return check
+
+
+def written_out(
+    actions: Iterable[argparse.Action], namespace: argparse.Namespace, needs: Needs
+) -> tuple[list[str], list[Mount]]:
+    """The options that a parsed command line comes to, for use in the container, and what has to be mounted.
+
+    Path options that have a default are always spelled out.
+    """
+    words: list[str] = []
+    read: list[Path] = []
+    written: dict[Path, Path] = {}
+    for action in reversed({each.dest: each for each in reversed(list(actions))}.values()):
+        value = getattr(namespace, action.dest, None)
+        name = max(action.option_strings, key=len)
+        if isinstance(value, Path) and action.dest not in needs.inside:
+            path = value.resolve()
+            value = _in_container(path)
+            if action.dest in needs.folders | needs.beside:
+                written[path] = _existing_folder(path.parent if action.dest in needs.beside else path)
+            else:
+                read.append(path)
+        elif value == action.default:
+            continue
+        words += _words(name, action, value)
+    return words, _mounts(read, written)
+
+
+def _words(name: str, action: argparse.Action, value: Any) -> list[str]:
+    if action.nargs == 0:
+        return [name] * int(value or 0)
+    values = value if isinstance(value, list) else [value]
+    return [f"{name}={each}" for each in values]
+
+
+def _mounts(read: Sequence[Path], written: Mapping[Path, Path]) -> list[Mount]:
+    """What is written lies in one mount with all that is in it: nothing can be renamed from one to another."""
+    inputs = [path for path in read if not any(path.is_relative_to(target) for target in written)]
+    modes = {path: False for path in inputs if os.access(path, os.F_OK)} | dict.fromkeys(
+        written.values(), True
+    )
+    mounts: list[Mount] = []
+    for source in sorted(modes, key=lambda path: (len(path.parts), path)):
+        around = next((each for each in reversed(mounts) if source.is_relative_to(each.source)), None)
+        if around is None or around.writable != modes[source]:
+            mounts.append(Mount(source, modes[source]))
+    return mounts
+
+
+def _existing_folder(path: Path) -> Path:
+    # The command makes folders that are missing: it needs the one that they will lie in.
+    return next(each for each in (path, *path.parents) if _is_folder(each))
+
+
+def _is_folder(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except OSError:
+        return False
+
+
+def _in_container(path: Path) -> str:
+    return f"{HOST}{path}" if path != Path("/") else HOST
+
+
+def engine_command(
+    engine: Sequence[str], image: str, command: Sequence[str], mounts: Iterable[Mount], needs: Needs
+) -> list[str]:
+    """The whole command line: as the current user, in a container that can write only what is mounted to be written."""
+    zone, zone_mounts = _time_zone()
+    variables = [name for name in needs.variables if name in os.environ]
+    return [
+        *engine,
+        *("run", "--rm", "--read-only", "--tmpfs=/tmp"),
+        *("--security-opt=no-new-privileges", "--security-opt=label=disable"),
+        *(["--interactive", "--tty"] if _at_a_terminal() else []),
+        "--net=host" if needs.network else "--net=none",
+        *_user(engine),
+        *(f"--env={each}" for each in [*zone, *variables]),
+        *(mount.option() for mount in [*zone_mounts, *mounts]),
+        image,
+        *command,
+    ]
+
+
+def _user(engine: Sequence[str]) -> list[str]:
+    user = os.geteuid()
+    options = [f"--user={user}:{os.getegid()}"]
+    if any(Path(word).name == "podman" for word in engine) and user:
+        return ["--userns=keep-id", *options]
+    further = sorted(set(os.getgroups()) - {os.getegid()})
+    return [*options, *(f"--group-add={group}" for group in further)]
+
+
+def _time_zone() -> tuple[list[str], list[Mount]]:
+    """Hours of the day, and times in the logs, mean this machine's."""
+    if "TZ" in os.environ:
+        return ["TZ"], []
+    zone = _ZONE.resolve()
+    if not zone.is_file():
+        return [], []
+    return [f"TZ=:{_in_container(zone)}"], [Mount(zone, writable=False)]
+
+
+def _at_a_terminal() -> bool:
+    """Only in the foreground: a container that reads the terminal in the background would be stopped."""
+    try:
+        streams = (sys.stdin, sys.stdout, sys.stderr)
+        return all(stream.isatty() for stream in streams) and os.tcgetpgrp(sys.stdin.fileno()) == os.getpgrp()
+    except (OSError, ValueError, AttributeError):
+        return False
