@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from pacs.servers import free_port
+
 from image.engines import (
     Engine,
     build_image,
@@ -20,8 +22,6 @@ from image.engines import (
     make_base,
     podman_engine,
 )
-from pacs.servers import free_port
-
 from pacsifier import __version__
 
 OWNER = (12345, 23456)

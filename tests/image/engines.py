@@ -97,7 +97,7 @@ def _binary(name: str) -> str:
 def docker_engine() -> Iterator[Engine]:
     """A docker engine without images, on a private socket."""
     # A socket's path may not be long.
-    folder = Path(tempfile.mkdtemp(prefix="dock-", dir="/tmp"))  # noqa: S108
+    folder = Path(tempfile.mkdtemp(prefix="dock-", dir="/tmp"))
     socket = folder / "d.sock"
     command = [
         *(_binary("dockerd"), "--host", f"unix://{socket}", "--pidfile", folder / "d.pid"),
@@ -130,7 +130,7 @@ def docker_engine() -> Iterator[Engine]:
 @contextlib.contextmanager
 def podman_engine() -> Iterator[Engine]:
     """Podman with a storage of its own."""
-    folder = Path(tempfile.mkdtemp(prefix="pod-", dir="/tmp"))  # noqa: S108
+    folder = Path(tempfile.mkdtemp(prefix="pod-", dir="/tmp"))
     storage = f'[storage]\ndriver = "overlay"\ngraphroot = "{folder}/graph"\nrunroot = "{folder}/run"\n'
     (folder / "storage.conf").write_text(storage)
     # A machine without systemd, with groups of both versions, and with limits of its own.

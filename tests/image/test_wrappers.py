@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from image.conftest import OWNER, Demo
 from image.engines import WITHIN_S, Engine, wait_until
 from image.test_image import _files, _owners
@@ -49,11 +50,10 @@ def _wrapper(engine: Engine, name: str, arguments: str, cwd: Path) -> subprocess
 @pytest.fixture
 def here(docker: Engine, demo: Demo, tmp_path: Path) -> Path:
     """A folder of an ordinary user, with a name that is hard to mount."""
-    for each in (tmp_path, *tmp_path.parents[:3]):
-        if each.is_relative_to(tmp_path.parents[2]):
-            each.chmod(0o755)
-    Path(docker.environment["DOCKER_HOST"].removeprefix("unix://")).chmod(0o666)
-    Path(docker.environment["DOCKER_HOST"].removeprefix("unix://")).parent.chmod(0o755)
+    socket = Path(docker.environment["DOCKER_HOST"].removeprefix("unix://"))
+    socket.chmod(0o666)
+    for folder in (socket.parent, tmp_path, *tmp_path.parents[:2]):
+        folder.chmod(0o755)
     return demo.inputs(tmp_path / "my, dir: ü")
 
 
