@@ -91,6 +91,16 @@ def one_chunk(parts: Sequence[Part]) -> Chunk:
     return Chunk(tuple(parts), sum(size_of(states) for _, states in parts))
 
 
+def beginning(chunk: Chunk, most: int) -> tuple[Chunk, tuple[Part, ...]]:
+    """The first requests, as many as bring `most` instances but at least one, as a chunk; and the others."""
+    size = number = 0
+    for number, (_, states) in enumerate(chunk.parts):
+        size += size_of(states)
+        if number and size > most:
+            return one_chunk(chunk.parts[:number]), chunk.parts[number:]
+    return chunk, ()
+
+
 def simpler(part: Part) -> list[Part]:
     """The same work in requests that any PACS takes: one series each; empty where it is that already."""
     request, states = part
