@@ -15,7 +15,7 @@ from pacsifier.transfer.journal import SeriesState
 
 # Instances taken for a series whose number was not announced.
 _UNKNOWN_SIZE = 50
-_CHUNKS_AN_ASSOCIATION = 4
+_CHUNKS_AN_ASSOCIATION = 3
 # An association costs as much as some tens of small instances.
 _SMALLEST_SHARE = 40
 # Instances that one association brings: movescu logs 0.6 kB for each.
@@ -56,7 +56,7 @@ def chunks(
     one_series_each: bool = False,
     one_request_each: bool = False,
 ) -> list[Chunk]:
-    """Cuts a batch into about four shares an association, the largest first.
+    """Cuts a batch into about three shares an association, the largest first.
 
     A study all of whose series are wanted is one STUDY-level request; else one SERIES-level request with a UID list.
     A study larger than a share goes series by series, and so does everything with `one_series_each`. Of a series

@@ -118,7 +118,7 @@ def test_the_largest_request_goes_first(work, associations: int) -> None:
 @given(works, st.integers(1, 8))
 def test_no_association_is_left_with_more_than_its_share_and_one_request(work, associations: int) -> None:
     states, of_study = work
-    share = max(40, size_of(states) // (4 * associations))
+    share = max(40, size_of(states) // (3 * associations))
     made = chunks(states, associations, of_study)
     assert all(chunk.size - size_of(chunk.parts[-1][1]) < share for chunk in made)
     assert all(chunk.size >= share for chunk in made[:-1])
