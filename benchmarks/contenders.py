@@ -129,6 +129,27 @@ class Pacsifier4(Pacsifier):
         super().fetch(replace(work, associations=4), out)
 
 
+class PacsifierGet(Pacsifier):
+    """The same by C-GET."""
+
+    name = "pacsifier, C-GET"
+    options = ("--save", "--info", "--retrieve_method", "get")
+
+
+class OwnCpu(Pacsifier):
+    """The same; `cpu_s` of the process itself, without DCMTK's tools."""
+
+    cpu_s = 0.0
+
+    def fetch(self, work: Work, out: Path) -> None:
+        folder = self.folder
+        (folder / "measure.py").write_text(_MEASURE)
+        named = ("config.json", "query.csv", out)
+        files = [each for pair in zip(("-c", "-q", "-d"), named, strict=True) for each in pair]
+        run([sys.executable, "measure.py", *self.options, *files], folder)
+        self.cpu_s = float((folder / "cpu").read_text())
+
+
 class Info(Pacsifier):
     """`--info` alone."""
 
@@ -291,6 +312,15 @@ class Peer(Contender):
         }
         run([self.environment / "bin/pacsifier", "--save", "--info", *files], folder, plain)
 
+
+_MEASURE = """
+import resource, sys
+from pacsifier.cli.retrieve import main
+status = main()
+used = resource.getrusage(resource.RUSAGE_SELF)
+open("cpu", "w").write(str(used.ru_utime + used.ru_stime))
+sys.exit(status)
+"""
 
 _STUDY_KEYS = {
     "QueryRetrieveLevel": "STUDY",

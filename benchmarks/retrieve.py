@@ -31,8 +31,10 @@ from contenders import (  # noqa: E402
     Copy,
     FailedError,
     Info,
+    OwnCpu,
     Pacsifier,
     Pacsifier4,
+    PacsifierGet,
     Peer,
     PynetdicomGet,
     PynetdicomMove,
@@ -85,6 +87,7 @@ class Case:
     seconds: dict[str, list[float]] = field(default_factory=dict)
     instances: int = 0
     failed: dict[str, str] = field(default_factory=dict)
+    own_ms: float | None = None
 
     def lines(self) -> Iterator[str]:
         """The table of the case, against the contender of this tree."""
@@ -97,6 +100,8 @@ class Case:
                 f"  {name:22} {statistics.median(times):8.2f} s ({min(times):.2f} to {max(times):.2f})"
                 f"   it / this {statistics.median(ratios):7.2f}   this / it {inverse:6.2f}"
             )
+        if self.own_ms is not None:
+            yield f"  pacsifier's own CPU time beyond that for one patient: {self.own_ms:.2f} ms an instance"
         for name, why in self.failed.items():
             yield f"  {name:22} did not do it: {why}"
 
@@ -112,6 +117,9 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--associations", type=int, default=2)
     parser.add_argument("--peer", action="store_true")
+    parser.add_argument(
+        "--own", action="store_true", help="also: the CPU time of an instance in pacsifier itself"
+    )
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
     cases = []
@@ -125,6 +133,8 @@ def main() -> int:
                 with _serving(pacs, place / "pacs", files) as server:
                     work = _work(data, server, files, place)
                     case = _case(data, pacs, work, Bench(scratch, arguments, environment))
+                    if arguments.own:
+                        case.own_ms = _own_ms(work, scratch, arguments.rounds)
                 cases.append(case)
                 print("\n".join(case.lines()), flush=True)
     if arguments.json:
@@ -168,7 +178,12 @@ def _case(data: str, pacs: str, work: Work, bench: Bench) -> Case:
     contenders: list[Contender] = [Pacsifier(scratch), Raw(scratch), Resume(scratch), Copy(scratch)]
     if pacs == "nagle":
         contenders.append(Pacsifier4(scratch))
-    contenders += [PynetdicomMove(scratch), PynetdicomGet(scratch), Peer(scratch, bench.environment)]
+    contenders += [
+        PacsifierGet(scratch),
+        PynetdicomMove(scratch),
+        PynetdicomGet(scratch),
+        Peer(scratch, bench.environment),
+    ]
     chosen = [each for each in contenders if not each.why_not]
     if arguments.only:
         chosen = [each for each in chosen if each.name == "pacsifier" or each.name in arguments.only]
@@ -197,6 +212,20 @@ def _enter(case: Case, contender: Contender, measure: Callable[[], float]) -> No
             raise
         case.failed[contender.name] = f"{error}".strip().splitlines()[-1][:150]
         del case.seconds[contender.name]
+
+
+def _own_ms(work: Work, scratch: Path, rounds: int) -> float:
+    """CPU ms of an instance in the process itself: what all patients cost more than the first one."""
+    first = replace(work, records=[each for each in work.records if each.patient_id == work.patients[0]])
+    spent: dict[int, list[float]] = {len(each.records): [] for each in (first, work)}
+    for _ in range(rounds):
+        for each in (first, work):
+            own = OwnCpu(scratch)
+            own.prepare(each, scratch)
+            own.fetch(each, new_folder(scratch) / "out")
+            spent[len(each.records)].append(own.cpu_s)
+    (few, least), (many, most) = ((number, statistics.median(each)) for number, each in spent.items())
+    return 1000 * (most - least) / (many - few)
 
 
 def _info_case(pacs: str, work: Work, scratch: Path, rounds: int) -> Case:

@@ -5,8 +5,6 @@ All checks come before the first write; the files appear whole, all of them, or 
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import logging
 import secrets
@@ -159,12 +157,16 @@ def _twins(pseudonyms: Mapping[str, str]) -> Iterator[list[str]]:
 
 
 def _log(table: QueryTable, patients: Mapping[int, str], answers: Answers) -> str:
-    text = io.StringIO()
-    writer = csv.writer(text)
-    writer.writerow([*table.columns, "NewPseudonym", "DayShift"])
-    for row, patient in patients.items():
-        writer.writerow([*table.raw[row], answers.pseudonyms[patient], answers.shifts[patient]])
-    return text.getvalue()
+    """The rows of the query beside what they were given."""
+    import pandas as pd
+
+    rows = pd.DataFrame([table.raw[row] for row in patients], index=list(patients), columns=table.columns)
+    of = pd.Series(patients)
+    given = {"NewPseudonym": of.map(answers.pseudonyms), "DayShift": of.map(answers.shifts)}
+    text: str = pd.concat([rows, pd.DataFrame(given)], axis="columns").to_csv(
+        index=False, lineterminator="\r\n"
+    )
+    return text
 
 
 # --- from a mapping of the user's ---------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import re
 import sys
 from collections.abc import Sequence
@@ -292,6 +293,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parser.parse_args(argv)
     _check(parser, arguments)
     common.set_up_logging(arguments.verbose)
+    # What a run holds lives to its end and has no cycles: a collection would only walk it again.
+    gc.set_threshold(100_000, 50, 50)
     work = _check_site if arguments.check else _upload if arguments.upload else _retrieve
     remedy = "; --resume goes on from here" if arguments.save or arguments.move else ""
     return common.run(lambda: work(arguments), _PROG, verbosity=arguments.verbose, remedy=remedy)

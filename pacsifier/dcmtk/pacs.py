@@ -53,13 +53,15 @@ class FindResult:
     """What one C-FIND identifier brought: the answers (keyword -> value, None: key absent) and the end.
 
     An empty list with `failure` None is an honest "nothing matches"; `failure` says why there is no honest answer.
-    `lost`: there was no final response since the association was cut off, so that it may be asked again.
+    `lost`: there was no final response since the association was cut off, so that it may be asked again. `outdone`:
+    this PACS gave a longer answer of the level, so that the number of answers here is no limit of the PACS.
     """
 
     answers: tuple[Values, ...]
     status: int | None
     failure: str | None
     lost: bool = False
+    outdone: bool = False
 
     @classmethod
     def of_lost(cls, failure: str) -> FindResult:

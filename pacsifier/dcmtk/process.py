@@ -250,9 +250,13 @@ class Toolbox:
             ToolError: one is absent, older than DCMTK 3.6.6, or another program of the same name.
         """
         _check_dictionary()
-        for name in names:
-            if name not in self._binaries:
-                self._binaries[name] = _first_of_dcmtk(name, find_binaries(name, self._dcmtk_dir))
+        unknown = [name for name in dict.fromkeys(names) if name not in self._binaries]
+        paths = {name: find_binaries(name, self._dcmtk_dir) for name in unknown}
+        with contextlib.ExitStack() as stack:
+            # All are asked at once: a start waits for the slowest, not for the sum.
+            asked = {name: stack.enter_context(_Asked(name, paths[name][0])) for name in unknown}
+            for name, first in asked.items():
+                self._binaries[name] = _first_of_dcmtk(name, first, paths[name][1:])
 
     def start(
         self,
@@ -331,15 +335,15 @@ class Toolbox:
             return _run_in_background(argv, nothing, output, folder, announce)
 
 
-def _first_of_dcmtk(name: str, paths: Sequence[Path]) -> Binary:
+def _first_of_dcmtk(name: str, first: _Asked, others: Sequence[Path]) -> Binary:
     """The first path that is DCMTK's tool and recent enough; else the error of the first."""
-    errors = []
-    for path in paths:
-        try:
-            return Binary(path, _version(name, path))
-        except ToolError as error:
-            errors.append(error)
-    raise errors[0]
+    try:
+        return Binary(first.path, _version(first))
+    except ToolError:
+        for path in others:
+            with contextlib.suppress(ToolError), _Asked(name, path) as asked:
+                return Binary(path, _version(asked))
+        raise
 
 
 def _check_dictionary() -> None:
@@ -352,9 +356,10 @@ def _check_dictionary() -> None:
         )
 
 
-def _version(name: str, path: Path) -> str:
+def _version(asked: _Asked) -> str:
     """The version of DCMTK's tool; raises ToolError where it is none, or too old."""
-    exit_status, output = _ask_version(name, path)
+    name, path = asked.name, asked.path
+    exit_status, output = asked.answer()
     found = _BANNER.search(output)
     if not found and (exit_status < 0 or exit_status >= _NOT_RUN):
         said = output.decode("utf-8", "replace").strip().splitlines() or ["no reason given"]
@@ -379,34 +384,54 @@ def _version(name: str, path: Path) -> str:
     return version
 
 
-def _ask_version(name: str, path: Path) -> tuple[int, bytes]:
-    """Exit status and output of `--version`; raises ToolError where it cannot be started or does not end."""
-    sh = _sh()
-    output = io.BytesIO()
-    command: Any = None
-    try:
-        with Path(os.devnull).open("rb") as nothing, _signals_held():
-            command = _run_in_background([str(path), "--version"], nothing, output, Path("/"), None)
+class _Asked:
+    """A program that is asked for its `--version`; as a context manager it does not outlive it."""
+
+    def __init__(self, name: str, path: Path) -> None:
+        self.name = name
+        self.path = path
+        self._output = io.BytesIO()
+        self._command: Any = None
+
+    def __enter__(self) -> _Asked:
+        with contextlib.ExitStack() as stack:
+            stack.push(self.__exit__)
+            with Path(os.devnull).open("rb") as nothing, _signals_held():
+                try:
+                    argv = [str(self.path), "--version"]
+                    self._command = _run_in_background(argv, nothing, self._output, Path("/"), None)
+                except (_sh().ForkException, _sh().CommandNotFound, OSError):
+                    # Told by `answer`: another program of the name may do.
+                    log.debug("%s cannot be started", self.name)
+            stack.pop_all()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._command is not None:
+            # Also what it started itself, which would hold its output open.
+            _signal_group(int(self._command.pid), signal.SIGKILL)
+            self._command.wait()
+            self._command = None
+
+    def answer(self) -> tuple[int, bytes]:
+        """Exit status and output; raises ToolError where it could not be started or does not end."""
+        if self._command is None:
+            raise ToolError(
+                f"{self.path} cannot be started; name DCMTK's folder with --dcmtk_dir", binary=self.name
+            )
         # sh's own time-out polls every 100 ms: three checks of 13 ms would take 300.
         deadline = time.monotonic() + _VERSION_S
-        while command.process.is_alive()[0]:
+        while self._command.process.is_alive()[0]:
             if time.monotonic() > deadline:
                 raise ToolError(
-                    f"{path} --version has not ended after {_VERSION_S:g} s; is its file system in order? "
+                    f"{self.path} --version has not ended after {_VERSION_S:g} s; is its file system in order? "
                     f"Name another DCMTK's folder with --dcmtk_dir",
-                    binary=name,
+                    binary=self.name,
                 )
             time.sleep(_VERSION_POLL_S)
-    except (sh.ForkException, sh.CommandNotFound, OSError) as error:
-        raise ToolError(
-            f"{path} cannot be started; name DCMTK's folder with --dcmtk_dir", binary=name
-        ) from error
-    finally:
-        if command is not None:
-            # Also what it started itself, which would hold its output open.
-            _signal_group(int(command.pid), signal.SIGKILL)
-    command.wait()
-    return int(command.exit_code), output.getvalue()
+        _signal_group(int(self._command.pid), signal.SIGKILL)
+        self._command.wait()
+        return int(self._command.exit_code), self._output.getvalue()
 
 
 def _run_in_background(

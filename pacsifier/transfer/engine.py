@@ -14,7 +14,7 @@ from pacsifier.dcmtk.receiver import Receiver
 from pacsifier.dcmtk.transcript import MoveState
 from pacsifier.transfer.arrivals import Arrivals
 from pacsifier.transfer.journal import Journal
-from pacsifier.transfer.pace import Chunk, Part, one_chunk, simpler
+from pacsifier.transfer.pace import Chunk, Part, beginning, one_chunk, simpler
 from pacsifier.transfer.retry import is_temporary
 from pacsifier.transfer.traffic import Traffic
 from pacsifier.transfer.verdict import is_complete, left_behind, refused_for_good, took_only_some
@@ -26,6 +26,7 @@ log = logging.getLogger(__name__)
 
 _POLL_S = 0.01
 _IDLE_S = 0.05
+_FIRST_INSTANCES = 100
 
 
 @dataclass(frozen=True)
@@ -104,13 +105,20 @@ class Engine:
         if not self._retrieval.capabilities.uid_lists:
             parts = [easy for part in task.chunk.parts for easy in (_one_by_one(part) or [part])]
             task = replace(task, chunk=one_chunk(parts))
-        # Until something has come, one request shows whether the PACS reaches the destination.
-        alone = self._gets or not self._retrieval.reached()
-        if not alone or len(task.chunk.parts) == 1:
-            return task
-        first, *others = task.chunk.parts
-        self._tasks.appendleft(replace(task, chunk=one_chunk(others)))
-        return replace(task, chunk=one_chunk([first]))
+        first, others = beginning(task.chunk, self._most_at_once(task.chunk))
+        if others:
+            self._tasks.appendleft(replace(task, chunk=one_chunk(others)))
+        return replace(task, chunk=first)
+
+    def _most_at_once(self, chunk: Chunk) -> int:
+        """Instances to ask for; until something has come, a little shows whether the PACS reaches the destination."""
+        if self._gets:
+            return 1
+        if self._retrieval.reached():
+            return chunk.size
+        # Whether it understands lists of UIDs is learned from one.
+        listed = any(len(request.series_uids) > 1 or request.instance_uids for request in chunk.requests)
+        return 1 if listed else _FIRST_INSTANCES
 
     def _step(self) -> None:
         fresh = self._arrivals.scan() if self._arrivals else 0

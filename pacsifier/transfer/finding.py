@@ -476,7 +476,9 @@ def _by_series(asked: Sequence[Series], result: FindResult) -> dict[tuple[str, s
         answers[uid].append(answer)
     if result.failure or looks_capped(result) or not all(answers.values()):
         return {}
-    return {each.key: replace(result, answers=tuple(answers[each.series_uid])) for each in asked}
+    return {
+        each.key: replace(result, answers=tuple(answers[each.series_uid]), outdone=True) for each in asked
+    }
 
 
 def _belongs(answer: Values, series: Series) -> bool:
@@ -554,7 +556,8 @@ def _names_accession(query: Query) -> bool:
 def looks_capped(result: FindResult) -> bool:
     """Whether the number of answers looks like the limit of a PACS rather than like all there is."""
     count = len(result.answers)
-    return result.status == REFUSED_OUT_OF_RESOURCES or count in _CAPS or (count > 0 and count % 500 == 0)
+    is_round = count in _CAPS or (count > 0 and count % 500 == 0)
+    return result.status == REFUSED_OUT_OF_RESOURCES or (is_round and not result.outdone)
 
 
 def _split(value: str | None) -> list[str]:

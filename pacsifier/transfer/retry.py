@@ -10,7 +10,7 @@ import logging
 import random
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pacsifier.dcmtk.pacs import FindResult, Keys, Pacs
 from pacsifier.dcmtk.transcript import REFUSED_MATCHES, REFUSED_SUBOPERATIONS, MoveState
@@ -59,6 +59,7 @@ class CarefulFinds:
         self._retry = retry
         self._ready = ready
         self._associated = False
+        self._longest: dict[str, int] = {}
 
     def find(self, level: str, requests: Sequence[Keys]) -> list[FindResult]:
         """Asks as `Pacs.find` does; identifiers whose answer was cut off by a lost association are asked again.
@@ -83,7 +84,9 @@ class CarefulFinds:
                 "C-FIND at the %s level was refused or cut off: asking again in %.1f s", level, wait_s
             )
             time.sleep(wait_s)
-        return results
+        longest = max((len(result.answers) for result in results), default=0)
+        longest = self._longest[level] = max(longest, self._longest.get(level, 0))
+        return [replace(result, outdone=len(result.answers) < longest) for result in results]
 
     def _ask(
         self, level: str, requests: Sequence[Keys], todo: Sequence[int], results: list[FindResult]

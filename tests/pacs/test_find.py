@@ -93,5 +93,5 @@ def test_a_pacs_that_does_not_understand_lists_is_asked_for_each_series(of_list)
         for number in (1, 2)
     ]
     found = list_instances(pacs, series, uid_lists=True)
-    assert found == [instances(each.series_uid) for each in series]
+    assert [each.answers for each in found] == [instances(each.series_uid).answers for each in series]
     assert pacs.lists == 1, "a PACS that does not understand them was sent more"

@@ -516,8 +516,9 @@ def test_a_tool_of_the_same_name_is_told_apart_from_dcmtks(here, verb, tmp_path_
 
 @each_verb
 def test_an_old_dcmtk_is_told_with_its_version_and_the_one_needed(here, verb, tmp_path_factory):
-    folder, tool = tmp_path_factory.mktemp("old"), _tool(verb)
-    _script(folder, tool, f"echo '$dcmtk: {tool} v3.6.1 2015-01-01 $'")
+    folder = tmp_path_factory.mktemp("old")
+    for tool in ("findscu", "movescu", "storescp", "storescu", "echoscu"):
+        _script(folder, tool, f"echo '$dcmtk: {tool} v3.6.1 2015-01-01 $'")
     run = _pacsifier(here, *verb, "--dcmtk_dir", folder)
     assert run.returncode == 4
     assert "3.6.1" in run.stderr

@@ -32,7 +32,7 @@ from pacsifier.dcmtk.transcript import (
 
 FOLDER = Path(__file__).parent.parent / "transcripts"
 ECHOS = sorted(path.stem for path in FOLDER.glob("echo_*.log"))
-LOGS = sorted({path.stem for path in FOLDER.glob("*.log")} - {*ECHOS})
+LOGS = sorted(path.stem for path in FOLDER.glob("*.log") if not path.stem.startswith(("echo_", "media_")))
 UNABLE_TO_PROCESS = 0xC000
 PENDING = 0xFF00
 
