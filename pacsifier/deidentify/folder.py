@@ -201,6 +201,9 @@ class _Run:
         if self.in_place and self.request.key.exists():
             ours = set(read(self.request.key).pseudonyms.values())
         for facts in files:
+            if self.in_place and (self.request.in_folder / facts.path).is_symlink():
+                self._leave_out(facts.path, Reason("a link: the original lies elsewhere, and stays"))
+                continue
             done = facts.patient_id in ours and METHOD in facts.method
             if done and Path(facts.path).name == f"{facts.sop_uid}.dcm":
                 self._already(facts.path, facts.path)
