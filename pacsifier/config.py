@@ -1,11 +1,12 @@
-"""The configuration file: JSON, checked against a schema, as a frozen object."""
+"""The configuration files: JSON, checked against a schema, as frozen objects."""
 
 from __future__ import annotations
 
 import difflib
 import json
+import os
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
@@ -68,7 +69,28 @@ PACS_SCHEMA: Final[Mapping[str, Any]] = {
     ],
     "additionalProperties": False,
 }
-_PROPERTIES: Final[Mapping[str, Mapping[str, Any]]] = PACS_SCHEMA["properties"]
+DEID_SCHEMA: Final[Mapping[str, Any]] = {
+    "$schema": "https://json-schema.org/draft/2020-12/schema",
+    "type": "object",
+    "properties": {
+        "deid_URL": {
+            "type": "string",
+            # `_shift` is appended to it: nothing may follow the path. A password in a URL ends in logs of proxies.
+            "pattern": r"^(?i:https?)://[^\s/?#@\\]+(?:/[^\s?#\\]*)?\Z",
+            "maxLength": 2000,
+            "description": "an address that begins with https:// (or http://), without user, password, ? and #",
+        },
+        "deid_token": {
+            "type": "string",
+            "pattern": r"^[!-~]{1,4096}\Z",
+            "description": "the token of the service: printable ASCII characters without blanks "
+            "(its value is never shown)",
+        },
+    },
+    "required": ["deid_URL", "deid_token"],
+    "additionalProperties": False,
+}
+TOKEN_FROM_ENVIRONMENT: Final = "DEID_TOKEN"  # noqa: S105 - a name
 _LONGEST_SHOWN: Final = 100
 
 
@@ -89,6 +111,30 @@ class PacsConfig:
     batch_wait_s: float
 
 
+@dataclass(frozen=True)
+class DeidServiceConfig:
+    """The de-ID service: `url` answers pseudonyms, `url` + `_shift` day shifts; `token` stands in no message."""
+
+    url: str
+    token: str = field(repr=False)
+
+
+def load_deid_config(path: Path) -> DeidServiceConfig:
+    """Read and check the configuration of the de-ID service; DEID_TOKEN of the environment wins over its token.
+
+    Raises InputError with every fault at once, and never with a value that may be the token.
+    """
+    document, repeated = load_json(path)
+    from_environment = os.environ.get(TOKEN_FROM_ENVIRONMENT, "").strip()
+    if from_environment and isinstance(document, dict):
+        document = {**document, "deid_token": from_environment}
+    faults = [Fault(str(path), "the key stands twice: keep one", column=key) for key in repeated]
+    faults += _faults(str(path), document, DEID_SCHEMA, secret=True)
+    if faults:
+        raise InputError(*faults)
+    return DeidServiceConfig(url=document["deid_URL"], token=document["deid_token"])
+
+
 def load_pacs_config(path: Path) -> PacsConfig:
     """Read and check the PACS configuration file.
 
@@ -97,7 +143,7 @@ def load_pacs_config(path: Path) -> PacsConfig:
     """
     document, repeated = load_json(path)
     faults = [Fault(str(path), "the key stands twice: keep one", column=key) for key in repeated]
-    faults += _faults(str(path), document)
+    faults += _faults(str(path), document, PACS_SCHEMA)
     if faults:
         raise InputError(*faults)
     return PacsConfig(
@@ -154,34 +200,42 @@ def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is no JSON number")
 
 
-def _faults(source: str, document: Any) -> Iterator[Fault]:
-    """Every fault of a document, in the order of the schema, then the keys it does not know."""
+def _faults(
+    source: str, document: Any, schema: Mapping[str, Any], *, secret: bool = False
+) -> Iterator[Fault]:
+    """Every fault of a document, in the order of the schema, then the keys it does not know.
+
+    `secret`: show no value, for any of them may be one that nobody should read over a shoulder.
+    """
     from jsonschema import Draft202012Validator
+
+    def said(value: Any) -> str | None:
+        return None if secret else shown(value)
 
     if not isinstance(document, dict):
         kind = type(document).__name__
-        yield Fault(source, f"holds no JSON object ({{...}}) but a {kind}", value=shown(document))
+        yield Fault(source, f"holds no JSON object ({{...}}) but a {kind}", value=said(document))
         return
     by_key: dict[str, ValidationError] = {}
-    for error in Draft202012Validator(PACS_SCHEMA).iter_errors(document):
+    for error in Draft202012Validator(schema).iter_errors(document):
         if error.absolute_path:
             by_key.setdefault(str(error.absolute_path[0]), error)
-    for key, schema in _PROPERTIES.items():
+    properties: Mapping[str, Mapping[str, Any]] = schema["properties"]
+    for key, rule in properties.items():
         if key in by_key:
-            yield Fault(source, _problem(key, document[key]), column=key, value=shown(document[key]))
+            yield Fault(source, _problem(rule, document[key]), column=key, value=said(document[key]))
         elif key not in document and not (key == "server_address" and "server_ip" in document):
-            yield Fault(source, f"the key is missing; allowed: {schema['description']}", column=key)
+            yield Fault(source, f"the key is missing; allowed: {rule['description']}", column=key)
     for key in document:
-        if key not in _PROPERTIES:
-            yield Fault(source, _unknown_key(key), column=key, value=shown(document[key]))
+        if key not in properties:
+            yield Fault(source, _unknown_key(key, properties), column=key, value=said(document[key]))
 
 
-def _problem(key: str, value: Any) -> str:
+def _problem(rule: Mapping[str, Any], value: Any) -> str:
     """What is wrong with the value of a documented key: what is allowed, and how PACSMAN wrote it."""
-    schema = _PROPERTIES[key]
-    problem = f"allowed: {schema['description']}"
-    if schema["type"] != "string" and isinstance(value, str) and _is_number(value):
-        problem += f" (migrating from PACSMAN? string → {schema['type']}: write {value.strip()})"
+    problem = f"allowed: {rule['description']}"
+    if rule["type"] != "string" and isinstance(value, str) and _is_number(value):
+        problem += f" (migrating from PACSMAN? string → {rule['type']}: write {value.strip()})"
     return problem
 
 
@@ -190,13 +244,13 @@ def _is_number(text: str) -> bool:
     return stripped.isascii() and stripped.replace(".", "", 1).isdigit()
 
 
-def _unknown_key(key: str) -> str:
-    if key == "server_ip":
+def _unknown_key(key: str, properties: Mapping[str, Any]) -> str:
+    if key == "server_ip" and "server_address" in properties:
         return "migrating from PACSMAN? server_ip → server_address: rename the key"
-    lower = {name.lower(): name for name in _PROPERTIES}
+    lower = {name.lower(): name for name in properties}
     nearest = difflib.get_close_matches(key.lower(), lower, n=1)
     hint = f"did you mean {lower[nearest[0]]}? " if nearest else ""
-    return f"unknown key; {hint}allowed: {', '.join(_PROPERTIES)}"
+    return f"unknown key; {hint}allowed: {', '.join(properties)}"
 
 
 def shown(value: Any) -> str:

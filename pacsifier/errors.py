@@ -66,6 +66,14 @@ class OperationError(PacsError):
         super().__init__(message)
 
 
+class ServiceError(PacsifierError):
+    """The de-ID service is unreachable, refuses us, or answers what cannot be used; never holds the token."""
+
+
+class AnswerError(ServiceError):
+    """The de-ID service answered, but not for everybody, or not what can be a pseudonym or a day shift."""
+
+
 class ToolError(PacsifierError):
     """A DCMTK binary is absent, too old, another program of that name, or not understood."""
 

@@ -198,8 +198,9 @@ def parse_dataset(data: Buffer, offset: int, transfer_syntax: str, wanted: Colle
 class Layout:
     """Where every top-level element of a file lies, in order and by tag; positions count in `source`.
 
-    `source` is the file itself, or the inflated data set of a deflated one (`deflated`). `defect` is '' when the
-    file is whole as `read` proves it; without the DICM prefix it is '' too where the data set alone is whole.
+    `source` is the file itself, or the inflated data set of a deflated one (`deflated`); `offset` is the byte of the
+    file where the data set, or its deflated stream, begins. `defect` is '' when the file is whole as `read` proves it;
+    without the DICM prefix it is '' too where the data set alone is whole.
     """
 
     is_part10: bool
@@ -211,16 +212,22 @@ class Layout:
     source: Buffer
     deflated: bool
     defect: str
+    offset: int
 
 
 def layout(handle: FileIO) -> Layout:
     """Find the raw top-level elements of an open file; reads no pixel data. Any content gives a result."""
-    buf = _buffer(handle)
+    return layout_of(_buffer(handle))
+
+
+def layout_of(buf: Buffer) -> Layout:
+    """The same for the bytes of a file."""
     is_part10, meta, offset, defect = _meta(buf)
     transfer_syntax = meta.get(_TRANSFER_SYNTAX_UID, b"").strip(b"\0 ").decode("ascii", "replace")
     if not is_part10:
         defect = ""
     deflated = transfer_syntax in _DEFLATED
+    begin = offset
     if deflated:
         buf, inflating = _inflated(buf, offset)
         defect, offset = defect or inflating, 0
@@ -238,7 +245,7 @@ def layout(handle: FileIO) -> Layout:
             raise BrokenError("no pixel data")
     except BrokenError as broken:
         defect = defect or str(broken)
-    return Layout(is_part10, transfer_syntax, meta, coding, elements, by_tag, buf, deflated, defect)
+    return Layout(is_part10, transfer_syntax, meta, coding, elements, by_tag, buf, deflated, defect, begin)
 
 
 def encode_element(tag: int, vr: str, value: bytes, coding: Coding) -> bytes:

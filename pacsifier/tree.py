@@ -33,6 +33,7 @@ WORK_FOLDER = ".pacsifier"
 LOG_FOLDER = "logs"
 LOG_NAME = "pacsifier_log.csv"
 UNEXPECTED_FOLDER = "unexpected"
+PARTS_FOLDER = "parts"
 NO_PATIENT_ID = "No_patient_ID"
 NO_STUDY_DATE = "No_study_date"
 NO_SERIES_DESCRIPTION = "No_series_description"
@@ -88,6 +89,11 @@ def short_hash(text: str) -> str:
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:8]
 
 
+def part_folder(out: Path, number: int) -> Path:
+    """The output folder of one part of many: `<out>/parts/<number>`, a tree of its own."""
+    return out / PARTS_FOLDER / str(number)
+
+
 def patient_folder_name(patient_id: str) -> str:
     """`sub-<PatientID>`."""
     return f"sub-{slug(patient_id.strip()) or NO_PATIENT_ID}"
@@ -116,6 +122,22 @@ def deidentified_name(sop_instance_uid: str) -> str:
 
 def _uid_as_name(uid: str) -> str:
     return uid if is_uid(uid) else f"malformed_{short_hash(uid)}"
+
+
+def report_name(sop_instance_uid: str) -> str:
+    """`Clean_Report_<SOPInstanceUID with _ for .>`, without suffix; a malformed UID is hashed."""
+    if not is_uid(sop_instance_uid):
+        sop_instance_uid = f"malformed_{short_hash(sop_instance_uid)}"
+    return f"Clean_Report_{sop_instance_uid.replace('.', '_')}"
+
+
+def pseudonym_paths(folder: Path, project: str) -> tuple[Path, Path, Path]:
+    """Where pacsifier-get-pseudonyms writes: the pseudonyms, the day shifts, the log."""
+    return (
+        folder / f"new_ids_{project}.json",
+        folder / f"day_shift_{project}.json",
+        folder / "log_get_pseudonyms.csv",
+    )
 
 
 class Placed(Enum):
@@ -242,13 +264,18 @@ class Tree:
 
     def place(self, staged: Path, folder: Path, name: str) -> Placed:
         """Renames a received instance into its folder; a whole one that is there already is never overwritten."""
-        folder.mkdir(parents=True, exist_ok=True)
         target = folder / name
         try:
             os.link(staged, target)
+        except FileNotFoundError:
+            if folder.is_dir():
+                raise
+            folder.mkdir(parents=True)
+            return self.place(staged, folder, name)
         except FileExistsError:
             return _settle_twins(staged, target)
         except OSError:  # a file system without hard links
+            folder.mkdir(parents=True, exist_ok=True)
             if target.exists():
                 return _settle_twins(staged, target)
             staged.rename(target)
@@ -461,6 +488,62 @@ def write_whole(path: Path, text: str | Iterable[str], mode: int = 0o666) -> Non
     except OSError as error:
         why = f"{path.name} could not be written: {error.strerror or error}"
         raise OSError(error.errno, why, str(path)) from error
+
+
+def write_all_whole(files: Mapping[Path, str], mode: int = 0o600) -> tuple[Path, ...]:
+    """Writes several files, all of them whole before the first gets its name; gives those that were not so before.
+
+    A file that holds its text already is left alone. Raises OSError; what was there is then as it was.
+    """
+    changed = {path: text for path, text in files.items() if not _holds(path, text)}
+    with contextlib.ExitStack() as stack:
+        for path, text in changed.items():
+            file = stack.enter_context(_written_beside(path, mode))
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+    return tuple(changed)
+
+
+def _holds(path: Path, text: str) -> bool:
+    try:
+        return path.read_bytes() == text.encode("utf-8")
+    except OSError:
+        return False
+
+
+def move_file(source: Path, target: Path) -> None:
+    """Moves a file to another folder, which is made, also of another file system; never overwrites.
+
+    A kill leaves the file in its old place, or whole in both. Raises FileExistsError or another OSError.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        os.link(source, target, follow_symlinks=False)
+    except FileExistsError:
+        raise
+    except OSError:  # another file system, or one without hard links
+        _copy_whole(source, target)
+    source.unlink()
+
+
+def _copy_whole(source: Path, target: Path) -> None:
+    """Copies a file beside its place and renames it there, if the place is still free."""
+    partial = target.with_name(f".{target.name}.partial")
+    try:
+        shutil.copy2(source, partial, follow_symlinks=False)
+        with partial.open("rb") as file:
+            os.fsync(file.fileno())
+        try:
+            os.link(partial, target)
+        except FileExistsError:
+            raise
+        except OSError:
+            if target.exists():
+                raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(target)) from None
+            partial.rename(target)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def append_line(path: Path, line: str) -> None:

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import argparse
 import sys
-import time
 from collections.abc import Sequence
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING
 
 from pacsifier.cli import common
@@ -18,8 +16,6 @@ if TYPE_CHECKING:
     from pacsifier.deidentify.report import Totals
 
 _PROG = "pacsifier-anonymize"
-_PLAIN_EVERY_S = 30.0
-_TERMINAL_EVERY_S = 0.5
 
 _EXPLANATION = """what it does:
   Applies the Basic Application Level Confidentiality Profile of DICOM PS3.15 (Table E.1-1, edition 2026c) to
@@ -206,10 +202,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _anonymize(arguments: argparse.Namespace) -> int:
+    from pacsifier.cli.ticker import Ticker
     from pacsifier.deidentify.folder import deidentify_folder
 
     request = _request(arguments)
-    with _Progress() as progress:
+    with Ticker() as progress:
         common.on_signals(lambda: None)
         totals = deidentify_folder(request, progress)
     _print_summary(totals, request)
@@ -220,7 +217,8 @@ def _request(arguments: argparse.Namespace) -> Request:
     from pacsifier.deidentify.crew import available_cpus
     from pacsifier.deidentify.folder import Request
     from pacsifier.deidentify.key import key_path
-    from pacsifier.deidentify.patients import Maps, read_day_shifts, read_new_ids
+    from pacsifier.deidentify.patients import Maps
+    from pacsifier.maps import read_day_shifts, read_new_ids
 
     new_ids, day_shifts = common.read_all(
         lambda: read_new_ids(arguments.new_ids) if arguments.new_ids else None,
@@ -269,30 +267,6 @@ def _lines(path: Path | None) -> frozenset[str]:
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(Fault(str(path), f"cannot be read: {error}")) from error
     return frozenset(line.strip() for line in lines if line.strip())
-
-
-class _Progress:
-    """Says how far a run is: on one line of a terminal, or a line now and then; a context manager."""
-
-    def __init__(self) -> None:
-        self._terminal = sys.stderr.isatty()
-        self._said = time.monotonic()
-
-    def __enter__(self) -> _Progress:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self._terminal:
-            print("\r\033[K", end="", file=sys.stderr)
-
-    def __call__(self, what: str, done: int, total: int) -> None:
-        now = time.monotonic()
-        if now - self._said > (_TERMINAL_EVERY_S if self._terminal else _PLAIN_EVERY_S):
-            self._said = now
-            start, end = ("\r\033[K", "") if self._terminal else ("", "\n")
-            print(f"{start}{done}/{total} files {what}", end=end, file=sys.stderr, flush=True)
 
 
 def _print_summary(totals: Totals, request: Request) -> None:

@@ -17,7 +17,16 @@ from typing import Any, TypeVar
 
 from pacsifier import __version__
 from pacsifier.cli import streams
-from pacsifier.errors import AssociationError, Fault, InputError, PacsError, PacsifierError, ToolError
+from pacsifier.errors import (
+    AnswerError,
+    AssociationError,
+    Fault,
+    InputError,
+    PacsError,
+    PacsifierError,
+    ServiceError,
+    ToolError,
+)
 
 _First = TypeVar("_First")
 _Second = TypeVar("_Second")
@@ -38,6 +47,24 @@ EXIT_STATUSES = """exit status:
   4    DCMTK is missing, too old, or another program of the same name
   130  interrupted (Ctrl-C); 143: terminated; 129: hung up; --resume goes on from there"""
 
+_STATUS_LINES = {
+    EXIT_COMPLETE: "everything asked for is there, complete",
+    EXIT_MISSING: "the run ended, something is missing or failed: the messages name it",
+    EXIT_INPUT: "a mistake in a file, a folder or an option; nothing was written",
+    EXIT_ASSOCIATION: "the de-ID service cannot be reached, refuses us or is silent; nothing was written",
+    EXIT_TOOL: "DCMTK is missing, too old, or another program of the same name",
+}
+
+
+def exit_statuses(*further: int) -> str:
+    """The exit statuses of a command that works on files: 0, 1, 2, interruptions, and `further` ones."""
+    statuses = sorted({EXIT_COMPLETE, EXIT_MISSING, EXIT_INPUT, *further})
+    lines = [f"  {status}    {_STATUS_LINES[status]}" for status in statuses]
+    lines.append(
+        "  130  interrupted (Ctrl-C); 143: terminated; 129: hung up; the same command again goes on from there"
+    )
+    return "\n".join(["exit status:", *lines])
+
 
 class Interrupted(BaseException):
     """A signal asks the run to end; raised once in the main thread."""
@@ -50,6 +77,14 @@ class Interrupted(BaseException):
 def add_common_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds `--version`."""
     parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
+
+
+def positive(text: str) -> int:
+    """The type of an option that takes a whole number from 1."""
+    number = int(text) if text.isascii() and text.isdigit() else 0
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{text!r}: a whole number from 1 is allowed")
+    return number
 
 
 class Parser(argparse.ArgumentParser):
@@ -167,6 +202,8 @@ def _status(error: PacsifierError) -> int:
     statuses: tuple[tuple[type[PacsifierError], int], ...] = (
         (InputError, EXIT_INPUT),
         (AssociationError, EXIT_ASSOCIATION),
+        (AnswerError, EXIT_MISSING),
+        (ServiceError, EXIT_ASSOCIATION),
         (PacsError, EXIT_MISSING),
         (ToolError, EXIT_TOOL),
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import re
 import sys
 from collections.abc import Sequence
@@ -15,6 +16,7 @@ from pacsifier.dcmtk.timeouts import Timeouts
 
 if TYPE_CHECKING:
     from pacsifier.config import PacsConfig
+    from pacsifier.query import Shard
     from pacsifier.transfer.options import Options, Summary
     from pacsifier.transfer.pace import Hours, Rate
     from pacsifier.transfer.upload import UploadSummary
@@ -122,7 +124,14 @@ def _add_query_options(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="Only print how many studies, series and instances each row would bring; fetch and write nothing",
     )
-    add("--limit", type=_positive, metavar="N", help="Take N series at most")
+    add("--limit", type=common.positive, metavar="N", help="Take N series at most")
+    add(
+        "--shard",
+        type=_shard,
+        metavar="I/N",
+        help="Take part I of N parts, divided by patient: for runs side by side, each with an output folder of its "
+        "own (see docs/cluster.md)",
+    )
     add(
         "--yes",
         action="store_true",
@@ -141,16 +150,24 @@ def _add_query_options(parser: argparse.ArgumentParser) -> None:
         metavar="UID",
         help="A further SOP class to accept from the PACS, such as a private one (may be repeated)",
     )
+    add(
+        "--retrieve_method",
+        choices=("move", "get", "auto"),
+        default="move",
+        help="How --save gets the images: by C-MOVE to this machine; by C-GET, for which no port need be open here, "
+        "but of a fixed list of SOP classes, and which the PACS may decompress; or auto: by C-GET where C-MOVE reaches "
+        "nothing (default: move)",
+    )
 
 
 def _add_pace_options(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument_group("pace").add_argument
     add(
         "--associations",
-        type=_positive,
+        type=common.positive,
         default=2,
         metavar="N",
-        help="Associations with the PACS at a time for C-MOVE, tried one by one (default: 2)",
+        help="Associations with the PACS at a time for C-MOVE or C-GET, tried one by one (default: 2)",
     )
     add(
         "--hours",
@@ -166,10 +183,10 @@ def _add_pace_options(parser: argparse.ArgumentParser) -> None:
     )
     add(
         "--max_failures",
-        type=_positive,
+        type=common.positive,
         default=10,
         metavar="N",
-        help="Stop the run after so many failed C-MOVE requests in a row (default: 10)",
+        help="Stop the run after so many failed C-MOVE or C-GET requests in a row (default: 10)",
     )
     add(
         "--min_free",
@@ -215,13 +232,6 @@ def _add_site_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _positive(text: str) -> int:
-    number = int(text) if text.isascii() and text.isdigit() else 0
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"{text!r}: a whole number from 1 is allowed")
-    return number
-
-
 def _seconds(text: str) -> float:
     try:
         seconds = float(text)
@@ -239,6 +249,17 @@ def _size(text: str) -> int:
             return 0
         raise argparse.ArgumentTypeError(f"{text!r}: a size such as 500MB or 2GB is allowed")
     return int(float(found[1]) * 1000 ** ("bkmgt".index(found[2][0].lower())))
+
+
+def _shard(text: str) -> Shard:
+    from pacsifier.query import Shard
+
+    try:
+        return Shard.parse(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"{text!r}: a part such as 3/8 is allowed, from 1/8 to 8/8"
+        ) from None
 
 
 def _hours(text: str) -> Hours:
@@ -272,6 +293,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parser.parse_args(argv)
     _check(parser, arguments)
     common.set_up_logging(arguments.verbose)
+    # What a run holds lives to its end and has no cycles: a collection would only walk it again.
+    gc.set_threshold(100_000, 50, 50)
     work = _check_site if arguments.check else _upload if arguments.upload else _retrieve
     remedy = "; --resume goes on from here" if arguments.save or arguments.move else ""
     return common.run(lambda: work(arguments), _PROG, verbosity=arguments.verbose, remedy=remedy)
@@ -286,10 +309,14 @@ def _check(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> No
         if arguments.save or arguments.move or arguments.upload or arguments.info or arguments.dry_run:
             parser.error("--check goes alone: it fetches and sends nothing of a query")
         return
+    if arguments.shard and arguments.upload:
+        parser.error("--shard divides what is taken; it cannot be used together with --upload")
     if arguments.dry_run and arguments.upload:
         parser.error("--dry_run cannot be used together with --upload")
     if arguments.move and arguments.rate and arguments.rate.in_bytes:
         parser.error("--rate in bytes cannot be used together with --move: only the PACS sees the bytes")
+    if arguments.retrieve_method != "move" and not arguments.save:
+        parser.error("--retrieve_method is for --save")
     if arguments.save and arguments.move:
         parser.error("--save cannot be used together with --move")
     if arguments.upload and (arguments.save or arguments.move or arguments.info):
@@ -327,6 +354,7 @@ def _retrieve(arguments: argparse.Namespace) -> int:
 
 
 def _options(arguments: argparse.Namespace, config: PacsConfig) -> Options:
+    from pacsifier.query import WHOLE
     from pacsifier.transfer.capabilities import USUAL, load_capabilities
     from pacsifier.transfer.exclusion import NOBODY, load_excluded
     from pacsifier.transfer.options import Options
@@ -340,6 +368,7 @@ def _options(arguments: argparse.Namespace, config: PacsConfig) -> Options:
         dry_run=arguments.dry_run,
         list_all=arguments.yes,
         associations=arguments.associations,
+        retrieve_method=arguments.retrieve_method,
         limit=arguments.limit,
         sop_classes=tuple(arguments.sop_class),
         timeouts=_timeouts(arguments),
@@ -349,6 +378,7 @@ def _options(arguments: argparse.Namespace, config: PacsConfig) -> Options:
         min_free_bytes=arguments.min_free,
         capabilities=load_capabilities(capabilities, config) if capabilities else USUAL,
         excluded=load_excluded(excluded) if excluded else NOBODY,
+        shard=arguments.shard or WHOLE,
     )
 
 

@@ -79,7 +79,7 @@ class DemoPacs:
             (uid, (self._syntaxes.get(uid, profile.UNCOMPRESSED[0]),))
             for uid in (*self._syntaxes, *profile.storage_classes()[: profile.MAX_CONTEXTS - 20])
         ]
-        text = profile.render([*dict(contexts).items(), *_QUERY_CONTEXTS])
+        text = profile.render([*dict(contexts).items(), *_QUERY_CONTEXTS], senders=tuple(dict(contexts)))
         (self._folder / "associations.cfg").write_text(text, encoding="ascii")
         arguments = [
             *("-dhl", "-c", "dcmqrscp.cfg", "-xf", "associations.cfg", profile.NAME, profile.NAME),

@@ -52,8 +52,8 @@ class _Held:
         (folder / "q.dcm").write_bytes(encode_identifier(keys))
         self._pipe = folder / _FIRST_ANSWER
         os.mkfifo(self._pipe, mode=0o600)
-        arguments = ["-v", "-S", "-X", "-od", ".", *peer_arguments(config, timeouts), "q.dcm"]
-        self._process = toolbox.start("findscu", arguments, folder, "findscu")
+        arguments = ["-S", "-X", "-od", ".", *peer_arguments(config, timeouts), "q.dcm"]
+        self._process = toolbox.start("findscu", arguments, folder, "findscu", level="INFO")
 
     def wait(self) -> bool:
         """Whether the association was admitted, once it is known and findscu is held."""

@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pacsifier.dcmtk import guardian
+from pacsifier.dcmtk import confinement, guardian
 from pacsifier.errors import ToolError
 
 if TYPE_CHECKING:
@@ -42,6 +42,21 @@ _VERSION_S = 10.0
 # Exit statuses of a shell and of the loader that could not start a program; below 0: ended by a signal.
 _NOT_RUN = 126
 _VERSION_POLL_S = 0.002
+
+
+# With `-v` or `-d` a tool writes each line in four pieces and a dot for each PDU, up to 200 system calls an instance.
+_LOGGING = """log4cplus.rootLogger = WARN, F
+log4cplus.logger.dcmtk.apps = {level}
+log4cplus.logger.dcmtk.dcmnet = INFO
+log4cplus.logger.dcmtk.apps.storescp.progress = OFF
+log4cplus.logger.dcmtk.apps.storescu.progress = OFF
+log4cplus.logger.dcmtk.apps.getscu.progress = OFF
+log4cplus.appender.F = log4cplus::FileAppender
+log4cplus.appender.F.File = {tag}.log
+log4cplus.appender.F.Append = true
+log4cplus.appender.F.layout = log4cplus::PatternLayout
+log4cplus.appender.F.layout.ConversionPattern = %P: %m%n
+"""
 
 
 def find_binaries(name: str, dcmtk_dir: Path | None = None) -> list[Path]:
@@ -139,6 +154,14 @@ class Process:
 
     def follow(self, silence_timeout_s: float) -> Iterator[bytes]:
         """Yields the log piece by piece until the process has ended; a longer silence ends it."""
+        for data in self.news(silence_timeout_s):
+            if data:
+                yield data
+            else:
+                time.sleep(_POLL_S)
+
+    def news(self, silence_timeout_s: float) -> Iterator[bytes]:
+        """As `follow`, but yields b"" at once where there is nothing new."""
         heard = time.monotonic()
         with self.log_path.open("rb") as output:
             while True:
@@ -146,15 +169,13 @@ class Process:
                 data = output.read()
                 if data:
                     heard = time.monotonic()
-                    yield data
                 elif ended:
                     return
                 elif time.monotonic() - heard > silence_timeout_s:
                     log.warning("%s heard nothing for %g s and is ended", self.name, silence_timeout_s)
                     self.silenced = True
                     self.end()
-                else:
-                    time.sleep(_POLL_S)
+                yield data
 
     def wait_until_it_listens(self, port: int) -> None:
         """Waits until a server accepts connections on the port.
@@ -229,20 +250,40 @@ class Toolbox:
             ToolError: one is absent, older than DCMTK 3.6.6, or another program of the same name.
         """
         _check_dictionary()
-        for name in names:
-            if name not in self._binaries:
-                self._binaries[name] = _first_of_dcmtk(name, find_binaries(name, self._dcmtk_dir))
+        unknown = [name for name in dict.fromkeys(names) if name not in self._binaries]
+        paths = {name: find_binaries(name, self._dcmtk_dir) for name in unknown}
+        with contextlib.ExitStack() as stack:
+            # All are asked at once: a start waits for the slowest, not for the sum.
+            asked = {name: stack.enter_context(_Asked(name, paths[name][0])) for name in unknown}
+            for name, first in asked.items():
+                self._binaries[name] = _first_of_dcmtk(name, first, paths[name][1:])
 
-    def start(self, name: str, arguments: Sequence[str], folder: Path, tag: str) -> Process:
-        """Starts a binary in `folder` (0700); its log and command file there are named after `tag`."""
+    def start(
+        self,
+        name: str,
+        arguments: Sequence[str],
+        folder: Path,
+        tag: str,
+        *,
+        level: str = "",
+        writes_to: Path | None = None,
+    ) -> Process:
+        """Starts a binary in `folder` (0700); its log and command file there are named after `tag`.
+
+        `level`: what it is to tell of its work, INFO as with `-v`, DEBUG as with `-d`; `writes_to`: it may write below
+        that folder only (see `confinement`, which must be possible), and so takes no `level`.
+        """
         self.require([name])
+        if level:
+            (folder / f"{tag}.log.cfg").write_text(_LOGGING.format(level=level, tag=tag), encoding="ascii")
+            arguments = ["-lc", f"{tag}.log.cfg", *arguments]
         arguments_file = folder / f"{tag}.args"
         _write_private(arguments_file, "\n".join(_quoted(each) for each in arguments) + "\n")
         argv = (str(self._binaries[name].path), f"@{arguments_file.name}")
         log.debug("starting %s in %s", name, folder.name)
         log_path = folder / f"{tag}.log"
         with _signals_held():
-            command = self._spawn(argv, folder, log_path)
+            command = self._spawn(argv, folder, log_path, writes_to)
             process = Process(name, argv, command, log_path, self._forget)
             self._running.append(process)
         return process
@@ -278,13 +319,15 @@ class Toolbox:
             _run_in_background(program, source, None, Path("/"), None)
         self._guardian_pipe = write_end
 
-    def _spawn(self, argv: Sequence[str], folder: Path, log_path: Path) -> Any:
+    def _spawn(self, argv: Sequence[str], folder: Path, log_path: Path, writes_to: Path | None) -> Any:
         if self._guardian_pipe is None:
             self._start_guardian()
 
         def announce() -> None:
             # Runs in the child before exec: a SIGKILL of pacsifier at any later moment finds it announced.
             self._tell_guardian(f"+{os.getpid()}\n")
+            if writes_to is not None:
+                confinement.confine(writes_to)
 
         # To append lets a reader empty it.
         descriptor = os.open(log_path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND, 0o600)
@@ -292,15 +335,15 @@ class Toolbox:
             return _run_in_background(argv, nothing, output, folder, announce)
 
 
-def _first_of_dcmtk(name: str, paths: Sequence[Path]) -> Binary:
+def _first_of_dcmtk(name: str, first: _Asked, others: Sequence[Path]) -> Binary:
     """The first path that is DCMTK's tool and recent enough; else the error of the first."""
-    errors = []
-    for path in paths:
-        try:
-            return Binary(path, _version(name, path))
-        except ToolError as error:
-            errors.append(error)
-    raise errors[0]
+    try:
+        return Binary(first.path, _version(first))
+    except ToolError:
+        for path in others:
+            with contextlib.suppress(ToolError), _Asked(name, path) as asked:
+                return Binary(path, _version(asked))
+        raise
 
 
 def _check_dictionary() -> None:
@@ -313,9 +356,10 @@ def _check_dictionary() -> None:
         )
 
 
-def _version(name: str, path: Path) -> str:
+def _version(asked: _Asked) -> str:
     """The version of DCMTK's tool; raises ToolError where it is none, or too old."""
-    exit_status, output = _ask_version(name, path)
+    name, path = asked.name, asked.path
+    exit_status, output = asked.answer()
     found = _BANNER.search(output)
     if not found and (exit_status < 0 or exit_status >= _NOT_RUN):
         said = output.decode("utf-8", "replace").strip().splitlines() or ["no reason given"]
@@ -340,34 +384,54 @@ def _version(name: str, path: Path) -> str:
     return version
 
 
-def _ask_version(name: str, path: Path) -> tuple[int, bytes]:
-    """Exit status and output of `--version`; raises ToolError where it cannot be started or does not end."""
-    sh = _sh()
-    output = io.BytesIO()
-    command: Any = None
-    try:
-        with Path(os.devnull).open("rb") as nothing, _signals_held():
-            command = _run_in_background([str(path), "--version"], nothing, output, Path("/"), None)
+class _Asked:
+    """A program that is asked for its `--version`; as a context manager it does not outlive it."""
+
+    def __init__(self, name: str, path: Path) -> None:
+        self.name = name
+        self.path = path
+        self._output = io.BytesIO()
+        self._command: Any = None
+
+    def __enter__(self) -> _Asked:
+        with contextlib.ExitStack() as stack:
+            stack.push(self.__exit__)
+            with Path(os.devnull).open("rb") as nothing, _signals_held():
+                try:
+                    argv = [str(self.path), "--version"]
+                    self._command = _run_in_background(argv, nothing, self._output, Path("/"), None)
+                except (_sh().ForkException, _sh().CommandNotFound, OSError):
+                    # Told by `answer`: another program of the name may do.
+                    log.debug("%s cannot be started", self.name)
+            stack.pop_all()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._command is not None:
+            # Also what it started itself, which would hold its output open.
+            _signal_group(int(self._command.pid), signal.SIGKILL)
+            self._command.wait()
+            self._command = None
+
+    def answer(self) -> tuple[int, bytes]:
+        """Exit status and output; raises ToolError where it could not be started or does not end."""
+        if self._command is None:
+            raise ToolError(
+                f"{self.path} cannot be started; name DCMTK's folder with --dcmtk_dir", binary=self.name
+            )
         # sh's own time-out polls every 100 ms: three checks of 13 ms would take 300.
         deadline = time.monotonic() + _VERSION_S
-        while command.process.is_alive()[0]:
+        while self._command.process.is_alive()[0]:
             if time.monotonic() > deadline:
                 raise ToolError(
-                    f"{path} --version has not ended after {_VERSION_S:g} s; is its file system in order? "
+                    f"{self.path} --version has not ended after {_VERSION_S:g} s; is its file system in order? "
                     f"Name another DCMTK's folder with --dcmtk_dir",
-                    binary=name,
+                    binary=self.name,
                 )
             time.sleep(_VERSION_POLL_S)
-    except (sh.ForkException, sh.CommandNotFound, OSError) as error:
-        raise ToolError(
-            f"{path} cannot be started; name DCMTK's folder with --dcmtk_dir", binary=name
-        ) from error
-    finally:
-        if command is not None:
-            # Also what it started itself, which would hold its output open.
-            _signal_group(int(command.pid), signal.SIGKILL)
-    command.wait()
-    return int(command.exit_code), output.getvalue()
+        _signal_group(int(self._command.pid), signal.SIGKILL)
+        self._command.wait()
+        return int(self._command.exit_code), self._output.getvalue()
 
 
 def _run_in_background(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 
 MAX_CONTEXTS = 128
@@ -22,6 +23,7 @@ LOSSLESS = (
     "1.2.840.10008.1.2.1.99",  # Deflated Explicit VR Little Endian
     "1.2.840.10008.1.2.2",  # Explicit VR Big Endian
 )
+NATIVE = (*UNCOMPRESSED, LOSSLESS[-1])
 LOSSY = (
     "1.2.840.10008.1.2.4.50",  # JPEG Baseline
     "1.2.840.10008.1.2.4.51",  # JPEG Extended
@@ -44,10 +46,44 @@ EVERY_SYNTAX = (*UNCOMPRESSED, *LOSSLESS, *LOSSY)
 NAME = "Pacsifier"
 
 
+# How getscu is told to propose a compressed syntax before the uncompressed ones; it can be told one.
+GETSCU_PREFERENCES: Mapping[str, str] = {
+    "1.2.840.10008.1.2.4.70": "+xs",
+    "1.2.840.10008.1.2.4.90": "+xv",
+    "1.2.840.10008.1.2.4.80": "+xt",
+    "1.2.840.10008.1.2.5": "+xr",
+    "1.2.840.10008.1.2.1.99": "+xd",
+    "1.2.840.10008.1.2.4.50": "+xy",
+    "1.2.840.10008.1.2.4.51": "+xx",
+    "1.2.840.10008.1.2.4.81": "+xu",
+    "1.2.840.10008.1.2.4.91": "+xw",
+    "1.2.840.10008.1.2.4.100": "+xm",
+    "1.2.840.10008.1.2.4.101": "+xh",
+    "1.2.840.10008.1.2.4.102": "+xn",
+    "1.2.840.10008.1.2.4.103": "+xl",
+    "1.2.840.10008.1.2.4.104": "+x2",
+    "1.2.840.10008.1.2.4.105": "+x3",
+    "1.2.840.10008.1.2.4.106": "+xo",
+    "1.2.840.10008.1.2.4.107": "+x4",
+    "1.2.840.10008.1.2.4.108": "+x5",
+}
+
+
+@cache
+def _prefixes() -> Mapping[str, str]:
+    text = Path(__file__).with_name("storage_classes.txt").read_text(encoding="ascii")
+    words = (line.split() for line in text.splitlines() if not line.startswith("#"))
+    return {uid: prefix for uid, prefix, *_ in words}
+
+
 def storage_classes() -> tuple[str, ...]:
     """The Storage SOP Class UIDs known here, the common ones first (`storage_classes.txt`)."""
-    text = Path(__file__).with_name("storage_classes.txt").read_text(encoding="ascii")
-    return tuple(line.split()[0] for line in text.splitlines() if not line.startswith("#"))
+    return tuple(_prefixes())
+
+
+def file_prefix(sop_class: str) -> str:
+    """What storescp begins the name of a file of this SOP class with: `MR`, `CT`, `SRc`, else `UNKNOWN`."""
+    return _prefixes().get(sop_class, "UNKNOWN")
 
 
 def receiver_classes(found: Iterable[str]) -> tuple[str, ...]:
@@ -55,9 +91,10 @@ def receiver_classes(found: Iterable[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys((*found, *storage_classes())))[:MAX_CONTEXTS]
 
 
-def render(contexts: Sequence[tuple[str, Sequence[str]]]) -> str:
+def render(contexts: Sequence[tuple[str, Sequence[str]]], senders: Sequence[str] = ()) -> str:
     """The text of a profile named `Pacsifier`: a context for each (SOP Class UID, transfer syntaxes).
 
+    `senders`: the SOP classes of which the one who accepts the association may also send, as C-GET needs it.
     Source: DCMTK's `asconfig.txt`.
     """
     lists: Mapping[tuple[str, ...], str] = {
@@ -71,5 +108,8 @@ def render(contexts: Sequence[tuple[str, Sequence[str]]]) -> str:
     lines += ["[[PresentationContexts]]", "[Storage]"]
     for number, (sop_class, each) in enumerate(contexts, 1):
         lines.append(f"PresentationContext{number} = {sop_class}\\{lists[tuple(each)]}")
-    lines += ["[[Profiles]]", f"[{NAME}]", "PresentationContexts = Storage", ""]
+    roles = [f"Role{number} = {uid}\\BOTH" for number, uid in enumerate(senders, 1)]
+    lines += ["[[SCPSCURoleSelection]]", "[Senders]", *roles] if roles else []
+    lines += ["[[Profiles]]", f"[{NAME}]", "PresentationContexts = Storage"]
+    lines += ["SCPSCURoleSelection = Senders", ""] if roles else [""]
     return "\n".join(lines)

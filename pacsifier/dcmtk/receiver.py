@@ -37,6 +37,13 @@ def check_port(port: int, source: str) -> None:
             raise InputError(f"cannot receive on port {port} ({source}): {why}") from error
 
 
+def received_folder(staging: Path) -> Path:
+    """The folder for received objects, made where it is not there."""
+    folder = staging / "received"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    return folder
+
+
 class Receiver:
     """storescp on `port` of every interface (3.6.7 knows no other), as a context manager.
 
@@ -48,7 +55,7 @@ class Receiver:
     def __init__(
         self, toolbox: Toolbox, staging: Path, ae_title: str, port: int, sop_classes: Iterable[str]
     ) -> None:
-        self.folder = staging / "received"
+        self.folder = received_folder(staging)
         self.sop_classes = profile.receiver_classes(sop_classes)
         self._toolbox = toolbox
         self._staging = staging
@@ -61,15 +68,14 @@ class Receiver:
         self._contacted = False
 
     def __enter__(self) -> Receiver:
-        self.folder.mkdir(mode=0o700, exist_ok=True)
         check_port(self._port, "'move_port'")
         contexts = [(uid, profile.EVERY_SYNTAX) for uid in self.sop_classes]
         (self._staging / "receiver.cfg").write_text(profile.render(contexts), encoding="ascii")
         arguments = [
-            *("-v", "+v", "--fork", "+B", "+uf", "-pdu", "131072", "-aet", self._ae_title),
+            *("+v", "--fork", "+B", "+uf", "-pdu", "131072", "-aet", self._ae_title),
             *("-xf", "receiver.cfg", profile.NAME, "-od", self.folder.name, str(self._port)),
         ]
-        self._process = self._toolbox.start("storescp", arguments, self._staging, "storescp")
+        self._process = self._toolbox.start("storescp", arguments, self._staging, "storescp", level="INFO")
         self._process.wait_until_it_listens(self._port)
         self._output = self._process.log_path.open("rb")
         return self

@@ -66,8 +66,8 @@ def store(
         names[name] = file
     contexts = [(sop_class, (syntax,)) for sop_class, syntax in dict.fromkeys(each.context for each in files)]
     (folder / "sender.cfg").write_text(profile.render(contexts), encoding="ascii")
-    arguments = ["-v", "-nh", "-xf", "sender.cfg", profile.NAME, *peer_arguments(config, timeouts), *names]
-    process = toolbox.start("storescu", arguments, folder, "storescu")
+    arguments = ["-nh", "-xf", "sender.cfg", profile.NAME, *peer_arguments(config, timeouts), *names]
+    process = toolbox.start("storescu", arguments, folder, "storescu", level="INFO")
     answered = 0
     for end in _outcomes(process, timeouts.silence_timeout_s):
         if end.name in names:

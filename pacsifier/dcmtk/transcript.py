@@ -6,9 +6,10 @@ the tools write themselves are read: answers go to files (`-X`), never into the 
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 SUCCESS = 0x0000
 WARNING_SUBOPERATIONS = 0xB000
@@ -28,11 +29,16 @@ _FIND_STATUS = {
 }
 _OTHER_FAILURE = 0xC000
 
-_SENDING = re.compile(rb"^I: Sending (Find|Move) Request")
+_SENDING = re.compile(rb"^I: Sending Find Request")
 _ANSWER = re.compile(rb"^I: Writing response dataset to file: (?:\./)?(\S+)$")
 _FINAL_FIND = re.compile(rb"^I: Received Final Find Response \((.*)\)$")
-_COUNTER = re.compile(rb"^D: (Remaining|Completed|Failed|Warning) Suboperations\s*: (\w+)")
-_STATUS = re.compile(rb"^D: DIMSE Status\s*: 0x([0-9a-f]{4})")
+# What getscu is asked by C-STORE and answers has statuses, too.
+_OF_A_MOVE = re.compile(
+    rb"^(?:I: (Sending|Received|Association Accepted)\b(?! C-STORE)"
+    rb"|D: (Completed|Failed|Warning) Suboperations *: (\d+)|D: DIMSE Status *: 0x([0-9a-f]{4})(.*)"
+    rb"|D:   (Filename|SOP Class UID): (.*)|(F: No adequate Presentation Contexts))",
+    re.MULTILINE,
+)
 _SENDING_FILE = re.compile(rb"^I: Sending file: (?:\./)?(\S+)$")
 _STORE_RESPONSE = re.compile(rb"^I: Received Store Response \((.*)\)$")
 _ECHO_RESPONSE = re.compile(rb"^I: Received Echo Response \((.*)\)$", re.MULTILINE)
@@ -81,10 +87,12 @@ class _Lines:
     def __init__(self) -> None:
         self._rest = b""
 
+    def whole(self, data: bytes) -> bytes:
+        text, end, self._rest = (self._rest + data).rpartition(b"\n")
+        return text + end
+
     def feed(self, data: bytes) -> list[bytes]:
-        lines = (self._rest + data).split(b"\n")
-        self._rest = lines.pop()
-        return lines
+        return self.whole(data).split(b"\n")[:-1]
 
 
 def echo_response(log: bytes) -> str | None:
@@ -123,38 +131,52 @@ class FindTranscript:
 
 
 class MoveTranscript:
-    """The log of `movescu -d`, piece by piece."""
+    """The log of movescu, or of getscu, at level DEBUG, piece by piece.
+
+    `stored`: file name and SOP Class UID of each object that getscu has written since the caller last took them out.
+    """
 
     def __init__(self) -> None:
         self._lines = _Lines()
-        self._state = MoveState(-1)
+        self._request = -1
+        self._counters: dict[str, int] = {}
         self._answering = False
+        self._name = b""
         self.accepted = False
+        self.stored: list[tuple[str, str]] = []
 
     def feed(self, data: bytes) -> Iterator[MoveState]:
         """Takes the next bytes of the log and yields the state after each response, pending ones included."""
-        for line in self._lines.feed(data):
-            if _SENDING.match(line):
-                self._state = MoveState(self._state.request + 1)
+        # One search over all lines: there are a dozen for each instance.
+        for found in _OF_A_MOVE.finditer(self._lines.whole(data)):
+            event, counter, number, status, words, what, value, refused = found.groups()
+            if event == b"Sending":
+                self._request += 1
+                self._counters = {}
                 self._answering = False
-            elif line.startswith(b"I: Received "):
+            elif event == b"Received":
                 self._answering = True
-            elif self._answering and (counter := _COUNTER.match(line)):
-                self._count(counter[1], counter[2])
-            elif self._answering and (status := _STATUS.match(line)):
-                words = line.partition(b": 0x")[2][4:].lstrip(b": ").decode("ascii", "replace")
-                self._state = replace(self._state, status=int(status[1], 16), words=words)
-                self._answering = False
-                yield self._state
-            elif line.startswith(b"I: Association Accepted"):
+            elif event:
                 self.accepted = True
+            elif refused:
+                self.accepted = False
+            elif what:
+                self._note_stored(what, value)
+            elif self._answering and counter:
+                # A final response may leave its counters out; DCMTK then shows 0, which the last pending one corrects.
+                key = counter.decode().lower()
+                self._counters[key] = max(int(number), self._counters.get(key, 0))
+            elif self._answering:
+                self._answering = False
+                words = words.lstrip(b": ").decode("ascii", "replace")
+                yield MoveState(self._request, int(status, 16), words, **self._counters)
 
-    def _count(self, name: bytes, value: bytes) -> None:
-        # A final response may leave its counters out; DCMTK then shows 0, which the last pending one corrects.
-        if value.isdigit() and name != b"Remaining":
-            key = name.decode().lower()
-            earlier: int | None = getattr(self._state, key)
-            self._state = replace(self._state, **{key: max(int(value), earlier or 0)})  # type: ignore[arg-type]
+    def _note_stored(self, what: bytes, value: bytes) -> None:
+        if what == b"Filename":
+            self._name = value
+        elif self._name:
+            self.stored.append((os.fsdecode(self._name), value.decode("ascii", "replace")))
+            self._name = b""
 
 
 @dataclass(frozen=True)

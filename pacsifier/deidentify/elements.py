@@ -14,6 +14,7 @@ from typing import Protocol
 from pacsifier import part10
 from pacsifier.deidentify.dictionary import private_vr, public_vr
 from pacsifier.part10 import IMPLICIT_LITTLE, Coding, Element
+from pacsifier.splice import Piece, Range
 
 ITEM = 0xFFFEE000
 ITEM_END = 0xFFFEE00D
@@ -123,17 +124,6 @@ class Bystander:
     def keeps_large(self, tag: int, vr: str, source: part10.Buffer, start: int, stop: int) -> bool:  # noqa: ARG002
         """Large values stay."""
         return True
-
-
-@dataclass(frozen=True)
-class Range:
-    """Bytes of the source that go over unchanged."""
-
-    start: int
-    stop: int
-
-
-Piece = bytes | Range
 
 
 def rewrite(layout: part10.Layout, visitor: Rewriter, added: list[tuple[int, bytes]]) -> list[Piece]:

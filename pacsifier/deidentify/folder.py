@@ -37,6 +37,7 @@ from pacsifier.deidentify.rules import Rules, Subject
 from pacsifier.deidentify.scan import Facts, Gathered, Scanner
 from pacsifier.deidentify.selection import Reason, left_out, shows_identity
 from pacsifier.errors import InputError
+from pacsifier.splice import UnreadableError
 from pacsifier.staging import OutputLock
 from pacsifier.tree import (
     SeriesIdentity,
@@ -167,7 +168,7 @@ class _Run:
         ):
             files += found
             self.gathered.merge(gathered)
-            self.progress("looked at", len(files), len(names))
+            self.progress("files looked at", len(files), len(names))
         return sorted(files, key=lambda facts: facts.path)
 
     def _names(self) -> Iterator[str]:
@@ -351,7 +352,7 @@ class _Run:
             for tag, word in written.words:
                 self.words[tag, word].add(written.patient)
             seen += len(written.done)
-            self.progress("written", seen, total)
+            self.progress("files written", seen, total)
 
     def _account(self, patient: str, job: Job, done: instance.Done | str, table: report.Table) -> None:
         if isinstance(done, str):
@@ -421,7 +422,7 @@ class _Run:
                 self.totals.hits += len(hits)
                 for hit in hits:
                     table.row(hit)
-                self.progress("verified", self.totals.verified, sum(len(names) for _, names in tasks))
+                self.progress("files verified", self.totals.verified, sum(len(names) for _, names in tasks))
             for subject in subjects.values():
                 self.totals.not_searched += len(subject.known.wholes)
                 for word in sorted(subject.known.wholes):
@@ -564,7 +565,7 @@ def _write_one(job: Job, rules: Rules, settings: _Settings) -> instance.Done | s
             _replace_original(Path(source), Path(staged), Path(target))
         else:
             os.replace(staged, target)  # noqa: PTH105
-    except instance.UnreadableError as error:
+    except UnreadableError as error:
         Path(staged).unlink(missing_ok=True)
         return str(error)
     except OSError as error:

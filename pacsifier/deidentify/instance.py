@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import zlib
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from io import FileIO
@@ -16,11 +15,12 @@ from pathlib import Path
 
 from pacsifier import __version__, part10
 from pacsifier.deidentify import elements
-from pacsifier.deidentify.elements import Bystander, Piece, Range, Scope, UnknownEncodingError
+from pacsifier.deidentify.elements import Bystander, Scope, UnknownEncodingError
 from pacsifier.deidentify.profile import Options, codes, method
 from pacsifier.deidentify.rules import Rules
 from pacsifier.part10 import Coding, Layout
 from pacsifier.query import is_uid
+from pacsifier.splice import FILE_RANGE, Piece, Range, UnreadableError, copy_range, write_all
 
 _SOP_CLASS, _SOP_INSTANCE = 0x00080016, 0x00080018
 _REMOVED, _METHOD, _CODES, _LONGITUDINAL = 0x00120062, 0x00120063, 0x00120064, 0x00280303
@@ -30,12 +30,7 @@ _LONGITUDINAL_ORDER = ("", "UNMODIFIED", "MODIFIED", "REMOVED")
 _PREAMBLE = bytes(128) + b"DICM"
 _CHUNK = 1 << 20
 _TOLD_OF_PIXELS = 1 << 14
-_FILE_RANGE = 1 << 16  # a shorter range is read and written with what stands beside it
 _BITS_ALLOCATED, _BITS_STORED, _HIGH_BIT, _PIXEL_DATA = 0x00280100, 0x00280101, 0x00280102, 0x7FE00010
-
-
-class UnreadableError(Exception):
-    """The file cannot be de-identified; the text says why, and holds no value."""
 
 
 @dataclass(frozen=True)
@@ -325,53 +320,20 @@ def _write(
         waiting = [head]
         size = 0
         for piece in pieces:
-            if isinstance(piece, Range) and piece.stop - piece.start < _FILE_RANGE:
+            if isinstance(piece, Range) and piece.stop - piece.start < FILE_RANGE:
                 piece = layout.source[piece.start : piece.stop]  # noqa: PLW2901
             if isinstance(piece, bytes):
                 waiting.append(piece)
                 continue
-            size += _write_all(descriptor, b"".join(waiting))
+            size += write_all(descriptor, b"".join(waiting))
             waiting = []
             if isinstance(piece, Range):
                 size += copy_range(handle.fileno(), descriptor, piece)
             else:
                 size += _copy_masked(handle.fileno(), descriptor, piece)
-        return size + _write_all(descriptor, b"".join(waiting))
+        return size + write_all(descriptor, b"".join(waiting))
     finally:
         os.close(descriptor)
-
-
-def _write_all(descriptor: int, data: bytes) -> int:
-    view = memoryview(data)
-    while view:
-        view = view[os.write(descriptor, view) :]
-    return len(data)
-
-
-def copy_range(source: int, target: int, piece: Range) -> int:
-    """Copies a range of an open file to the end of another, in the kernel where it can."""
-    at = piece.start
-    use: Callable[[int, int, int, int], int] = _by_kernel
-    while at < piece.stop:
-        try:
-            done = use(source, target, at, piece.stop - at)
-        except OSError:
-            if use is _by_hand:
-                raise
-            use = _by_hand
-            continue
-        if not done:
-            raise UnreadableError("the file became shorter while it was read")
-        at += done
-    return piece.stop - piece.start
-
-
-def _by_kernel(source: int, target: int, at: int, length: int) -> int:
-    return os.copy_file_range(source, target, length, offset_src=at)
-
-
-def _by_hand(source: int, target: int, at: int, length: int) -> int:
-    return _write_all(target, os.pread(source, min(length, _CHUNK), at))
 
 
 def _copy_masked(source: int, target: int, piece: MaskedRange) -> int:
@@ -381,7 +343,7 @@ def _copy_masked(source: int, target: int, piece: MaskedRange) -> int:
         chunk = bytearray(os.pread(source, min(_CHUNK, piece.stop - at), at))
         for number, table in enumerate(tables):
             chunk[number::width] = chunk[number::width].translate(table)
-        _write_all(target, bytes(chunk))
+        write_all(target, bytes(chunk))
     return piece.stop - piece.start
 
 
@@ -400,6 +362,6 @@ def _write_deflated(
     deflated = b"".join(out)
     descriptor = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
     try:
-        return _write_all(descriptor, deflated + b"\0" * (len(deflated) % 2))
+        return write_all(descriptor, deflated + b"\0" * (len(deflated) % 2))
     finally:
         os.close(descriptor)

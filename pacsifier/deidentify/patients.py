@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -18,12 +16,10 @@ from pacsifier.deidentify.rules import Subject
 from pacsifier.deidentify.scan import Facts
 from pacsifier.deidentify.selection import Reason
 from pacsifier.errors import Fault, InputError
+from pacsifier.maps import PREFIX, PSEUDONYM
 from pacsifier.tree import patient_folder_name, slug
 
 NEW_ID_FILE = "new_id.txt"
-_PREFIX = "sub-"
-_PSEUDONYM = re.compile(r"[\x20-\x5b\x5d\x5f-\x7e]{1,64}")  # no backslash, no caret
-_LONGEST_SHIFT_DAYS = 36525
 
 
 @dataclass
@@ -64,7 +60,7 @@ def unit_of(path: str) -> str:
 def _unit_of_folder(folder: str) -> str:
     parts = PurePath(folder).parts
     for at in range(len(parts), 0, -1):
-        if parts[at - 1].startswith(_PREFIX):
+        if parts[at - 1].startswith(PREFIX):
             return str(PurePath(*parts[:at]))
     return str(PurePath(*parts)) if parts else ""
 
@@ -88,7 +84,7 @@ def sort_out(files: Iterable[Facts]) -> tuple[dict[str, Patient], dict[str, Reas
             continue
         patient = patients.setdefault("|".join(person), Patient(*person))
         patient.files.append(facts)
-        if unit.rpartition("/")[2].startswith(_PREFIX):
+        if unit.rpartition("/")[2].startswith(PREFIX):
             patient.folders.add(unit)
     patients = {patient.key: patient for patient in patients.values()}
     for key, patient in list(patients.items()):
@@ -123,64 +119,19 @@ def _is_two_people(patient: Patient) -> bool:
 # --- maps of the user -------------------------------------------------------------------------------------------
 
 
-def read_new_ids(path: Path) -> dict[str, str]:
-    """The pseudonyms of `--new_ids`: JSON, `{"sub-1234": "P0001"}`; raises InputError with every fault."""
-    document = _read_json(path)
-    faults: list[Fault | str] = []
-    for person, new in document.items():
-        if not isinstance(new, str) or not _PSEUDONYM.fullmatch(new.removeprefix(_PREFIX).strip()):
-            allowed = "a text of 1 to 64 ASCII characters without \\ and ^ is allowed"
-            faults.append(Fault(str(path), allowed, column=person, value=str(new)))
-    if faults:
-        raise InputError(*faults)
-    return {person: str(new).removeprefix(_PREFIX).strip() for person, new in document.items()}
-
-
-def read_day_shifts(path: Path) -> dict[str, int]:
-    """The shifts of `--day_shift`: JSON, `{"sub-1234": "-1", "sub-87262": 35}`; raises InputError with every fault."""
-    document = _read_json(path)
-    faults: list[Fault | str] = []
-    shifts: dict[str, int] = {}
-    for person, days in document.items():
-        text = str(days).strip()
-        if (
-            isinstance(days, bool)
-            or not re.fullmatch(r"[+-]?\d{1,5}", text)
-            or abs(int(text)) > _LONGEST_SHIFT_DAYS
-        ):
-            faults.append(Fault(str(path), "a whole number of days is allowed", column=person, value=text))
-        else:
-            shifts[person] = int(text)
-    if faults:
-        raise InputError(*faults)
-    return shifts
-
-
-def _read_json(path: Path) -> dict[str, object]:
-    try:
-        document = json.loads(path.read_text(encoding="utf-8-sig"))
-    except OSError as error:
-        raise InputError(Fault(str(path), f"cannot be read: {error.strerror}")) from error
-    except ValueError as error:
-        raise InputError(Fault(str(path), f"is no JSON: {error}")) from error
-    if not isinstance(document, dict):
-        raise InputError(Fault(str(path), "holds no JSON object ({...})"))
-    return document
-
-
 def _looked_up(patient: Patient, mapping: Mapping[str, object], ambiguous: bool) -> object | None:
     """What a map says of a patient, under any of the names it may have there."""
     named = f"{patient.issuer}|{patient.patient_id}"
-    names = [named, f"{_PREFIX}{named}"]
+    names = [named, f"{PREFIX}{named}"]
     if not ambiguous or not patient.issuer:
         names += [
             patient.patient_id,
-            f"{_PREFIX}{patient.patient_id}",
+            f"{PREFIX}{patient.patient_id}",
             patient_folder_name(patient.patient_id),
         ]
         names += [slug(patient.patient_id)]
         folders = sorted(PurePath(folder).name for folder in patient.folders)
-        names += [name for folder in folders for name in (folder, folder.removeprefix(_PREFIX))]
+        names += [name for folder in folders for name in (folder, folder.removeprefix(PREFIX))]
     return next((mapping[name] for name in names if name in mapping), None)
 
 
@@ -232,8 +183,8 @@ def _given(
     for folder in sorted(patient.folders):
         path = in_folder / folder / NEW_ID_FILE
         if path.is_file():
-            text = path.read_text(encoding="utf-8", errors="replace").strip().removeprefix(_PREFIX)
-            if _PSEUDONYM.fullmatch(text):
+            text = path.read_text(encoding="utf-8", errors="replace").strip().removeprefix(PREFIX)
+            if PSEUDONYM.fullmatch(text):
                 return text
             faults.append(Fault(str(path), "a text of 1 to 64 ASCII characters without \\ and ^ is allowed"))
     return None

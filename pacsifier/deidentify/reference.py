@@ -15,14 +15,13 @@ from pydicom.tag import Tag
 from pacsifier import part10
 from pacsifier.deidentify.elements import (
     PIXEL_GROUP,
-    Piece,
-    Range,
     Scope,
     UnknownEncodingError,
     Visitor,
     are_items,
     vr_of,
 )
+from pacsifier.splice import Piece, Range
 
 _LARGE = 1 << 24
 _CHARACTER_SETS = 0x00080005

@@ -15,8 +15,9 @@ from pacsifier.deidentify import dates, elements
 from pacsifier.deidentify.descriptors import words
 from pacsifier.deidentify.elements import Scope, UnknownEncodingError, vr_of
 from pacsifier.deidentify.identifiers import Identifiers, fold, long_enough, words_of
-from pacsifier.deidentify.instance import UnreadableError, opened, overlay_in_pixels
+from pacsifier.deidentify.instance import opened, overlay_in_pixels
 from pacsifier.deidentify.profile import TEXT_VRS, Action, Profile, read_words
+from pacsifier.splice import UnreadableError
 
 _TOP = {
     0x00080008: "image_type",

@@ -2,6 +2,7 @@
 
 from pacsifier.query.attributes import ATTRIBUTES, INFO_COLUMNS, QUERY_COLUMNS, Attribute
 from pacsifier.query.matching import Match, Verdict, matches
+from pacsifier.query.shard import WHOLE, Shard
 from pacsifier.query.table import Query, QueryTable, read_query_file
 from pacsifier.query.wire import ascii_wildcards, halves, is_single_key, is_uid, study_keys
 
@@ -9,10 +10,12 @@ __all__ = [
     "ATTRIBUTES",
     "INFO_COLUMNS",
     "QUERY_COLUMNS",
+    "WHOLE",
     "Attribute",
     "Match",
     "Query",
     "QueryTable",
+    "Shard",
     "Verdict",
     "ascii_wildcards",
     "halves",

@@ -84,6 +84,7 @@ _ROWS: Final[tuple[tuple[str, int, str, Level], ...]] = (
     ("SOPClassesInStudy", 0x00080062, "UI", "STUDY"),
     ("StudyDescription", 0x00081030, "LO", "STUDY"),
     ("SeriesDescription", 0x0008103E, "LO", "SERIES"),
+    ("AvailableTransferSyntaxUID", 0x00083002, "UI", "IMAGE"),
     ("PatientName", 0x00100010, "PN", "STUDY"),
     ("PatientID", 0x00100020, "LO", "STUDY"),
     ("IssuerOfPatientID", 0x00100021, "LO", "STUDY"),
@@ -98,6 +99,7 @@ _ROWS: Final[tuple[tuple[str, int, str, Level], ...]] = (
     ("NumberOfStudyRelatedSeries", 0x00201206, "IS", "STUDY"),
     ("NumberOfStudyRelatedInstances", 0x00201208, "IS", "STUDY"),
     ("NumberOfSeriesRelatedInstances", 0x00201209, "IS", "SERIES"),
+    ("LossyImageCompression", 0x00282110, "CS", "IMAGE"),
 )
 
 

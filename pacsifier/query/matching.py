@@ -142,8 +142,8 @@ def _compare_text(asked: str, found: str) -> _Cell:
     """With wildcards; lenient where only folded text, or one of several values, matches."""
     if _wildcard_match(asked, found):
         return _Cell.EXACT
-    pattern = _fold(asked)
-    values = [_fold(found), *(_fold(value) for value in found.split("\\"))]
+    pattern = fold(asked)
+    values = [fold(found), *(fold(value) for value in found.split("\\"))]
     return _Cell.LENIENT if any(_wildcard_match(pattern, value) for value in values) else _Cell.NO
 
 
@@ -151,18 +151,18 @@ def _compare_image_type(asked: str, found: str) -> _Cell:
     """Every asked component stands somewhere in the found value, or the pattern matches the whole of it."""
     components = [component.strip() for component in asked.split("\\") if component.strip()]
 
-    def found_in(fold: bool) -> bool:
-        whole = _fold(found) if fold else found
-        pattern = _fold(asked) if fold else asked
+    def found_in(folded: bool) -> bool:
+        whole = fold(found) if folded else found
+        pattern = fold(asked) if folded else asked
         values = [value.strip() for value in whole.split("\\")]
-        asked_values = [_fold(component) if fold else component for component in components]
+        asked_values = [fold(component) if folded else component for component in components]
         return _wildcard_match(pattern, whole) or all(
             any(_wildcard_match(component, value) for value in values) for component in asked_values
         )
 
-    if found_in(fold=False):
+    if found_in(folded=False):
         return _Cell.EXACT
-    return _Cell.LENIENT if found_in(fold=True) else _Cell.NO
+    return _Cell.LENIENT if found_in(folded=True) else _Cell.NO
 
 
 def _compare_name(asked: str, found: str) -> _Cell:
@@ -177,7 +177,7 @@ def _compare_name(asked: str, found: str) -> _Cell:
     asked_groups = [group for group in asked.split("=") if group.strip("^ ")]
     if len(asked_groups) == 1 and any(_wildcard_match(asked_groups[0], group) for group in groups):
         return _Cell.EXACT
-    pairs = ((_fold(pattern), _fold(group)) for pattern in asked_groups for group in groups if group)
+    pairs = ((fold(pattern), fold(group)) for pattern in asked_groups for group in groups if group)
     return _Cell.LENIENT if any(_group_matches(pattern, group) for pattern, group in pairs) else _Cell.NO
 
 
@@ -195,8 +195,8 @@ def _group_matches(pattern: str, group: str) -> bool:
 def _compare_family(family: str, groups: list[str]) -> _Cell:
     if any(_has_family(family, group) for group in groups):
         return _Cell.EXACT
-    folded = _fold(family)
-    return _Cell.LENIENT if any(_has_family(folded, _fold(group)) for group in groups) else _Cell.NO
+    folded = fold(family)
+    return _Cell.LENIENT if any(_has_family(folded, fold(group)) for group in groups) else _Cell.NO
 
 
 def _has_family(family: str, group: str) -> bool:
@@ -206,8 +206,8 @@ def _has_family(family: str, group: str) -> bool:
     return family_component.strip().endswith(family) or family in words
 
 
-def _fold(text: str) -> str:
-    """Text without what systems change in passing: case, accents, their composition, padding."""
+def fold(text: str) -> str:
+    """The text without what systems change in passing: case, accents, their composition, padding."""
     decomposed = unicodedata.normalize("NFD", text.strip(_PADDING))
     bare = "".join(character for character in decomposed if not unicodedata.combining(character))
     return unicodedata.normalize("NFC", bare.casefold())

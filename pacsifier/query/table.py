@@ -13,7 +13,8 @@ from typing import Final
 from pacsifier.errors import Fault, InputError
 from pacsifier.query.attributes import QUERY_COLUMNS
 from pacsifier.query.cells import NEW_IDS, cell_problems, new_id_problems
-from pacsifier.query.csvtext import BLANKS, NumberedRow, read_csv
+from pacsifier.query.csvtext import BLANKS, NumberedRow
+from pacsifier.query.workbook import read_rows
 
 _KNOWN_COLUMNS: Final = (*QUERY_COLUMNS, NEW_IDS)
 # `logs/redo.csv` is made to be run again as it stands: its column `reason` asks for nothing.
@@ -86,7 +87,7 @@ def read_query_file(path: Path) -> QueryTable:
     Source: the section "Query File" of the documentation; PS3.5 6.2.
     """
     source = str(path)
-    header_row, *rows = read_csv(path, _KNOWN_COLUMNS)
+    header_row, *rows = read_rows(path, _KNOWN_COLUMNS)
     header = _Header(header_row.number, tuple(name.strip(BLANKS) for name in header_row.cells))
     faults = [*_header_faults(source, header)]
     if not rows:

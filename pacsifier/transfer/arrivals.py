@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections import defaultdict
 from collections.abc import Iterator
@@ -12,7 +13,7 @@ from pacsifier import part10
 from pacsifier.query import ATTRIBUTES, INFO_COLUMNS
 
 HEADER_KEYWORDS = (*INFO_COLUMNS, "SOPInstanceUID", "SOPClassUID", "IssuerOfPatientID")
-_TAGS = frozenset(ATTRIBUTES[keyword].tag for keyword in HEADER_KEYWORDS)
+_TAGS = frozenset(ATTRIBUTES[keyword].tag for keyword in (*HEADER_KEYWORDS, "LossyImageCompression"))
 _STUDY, _SERIES, _INSTANCE, _CLASS = (
     ATTRIBUTES[keyword].tag
     for keyword in ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID", "SOPClassUID")
@@ -46,6 +47,11 @@ class Arrival:
         """What DCMTK names a file of this class by: `MR`, `CT`, `SRc`."""
         return self.path.name.partition(".")[0]
 
+    @property
+    def is_lossy(self) -> bool:
+        """Whether the pixels were ever compressed with loss (PS3.3 C.7.6.1.1.5)."""
+        return self.text("LossyImageCompression") == "01"
+
     def text(self, keyword: str) -> str | None:
         """One of the header's values; None where the element is absent."""
         return self.file.text(ATTRIBUTES[keyword].tag)
@@ -63,11 +69,17 @@ def read_object(path: Path) -> Arrival:
     return Arrival(path, part10.read(path, _TAGS))
 
 
+def _size(path: Path) -> int | None:
+    with contextlib.suppress(OSError):
+        return path.stat().st_size
+    return None
+
+
 class Arrivals:
     """The staging folder of a receiver."""
 
     def __init__(self, folder: Path) -> None:
-        self._folder = folder
+        self.folder = folder
         self._whole: dict[tuple[str, str], dict[str, Arrival]] = defaultdict(dict)
         self._broken: dict[str, Arrival] = {}
         self._known: set[str] = set()
@@ -76,7 +88,7 @@ class Arrivals:
     def scan(self) -> int:
         """Reads the headers of objects that are new; the number of those that are whole now."""
         fresh = 0
-        with os.scandir(self._folder) as entries:
+        with os.scandir(self.folder) as entries:
             names = [entry.name for entry in entries if entry.name not in self._known]
         for name in names:
             fresh += self._read(name)
@@ -87,7 +99,7 @@ class Arrivals:
         """Hands out the whole objects of a series, read again where the file grew after its first reading."""
         self._read_broken_again()
         for name, arrival in list(self._whole.get(series_key, {}).items()):
-            if not arrival.path.exists() or arrival.path.stat().st_size != arrival.file.size:
+            if _size(arrival.path) != arrival.file.size:
                 del self._whole[series_key][name]
                 self._read(name)
         for name, arrival in self._whole.pop(series_key, {}).items():
@@ -116,7 +128,7 @@ class Arrivals:
         self._broken.pop(name, None)
         self._known.add(name)
         try:
-            arrival = read_object(self._folder / name)
+            arrival = read_object(self.folder / name)
         except FileNotFoundError:
             # storescp removes what it could not finish, such as on a full disk.
             return 0

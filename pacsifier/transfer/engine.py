@@ -1,4 +1,4 @@
-"""Runs chunks of C-MOVE requests over a few associations while what they bring is placed."""
+"""Runs chunks of C-MOVE or C-GET requests over a few associations while what they bring is placed."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pacsifier.dcmtk.receiver import Receiver
 from pacsifier.dcmtk.transcript import MoveState
 from pacsifier.transfer.arrivals import Arrivals
 from pacsifier.transfer.journal import Journal
-from pacsifier.transfer.pace import Chunk, Part, one_chunk, simpler
+from pacsifier.transfer.pace import Chunk, Part, beginning, one_chunk, simpler
 from pacsifier.transfer.retry import is_temporary
 from pacsifier.transfer.traffic import Traffic
 from pacsifier.transfer.verdict import is_complete, left_behind, refused_for_good, took_only_some
@@ -26,6 +26,7 @@ log = logging.getLogger(__name__)
 
 _POLL_S = 0.01
 _IDLE_S = 0.05
+_FIRST_INSTANCES = 100
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,7 @@ class Engine:
         pacs: Pacs,
         traffic: Traffic,
         journal: Journal,
-        receiving: tuple[Receiver, Arrivals] | None = None,
+        receiving: tuple[Receiver | None, Arrivals] | None = None,
     ) -> None:
         self._retrieval = retrieval
         self._pacs = pacs
@@ -62,6 +63,8 @@ class Engine:
         self._journal = journal
         self._receiver = receiving[0] if receiving else None
         self._arrivals = receiving[1] if receiving else None
+        # What comes without a receiver comes by C-GET.
+        self._gets = receiving is not None and self._receiver is None
         self._running: list[_Running] = []
         self._tasks: deque[_Task] = deque()
 
@@ -76,14 +79,19 @@ class Engine:
             while self._running or (self._tasks and not self._retrieval.stopped):
                 self._retrieval.check_place()
                 while task := self._next_task():
-                    move = self._pacs.move(task.chunk.requests, self._retrieval.destination)
-                    self._running.append(_Running(task, move))
+                    self._running.append(_Running(task, self._start(task.chunk)))
                 self._step()
         finally:
             for running in self._running:
                 running.move.close()
             self._running.clear()
             self._tasks.clear()
+
+    def _start(self, chunk: Chunk) -> Move:
+        if not self._gets or self._arrivals is None:
+            return self._pacs.move(chunk.requests, self._retrieval.destination)
+        ((request, states),) = chunk.parts
+        return self._pacs.get(request, self._arrivals.folder, self._retrieval.syntaxes.of(states))
 
     def _next_task(self) -> _Task | None:
         """Takes the first task whose time has come, in requests that the PACS is known to take."""
@@ -94,15 +102,23 @@ class Engine:
         if task is None:
             return None
         self._tasks.remove(task)
-        if not self._retrieval.reached() and len(task.chunk.parts) > 1:
-            # Until something has come, one request shows whether the PACS reaches the destination.
-            first, *others = task.chunk.parts
+        if not self._retrieval.capabilities.uid_lists:
+            parts = [easy for part in task.chunk.parts for easy in (_one_by_one(part) or [part])]
+            task = replace(task, chunk=one_chunk(parts))
+        first, others = beginning(task.chunk, self._most_at_once(task.chunk))
+        if others:
             self._tasks.appendleft(replace(task, chunk=one_chunk(others)))
-            task = replace(task, chunk=one_chunk([first]))
-        if self._retrieval.capabilities.uid_lists:
-            return task
-        parts = [easy for part in task.chunk.parts for easy in (_one_by_one(part) or [part])]
-        return replace(task, chunk=one_chunk(parts))
+        return replace(task, chunk=first)
+
+    def _most_at_once(self, chunk: Chunk) -> int:
+        """Instances to ask for; until something has come, a little shows whether the PACS reaches the destination."""
+        if self._gets:
+            return 1
+        if self._retrieval.reached():
+            return chunk.size
+        # Whether it understands lists of UIDs is learned from one.
+        listed = any(len(request.series_uids) > 1 or request.instance_uids for request in chunk.requests)
+        return 1 if listed else _FIRST_INSTANCES
 
     def _step(self) -> None:
         fresh = self._arrivals.scan() if self._arrivals else 0
@@ -121,7 +137,7 @@ class Engine:
         time.sleep(_POLL_S if self._running else _IDLE_S)
 
     def _hear(self, running: _Running) -> None:
-        """Takes what a movescu has to say since the last step."""
+        """Takes what a movescu or getscu has to say since the last step."""
         ends = running.move.poll()
         self._retrieval.associated |= running.move.admitted
         if running.move.associated and all(each.move.associated for each in self._running):
@@ -147,6 +163,9 @@ class Engine:
         _, states = part
         came, size = self._place(part)
         self._traffic.brought(max(came, end.completed or 0), size, running.since)
+        if self._gets and (others := self._retrieval.syntaxes.others(part, end, came)):
+            self._other_syntaxes(running, end, others)
+            return
         again = self._again(running.task, part, end, came)
         if again:
             self._retrieval.request_failed(states, end)
@@ -156,6 +175,15 @@ class Engine:
             self._retrieval.request_ended(states, end, now - running.since)
         running.since = time.monotonic()
 
+    def _other_syntaxes(self, running: _Running, end: MoveState, others: Sequence[Part]) -> None:
+        """Asks next for the series that the PACS could not send in the syntax proposed; the others are settled."""
+        open_states = [state for _, states in others for state in states]
+        self._retrieval.request_failed(open_states, end, counts=False)
+        _, states = running.task.chunk.parts[end.request]
+        if done := [state for state in states if state not in open_states]:
+            self._retrieval.request_ended(done, end, time.monotonic() - running.since)
+        self._tasks.extendleft(_Task(one_chunk([each])) for each in others)
+
     def _again(self, task: _Task, part: Part, end: MoveState, came: int) -> list[_Task]:
         """The tasks that take the place of a request that failed for now, or that the PACS did not understand."""
         _, states = part
@@ -163,7 +191,7 @@ class Engine:
             wait_s = self._traffic.retry.wait_s(task.repeats)
             if wait_s is None:
                 return []
-            log.warning("C-MOVE was temporarily refused: asking again in %.1f s", wait_s)
+            log.warning("%s was temporarily refused: asking again in %.1f s", self._retrieval.verb, wait_s)
             return [_Task(one_chunk([part]), task.repeats + 1, time.monotonic() + wait_s)]
         if self._arrivals is None:
             return []

@@ -19,8 +19,10 @@ from pacsifier.dcmtk.transcript import REFUSED_OUT_OF_RESOURCES
 from pacsifier.query import (
     ATTRIBUTES,
     INFO_COLUMNS,
+    WHOLE,
     Match,
     Query,
+    Shard,
     Verdict,
     ascii_wildcards,
     halves,
@@ -46,6 +48,8 @@ SERIES_RETURN_KEYS = (
 # An answer list of so many, or of a multiple of 500, looks like the cap of a PACS.
 _CAPS = frozenset({100, 200, 250, 300, 400})
 _DEEPEST_SPLIT = 16
+# Such a list stays far below the 65,534 bytes of one value.
+_LONGEST_UID_LIST = 500
 _MOST_SPLITS = 200
 # Character sets of answers that cannot hold every name (PS3.3 C.12.1.1.2); others are taken at their word.
 _CODECS = {"": "ascii", "ISO_IR 6": "ascii", "ISO_IR 100": "latin-1", "ISO_IR 101": "iso8859-2"}
@@ -70,6 +74,11 @@ class RowReport:
     excluded: int = 0
     # Columns that series came with empty, which was taken as not matching.
     empty: Counter[str] = field(default_factory=Counter)
+    # Other parts ask the row too, for their patients: only all parts together can tell that nothing matches.
+    divided: bool = False
+    # Its studies in other parts: how many; and, of a row that should find one study, which ones and whose.
+    elsewhere: int = 0
+    other_studies: dict[str, str | None] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -96,7 +105,8 @@ class Finder:
     """Finds what the rows of a query ask for.
 
     `image_values`: also ask for values that only an image holds (--info); `list_all`: rows of a SeriesInstanceUID
-    alone may list all studies (--yes); `headers_decide`: what the PACS does not tell, the images will (--save).
+    alone may list all studies (--yes); `headers_decide`: what the PACS does not tell, the images will (--save);
+    `shard`: the part whose patients are taken.
     """
 
     def __init__(
@@ -107,13 +117,15 @@ class Finder:
         image_values: bool,
         list_all: bool,
         headers_decide: bool,
+        shard: Shard = WHOLE,
     ) -> None:
         self._pacs = pacs
         self._queries = queries
         self._image_values = image_values
         self._list_all = list_all
         self._headers_decide = headers_decide
-        self._reports = {query.rows[0]: RowReport(query) for query in queries}
+        self._shard = shard
+        self._reports = {query.rows[0]: RowReport(query, divided=shard.divides(query)) for query in queries}
         self._studies: dict[str, _Study] = {}
         self._missing_keys: set[str] = set()
         # Most series are wanted by the same rows.
@@ -158,7 +170,7 @@ class Finder:
         results = self._ask_studies(requests)
         self._take_studies(requests, results)
         answered = {row for study in self._studies.values() for row in study.wanted_by}
-        answered |= {row for row, report in self._reports.items() if report.failure}
+        answered |= {row for row, report in self._reports.items() if report.failure or report.elsewhere}
         self._try_wildcards([query for query in hierarchical if query.rows[0] not in answered])
         self._find_by_series_uid([query for query in self._queries if _only_series_uid(query)])
 
@@ -219,6 +231,12 @@ class Finder:
         verdict = _compare(query, values, _columns("STUDY"))
         if verdict.result is Match.NO:
             report.rejected.update(verdict.rejected_by)
+            return
+        patient_id = values.get("PatientID")
+        if report.divided and not self._shard.holds(patient_id):
+            report.elsewhere += 1
+            if _names_accession(query):
+                report.other_studies[uid] = patient_id
             return
         report.lenient.update(verdict.lenient)
         study = self._studies.setdefault(uid, _Study(values))
@@ -380,10 +398,10 @@ class Finder:
             report.not_found = "nothing matches" + (
                 f"; answers rejected here by {rejected}" if rejected else ""
             )
-        accession = report.query.cells.get("AccessionNumber", "*")
-        if not set("*?") & set(accession):
-            patients = {series.values.get("PatientID") for series in wanted}
-            studies = {series.study_uid for series in wanted}
+        if wanted and _names_accession(report.query):
+            others = report.other_studies
+            patients = {series.values.get("PatientID") for series in wanted} | {*others.values()}
+            studies = {series.study_uid for series in wanted} | {*others}
             if len(studies) > 1:
                 report.ambiguous = (
                     f"{len(studies)} studies of {len(patients)} patients for one accession number"
@@ -396,20 +414,71 @@ class Finder:
             )
 
 
-def list_instances(pacs: _Finds, series: Sequence[Series], columns: Iterable[str] = ()) -> list[FindResult]:
-    """Asks the IMAGE level for the instances of each series, and for the values of `columns`."""
+def list_instances(
+    pacs: _Finds, series: Sequence[Series], columns: Iterable[str] = (), *, uid_lists: bool = False
+) -> list[FindResult]:
+    """Asks the IMAGE level for the instances of each series, and for the values of `columns`.
+
+    `uid_lists`: asks once for all series of a study, which costs a PACS without an index for it as much as one series
+    does; series that such an answer leaves open are asked for one by one.
+    """
     keys = dict.fromkeys(("SOPInstanceUID", "SOPClassUID", *columns), "")
-    results = pacs.find(
+    results: dict[tuple[str, str], FindResult] = {}
+    if uid_lists:
+        results = _list_by_study(pacs, series, keys)
+    left = [each for each in series if each.key not in results]
+    singles = pacs.find(
         "IMAGE",
-        [
-            {**keys, "StudyInstanceUID": each.study_uid, "SeriesInstanceUID": each.series_uid}
-            for each in series
-        ],
+        [{**keys, "StudyInstanceUID": each.study_uid, "SeriesInstanceUID": each.series_uid} for each in left],
     )
-    return [
-        replace(result, answers=tuple(each for each in result.answers if _belongs(each, one)))
-        for result, one in zip(results, series, strict=True)
+    for each, result in zip(left, singles, strict=True):
+        answers = tuple(answer for answer in result.answers if _belongs(answer, each))
+        results[each.key] = replace(result, answers=answers)
+    return [results[each.key] for each in series]
+
+
+def _list_by_study(pacs: _Finds, series: Sequence[Series], keys: Keys) -> dict[tuple[str, str], FindResult]:
+    """The answers by series, where a list of Series Instance UIDs was understood and answered whole."""
+    studies: dict[str, list[Series]] = defaultdict(list)
+    for each in series:
+        studies[each.study_uid].append(each)
+    lists = [
+        each[start : start + _LONGEST_UID_LIST]
+        for each in studies.values()
+        if len(each) > 1
+        for start in range(0, len(each), _LONGEST_UID_LIST)
     ]
+    found: dict[tuple[str, str], FindResult] = {}
+    # One shows whether the PACS understands lists at all.
+    for some in filter(None, (lists[:1], lists[1:])):
+        requests = [
+            {
+                **keys,
+                "StudyInstanceUID": each[0].study_uid,
+                "SeriesInstanceUID": "\\".join(one.series_uid for one in each),
+            }
+            for each in some
+        ]
+        for asked, result in zip(some, pacs.find("IMAGE", requests), strict=True):
+            found |= _by_series(asked, result)
+        if not found:
+            break
+    return found
+
+
+def _by_series(asked: Sequence[Series], result: FindResult) -> dict[tuple[str, str], FindResult]:
+    """The answer to a list, by series; none where the list was refused, cut, or a series is left out."""
+    answers: dict[str, list[Values]] = {each.series_uid: [] for each in asked}
+    for answer in result.answers:
+        uid = answer.get("SeriesInstanceUID") or ""
+        if uid not in answers:
+            return {}
+        answers[uid].append(answer)
+    if result.failure or looks_capped(result) or not all(answers.values()):
+        return {}
+    return {
+        each.key: replace(result, answers=tuple(answers[each.series_uid]), outdone=True) for each in asked
+    }
 
 
 def _belongs(answer: Values, series: Series) -> bool:
@@ -480,10 +549,15 @@ def _only_series_uid(query: Query) -> bool:
     return "SeriesInstanceUID" in query.cells and not _columns("STUDY") & set(query.cells)
 
 
+def _names_accession(query: Query) -> bool:
+    return not set("*?") & set(query.cells.get("AccessionNumber", "*"))
+
+
 def looks_capped(result: FindResult) -> bool:
     """Whether the number of answers looks like the limit of a PACS rather than like all there is."""
     count = len(result.answers)
-    return result.status == REFUSED_OUT_OF_RESOURCES or count in _CAPS or (count > 0 and count % 500 == 0)
+    is_round = count in _CAPS or (count > 0 and count % 500 == 0)
+    return result.status == REFUSED_OUT_OF_RESOURCES or (is_round and not result.outdone)
 
 
 def _split(value: str | None) -> list[str]:

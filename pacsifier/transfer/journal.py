@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 ROWS_NAME = "query_rows.csv"
 REDO_NAME = "redo.csv"
 AUDIT_NAME = "audit.jsonl"
+NOTHING_LEFT = ("complete", "ambiguous", "listed", "excluded", "elsewhere")
+"""The outcomes of a row that is not to be run again."""
 
 _OWN_COLUMNS = ("StudyInstanceUID", "SeriesInstanceUID", "SeriesNumber", "FilesFound", "Completed")
 _NEW_COLUMNS = (
@@ -145,30 +147,16 @@ class Journal:
         columns = dict.fromkeys((*self._table.columns, *_OWN_COLUMNS, *_NEW_COLUMNS, *asked))
         for row in self._earlier.values():
             columns |= dict.fromkeys(row)
-        lines = _csv(list(columns), ([row.get(each) or "" for each in columns] for row in self._log_rows()))
+        lines = csv_lines(
+            list(columns), ([row.get(each) or "" for each in columns] for row in self._log_rows())
+        )
         write_whole(self._tree.logs / LOG_NAME, lines, 0o600)
         self._written = time.monotonic()
         self._cost_s = self._written - started
 
     def write_rows(self, outcomes: Mapping[int, tuple[str, str]]) -> Path | None:
         """Writes the outcome of each query row, and the redo table where one is to be run again; its path."""
-        rows = sorted((row, first) for first, all_ in self._all_rows.items() for row in all_)
-        lines = [[str(row), *outcomes[first], *self._table.raw[row]] for row, first in rows]
-        header = ("row", "outcome", "reason", *self._table.columns)
-        write_whole(self._tree.logs / ROWS_NAME, _csv(header, lines), 0o600)
-        redo = [
-            [*self._table.raw[row], f"{outcome}: {reason}" if reason else outcome]
-            for row, first in rows
-            if row == first
-            for outcome, reason in [outcomes[first]]
-            if outcome not in ("complete", "ambiguous", "listed", "excluded")
-        ]
-        path = self._tree.logs / REDO_NAME
-        if not redo:
-            path.unlink(missing_ok=True)
-            return None
-        write_whole(path, _csv((*self._table.columns, "reason"), redo), 0o600)
-        return path
+        return write_rows(self._tree, self._table, outcomes)
 
     def write_audit(
         self, config: PacsConfig, options: Options, summary: Summary, ended: str, seconds: float
@@ -182,6 +170,8 @@ class Journal:
             "host": socket.gethostname(),
             "version": __version__,
             "did": [name for name in ("save", "info", "move", "resume") if getattr(options, name)],
+            "shard": str(options.shard),
+            **({"retrieve_method": options.retrieve_method} if options.save else {}),
             "config": asdict(config),
             "query_sha256": _digest(self._table.path),
             "rows": dict(sorted(summary.outcomes.items())),
@@ -258,9 +248,39 @@ class Journal:
         return {_key(row, number): row for number, row in enumerate(rows)}
 
 
+def write_rows(tree: Tree, table: QueryTable, outcomes: Mapping[int, tuple[str, str]]) -> Path | None:
+    """Writes the outcome of each query row, by its first row number, and the redo table; the path of that one.
+
+    None: there is no row to run again.
+    """
+    rows = sorted((row, query.rows[0]) for query in table.queries for row in query.rows)
+    lines = [[str(row), *outcomes[first], *table.raw[row]] for row, first in rows]
+    write_whole(tree.logs / ROWS_NAME, csv_lines(("row", "outcome", "reason", *table.columns), lines), 0o600)
+    redo = [
+        [*table.raw[row], f"{outcome}: {reason}" if reason else outcome]
+        for row, first in rows
+        if row == first
+        for outcome, reason in [outcomes[first]]
+        if outcome not in NOTHING_LEFT
+    ]
+    path = tree.logs / REDO_NAME
+    if not redo:
+        path.unlink(missing_ok=True)
+        return None
+    write_whole(path, csv_lines((*table.columns, "reason"), redo), 0o600)
+    return path
+
+
 def row_outcome(report: RowReport, states: Iterable[SeriesState]) -> tuple[str, str]:
-    """The outcome of a row and its reason, from its find and the series it wants. Pure."""
-    wanted = list(states)
+    """The outcome of a row and its reason, from its find and the series it wants. Pure.
+
+    `elsewhere`: nothing of it is in this part of many; whether another part has something, only they know.
+    """
+    outcome, reason = _row_outcome(report, list(states))
+    return ("elsewhere" if report.divided and outcome == "not_found" else outcome), reason
+
+
+def _row_outcome(report: RowReport, wanted: Sequence[SeriesState]) -> tuple[str, str]:
     if report.failure:
         return "failed", report.failure
     if report.not_found:
@@ -307,7 +327,7 @@ def _key(row: Mapping[str, str | None], number: int) -> tuple[str, str]:
     return key if all(key) else ("", f"row {number}")
 
 
-def _csv(header: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:
+def csv_lines(header: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:
     """The lines of a table, one at a time: 100,000 series would be 200 MB as one text."""
     out = io.StringIO()
     plain = csv.writer(out, lineterminator="\n")

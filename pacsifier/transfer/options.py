@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from pacsifier.dcmtk.timeouts import DEFAULT_TIMEOUTS, Timeouts
+from pacsifier.query import WHOLE, Shard
 from pacsifier.transfer.capabilities import USUAL, Capabilities
 from pacsifier.transfer.exclusion import NOBODY, Excluded
 from pacsifier.transfer.journal import Status
@@ -29,6 +30,8 @@ class Options:
     dry_run: bool = False
     list_all: bool = False
     associations: int = 2
+    # How --save gets the images: "move" (C-MOVE to our receiver), "get" (C-GET), or "auto": the first that works.
+    retrieve_method: str = "move"
     limit: int | None = None
     sop_classes: tuple[str, ...] = ()
     timeouts: Timeouts = DEFAULT_TIMEOUTS
@@ -39,6 +42,8 @@ class Options:
     min_free_bytes: int = MIN_FREE_BYTES
     capabilities: Capabilities = USUAL
     excluded: Excluded = NOBODY
+    # One part of many by patient; other parts run elsewhere, each into an output folder of its own.
+    shard: Shard = WHOLE
 
 
 class Observer:

@@ -15,7 +15,9 @@ from pacsifier.transfer.journal import SeriesState
 
 # Instances taken for a series whose number was not announced.
 _UNKNOWN_SIZE = 50
-_CHUNKS_AN_ASSOCIATION = 4
+_CHUNKS_AN_ASSOCIATION = 3
+# An association costs as much as some tens of small instances.
+_SMALLEST_SHARE = 40
 # Instances that one association brings: movescu logs 0.6 kB for each.
 _LARGEST_SHARE = 10_000
 # A list of UIDs is one value of at most 65,534 bytes (PS3.5 7.1.2), a malformed UID up to 128 and its backslash.
@@ -54,7 +56,7 @@ def chunks(
     one_series_each: bool = False,
     one_request_each: bool = False,
 ) -> list[Chunk]:
-    """Cuts a batch into about four shares an association, the largest first.
+    """Cuts a batch into about three shares an association, the largest first.
 
     A study all of whose series are wanted is one STUDY-level request; else one SERIES-level request with a UID list.
     A study larger than a share goes series by series, and so does everything with `one_series_each`. Of a series
@@ -64,7 +66,7 @@ def chunks(
     for state in states:
         studies[state.series.study_uid].append(state)
     total = sum(size_of(each) for each in studies.values())
-    share = min(_LARGEST_SHARE, max(1, total // (associations * _CHUNKS_AN_ASSOCIATION)))
+    share = min(_LARGEST_SHARE, max(_SMALLEST_SHARE, total // (associations * _CHUNKS_AN_ASSOCIATION)))
     parts: list[Part] = []
     for study_uid, wanted in studies.items():
         whole = []
@@ -87,6 +89,16 @@ def chunks(
 def one_chunk(parts: Sequence[Part]) -> Chunk:
     """Requests that go over one association."""
     return Chunk(tuple(parts), sum(size_of(states) for _, states in parts))
+
+
+def beginning(chunk: Chunk, most: int) -> tuple[Chunk, tuple[Part, ...]]:
+    """The first requests, as many as bring `most` instances but at least one, as a chunk; and the others."""
+    size = number = 0
+    for number, (_, states) in enumerate(chunk.parts):
+        size += size_of(states)
+        if number and size > most:
+            return one_chunk(chunk.parts[:number]), chunk.parts[number:]
+    return chunk, ()
 
 
 def simpler(part: Part) -> list[Part]:

@@ -9,14 +9,15 @@ import logging
 import time
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 from pacsifier.config import PacsConfig
+from pacsifier.dcmtk import confinement
 from pacsifier.dcmtk.pacs import Pacs, own_place
 from pacsifier.dcmtk.process import Toolbox
-from pacsifier.dcmtk.receiver import Receiver, check_port
+from pacsifier.dcmtk.receiver import Receiver, check_port, received_folder
 from pacsifier.dcmtk.transcript import MOVE_DESTINATION_UNKNOWN, SUCCESS, MoveState
 from pacsifier.errors import AssociationError, InputError
 from pacsifier.query import QueryTable
@@ -30,6 +31,7 @@ from pacsifier.transfer.pace import Breaker, Part, batches, chunks
 from pacsifier.transfer.placing import Placer
 from pacsifier.transfer.retry import CarefulFinds
 from pacsifier.transfer.space import DiskWatch
+from pacsifier.transfer.syntaxes import NotedArrivals, Syntaxes
 from pacsifier.transfer.traffic import Traffic
 from pacsifier.transfer.verdict import close, conclude, is_clean, is_complete, is_short, judge, untold_columns
 from pacsifier.tree import SeriesIdentity, Tree, write_info, write_whole
@@ -58,7 +60,7 @@ class Retrieval:
         observer: Observer | None = None,
     ) -> None:
         self._config = config
-        self._table = table
+        self._table = options.shard.part(table)
         self._options = options
         self._toolbox = toolbox
         self._observer = observer or Observer()
@@ -66,7 +68,7 @@ class Retrieval:
         self._states: list[SeriesState] = []
         self._series_of_study: Mapping[str, int] = {}
         self._summary = Summary()
-        self._placer = Placer(self._tree, table.queries, {}, options.excluded, info=options.info)
+        self._placer = Placer(self._tree, self._table.queries, {}, options.excluded, info=options.info)
         self._traffic = Traffic(options, self._observer)
         self._breaker = Breaker(options.max_failures)
         self._silence = Breaker(_SILENT_BEFORE_STOP)
@@ -79,6 +81,9 @@ class Retrieval:
         self._series_done = 0
         self._receiver: Receiver | None = None
         self._unreached = 0
+        self._unreachable = False
+        self._gets = options.save and options.retrieve_method == "get"
+        self.syntaxes = Syntaxes()
 
     def run(self) -> Summary:
         """Does the whole run.
@@ -92,7 +97,7 @@ class Retrieval:
         self._toolbox.require(self._binaries())
         with self._workplace() as staging:
             pacs = Pacs(self._config, self._toolbox, staging, self._options.timeouts)
-            finds = CarefulFinds(pacs, self._traffic.retry, self._traffic.wait_until_open)
+            finds = CarefulFinds(pacs, self._traffic.retry, self._traffic.wait_until_open, self._traffic.most)
             found = self._find(finds)
             if self._options.dry_run:
                 self._plan(finds, found, None)
@@ -112,8 +117,8 @@ class Retrieval:
             with temporary_folder() as folder:
                 yield folder
             return
-        if self._options.save:
-            check_port(self._config.move_port, "'move_port'")
+        if self._options.save and not self._gets:
+            self._check_port()
         with OutputLock(self._tree.folder) as lock:
             self._lock = lock
             yield lock.staging
@@ -139,11 +144,24 @@ class Retrieval:
 
     def _binaries(self) -> list[str]:
         names = ["findscu"]
-        if (self._options.save or self._options.move) and not self._options.dry_run:
-            names.append("movescu")
-            if self._options.save:
-                names.append("storescp")
+        options = self._options
+        if (options.save or options.move) and not options.dry_run:
+            names += [] if self._gets else ["movescu", "storescp"] if options.save else ["movescu"]
+            names += ["getscu"] if options.save and options.retrieve_method != "move" else []
         return names
+
+    def _check_port(self) -> None:
+        try:
+            check_port(self._config.move_port, "'move_port'")
+        except InputError as error:
+            if self._options.retrieve_method != "auto":
+                raise
+            self._turn_to_get(str(error))
+
+    def _turn_to_get(self, why: str) -> None:
+        self._observer.say(f"--retrieve_method auto: C-GET is used instead of C-MOVE: {why}")
+        self._gets, self.associated, self._unreached = True, False, 0
+        self._stop_reason, self._breaker.in_a_row = "", 0
 
     # -- find and plan
 
@@ -154,6 +172,7 @@ class Retrieval:
             image_values=self._options.info,
             list_all=self._options.list_all,
             headers_decide=self._options.save,
+            shard=self._options.shard,
         )
         found = finder.find()
         self._series_of_study = found.series_of_study
@@ -165,7 +184,8 @@ class Retrieval:
 
     def _tell_of_rows(self, found: Found) -> None:
         for row, report in found.rows.items():
-            words = [each for each in (report.failure, report.not_found, report.ambiguous) if each]
+            not_found = "" if report.divided else report.not_found
+            words = [each for each in (report.failure, not_found, report.ambiguous) if each]
             if report.lenient:
                 columns = ", ".join(sorted(report.lenient))
                 words.append(f"{columns} matched only without regard to case, accents or parts")
@@ -266,7 +286,13 @@ class Retrieval:
             return
         classes = [*self._options.sop_classes, *sorted(found.sop_classes)]
         try:
+            if self._gets:
+                self._ask_for_syntaxes(finds, todo)
             refused = self._round(pacs, todo, journal, staging, classes)
+            if self._turns_to_get():
+                self._ask_for_syntaxes(finds, todo)
+                pending = [state for state in todo if state.status is Status.PENDING]
+                self._round(pacs, pending, journal, staging, classes)
             short = self._recheck(finds, todo)
             # What the PACS refused for good it would refuse again.
             short = [state for state in short if not state.refused]
@@ -279,6 +305,47 @@ class Retrieval:
         finally:
             for state in todo:
                 close(state, self._stop_reason)
+            self._remark_on_gets(todo)
+
+    def _turns_to_get(self) -> bool:
+        """With `auto`: whether C-MOVE brought nothing for want of a way to us, and C-GET is to be tried."""
+        other_trouble = self._stop_reason and not self._unreachable
+        if self._gets or self._options.retrieve_method != "auto" or self.reached() or other_trouble:
+            return False
+        nothing = f"nothing reached port {self._config.move_port}: {self._declaration()}"
+        self._turn_to_get(self._stop_reason or nothing)
+        return True
+
+    def _ask_for_syntaxes(self, finds: CarefulFinds, states: Sequence[SeriesState]) -> None:
+        if not confinement.is_possible():
+            self._observer.say(
+                "this system has no Landlock to keep getscu in its folder: by C-GET objects are stored with the same "
+                "values, but not byte for byte"
+            )
+        pending = [state for state in states if state.status is Status.PENDING]
+        try:
+            told = self.syntaxes.ask(finds, pending, uid_lists=self.capabilities.uid_lists)
+        except AssociationError as error:
+            self.stop(str(error))
+            return
+        if not told:
+            self._observer.say(
+                "the PACS does not tell which images it holds compressed: by C-GET they may come decompressed, "
+                "unnoticed; by C-MOVE (--retrieve_method move) they come as held"
+            )
+
+    def _remark_on_gets(self, states: Sequence[SeriesState]) -> None:
+        told = 0
+        for state in states:
+            remark = self.syntaxes.remark(state)
+            told += bool(remark)
+            missing = _missing_classes(state) if self._gets and not state.status.completed else ""
+            state.reason = "; ".join(filter(None, (state.reason, remark, missing)))
+        if told:
+            self._observer.say(
+                f"the objects of {told} series did not come in the compressed form in which the PACS holds, or "
+                "once had, them (see the reasons in the log); by C-MOVE (--retrieve_method move) they come as held"
+            )
 
     def _round(
         self,
@@ -295,9 +362,16 @@ class Retrieval:
             self._run_batches(Engine(self, pacs, self._traffic, journal), states, again=again)
             return ()
         config = self._config
-        with Receiver(self._toolbox, staging, config.aet, config.move_port, classes) as receiver:
+        with ExitStack() as stack:
+            receiver = None
+            if self._gets:
+                arrivals: Arrivals = NotedArrivals(received_folder(staging), self.syntaxes)
+            else:
+                receiver = stack.enter_context(
+                    Receiver(self._toolbox, staging, config.aet, config.move_port, classes)
+                )
+                arrivals = Arrivals(receiver.folder)
             self._receiver = receiver
-            arrivals = Arrivals(receiver.folder)
             engine = Engine(self, pacs, self._traffic, journal, (receiver, arrivals))
             try:
                 self._run_batches(engine, states, again=again)
@@ -308,21 +382,25 @@ class Retrieval:
                 for state in states:
                     self._placer.place(state, arrivals)
                 self._placer.set_strangers_aside(arrivals)
-            return receiver.refused_classes()
+            return receiver.refused_classes() if receiver else ()
 
     def _run_batches(self, engine: Engine, states: Sequence[SeriesState], *, again: bool) -> None:
         """Works in batches of `batch_size` series with the configured pause between them."""
         config = self._config
         every_batch = batches(states, config.batch_size, config.batch_wait_s)
         for number, batch in enumerate(every_batch, 1):
-            work = chunks(
-                batch,
-                self._options.associations,
-                self._series_of_study,
-                self.capabilities,
-                one_series_each=again or self._options.move,
-                one_request_each=self._traffic.one_request_each,
-            )
+            work = [
+                chunk
+                for group in (self.syntaxes.groups(batch) if self._gets else [batch])
+                for chunk in chunks(
+                    group,
+                    self._options.associations,
+                    self._series_of_study,
+                    self.capabilities,
+                    one_series_each=again or self._options.move,
+                    one_request_each=self._traffic.one_request_each or self._gets,
+                )
+            ]
             engine.run(work)
             if self._stop_reason:
                 break
@@ -340,6 +418,11 @@ class Retrieval:
     def options(self) -> Options:
         """What this run is to do."""
         return self._options
+
+    @property
+    def verb(self) -> str:
+        """By what the images come."""
+        return "C-GET" if self._gets else "C-MOVE"
 
     @property
     def destination(self) -> str:
@@ -411,18 +494,20 @@ class Retrieval:
             self.stop(f"the PACS was silent {self._silence.in_a_row} times in a row: {self.silence}")
         self._note_end(end)
 
-    def request_failed(self, states: Sequence[SeriesState], end: MoveState) -> None:
-        """A request failed that will be repeated, or asked in another way."""
+    def request_failed(self, states: Sequence[SeriesState], end: MoveState, *, counts: bool = True) -> None:
+        """A request failed that will be repeated, or asked in another way; `counts`: as a failure of the PACS."""
         for state in states:
             state.tried, state.reason = True, self._why(end)
-        self._note_end(end)
+        if counts:
+            self._note_end(end)
 
     def _why(self, end: MoveState) -> str:
         if end.status is None:
             return end.words
         failed = f", {end.failed} sub-operations failed" if end.failed else ""
         words = end.words.partition(": ")[2] or end.words
-        return f"C-MOVE to {self.destination} ended with 0x{end.status:04X} {words}{failed}"
+        verb = self.verb if self._gets else f"{self.verb} to {self.destination}"
+        return f"{verb} ended with 0x{end.status:04X} {words}{failed}"
 
     def _note_end(self, end: MoveState) -> None:
         """An unknown destination, or too many failures, end the run early."""
@@ -430,17 +515,23 @@ class Retrieval:
         failed = not is_clean(end) and not end.completed
         if end.status == MOVE_DESTINATION_UNKNOWN:
             name = f"{config.server_aet} does not know the move destination {self.destination}"
+            self._unreachable = not self._stop_reason
             self.stop(f"{name} (0xA801): {self._declaration()}")
-        elif end.status not in (SUCCESS, None) and not self.reached():
+        elif (
+            end.status not in (SUCCESS, None) or (self._gets and end.status is None)
+        ) and not self.reached():
             self._unreached += 1
             if self._unreached == _UNREACHED_BEFORE_STOP:
-                self.stop(
-                    f"{config.server_aet} failed {self._unreached} times without ever reaching "
-                    f"{self.destination}: {self._declaration()}"
+                brought = (
+                    f"bringing anything by C-GET: {self._why(end)}; have C-GET allowed to {config.aet}"
+                    if self._gets
+                    else f"reaching {self.destination}: {self._declaration()}"
                 )
+                self._unreachable = not self._stop_reason
+                self.stop(f"{config.server_aet} failed {self._unreached} times without ever {brought}")
         if self._breaker.count(failed=failed):
             self.stop(
-                f"{self._breaker.in_a_row} C-MOVE requests failed in a row (--max_failures): {self._why(end)}"
+                f"{self._breaker.in_a_row} {self.verb} requests failed in a row (--max_failures): {self._why(end)}"
             )
 
     def _declaration(self) -> str:
@@ -483,7 +574,8 @@ class Retrieval:
 
     def _list_instances(self, finds: CarefulFinds, states: Sequence[SeriesState]) -> None:
         try:
-            listed = list_instances(finds, [state.series for state in states])
+            series = [state.series for state in states]
+            listed = list_instances(finds, series, uid_lists=self.capabilities.uid_lists)
         except AssociationError as error:
             self.stop(str(error))
             return
@@ -549,6 +641,13 @@ class Retrieval:
                 for query in self._table.queries
                 for row in query.rows
             )
+
+
+def _missing_classes(state: SeriesState) -> str:
+    """The SOP classes of what is missing: C-GET knows a fixed list of them."""
+    instances = state.series.instances or ()
+    classes = {each.sop_class for each in instances if each.sop_instance_uid not in state.found} - {""}
+    return f"missing are objects of the SOP class {', '.join(sorted(classes))}" if classes else ""
 
 
 def _row_plan(row: int, outcome: str, reason: str, states: Sequence[SeriesState]) -> RowPlan:

@@ -10,7 +10,7 @@ import logging
 import random
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pacsifier.dcmtk.pacs import FindResult, Keys, Pacs
 from pacsifier.dcmtk.transcript import REFUSED_MATCHES, REFUSED_SUBOPERATIONS, MoveState
@@ -19,6 +19,7 @@ from pacsifier.errors import AssociationError
 log = logging.getLogger(__name__)
 
 _LONGEST_WAIT_S = 120.0
+_FINDS_AN_ASSOCIATION = 8
 # PS3.4 C.4.2.1.5: out of resources, unable to calculate the matches or to perform sub-operations.
 _TEMPORARY_MOVE = frozenset({REFUSED_MATCHES, REFUSED_SUBOPERATIONS})
 
@@ -46,14 +47,19 @@ def is_temporary(end: MoveState) -> bool:
 class CarefulFinds:
     """C-FIND that repeats what was lost or temporarily refused; `ready` is called before each association.
 
-    It stands in for `Pacs` where only `find` is needed.
+    It stands in for `Pacs` where only `find` is needed. Many identifiers go over as many as `associations`, once the
+    first find went well over one, and until the PACS does not admit so many.
     """
 
-    def __init__(self, pacs: Pacs, retry: Retry, ready: Callable[[], None] = lambda: None) -> None:
+    def __init__(
+        self, pacs: Pacs, retry: Retry, ready: Callable[[], None] = lambda: None, associations: int = 1
+    ) -> None:
         self._pacs = pacs
+        self._associations = associations
         self._retry = retry
         self._ready = ready
         self._associated = False
+        self._longest: dict[str, int] = {}
 
     def find(self, level: str, requests: Sequence[Keys]) -> list[FindResult]:
         """Asks as `Pacs.find` does; identifiers whose answer was cut off by a lost association are asked again.
@@ -78,7 +84,9 @@ class CarefulFinds:
                 "C-FIND at the %s level was refused or cut off: asking again in %.1f s", level, wait_s
             )
             time.sleep(wait_s)
-        return results
+        longest = max((len(result.answers) for result in results), default=0)
+        longest = self._longest[level] = max(longest, self._longest.get(level, 0))
+        return [replace(result, outdone=len(result.answers) < longest) for result in results]
 
     def _ask(
         self, level: str, requests: Sequence[Keys], todo: Sequence[int], results: list[FindResult]
@@ -86,10 +94,14 @@ class CarefulFinds:
         """Asks once over one association and enters the results; the error where there was none."""
         self._ready()
         try:
-            answers = self._pacs.find(level, [requests[number] for number in todo])
+            most = self._associations if self._associated else 1
+            associations = max(1, min(most, len(todo) // _FINDS_AN_ASSOCIATION))
+            answers = self._pacs.find(level, [requests[number] for number in todo], associations=associations)
         except AssociationError as error:
             return error
         self._associated = True
+        if any(answer.lost for answer in answers):
+            self._associations = 1
         for number, answer in zip(todo, answers, strict=True):
             results[number] = answer
         return None

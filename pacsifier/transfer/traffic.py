@@ -28,6 +28,11 @@ class Traffic:
         self._lost_in_a_row = 0
         self._told_closed = False
 
+    @property
+    def most(self) -> int:
+        """How many associations there may ever be at a time."""
+        return self._most
+
     def may_start(self, running: int) -> bool:
         """Whether one more association may be opened beside those that run."""
         return running < self._allowed and time.monotonic() >= self._ready and self._is_open()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import json
 import os
@@ -20,11 +21,12 @@ from pacsifier.deidentify import dates
 from pacsifier.deidentify.folder import deidentify_folder
 from pacsifier.deidentify.identifiers import Identifiers
 from pacsifier.deidentify.key import Key, key_path, read
-from pacsifier.deidentify.patients import Maps, read_day_shifts, read_new_ids
+from pacsifier.deidentify.patients import Maps
 from pacsifier.deidentify.profile import Options
 from pacsifier.deidentify.rules import Subject
 from pacsifier.deidentify.verify import VerifySettings, begin_verify, verify
 from pacsifier.errors import InputError
+from pacsifier.maps import read_day_shifts, read_new_ids
 
 ROOT = Path(__file__).parents[2]
 
@@ -506,6 +508,27 @@ def test_in_place_takes_new_id_txt_away_with_the_name_of_its_folder(two, tmp_pat
     assert (tmp_path / "in.left_out" / "sub-PAT0001" / "new_id.txt").is_file()
 
 
+def wait_for_group(group):
+    """Until the processes of a group that was killed have ended; what only nobody waited for counts as ended."""
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline:
+        states = [
+            fields[0]
+            for stat in Path("/proc").glob("[0-9]*/stat")
+            if (fields := _stat(stat)) and int(fields[2]) == group
+        ]
+        if set(states) <= {"Z", "X"}:
+            return
+        time.sleep(0.01)
+    raise AssertionError("processes of a killed group still run")
+
+
+def _stat(path):
+    with contextlib.suppress(OSError):
+        return path.read_text().rpartition(")")[2].split()
+    return []
+
+
 @pytest.mark.parametrize("delay", [0.15, 0.4, 0.8])
 def test_in_place_survives_a_kill_at_any_moment(delay, tmp_path):
     """Every instance is there at every moment, as the original or as its successor; a second run ends the work."""
@@ -529,8 +552,10 @@ def test_in_place_survives_a_kill_at_any_moment(delay, tmp_path):
     try:
         process.wait(delay)
     except subprocess.TimeoutExpired:
-        process.kill()
+        # Its workers with it: they would still finish a file while the test looks.
+        os.killpg(process.pid, signal.SIGKILL)
         process.wait()
+        wait_for_group(process.pid)
     whole = [
         helpers.read(path).InstanceNumber
         for path in home.rglob("*")
@@ -616,7 +641,7 @@ def test_a_full_disk_ends_the_run_and_leaves_no_half_file(two, tmp_path, monkeyp
     def full(*_: object) -> int:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(instance, "_write_all", full)
+    monkeypatch.setattr(instance, "write_all", full)
     with pytest.raises(OSError, match="No space"):
         helpers.run(two, tmp_path / "out")
     assert not [path for path in (tmp_path / "out").rglob("*") if path.is_file()]

@@ -65,7 +65,10 @@ class Quirks:
     hidden: tuple[str, ...] = ()  # objects that no C-FIND tells of, but that go with their series
     index_says: Values = field(default_factory=dict)  # C-FIND tells these values; the files say others
 
-    # C-MOVE, as a whole
+    # C-MOVE and C-GET, as a whole
+    no_get: bool = False  # does not offer C-GET
+    undeclared: str = ""  # a move destination that it does not know, though it takes associations from there
+    decompresses: bool = False  # takes no compressed syntax, and sends what it holds so uncompressed
     refused_move_levels: tuple[str, ...] = ()  # refuses them, 0xA900
     uid_lists: str = (
         "taken"  # lists of UIDs: "taken", "first" (Success, but only the first counts), "refused" (0xA900)
@@ -124,7 +127,7 @@ class QuirkPacs(Server):
     def entries(self, what: str) -> list[dict[str, Any]]:
         """Entries since the start or the last `become`, each with `at`: `time.monotonic` when it was written.
 
-        - "association": calling, offers ("find", "move", "echo"), open (associations then, this one included)
+        - "association": calling, offers ("find", "move", "get", "echo"), open (associations then, this one included)
         - "rejected": calling, offers, reason (result, source, diagnostic)
         - "find": association, level, keys, answers, status, began, cpu_s (its own)
         - "move": number, association, level, keys, destination, began; "moved": number, status, completed
@@ -141,7 +144,7 @@ class QuirkPacs(Server):
 
     @property
     def moves(self) -> list[dict[str, Any]]:
-        """The C-MOVE requests so far, as they began."""
+        """The C-MOVE and C-GET requests so far, as they began."""
         return self.entries("move")
 
     @property

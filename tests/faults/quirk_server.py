@@ -14,6 +14,7 @@ import threading
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from copy import deepcopy
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from functools import cache, partialmethod
@@ -26,8 +27,8 @@ import pydicom
 from pydicom.dataset import Dataset
 from pydicom.multival import MultiValue
 from pydicom.uid import UID
-from pynetdicom import AE, build_context, evt
-from pynetdicom.dimse_primitives import C_FIND, C_MOVE, C_STORE
+from pynetdicom import AE, AllStoragePresentationContexts, build_context, evt
+from pynetdicom.dimse_primitives import C_FIND, C_GET, C_MOVE, C_STORE
 from pynetdicom.dsutils import decode, encode, split_dataset
 from pynetdicom.service_class import QueryRetrieveServiceClass
 
@@ -36,7 +37,10 @@ from faults.quirk_pacs import FOR_EVER, Quirks, altered, tuples
 VERIFICATION = "1.2.840.10008.1.1"
 STUDY_ROOT_FIND = "1.2.840.10008.5.1.4.1.2.2.1"
 STUDY_ROOT_MOVE = "1.2.840.10008.5.1.4.1.2.2.2"
-OFFERS = {VERIFICATION: "echo", STUDY_ROOT_FIND: "find", STUDY_ROOT_MOVE: "move"}
+STUDY_ROOT_GET = "1.2.840.10008.5.1.4.1.2.2.3"
+UNCOMPRESSED = ("1.2.840.10008.1.2.1", "1.2.840.10008.1.2")
+RLE = "1.2.840.10008.1.2.5"
+OFFERS = {VERIFICATION: "echo", STUDY_ROOT_FIND: "find", STUDY_ROOT_MOVE: "move", STUDY_ROOT_GET: "get"}
 
 SUCCESS, PENDING, WARNING = 0x0000, 0xFF00, 0xB000
 CANNOT_SEND, UNKNOWN_DESTINATION, BAD_IDENTIFIER = 0xA702, 0xA801, 0xA900
@@ -248,6 +252,10 @@ class Server:
         self._entity.network_timeout = self._entity.dimse_timeout = None
         for uid in OFFERS:
             self._entity.add_supported_context(uid)
+        # pynetdicom takes the first of these that is proposed.
+        syntaxes = [RLE, *UNCOMPRESSED]
+        for each in AllStoragePresentationContexts:
+            self._entity.add_supported_context(each.abstract_syntax, syntaxes, scu_role=False, scp_role=True)
         self._numbers = Counter[str]()
 
     def _load(self) -> State:
@@ -289,6 +297,13 @@ class Server:
             state.note("rejected", **who(association), reason=reason)
             association.acse.send_reject(*reason)
             association.kill()
+        elif state.quirks.no_get or state.quirks.decompresses:
+            known = [deepcopy(each) for each in association.acceptor.supported_contexts]
+            if state.quirks.no_get:
+                known = [each for each in known if each.abstract_syntax != STUDY_ROOT_GET]
+            for each in known if state.quirks.decompresses else ():
+                each.transfer_syntax = list(UNCOMPRESSED)
+            association.acceptor.supported_contexts = known
 
     def _reason(self, association: Any, state: State) -> Any:
         """Why an association request is not accepted; None where it is."""
@@ -301,7 +316,7 @@ class Server:
         if request.called_ae_title != state.aet:
             return CALLED_UNKNOWN
         number, moves = state.count("association"), 0
-        if who(association)["offers"] == "move":
+        if who(association)["offers"] in ("move", "get"):
             moves = state.count("association that offers C-MOVE")
         if number <= quirks.reject_first or 0 < moves <= quirks.reject_first_moves:
             return CONGESTION
@@ -328,7 +343,7 @@ class Server:
 
 def _serve(service: Any, server: Server, request: Any, context: Any) -> None:
     """Takes the place of pynetdicom's own service, which would not let anything go wrong."""
-    handlers: dict[type, type[Request]] = {C_FIND: Find, C_MOVE: Move}
+    handlers: dict[type, type[Request]] = {C_FIND: Find, C_MOVE: Move, C_GET: Get}
     handlers[type(request)](server.state, service, request, context).serve()
 
 
@@ -499,15 +514,24 @@ class Move(Request):
             self.number - quirks.move_after, quirks.move_times
         )
         self.completed = self.failed = 0
-        destination = self.request.MoveDestination.strip()
+        destination = self._destination()
         state.note("move", number=self.number, destination=destination, **self.describe())
         if self.faulty and not state.pause(self.association, quirks.move_silence_s):
             return
         status = self._refusal(destination)
         if status is None:
-            status = self._retrieve(state.peers[destination])
+            status = self._retrieve(destination)
         if status is not None:
             self._end(status)
+
+    def _destination(self) -> str:
+        return str(self.request.MoveDestination.strip())
+
+    def _knows(self, destination: str) -> bool:
+        return destination in self.state.peers and destination != self.quirks.undeclared
+
+    def _courier(self, parcels: Sequence[Parcel], destination: str) -> Courier:
+        return Courier(self, self.state.peers[destination], parcels)
 
     def _end(self, status: int) -> None:
         self.state.note("moved", number=self.number, status=status, completed=self.completed)
@@ -517,7 +541,7 @@ class Move(Request):
     def _refusal(self, destination: str) -> int | None:
         quirks = self.quirks
         several = any("\\" in self.keys.get(keyword, "") for keyword in UNIQUE.values())
-        if destination not in self.state.peers:
+        if not self._knows(destination):
             return UNKNOWN_DESTINATION
         if (
             self.level not in LEVELS
@@ -531,14 +555,14 @@ class Move(Request):
             return quirks.move_status
         return None
 
-    def _retrieve(self, peer: Sequence[Any]) -> int | None:
+    def _retrieve(self, destination: str) -> int | None:
         """Send what is asked for; the final status, None where there is nobody left to hear it."""
         keys = dict(self.keys)
         if self.faulty and self.quirks.uid_lists == "first":
             keys |= {each: keys.get(each, "").partition("\\")[0] for each in UNIQUE.values()}
         parcels = self._parcels(self.archive.select(self.level, keys))
         self.remaining = sum(parcel.asked for parcel in parcels)
-        courier = Courier(self, peer, parcels)
+        courier = self._courier(parcels, destination)
         late = parcels[len(parcels) - self.quirks.late :]
         try:
             now = (parcel for parcel in parcels if parcel not in late)
@@ -594,6 +618,8 @@ class Move(Request):
         for level in LEVELS:
             values |= quirks.header_says.get(own.uid(level), {})
         path = instance.path
+        if quirks.decompresses and own.transfer_syntax not in UNCOMPRESSED:
+            path = self._made("native", instance, decompressed)
         if values:
             path = self._made("says", instance, lambda source, target: altered(source, target, **values))
         if instance.uid() in quirks.truncate:
@@ -637,6 +663,19 @@ class Move(Request):
             "NumberOfFailedSuboperations": self.failed,
             "NumberOfWarningSuboperations": 0,
         }
+
+
+class Get(Move):
+    """A C-GET request: the objects go out over its own association."""
+
+    def _destination(self) -> str:
+        return str(self.association.requestor.ae_title)
+
+    def _knows(self, destination: str) -> bool:
+        return True
+
+    def _courier(self, parcels: Sequence[Parcel], destination: str) -> Courier:
+        return OwnCourier(self, ("", 0), parcels)
 
 
 class Checkpoint(threading.Event):
@@ -712,7 +751,7 @@ class Courier:
         _, offset = split_dataset(parcel.path)
         data = parcel.path.read_bytes()[offset:]
         instance, move = parcel.instance, self._move
-        pair = instance.values["SOPClassUID"], instance.transfer_syntax
+        pair = instance.values["SOPClassUID"], syntax_of(parcel.path)
         accepted = {
             (str(each.abstract_syntax), str(each.transfer_syntax[0])): each.context_id
             for each in self._association.accepted_contexts
@@ -724,8 +763,9 @@ class Courier:
         request.AffectedSOPClassUID = pair[0]
         request.AffectedSOPInstanceUID = sop_instance_uid(parcel.path)
         request.Priority = 2
-        request.MoveOriginatorApplicationEntityTitle = move.association.requestor.ae_title
-        request.MoveOriginatorMessageID = move.request.MessageID
+        if not isinstance(move, Get):
+            request.MoveOriginatorApplicationEntityTitle = move.association.requestor.ae_title
+            request.MoveOriginatorMessageID = move.request.MessageID
         request.DataSet = BytesIO(data)
         self._cut_in = parcel.cut_at * len(data)
         self._association.dimse.send_msg(request, accepted[pair])
@@ -739,8 +779,33 @@ class Courier:
                 reset(event.assoc)
 
 
+class OwnCourier(Courier):
+    """The association of the request itself."""
+
+    def __init__(self, move: Move, peer: Sequence[Any], parcels: Sequence[Parcel]) -> None:
+        super().__init__(move, peer, parcels)
+        self._association = move.association
+
+    def close(self) -> None:
+        """The association goes on."""
+
+    def _associate(self) -> None:
+        """There is no other one."""
+
+
 def sop_instance_uid(path: Path) -> str:
     return str(pydicom.filereader.read_file_meta_info(path).MediaStorageSOPInstanceUID)
+
+
+def syntax_of(path: Path) -> str:
+    return str(pydicom.filereader.read_file_meta_info(path).TransferSyntaxUID)
+
+
+def decompressed(source: Path, target: Path) -> None:
+    """Write a copy with native pixels."""
+    dataset = pydicom.dcmread(source)
+    dataset.decompress(generate_instance_uid=False)
+    dataset.save_as(target, enforce_file_format=True)
 
 
 def flipped(source: Path, target: Path) -> None:

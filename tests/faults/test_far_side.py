@@ -213,7 +213,7 @@ def test_a_pacs_that_admits_one_association_gives_everything_over_one(quirky, ho
     ("options", "most"), [((), 2), (("--associations", "1"), 1), (("--associations", "3"), 3)]
 )
 def test_no_more_associations_are_opened_than_allowed(quirky, hospital, tmp_path, options, most):
-    pacs = quirky(pace=200)
+    pacs = quirky(pace=40)
     assert_complete(saved(pacs, tmp_path, *EVERYONE, options=options), hospital.records)
     assert pacs.most_open == most
 
@@ -644,12 +644,15 @@ def started(args: Sequence[object], mark: str) -> subprocess.Popen[str]:
     )
 
 
-@pytest.mark.parametrize("start", [start_dcmqrscp, start_orthanc])
-def test_a_real_pacs_killed_in_the_middle_costs_only_another_run(peers, tmp_path, start):
+@pytest.mark.parametrize(
+    ("start", "method"), [(start_dcmqrscp, "move"), (start_orthanc, "move"), (start_dcmqrscp, "get")]
+)
+def test_a_real_pacs_killed_in_the_middle_costs_only_another_run(peers, tmp_path, start, method):
     files = make_archive(tmp_path / "archive", 1, 1, 2, 150, 32)
+    save = ("--save", "--retrieve_method", method, *QUICK)
     with start(tmp_path / "pacs", files, peers) as pacs:
         mark = uuid.uuid4().hex
-        process = started(arguments(pacs, tmp_path, ARCHIVE, "--save", *QUICK), mark)
+        process = started(arguments(pacs, tmp_path, ARCHIVE, *save), mark)
         received = tmp_path / "out" / ".pacsifier" / "received"
         until(lambda: (received.is_dir() and any(received.iterdir())) or process.poll() is not None, 60)
         os.killpg(pacs.process.pid, signal.SIGKILL)
@@ -666,7 +669,7 @@ def test_a_real_pacs_killed_in_the_middle_costs_only_another_run(peers, tmp_path
 
         pacs.process = _spawn(pacs.process.args, pacs.folder, True)  # type: ignore[arg-type]
         _await_echo(pacs)
-        again = run(pacs, tmp_path, ARCHIVE, "--save", "--resume", *QUICK)
+        again = run(pacs, tmp_path, ARCHIVE, *save, "--resume")
         assert again.status == 0, again.stderr
         assert {uid: path.read_bytes()[-2048:] for uid, path in again.files.items()} == pixels
         after = {path: path.stat().st_ino for path in instance_paths(tmp_path / "out")}

@@ -423,8 +423,11 @@ def _dcmqrscp_profile(contexts: Mapping[str, Sequence[str]]) -> str:
         lines.append(f"[{section}]")
         pairs = wanted.items()
         lines += [f"PresentationContext{n} = {uid}\\{names[each]}" for n, (uid, each) in enumerate(pairs, 1)]
-    lines.append("[[Profiles]]")
-    lines += ["[Accept]", "PresentationContexts = In", "[Propose]", "PresentationContexts = Out", ""]
+    # Without roles dcmqrscp sends nothing by C-GET.
+    lines += ["[[SCPSCURoleSelection]]", "[Roles]"]
+    lines += [f"Role{n} = {uid}\\BOTH" for n, uid in enumerate(storage, 1)]
+    lines += ["[[Profiles]]", "[Accept]", "PresentationContexts = In", "SCPSCURoleSelection = Roles"]
+    lines += ["[Propose]", "PresentationContexts = Out", ""]
     return "\n".join(lines)
 
 

@@ -97,7 +97,8 @@ def test_a_second_ctrl_c_ends_at_once_even_where_a_tool_hangs(peers, tmp_path):
             if process.poll() is None:
                 process.send_signal(signal.SIGINT)
             process.wait(10)
-            assert process.returncode == 130
+            # Where it was ending already, the signal itself ends it; a shell says 130 of both.
+            assert process.returncode in (130, -signal.SIGINT)
             assert time.monotonic() - started < 1.5
         finally:
             process.kill()

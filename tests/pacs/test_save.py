@@ -405,6 +405,19 @@ def test_resume_over_a_complete_tree_fetches_nothing(pacs, saved, tmp_path):
     assert [row["FilesFound"] for row in again.log] == [row["FilesFound"] for row in saved.log]
 
 
+def test_series_of_a_round_number_of_images_are_not_fetched_again_from_a_pacs_that_counts_none(
+    tmp_path, peers
+):
+    files = make_archive(tmp_path / "archive", 1, 1, 2, 100, 8)
+    with start_dcmqrscp(tmp_path / "pacs", files, peers) as pacs:
+        row = [{"PatientID": pydicom.dcmread(files[0], specific_tags=["PatientID"]).PatientID}]
+        first = run(pacs, tmp_path, row, "--save")
+        assert first.status == 0, first.stderr
+        again = run(pacs, tmp_path, row, "--save", "--resume")
+    assert again.status == 0, again.stderr
+    assert again.statuses() == {("skipped", "True")}
+
+
 def test_resume_after_the_log_was_lost_still_knows_what_is_there(pacs, saved, tmp_path):
     before = snapshot(saved.out)
     (saved.out / "logs" / "pacsifier_log.csv").unlink()

@@ -15,12 +15,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from pydicom import dcmread
+
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent))
 
 from pacs.servers import (  # noqa: E402
     LOOPBACK,
     OUR_AET,
+    RLE,
     Hospital,
     Server,
     build_hospital,
@@ -42,8 +45,9 @@ SR = "1.2.840.10008.5.1.4.1.1.88.22"
 OBI_WAN, LEIA = "00123", "124588"
 # What DCMTK says of itself and of the association: not read, and long.
 _NOISE = re.compile(
-    r"D: (\$dcmtk|$|Dcm|Request Parameters|=+ (BEGIN|END) A-|(Our|Their) |[\w ]*Application |Presentation Contexts|  "
-    r"|\w+ Extended |\w*\s?User Identity|setting network|DUL|Constructing|PDU |Parsing|Association Param)"
+    r"D: (\$dcmtk|$|Dcm|Request Parameters|=+ (BEGIN|END) A-|(Our|Their) |[\w ]*Application |Presentation Contexts"
+    r"|  (?!Filename: |SOP Class UID: )|\w+ Extended |\w*\s?User Identity|setting network|DUL"
+    r"|Constructing|PDU |Parsing|Association Param)"
 )
 ENVIRONMENT = {**os.environ, "TCP_NODELAY": "1"}
 
@@ -140,6 +144,17 @@ def moves(server: Server, folder: Path, hospital: Hospital) -> None:
             move("_refused_class", OUR_AET)
 
 
+def gets(server: Server, folder: Path, hospital: Hospital) -> None:
+    """A study of two SOP classes, one that is compressed, one that does not exist; under a wrong name."""
+    base = ["-d", "-S", "+B", "-od", "answers"]
+    mixed = next(record for record in hospital.by_patient[OBI_WAN] if record.sop_class == SR).study_uid
+    compressed = next(record for record in hospital.records if record.transfer_syntax == RLE).study_uid
+    for name, uid in (("", mixed), ("_compressed", compressed), ("_nothing", "1.2.3.4")):
+        names = identifiers(folder, [{"QueryRetrieveLevel": "STUDY", "StudyInstanceUID": uid}])
+        run(f"get_{server.kind}{name}", "getscu", folder, [*base, *peer(server), *names])
+    run(f"get_{server.kind}_rejected", "getscu", folder, [*base, *peer(server, called="NOT_ITS_AET"), *names])
+
+
 class _only(Receiver):  # noqa: N801
     """A receiver of one SOP class only."""
 
@@ -203,6 +218,7 @@ def statuses(folder: Path, hospital: Hospital) -> None:
         run("echo_failed", "echoscu", folder, ["-v", *there])
         keys = {"QueryRetrieveLevel": "STUDY", "StudyInstanceUID": ""}
         names = identifiers(folder, [keys] * len(wanted))
+        run("get_not_offered", "getscu", folder, ["-d", "-S", *there, *names[:1]])
         run("find_statuses", "findscu", folder, ["-v", "-S", "-X", "-od", "answers", *there, *names])
         images = [record.path for record in hospital.records if record.sop_class == MR]
         names = [f"s{number:07d}" for number in range(len(stored) + 1)]
@@ -213,6 +229,27 @@ def statuses(folder: Path, hospital: Hospital) -> None:
         run("store_statuses", "storescu", folder, [*fixed, *there, *names])
     finally:
         server.shutdown()
+
+
+def media(folder: Path, hospital: Hospital) -> None:
+    """dcmmkdir, which lists one file, warns of one and refuses the others."""
+    folder.mkdir()
+    changes: dict[str, dict[str, str]] = {
+        "GOOD": {},
+        "OTHER": {"PatientName": "Somebody^Else"},
+        "CLASS": {"SOPClassUID": "1.3.12.2.1107.5.9.1"},
+        "NONUMBER": {"SeriesNumber": ""},
+        "NOID": {"PatientID": ""},
+        "CUT": {},
+    }
+    for number, (name, values) in enumerate(changes.items(), 1):
+        dataset = dcmread(next(record.path for record in hospital.records if record.sop_class == MR))
+        dataset.update(values)
+        dataset.file_meta.MediaStorageSOPClassUID = dataset.SOPClassUID
+        dataset.SOPInstanceUID = dataset.file_meta.MediaStorageSOPInstanceUID = f"1.2.{number}"
+        dataset.save_as(folder / name)
+    (folder / "CUT").write_bytes((folder / "CUT").read_bytes()[:-100])
+    run("media_refused", "dcmmkdir", folder, ["-Pmi", "-nb", "+Nrs", *changes])
 
 
 def main() -> None:
@@ -230,11 +267,14 @@ def main() -> None:
                 echos(server, work)
                 finds(server, work)
                 moves(server, work, hospital)
+                gets(server, work, hospital)
                 stores(server, work, hospital)
             statuses(work, hospital)
+            media(folder / "media", hospital)
             nobody = ["-aet", OUR_AET, "-aec", "ANY", LOOPBACK, str(free_port())]
             run("echo_unreachable", "echoscu", work, ["-v", *nobody])
             run("find_unreachable", "findscu", work, ["-v", "-S", "-X", *nobody, "q000000.dcm"])
+            run("get_unreachable", "getscu", work, ["-d", "-S", *nobody, "q000000.dcm"])
             run("move_unreachable_pacs", "movescu", work, ["-d", "-S", "-aem", "X", *nobody, "q000000.dcm"])
 
 

@@ -296,8 +296,10 @@ def test_a_parser_keeps_nothing_from_one_command_line_to_the_next():
         ("--upload --save", "--upload cannot be used together with"),
         ("--upload --move", "--upload cannot be used together with"),
         ("--upload --info", "--upload cannot be used together with"),
+        ("--upload --shard 1/2", "--shard"),
         ("", "nothing to do"),
         ("--resume", "nothing to do"),
+        ("--move --retrieve_method get", "--retrieve_method is for --save"),
     ],
 )
 def test_what_cannot_be_asked_for_together_is_said_before_any_file_is_read(options, said, tmp_path):
@@ -322,6 +324,7 @@ def test_a_forgotten_config_is_said(tmp_path):
         "--associations 0",
         "--associations two",
         "--limit -1",
+        "--shard 9/8",
         "--silence_timeout 0",
         "--silence_timeout nan",
         "--silence_timeout inf",
@@ -511,8 +514,9 @@ def test_a_tool_of_the_same_name_is_told_apart_from_dcmtks(here, verb, tmp_path_
 
 @each_verb
 def test_an_old_dcmtk_is_told_with_its_version_and_the_one_needed(here, verb, tmp_path_factory):
-    folder, tool = tmp_path_factory.mktemp("old"), _tool(verb)
-    _script(folder, tool, f"echo '$dcmtk: {tool} v3.6.1 2015-01-01 $'")
+    folder = tmp_path_factory.mktemp("old")
+    for tool in ("findscu", "movescu", "storescp", "storescu", "echoscu"):
+        _script(folder, tool, f"echo '$dcmtk: {tool} v3.6.1 2015-01-01 $'")
     run = _pacsifier(here, *verb, "--dcmtk_dir", folder)
     assert run.returncode == 4
     assert "3.6.1" in run.stderr

@@ -14,7 +14,7 @@ from pacsifier.dcmtk.pacs import encode_identifier
 from pacsifier.query.series import Instance, Series
 from pacsifier.transfer.capabilities import Capabilities
 from pacsifier.transfer.journal import SeriesState
-from pacsifier.transfer.pace import Breaker, Hours, Rate, batches, chunks, simpler, size_of
+from pacsifier.transfer.pace import Breaker, Hours, Rate, batches, beginning, chunks, simpler, size_of
 
 unhurried = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
@@ -118,7 +118,7 @@ def test_the_largest_request_goes_first(work, associations: int) -> None:
 @given(works, st.integers(1, 8))
 def test_no_association_is_left_with_more_than_its_share_and_one_request(work, associations: int) -> None:
     states, of_study = work
-    share = max(1, size_of(states) // (4 * associations))
+    share = max(40, size_of(states) // (3 * associations))
     made = chunks(states, associations, of_study)
     assert all(chunk.size - size_of(chunk.parts[-1][1]) < share for chunk in made)
     assert all(chunk.size >= share for chunk in made[:-1])
@@ -280,3 +280,13 @@ def test_the_breaker_opens_after_so_many_failures_in_a_row(ends: list[bool], mos
     for number, failed in enumerate(ends, 1):
         last = ends[max(0, number - most) : number]
         assert breaker.count(failed=failed) is (len(last) == most and all(last))
+
+
+@unhurried
+@given(works, st.integers(1, 4), st.integers(0, 5000))
+def test_a_chunk_is_divided_without_losing_a_request_or_beginning_with_too_much(work, associations, most):
+    for chunk in chunks(*work[:1], associations, work[1]):
+        first, others = beginning(chunk, most)
+        assert (*first.parts, *others) == chunk.parts
+        assert len(first.parts) == 1 or first.size <= most
+        assert not others or first.size + size_of(others[0][1]) > most

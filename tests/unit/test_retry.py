@@ -53,10 +53,12 @@ class Scripted:
     def __init__(self, *answerers: Answerer) -> None:
         self.answerers = list(answerers)
         self.asked: list[list[str]] = []
+        self.over: list[int] = []
 
-    def find(self, level: str, requests: Sequence[Keys]) -> list[FindResult]:
+    def find(self, level: str, requests: Sequence[Keys], *, associations: int = 1) -> list[FindResult]:
         names = [keys["PatientID"] for keys in requests]
         self.asked.append(names)
+        self.over.append(associations)
         answer = self.answerers.pop(0) if len(self.answerers) > 1 else self.answerers[0]
         return answer(names)
 
@@ -115,6 +117,23 @@ def test_every_row_that_can_be_answered_is(poison: set[str], order: list[str]) -
     for name, result in zip(order, results, strict=True):
         assert (result.failure is None) is (name not in poison)
         assert not result.answers or result.answers[0]["PatientID"] == name
+
+
+def test_many_finds_go_over_several_associations_only_once_one_went_well() -> None:
+    pacs = Scripted(all_good)
+    finds = CarefulFinds(pacs, Retry(0.0001), associations=3)  # type: ignore[arg-type]
+    for names in ("a" * 40, "b" * 40, "c" * 17, "d"):
+        finds.find("STUDY", [{"PatientID": name} for name in names])
+    assert pacs.over == [1, 3, 2, 1]
+
+
+def test_a_pacs_that_does_not_admit_several_associations_is_asked_over_one_from_then_on() -> None:
+    pacs = Scripted(all_good, cut_before("c"), all_good)
+    finds = CarefulFinds(pacs, Retry(0.0001), associations=2)  # type: ignore[arg-type]
+    finds.find("STUDY", [{"PatientID": "a"}])
+    asked = [{"PatientID": name} for name in "bbbbbbbbbbcccccccccccccccccccc"]
+    assert not any(result.lost for result in finds.find("STUDY", asked))
+    assert pacs.over == [1, 2, 1]
 
 
 def test_a_permanent_rejection_is_not_repeated() -> None:

@@ -32,7 +32,7 @@ from pacsifier.dcmtk.transcript import (
 
 FOLDER = Path(__file__).parent.parent / "transcripts"
 ECHOS = sorted(path.stem for path in FOLDER.glob("echo_*.log"))
-LOGS = sorted({path.stem for path in FOLDER.glob("*.log")} - {*ECHOS})
+LOGS = sorted(path.stem for path in FOLDER.glob("*.log") if not path.stem.startswith(("echo_", "media_")))
 UNABLE_TO_PROCESS = 0xC000
 PENDING = 0xFF00
 
@@ -53,7 +53,12 @@ def read(parser: Callable[[], Any], pieces: Iterable[bytes]) -> list[Any]:
 
 
 def parser_of(name: str) -> Callable[[], Any]:
-    return {"find": FindTranscript, "move": MoveTranscript, "store": StoreTranscript}[name.partition("_")[0]]
+    return {
+        "find": FindTranscript,
+        "get": MoveTranscript,
+        "move": MoveTranscript,
+        "store": StoreTranscript,
+    }[name.partition("_")[0]]
 
 
 def find(name: str) -> list[Answer | FindEnd]:
@@ -208,6 +213,40 @@ def test_a_move_that_never_took_place_has_no_state() -> None:
     assert read(MoveTranscript, [log("move_unreachable_pacs")]) == []
 
 
+# --- get ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("pacs", ["dcmqrscp", "orthanc"])
+def test_a_complete_get_tells_its_counters_and_what_was_stored(pacs: str) -> None:
+    transcript = MoveTranscript()
+    states = [state for state in transcript.feed(log(f"get_{pacs}")) if state.final]
+    assert [(state.request, state.status, *counters(state)) for state in states] == [(0, SUCCESS, 9, 0, 0)]
+    assert len(transcript.stored) == 9
+    assert all(name.startswith("answers/2.25.") for name, _ in transcript.stored)
+    classes = [sop_class for _, sop_class in transcript.stored]
+    assert {each: classes.count(each) for each in classes} == {
+        "1.2.840.10008.5.1.4.1.1.2": 8,
+        "1.2.840.10008.5.1.4.1.1.88.22": 1,
+    }
+
+
+def test_an_object_that_could_not_be_sent_is_counted_as_failed() -> None:
+    (state,) = final_states("get_dcmqrscp_compressed")
+    assert (state.status, *counters(state)) == (WARNING_SUBOPERATIONS, 6, 1, 0)
+
+
+def test_what_getscu_answers_is_not_taken_for_what_the_pacs_says() -> None:
+    (state,) = final_states("get_orthanc_nothing")
+    assert state.status != SUCCESS or not state.completed
+
+
+@pytest.mark.parametrize("name", ["dcmqrscp_rejected", "orthanc_rejected", "unreachable", "not_offered"])
+def test_a_get_that_never_took_place_has_no_state(name: str) -> None:
+    transcript = MoveTranscript()
+    assert list(transcript.feed(log(f"get_{name}"))) == []
+    assert not transcript.accepted
+
+
 def test_counters_that_a_pacs_never_tells_are_unknown_and_not_zero() -> None:
     text = re.sub(
         rb"D: (Remaining|Completed|Failed|Warning) Suboperations.*\n",
@@ -285,7 +324,7 @@ def test_a_store_that_never_took_place_ends_no_file() -> None:
 
 
 def test_there_are_transcripts_of_every_tool() -> None:
-    assert {name.partition("_")[0] for name in LOGS} == {"find", "move", "store"}
+    assert {name.partition("_")[0] for name in LOGS} == {"find", "get", "move", "store"}
 
 
 @pytest.mark.parametrize("name", LOGS)

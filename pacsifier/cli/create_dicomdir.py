@@ -1,0 +1,106 @@
+"""The command `pacsifier-create-dicomdir`: create a DICOMDIR of all dicoms within a folder."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pacsifier.cli import common
+
+if TYPE_CHECKING:
+    from pacsifier.dicomdir import Summary
+
+_PROG = "pacsifier-create-dicomdir"
+_LONGEST_LIST = 20
+
+_EXAMPLES = """examples:
+  pacsifier-create-dicomdir --in_folder data --out_folder cd
+      copies every instance below data to cd/PA000001/ST000001/SE000001/IM000001 and so on, names that every reader of
+      media accepts, and lists all in cd/DICOMDIR; what a DICOMDIR needs and an instance lacks (StudyID, StudyTime,
+      SeriesNumber ...) is invented in the copy, and told. A later run adds what is new.
+  pacsifier-create-dicomdir --in_folder data --out_folder cd --link
+      no copies where the file system can share the bytes
+  pacsifier-create-dicomdir --in_folder cd --out_folder cd
+      only the DICOMDIR: where all names are such already, and nothing is missing
+
+  The File-set is not de-identified by this command.
+
+"""
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The parser of the command; no side effects."""
+    parser = common.Parser(
+        prog=_PROG,
+        description="Create a DICOMDIR of all dicoms within a folder.",
+        epilog=_EXAMPLES + common.exit_statuses(common.EXIT_TOOL),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.documented = ("--help", "--in_folder", "--out_folder")
+    parser.add_argument(
+        *("--in_folder", "-d"),
+        type=Path,
+        default=Path("./data"),
+        help='Directory to the dicom files (default: "./data")',
+    )
+    parser.add_argument(
+        *("--out_folder", "-o"),
+        type=Path,
+        default=Path("./data"),
+        help='Output directory where the dicoms and DICOMDIR will be saved (default: "./data")',
+    )
+    common.add_common_arguments(parser)
+    group = parser.add_argument_group("further options")
+    group.add_argument(
+        "--link",
+        action="store_true",
+        help="Share bytes with the in folder instead of copying them, where the file system can: by reflinks, which "
+        "nobody notices, else by hard links, which show later changes on both sides",
+    )
+    group.add_argument(
+        "--dcmtk_dir", type=Path, metavar="DIR", help="Folder of DCMTK's binaries (default: on PATH)"
+    )
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the command; returns its exit status."""
+    arguments = build_parser().parse_args(argv)
+    common.set_up_logging(0)
+    return common.run(lambda: _create(arguments), _PROG, remedy="; the same command again does the rest")
+
+
+def _create(arguments: argparse.Namespace) -> int:
+    from pacsifier import dicomdir
+    from pacsifier.cli.ticker import Ticker
+    from pacsifier.dcmtk.process import Toolbox
+
+    with Toolbox(arguments.dcmtk_dir) as toolbox, Ticker() as ticker:
+        common.on_signals(toolbox.kill)
+        summary = dicomdir.create(
+            arguments.in_folder, arguments.out_folder, toolbox, ticker, link=arguments.link
+        )
+    return _print_summary(summary)
+
+
+def _print_summary(summary: Summary) -> int:
+    for lines in ([f"{path}: not taken: {why}" for path, why in summary.refused], summary.notes):
+        for line in lines[:_LONGEST_LIST]:
+            print(f"{_PROG}: {line}", file=sys.stderr)
+        if len(lines) > _LONGEST_LIST:
+            print(f"{_PROG}: and {len(lines) - _LONGEST_LIST} more of this kind", file=sys.stderr)
+    earlier = f", {summary.earlier} of them from earlier runs only" if summary.earlier else ""
+    print(
+        f"instances: {summary.instances}{earlier}; {summary.written} written, {summary.others} other files left",
+        file=sys.stderr,
+    )
+    verb = "written" if summary.changed else "as it was"
+    print(f"{verb}: {summary.path} (fits {summary.profile}); every instance is listed once", file=sys.stderr)
+    return common.EXIT_MISSING if summary.refused else common.EXIT_COMPLETE
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,77 @@
+"""The command `pacsifier-extract-carestream-report`: plain text from radiology reports in SR."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from pacsifier.cli import common
+
+_PROG = "pacsifier-extract-carestream-report"
+
+_EXAMPLES = """examples:
+  pacsifier-extract-carestream-report --data_folder data
+      beside every structured report below data, whatever its file is called: Clean_Report_<SOPInstanceUID>.txt (UTF-8),
+      with HTML made plain text; and data/reports.csv, a row a report
+  pacsifier-extract-carestream-report --data_folder data --format json
+      besides, Clean_Report_<SOPInstanceUID>.json with the content tree, its codes and references
+
+  The texts are not de-identified; only you can read them.
+
+"""
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The parser of the command; no side effects."""
+    parser = common.Parser(
+        prog=_PROG,
+        description="Extract plain text from Carestream radiology reports in SR.",
+        epilog=_EXAMPLES + common.exit_statuses(),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.documented = ("--help", "--data_folder")
+    parser.add_argument(
+        *("--data_folder", "-d"), type=Path, required=True, help="Path to the folder containing the reports"
+    )
+    common.add_common_arguments(parser)
+    group = parser.add_argument_group("further options")
+    group.add_argument(
+        "--format",
+        choices=("txt", "json"),
+        default="txt",
+        help="Write texts, or texts and the content trees as JSON (default: txt)",
+    )
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the command; returns its exit status."""
+    arguments = build_parser().parse_args(argv)
+    common.set_up_logging(0)
+    return common.run(lambda: _extract(arguments), _PROG, remedy="; the same command again goes on")
+
+
+def _extract(arguments: argparse.Namespace) -> int:
+    from pacsifier.cli.ticker import Ticker
+    from pacsifier.reports import extract
+
+    common.on_signals(lambda: None)
+    with Ticker() as ticker:
+        summary = extract(arguments.data_folder, as_json=arguments.format == "json", progress=ticker)
+    for path, why in summary.failures:
+        print(f"{_PROG}: {path}: {why}", file=sys.stderr)
+    if not summary.reports and not summary.failures:
+        print(f"{_PROG}: no structured report below {arguments.data_folder}", file=sys.stderr)
+        return common.EXIT_MISSING
+    print(
+        f"reports: {summary.reports} of {summary.files} files, {len(summary.failures)} not read; "
+        f"{summary.changed} files written" + (f", all texts in {summary.table}" if summary.table else ""),
+        file=sys.stderr,
+    )
+    return common.EXIT_MISSING if summary.failures else common.EXIT_COMPLETE
+
+
+if __name__ == "__main__":
+    sys.exit(main())

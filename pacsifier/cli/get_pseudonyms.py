@@ -1,0 +1,193 @@
+"""The command `pacsifier-get-pseudonyms`: create new pseudonyms for a list of PatientIDs."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pacsifier.cli import common
+
+if TYPE_CHECKING:
+    from pacsifier.pseudonyms import Written
+
+_PROG = "pacsifier-get-pseudonyms"
+
+_EXAMPLES = """examples:
+  pacsifier-get-pseudonyms --config deid.json --queryfile query.csv --project_name MYPROJECT --out_directory ids
+      ask the de-ID service; deid.json is {"deid_URL": "https://...", "deid_token": "..."}
+  pacsifier-get-pseudonyms --mode custom --mappingfile map.csv --shift-days --project_name MYPROJECT --out_directory ids
+      take pseudonyms from map.csv (a line "1234,P0001" a patient), draw a day shift for each
+
+  Both write ids/new_ids_MYPROJECT.json and ids/day_shift_MYPROJECT.json, for --new_ids and --day_shift of
+  pacsifier-anonymize and pacsifier-add-karnak-tags; de-id also writes ids/log_get_pseudonyms.csv. They are the key to
+  the patients: only you can read them, keep them apart from the images.
+
+"""
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The parser of the command; no side effects."""
+    parser = common.Parser(
+        prog=_PROG,
+        description="Create new pseudonyms for a list of PatientIDs.",
+        epilog=_EXAMPLES + common.exit_statuses(common.EXIT_ASSOCIATION),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.documented = (
+        *("--help", "--mode", "--config", "--queryfile", "--mappingfile", "--shift-days", "--project_name"),
+        *("--out_directory", "--verbose"),
+    )
+    _add_documented(parser)
+    common.add_common_arguments(parser)
+    group = parser.add_argument_group("further options")
+    group.add_argument(
+        "--ca_bundle",
+        type=Path,
+        metavar="FILE",
+        help="Certificates (PEM file or folder) to trust instead of the usual ones: a site's own",
+    )
+    group.add_argument(
+        "--new_shifts",
+        action="store_true",
+        help="With --shift-days: draw new day shifts for patients that have one from an earlier run, too",
+    )
+    return parser
+
+
+def _add_documented(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add(
+        *("--mode", "-m"),
+        choices=("de-id", "custom"),
+        default="de-id",
+        help='Mode of operation: use de-ID API to get new pseudonyms and day shifts ("de-id") or use a custom '
+        'mapping file in CSV format that specifies the new pseudonyms ("custom") (default: "de-id")',
+    )
+    add(
+        *("--config", "-c"),
+        type=Path,
+        help="Deidentification configuration file path (required for --mode de-id): JSON with deid_URL and "
+        "deid_token; DEID_TOKEN of the environment may stand for deid_token",
+    )
+    add(
+        *("--queryfile", "-q"),
+        type=Path,
+        help="Path to PACSIFIER query file (used to find PatientIDs, required for --mode de-id)",
+    )
+    add(
+        *("--mappingfile", "-mf"),
+        type=Path,
+        help="Path to custom mapping file in CSV format (required for --mode custom): no header, two columns, the "
+        "old pseudonym and the new one, no empty cells",
+    )
+    add(
+        "--shift-days",
+        action="store_true",
+        help="Generate random day shifts for all pseudonyms in the +- 30 days range (employed for --mode custom); "
+        "those of an earlier run are kept. If not specified, day shifts are set to 0",
+    )
+    add(
+        *("--project_name", "-a"),
+        required=True,
+        help="Name of the project in GPCR (may or may not correspond to Kheops album)",
+    )
+    add(
+        *("--out_directory", "-d"),
+        type=Path,
+        required=True,
+        help="Output directory where the pseudonyms will be saved as a json",
+    )
+    add(*("--verbose", "-v"), action="count", default=0, help="Print verbose output")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the command; returns its exit status."""
+    parser = build_parser()
+    arguments = parser.parse_args(argv)
+    _check(parser, arguments)
+    common.set_up_logging(arguments.verbose)
+    _say_what_is_ignored(arguments)
+    work = _ask_service if arguments.mode == "de-id" else _read_mapping
+    return common.run(
+        lambda: work(arguments),
+        _PROG,
+        verbosity=arguments.verbose,
+        remedy="; nothing was written, run it again",
+    )
+
+
+def _check(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> None:
+    needed = ("config", "queryfile") if arguments.mode == "de-id" else ("mappingfile",)
+    if arguments.mode == "de-id" and arguments.mappingfile:
+        # Asking a service although a mapping was meant would hand it the patients.
+        parser.error("--mappingfile is for --mode custom: give that, or leave it away")
+    missing = " and ".join(f"--{name}" for name in needed if not getattr(arguments, name))
+    if missing:
+        parser.error(f"--mode {arguments.mode} needs {missing}")
+    if arguments.new_shifts and not arguments.shift_days:
+        parser.error("--new_shifts needs --shift-days")
+
+
+def _say_what_is_ignored(arguments: argparse.Namespace) -> None:
+    unused = ("shift_days",) if arguments.mode == "de-id" else ("config", "queryfile", "ca_bundle")
+    for name in unused:
+        if getattr(arguments, name):
+            option = "--shift-days" if name == "shift_days" else f"--{name}"
+            print(f"{_PROG}: {option} has no effect with --mode {arguments.mode}", file=sys.stderr)
+
+
+def _ask_service(arguments: argparse.Namespace) -> int:
+    from pacsifier import pseudonyms
+    from pacsifier.cli.ticker import Ticker
+    from pacsifier.config import load_deid_config
+    from pacsifier.deid_service import DeidService
+
+    pseudonyms.check_project(arguments.project_name)
+    config, table = common.read_all(
+        lambda: load_deid_config(arguments.config), lambda: pseudonyms.read_patients(arguments.queryfile)
+    )
+    if config.url.lower().startswith("http:"):
+        print(f"{_PROG}: deid_URL is no https address: token and PatientIDs travel readable", file=sys.stderr)
+    service = DeidService(config, arguments.ca_bundle)
+    common.on_signals(lambda: None)
+    with Ticker() as ticker:
+        written = pseudonyms.from_service(
+            table,
+            arguments.project_name,
+            arguments.out_directory,
+            lambda patients: service.ask(arguments.project_name, patients, ticker),
+        )
+    return _print_summary(written)
+
+
+def _read_mapping(arguments: argparse.Namespace) -> int:
+    from pacsifier import pseudonyms
+
+    pseudonyms.check_project(arguments.project_name)
+    mapping = pseudonyms.read_mapping(arguments.mappingfile)
+    common.on_signals(lambda: None)
+    written = pseudonyms.from_mapping(
+        mapping,
+        arguments.project_name,
+        arguments.out_directory,
+        shift_days=arguments.shift_days,
+        new_shifts=arguments.new_shifts,
+    )
+    return _print_summary(written)
+
+
+def _print_summary(written: Written) -> int:
+    for note in written.notes:
+        print(note, file=sys.stderr)
+    print(f"patients: {written.patients}", file=sys.stderr)
+    for path in written.paths:
+        print(f"{'written' if path in written.changed else 'as it was'}: {path}", file=sys.stderr)
+    print("these files are the key to the patients: keep them apart from the images", file=sys.stderr)
+    return common.EXIT_COMPLETE
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,62 @@
+"""The command `pacsifier-merge-parts`: the tables of runs with `--shard` as those of one run."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from pacsifier.cli import common
+
+_PROG = "pacsifier-merge-parts"
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The parser of the command; no side effects."""
+    parser = argparse.ArgumentParser(
+        prog=_PROG,
+        description="Write the logs of <out_directory>/parts/1 to N, each of a run with --shard I/N, as those of one "
+        "run into <out_directory>/logs, and link the patients' folders into <out_directory>. Also when parts failed; "
+        "may be run again.",
+        epilog=common.EXIT_STATUSES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = parser.add_argument
+    add("--queryfile", "-q", type=Path, required=True, help="The query file of the parts")
+    add("--out_directory", "-d", type=Path, required=True, help="The folder that holds parts/1 to parts/N")
+    add("--parts", type=common.positive, required=True, metavar="N", help="How many parts there are")
+    common.add_common_arguments(parser)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the command; returns its exit status."""
+    arguments = build_parser().parse_args(argv)
+    common.set_up_logging(0)
+    return common.run(lambda: _merge(arguments), _PROG)
+
+
+def _merge(arguments: argparse.Namespace) -> int:
+    from pacsifier.query import read_query_file
+    from pacsifier.transfer.merging import merge_parts
+
+    common.on_signals(lambda: None)
+    summary = merge_parts(arguments.out_directory, read_query_file(arguments.queryfile), arguments.parts)
+    for name, counts in (("rows", summary.rows), ("series", summary.series)):
+        told = ", ".join(f"{number} {word}" for word, number in sorted(counts.items()))
+        print(f"{name}: {counts.total()}" + (f" ({told})" if told else ""), file=sys.stderr)
+    print(f"patients: {summary.patients}; instances: {summary.files}", file=sys.stderr)
+    for note in summary.notes:
+        print(note, file=sys.stderr)
+    for problem in summary.problems:
+        print(f"{_PROG}: {problem}", file=sys.stderr)
+    if summary.open_parts:
+        print(f"parts with something left to do: {' '.join(map(str, summary.open_parts))}", file=sys.stderr)
+    if summary.redo is not None:
+        print(f"not complete: the rows to run again, with reasons, are in {summary.redo}", file=sys.stderr)
+    return common.EXIT_COMPLETE if summary.complete else common.EXIT_MISSING
+
+
+if __name__ == "__main__":
+    sys.exit(main())

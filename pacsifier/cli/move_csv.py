@@ -1,0 +1,76 @@
+"""The command `pacsifier-move-csv`: move all csv files within a dicom folder into a new folder."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from pacsifier.cli import common
+
+_PROG = "pacsifier-move-csv"
+
+_EXAMPLES = """examples:
+  pacsifier-move-csv --data_folder data --info_folder info
+      data/sub-1/ses-2/00003-T1.csv becomes info/sub-1/ses-2/00003-T1.csv, and so on at any depth; mapper.json and the
+      tables of logs/ too. A file is never overwritten by a different one.
+  pacsifier-move-csv --data_folder data --info_folder info --dry_run
+      only print what would be moved
+
+"""
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The parser of the command; no side effects."""
+    parser = common.Parser(
+        prog=_PROG,
+        description="Move all csv files within a dicom folder into a new folder.",
+        epilog=_EXAMPLES + common.exit_statuses(),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.documented = ("--help", "--data_folder", "--info_folder")
+    parser.add_argument("--data_folder", "-d", type=Path, help="Path to the dicom folder")
+    parser.add_argument(
+        "--info_folder", "-o", type=Path, help="Path to the folder where all csv files will be moved"
+    )
+    common.add_common_arguments(parser)
+    group = parser.add_argument_group("further options")
+    group.add_argument("--dry_run", action="store_true", help="Only print what would be moved")
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the command; returns its exit status."""
+    parser = build_parser()
+    arguments = parser.parse_args(argv)
+    missing = [each for each in ("data_folder", "info_folder") if getattr(arguments, each) is None]
+    if missing:
+        parser.error(f"give {' and '.join(f'--{each}' for each in missing)}")
+    common.set_up_logging(0)
+    return common.run(lambda: _move(arguments), _PROG, remedy="; the same command again moves the rest")
+
+
+def _move(arguments: argparse.Namespace) -> int:
+    from pacsifier import moving
+    from pacsifier.cli.ticker import Ticker
+
+    common.on_signals(lambda: None)
+    if arguments.dry_run:
+        planned = moving.plan(arguments.data_folder, arguments.info_folder)
+        for source, target in planned.moves:
+            print(f"{source} -> {target}")
+    else:
+        with Ticker() as ticker:
+            planned = moving.move(arguments.data_folder, arguments.info_folder, ticker)
+    for path, why in planned.left:
+        print(f"{_PROG}: {path}: {why}", file=sys.stderr)
+    verb = "would be moved" if arguments.dry_run else "moved"
+    there = f", {len(planned.there)} were there already" if planned.there else ""
+    left = f", {len(planned.left)} left" if planned.left else ""
+    print(f"csv files: {len(planned.moves)} {verb} to {arguments.info_folder}{there}{left}", file=sys.stderr)
+    return common.EXIT_MISSING if planned.left else common.EXIT_COMPLETE
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,65 @@
+# shellcheck shell=bash
+# What the tasks of scripts/slurm share: their settings, a word about their state, and ending so that they can go on.
+# Sourced with the job folder as the first argument; WHAT says what the task does, STATUS how it ended.
+
+JOB=$1
+umask 077
+# shellcheck source=/dev/null
+. "$JOB/settings"
+
+CHILD=''
+WOKEN=0
+LIMIT=0
+RESTARTS=${SLURM_RESTART_COUNT:-0}
+NODE=${SLURMD_NODENAME:-$(hostname -s)}
+
+# note WORD EXIT_STATUS: what the table of states shows of this task
+note() {
+    local state=$JOB/$WHAT-$SLURM_ARRAY_TASK_ID.state
+    printf '%s %s %s %s %(%Y-%m-%dT%H:%M:%S)T %s\n' "$1" "$2" "$RESTARTS" "$NODE" -1 "$SLURM_ARRAY_JOB_ID" >"$state.new"
+    mv -- "$state.new" "$state"
+}
+
+# Before the time limit Slurm sends SIGUSR1 to this shell only; SIGTERM (scancel, preemption) comes to all processes.
+# shellcheck disable=SC2329  # called by the trap
+on_limit() {
+    LIMIT=1 WOKEN=1
+    [[ -z $CHILD ]] || kill -TERM "$CHILD" 2>/dev/null
+}
+trap on_limit USR1
+trap 'WOKEN=1' TERM INT HUP
+
+# run COMMAND...: runs it to its end and sets STATUS
+run() {
+    local status
+    "$@" </dev/null &
+    CHILD=$!
+    ((!LIMIT)) || kill -TERM "$CHILD"
+    STATUS=127
+    # A signal ends "wait", not what is waited for.
+    for ((WOKEN = 1; WOKEN; )); do
+        WOKEN=0
+        wait "$CHILD" && status=0 || status=$?
+        ((status == 127)) || STATUS=$status
+    done
+    CHILD=''
+}
+
+# conclude: notes STATUS down, goes on after the time limit, and ends
+conclude() {
+    if ((LIMIT && STATUS && RESTARTS < REQUEUES)); then
+        note again "$STATUS"
+        if scontrol requeue "${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID"; then exit "$STATUS"; fi
+    fi
+    case $STATUS in
+        0) note complete 0 ;;
+        1) note incomplete 1 ;;
+        2) note refused 2 ;;
+        3) note unreachable 3 ;;
+        4) note no_dcmtk 4 ;;
+        129 | 130 | 143) note interrupted "$STATUS" ;;
+        137) note killed 137 ;;
+        *) note failed "$STATUS" ;;
+    esac
+    exit "$STATUS"
+}

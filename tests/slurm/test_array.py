@@ -1,0 +1,328 @@
+"""A query in parts on a real Slurm: what is killed, requeued or cut by its time limit goes on, and nothing is lost.
+
+The story is told once (`story`), for it takes Slurm a minute to look at a time limit; the tests say what came of it.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+from pacs.runs import run_arguments, until
+from pacs.servers import LOOPBACK, Server, free_port, start_dcmqrscp
+
+from pacsifier.demo import make_archive
+from slurm.cluster import PATIENCE_S, Slurm
+
+ROOT = Path(__file__).resolve().parents[2]
+SUBMIT = ROOT / "scripts" / "slurm" / "submit"
+COMMANDS = {
+    "pacsifier": (sys.executable, "-m", "pacsifier.cli.retrieve"),
+    "pacsifier-anonymize": (sys.executable, "-m", "pacsifier.cli.anonymize"),
+    "pacsifier-merge-parts": (sys.executable, "-m", "pacsifier.cli.merge_parts"),
+}
+PARTS, SEATS, PATIENTS = 8, 3, 24
+KILLED, REQUEUED, LIMITED = "1", "2", "3"
+# Columns that tell how long something took.
+CLOCKS = ("Seconds",)
+
+
+@pytest.fixture(scope="module")
+def slurm() -> Iterator[Slurm]:
+    with Slurm(COMMANDS) as cluster:
+        yield cluster
+
+
+@pytest.fixture(scope="module")
+def seats() -> dict[str, tuple[str, int]]:
+    return {aet: (LOOPBACK, free_port()) for aet in ("PACSIFIER", *(f"SEAT{n}" for n in range(1, SEATS + 1)))}
+
+
+@pytest.fixture(scope="module")
+def archive(tmp_path_factory: pytest.TempPathFactory, seats: dict[str, tuple[str, int]]) -> Iterator[Server]:
+    """A PACS of its own: it must know every seat."""
+    files = make_archive(tmp_path_factory.mktemp("archive"), PATIENTS, 1, 2, 2, 16)
+    with start_dcmqrscp(tmp_path_factory.mktemp("pacs"), files, seats) as server:
+        yield server
+
+
+@dataclass
+class Work:
+    """The folder of a submission and its files."""
+
+    folder: Path
+    server: Server
+    seats: dict[str, tuple[str, int]]
+    ids: dict[str, str] = field(default_factory=dict)
+    told: str = ""
+
+    @property
+    def out(self) -> Path:
+        return self.folder / "out"
+
+    def part(self, number: str) -> Path:
+        return self.out / "parts" / number
+
+    def write_inputs(self, **config: object) -> None:
+        self.folder.mkdir(exist_ok=True)
+        self.server.write_config(self.folder / "config.json", **config)
+        lines = [f"{aet_host_port}" for aet_host_port in self._seat_lines()]
+        (self.folder / "seats").write_text("# node AET port\n" + "\n".join(lines) + "\n")
+        names = [f"BENCH{number:05d},,\n" for number in range(1, PATIENTS + 1, 2)]
+        query = ["PatientID,StudyDate,StudyDescription\n", *names, "BENCH0000?,,\n", ",19000101-,\n"]
+        (self.folder / "query.csv").write_text("".join(query))
+
+    def _seat_lines(self) -> list[str]:
+        return [f"* {aet} {port}" for aet, (_, port) in self.seats.items() if aet.startswith("SEAT")]
+
+    def submit(self, slurm: Slurm, *options: object) -> dict[str, str]:
+        """Submit, and return the ids that were printed by what the jobs do."""
+        self.told = slurm.run(
+            *(SUBMIT, "--config", self.folder / "config.json", "--queryfile", self.folder / "query.csv"),
+            *("--out_directory", self.out, "--parts", PARTS, "--seats", self.folder / "seats"),
+            *("--at_a_time", SEATS, "--time", "1", "--sbatch=--signal=B:USR1@55", *options),
+            *("--", "--save", "--info", "--associations", 1),
+        )
+        jobs = (line.split() for line in self.told.splitlines() if " job " in line)
+        self.ids = {words[0]: words[2] for words in jobs if len(words) == 3 and words[2].isdigit()}
+        return self.ids
+
+    def go_fast(self) -> None:
+        """Take the pauses out of the configs of tasks that start from now on."""
+        for path in (self.out / "slurm" / "seats").glob("*.json"):
+            config = json.loads(path.read_text()) | {"batch_size": 30, "batch_wait_time": 0}
+            new = path.with_suffix(".new")
+            new.write_text(json.dumps(config))
+            new.rename(path)
+
+    def table(self, name: str) -> list[dict[str, str]]:
+        with (self.out / "logs" / name).open(encoding="utf-8", newline="") as file:
+            return list(csv.DictReader(file))
+
+    def has_begun(self, number: str) -> bool:
+        """Whether the first series of a part is in place: from then on it pauses."""
+        return any(path.is_file() for path in self.part(number).glob("sub-*/ses-*/*/*"))
+
+
+def processes_of(part: Path) -> list[int]:
+    """The processes of pacsifier itself that work in the folder of a part."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            words = (folder / "cmdline").read_bytes().split(b"\0")
+        except OSError:
+            continue
+        if b"pacsifier.cli.retrieve" in words and str(part).encode() in words:
+            found.append(int(folder.name))
+    return found
+
+
+@dataclass
+class Story:
+    """What came of it: the states of the tasks the first time, the second submission, the run of one machine."""
+
+    work: Work
+    one: Path
+    first_states: dict[str, str]
+    first_merge: str
+    first_tables: dict[str, list[dict[str, str]]]
+    first_table_of_states: str
+    second: dict[str, str]
+    second_states: dict[str, str]
+
+
+@pytest.fixture(scope="module")
+def story(tmp_path_factory, slurm: Slurm, archive: Server, seats) -> Story:
+    work = Work(tmp_path_factory.mktemp("cluster"), archive, seats)
+    # After its first series each part pauses longer than any patience: there it is met by what ends it.
+    work.write_inputs(batch_size=1, batch_wait_time=3600)
+    first = work.submit(slurm)
+    until(lambda: all(map(work.has_begun, (KILLED, REQUEUED, LIMITED))), PATIENCE_S)
+    work.go_fast()
+    (process,) = processes_of(work.part(KILLED))
+    os.kill(process, signal.SIGKILL)
+    slurm.run("scontrol", "requeue", f"{first['retrieve']}_{REQUEUED}")
+    first_states = slurm.await_end(first["retrieve"])
+    (first_merge,) = slurm.await_end(first["merge"]).values()
+    tables = {name: work.table(name) for name in ("pacsifier_log.csv", "query_rows.csv", "redo.csv")}
+    shown = slurm.run(SUBMIT, "--states", work.out)
+    work.write_inputs()
+    second = dict(work.submit(slurm))
+    second_states = slurm.await_end(second["retrieve"]) | slurm.await_end(second["merge"])
+    one = tmp_path_factory.mktemp("one")
+    config = archive.write_config(one / "config.json")
+    arguments = ("--save", "--info", "-c", config, "-q", work.folder / "query.csv", "-d", one / "out")
+    assert run_arguments(one / "out", arguments).status == 0
+    return Story(work, one / "out", first_states, first_merge, tables, shown, second, second_states)
+
+
+def tree(folder: Path) -> dict[str, bytes]:
+    """Every file of the patients' folders, links followed, by its path: its bytes."""
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for top in folder.glob("sub-*")
+        for path in top.rglob("*")
+        if path.is_file()
+    }
+
+
+def test_a_part_that_was_killed_fails_alone(story: Story):
+    assert story.first_states == {
+        str(number): "FAILED" if str(number) == KILLED else "COMPLETED" for number in range(1, PARTS + 1)
+    }
+
+
+def test_parts_that_were_requeued_or_hit_their_limit_went_on_by_themselves(story: Story):
+    jobs = story.work.out / "slurm"
+    for number in (REQUEUED, LIMITED):
+        state, status, requeues, *_ = (jobs / f"part-{number}.state").read_text().split()
+        assert (state, status, requeues) == ("complete", "0", "1")
+    assert "ended by SIGTERM; --resume goes on from here" in (jobs / f"part-{LIMITED}.log").read_text()
+    did = [
+        json.loads(line)
+        for line in (story.work.part(LIMITED) / "logs" / "audit.jsonl").read_text().splitlines()
+    ]
+    assert [line["ended"] for line in did] == ["interrupted", "ended"]
+
+
+def test_the_merge_runs_though_a_part_failed_and_names_what_is_missing(story: Story):
+    assert story.first_merge == "FAILED"
+    open_rows = {row["row"] for row in story.first_tables["query_rows.csv"] if row["outcome"] != "complete"}
+    open_series = {
+        row["query_rows"] for row in story.first_tables["pacsifier_log.csv"] if row["Completed"] != "True"
+    }
+    assert open_series
+    assert open_rows == {row for rows in open_series for row in rows.split()}
+    assert len(story.first_tables["redo.csv"]) == len(open_rows)
+    killed = {folder.name.removeprefix("sub-") for folder in story.work.part(KILLED).glob("sub-*")}
+    assert {
+        row["PatientID"] for row in story.first_tables["pacsifier_log.csv"] if row["Completed"] != "True"
+    } <= killed
+
+
+def test_the_table_of_states_shows_the_part_that_was_killed(story: Story):
+    lines = [line.split() for line in story.first_table_of_states.splitlines()]
+    states = {line[1]: line[2] for line in lines if line and line[0] == "part" and line[1].isdigit()}
+    assert states == {
+        str(number): "killed" if str(number) == KILLED else "complete" for number in range(1, PARTS + 1)
+    }
+    assert any(line[:1] == ["retrieve"] and len(line) == 3 for line in lines)
+
+
+def test_submitting_again_takes_only_the_part_that_is_open(story: Story):
+    states = dict(story.second_states)
+    assert states.pop(story.second["merge"]) == "COMPLETED"
+    assert states == {KILLED: "COMPLETED"}
+
+
+def test_the_images_are_byte_for_byte_those_of_one_run(story: Story):
+    images = tree(story.one)
+    assert sum("/MR." in path for path in images) == PATIENTS * 4
+    assert tree(story.work.out) == images
+
+
+def test_a_patient_lies_in_one_part(story: Story):
+    homes = [folder.name for folder in story.work.out.glob("parts/*/sub-*")]
+    assert len(homes) == len(set(homes)) == PATIENTS
+
+
+def test_the_tables_are_those_of_one_run(story: Story):
+    def lines(out: Path, name: str) -> list[dict[str, str]]:
+        with (out / "logs" / name).open(encoding="utf-8", newline="") as file:
+            rows = list(csv.DictReader(file))
+        # A series that an earlier run of a part brought is `skipped` by the last one, as it is on one machine.
+        resumed = {"Status": "complete", "Reason": "", **dict.fromkeys(CLOCKS, "")}
+        return [row | {each: new for each, new in resumed.items() if each in row} for row in rows]
+
+    for name in ("pacsifier_log.csv", "query_rows.csv"):
+        assert lines(story.work.out, name) == lines(story.one, name), name
+    assert not (story.work.out / "logs" / "redo.csv").exists()
+
+
+def test_nothing_of_the_runs_is_left(story: Story):
+    assert not list(story.work.out.rglob(".pacsifier"))
+    assert not processes_of(story.work.part(KILLED))
+    logs = "".join(path.read_text() for path in (story.work.out / "slurm").glob("*.log"))
+    assert "BENCH" not in logs, "a PatientID is not for the console"
+    assert "Traceback" not in logs
+
+
+# --- what is refused ---------------------------------------------------------------------------------------------
+
+
+def refused(slurm: Slurm, *arguments: object) -> str:
+    ended = subprocess.run(
+        [str(SUBMIT), *map(str, arguments)],
+        env=slurm.environment,
+        capture_output=True,
+        encoding="utf-8",
+        timeout=PATIENCE_S,
+        check=False,
+    )
+    assert ended.returncode == 2
+    assert " job " not in ended.stdout
+    return ended.stderr
+
+
+def test_another_query_or_number_of_parts_is_refused_in_a_folder_that_was_begun(
+    story: Story, slurm: Slurm, tmp_path
+):
+    """Else patients would lie in parts that no longer ask for them."""
+    folder, out = story.work.folder, story.work.out
+    options = ("--config", folder / "config.json", "--out_directory", out)
+    other = tmp_path / "other.csv"
+    other.write_text("PatientID\n1\n")
+    assert "another query" in refused(slurm, *options, "--queryfile", other, "--parts", PARTS, "--", "--save")
+    same = ("--queryfile", folder / "query.csv")
+    assert "8 parts" in refused(slurm, *options, *same, "--parts", 4, "--", "--save")
+    assert "--seats" in refused(slurm, *options, *same, "--parts", PARTS, "--at_a_time", 2, "--", "--save")
+
+
+def test_two_tasks_hold_two_licences_and_are_not_submitted_twice(
+    slurm: Slurm, archive: Server, seats, tmp_path
+):
+    work = Work(tmp_path / "licences", archive, seats)
+    work.write_inputs(batch_size=1, batch_wait_time=3600)
+    ids = work.submit(slurm, "--licenses", "pacs:1", "--requeues", 1)
+    until(lambda: list(slurm.states(ids["retrieve"]).values()).count("RUNNING") == 2, PATIENCE_S)
+    until(lambda: sum(map(work.has_begun, map(str, range(1, PARTS + 1)))) == 2, PATIENCE_S)
+    assert "Used=2" in slurm.run("scontrol", "show", "licenses")
+    with pytest.raises(AssertionError, match="still in the queue"):
+        work.submit(slurm)
+    slurm.run("scancel", ids["retrieve"])
+    states = slurm.await_end(ids["retrieve"], ids["merge"])
+    assert states.pop(ids["merge"]) == "FAILED", "it runs all the same, and says what is open"
+    assert set(states.values()) == {"CANCELLED"}
+    for number in ("1", "2"):
+        assert (work.out / "slurm" / f"part-{number}.state").read_text().startswith("interrupted 143 0 ")
+    assert not list(work.out.rglob(".pacsifier"))
+    # A series that was just on its way when Slurm ended everything is failed, the others are pending.
+    assert {row["outcome"] for row in work.table("query_rows.csv")} <= {"pending", "failed"}
+
+
+# --- anonymizing by patient --------------------------------------------------------------------------------------
+
+
+def test_all_parts_are_anonymized_with_one_key_and_reported_as_one(story: Story, slurm: Slurm):
+    work, out = story.work, story.work.folder / "anonymized"
+    ids = work.submit(slurm, "--anonymize", out, "--anonymize_at_a_time", 2)
+    assert "retrieve" not in ids, "every part is complete"
+    states = slurm.await_end(ids["merge"], ids["anonymize"], ids["merge-reports"])
+    assert set(states.values()) == {"COMPLETED"}, (work.out / "slurm" / "anonymize-1.log").read_text()
+    new_ids = [folder.name for folder in out.glob("sub-*")]
+    assert len(new_ids) == PATIENTS
+    assert all((out / name).is_symlink() for name in new_ids)
+    assert len(list(out.glob("part-*/sub-*/**/*.dcm"))) == PATIENTS * 4
+    key = json.loads((work.folder / "anonymized.key" / "key.json").read_text())
+    assert {f"sub-{new_id}" for new_id in key["pseudonyms"].values()} == set(new_ids)
+    with (work.folder / "anonymized.key" / "deidentification_report.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert sum(row["status"] == "written" for row in rows) == PATIENTS * 4
