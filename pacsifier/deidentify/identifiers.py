@@ -21,7 +21,7 @@ _SIGNS = re.compile(r"[\W_]+")
 _MASK = b"X"
 # Letters that Unicode does not take apart, and what stands for letters where a keyboard has none.
 _WITHOUT_STROKES = str.maketrans(
-    {"ł": "l", "ø": "o", "đ": "d", "ð": "d", "þ": "th", "æ": "ae", "œ": "oe", "ħ": "h", "ı": "i"}
+    {"ł": "l", "ø": "o", "đ": "d", "ð": "d", "þ": "th", "æ": "ae", "œ": "oe", "ħ": "h", "\u0131": "i"}
 )
 _SPELLED_OUT = str.maketrans({"ä": "ae", "ö": "oe", "ü": "ue", "ø": "oe", "å": "aa"})
 _ENCODINGS = ("latin_1", "utf_8", "utf_16_le", "utf_16_be")

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 
 from pacsifier import part10
 from pacsifier.deidentify import dates, uids
 from pacsifier.deidentify.descriptors import Vocabulary
-from pacsifier.deidentify.dictionary import public_vr
+from pacsifier.deidentify.dictionary import public_vr, public_vrs
 from pacsifier.deidentify.elements import Outcome, Scope
 from pacsifier.deidentify.identifiers import SHORTEST_IN_BYTES, Identifiers, Matcher
 from pacsifier.deidentify.profile import PATIENT_ID, TEXT_VRS, Action, Options, Profile, safe_private
@@ -25,7 +25,7 @@ _DUMMIES = {
     "IS": b"0 ",
 }
 _BINARY_VRS = frozenset(("OB", "OW", "UN", "OD", "OF", "OL", "OV"))
-_NUMBER_VRS = _BINARY_VRS | {"US", "SS", "UL", "SL", "SV", "UV", "FL", "FD", "AT"}
+_NUMBER_VRS = frozenset(("US", "SS", "UL", "SL", "SV", "UV", "FL", "FD", "AT"))
 # Dates of a content item: they may say when the subject was born.
 _CONTENT_DATES = frozenset((0x0040A120, 0x0040A121, 0x0040A13A))
 _UID_SIGNS = b"0123456789.\\ \0"
@@ -200,12 +200,12 @@ class Rules:
         return (new, kind) if new is None or new != raw else (raw, "")
 
     def _public(self, tag: int, vr: str, raw: bytes, scope: Scope) -> Result:
-        own = public_vr(tag)
-        if vr != own and own != "UN":
-            if own == "SQ" or (own in _NUMBER_VRS and vr not in _NUMBER_VRS):
+        own = public_vrs(tag)
+        if vr not in own and "UN" not in own:
+            if _hides(vr, own):
                 return b"", "malformed"
-            if own not in _NUMBER_VRS:
-                vr = own
+            if not own & (_NUMBER_VRS | _BINARY_VRS):
+                vr = public_vr(tag)
         action = self.profile.action(tag, vr)
         if vr in TEXT_VRS and scope.parent in _IDENTIFYING_CODES:
             action = Action.DUMMY
@@ -356,13 +356,15 @@ class Rules:
             return self._opaque(raw, scope)
         if vr == "UI" and not self.options.retain_uids:
             return self._map_uids(tag, vr, raw, scope)
-        if vr in ("DS", "IS") and (known := self._known_number(raw)) is not None:
-            return known, "cleaned"
-        malformed = vr in ("DS", "IS") and raw.translate(None, _NUMBER_SIGNS)
-        text = malformed or vr in TEXT_VRS or vr in ("AE", "CS", "TM", "AS")
-        if vr == "PN" or not text:
-            return (b"", "emptied") if vr == "PN" else (raw, "")
-        return self._masked_text(raw, scope), "cleaned"
+        return self._private_text(vr, raw, scope)
+
+    def _private_text(self, vr: str, raw: bytes, scope: Scope) -> Result:
+        if vr == "PN":
+            return b"", "emptied"
+        if vr in ("DS", "IS") and not raw.translate(None, _NUMBER_SIGNS):
+            return self._known_number(raw) or raw, "cleaned"
+        is_text = vr in TEXT_VRS or vr in ("AE", "CS", "TM", "AS", "DS", "IS")
+        return (self._masked_text(raw, scope), "cleaned") if is_text else (raw, "")
 
     def _known_number(self, raw: bytes) -> bytes | None:
         """What is written instead of a number that is, as a whole, an identifier or a day of the patient."""
@@ -418,6 +420,15 @@ class Rules:
 def _is_text(raw: bytes) -> bool:
     body = raw.rstrip(b"\0 ")
     return bool(body) and not any(each < 32 and each not in (9, 10, 13, 27) for each in body)
+
+
+def _hides(vr: str, own: Collection[str]) -> bool:
+    """Whether a value under this VR cannot be what an element of one of the VRs `own` holds."""
+    if "SQ" in own:
+        return True
+    if _BINARY_VRS.intersection(own):
+        return vr not in _NUMBER_VRS | _BINARY_VRS
+    return bool(_NUMBER_VRS.intersection(own)) and vr not in _NUMBER_VRS | {"UN"}
 
 
 def _padded(text: str) -> bytes:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset
 from pydicom.encaps import encapsulate
 from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian, JPEGBaseline8Bit
@@ -108,7 +109,8 @@ def test_a_name_in_private_bytes_is_found_in_any_encoding_and_case(spelled, enco
     raw = _out(ds, tmp_path)
     assert raw
     assert needle not in raw
-    assert b"\0\0\2\3" in raw
+    # Its last zero reads as part of the name in the other byte order.
+    assert b"\0\2\3" in raw
 
 
 def test_latin_1_bytes_in_a_file_that_says_utf_8_are_found(tmp_path):
@@ -221,7 +223,7 @@ def test_nested_private_sequences_of_any_encoding_are_looked_into(syntax, tmp_pa
     content = corpus._as_implicit_items(middle)[8:]
     delimited = b"\xfe\xff\x00\xe0\xff\xff\xff\xff" + content + b"\xfe\xff\x0d\xe0\0\0\0\0"
     ds[0x0099, 0x1008].value = delimited + b"\xfe\xff\xdd\xe0\0\0\0\0"
-    raw = _out(ds, tmp_path)
+    raw = _out(ds, tmp_path, Options())
     assert raw
     assert b"NACHTFALTER" not in raw.upper()
     assert corpus.NAME.partition("^")[0].encode() not in raw
@@ -281,3 +283,18 @@ def test_patients_with_one_birth_date_keep_their_own_shifts(tmp_path):
     births = {helpers.read(path).PatientBirthDate for path in helpers.outputs(tmp_path / "out")}
     assert len(births) > 1
     assert corpus.BIRTH_DATE not in births
+
+
+def test_what_may_have_one_of_several_vrs_stays_under_each(tmp_path):
+    ds = corpus.mr(1)
+    for vr, value in (("OW", b"\1\0\2\0"), ("US", [1, 2])):
+        item = Dataset()
+        item.LUTDescriptor, item.ModalityLUTType = [2, 0, 16], "US"
+        item.add_new(0x00283006, vr, value)
+        ds.setdefault(0x00283000, DataElement(0x00283000, "SQ", [])).value.append(item)
+    ds.add_new(0x00280106, "SS", -7)
+    raw = _out(ds, tmp_path)
+    assert raw.count(b"\1\0\2\0") >= 2
+    after = helpers.read(helpers.outputs(tmp_path / "out")[0])
+    assert after.SmallestImagePixelValue == -7
+    assert [item["LUTData"].VR for item in after.ModalityLUTSequence] == ["OW", "US"]
