@@ -176,16 +176,21 @@ def _add_run_options(group: argparse._ArgumentGroup) -> None:
         action="store_true",
         help="Read the whole output again and search it for every known identifier",
     )
-    add("--workers", type=_positive, metavar="N", help="Processes at a time (default: the CPUs of this job)")
+    add(
+        "--shard",
+        type=common.shard,
+        metavar="I/N",
+        help="Take part I of N parts, divided by patient: for runs side by side over one folder, each with an output "
+        "folder of its own and all with the same --key",
+    )
+    add(
+        "--workers",
+        type=common.positive,
+        metavar="N",
+        help="Processes at a time (default: the CPUs of this job)",
+    )
     add("--resume", action="store_true", help="Go on where an earlier run with the same options ended")
     add("--verbose", "-v", action="count", default=0, help="Say more about what goes wrong")
-
-
-def _positive(text: str) -> int:
-    number = int(text) if text.isdigit() else 0
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"{text!r}: a whole number from 1 is allowed")
-    return number
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -219,6 +224,7 @@ def _request(arguments: argparse.Namespace) -> Request:
     from pacsifier.deidentify.key import key_path
     from pacsifier.deidentify.patients import Maps
     from pacsifier.maps import read_day_shifts, read_new_ids
+    from pacsifier.query import WHOLE
 
     new_ids, day_shifts = common.read_all(
         lambda: read_new_ids(arguments.new_ids) if arguments.new_ids else None,
@@ -236,6 +242,7 @@ def _request(arguments: argparse.Namespace) -> Request:
         reviewed=_lines(arguments.reviewed),
         verify=arguments.verify,
         resume=arguments.resume,
+        shard=arguments.shard or WHOLE,
         workers=arguments.workers or available_cpus(),
     )
 

@@ -13,7 +13,7 @@ import traceback
 import warnings
 from collections.abc import Callable
 from types import FrameType
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from pacsifier import __version__
 from pacsifier.cli import streams
@@ -27,6 +27,9 @@ from pacsifier.errors import (
     ServiceError,
     ToolError,
 )
+
+if TYPE_CHECKING:
+    from pacsifier.query import Shard
 
 _First = TypeVar("_First")
 _Second = TypeVar("_Second")
@@ -85,6 +88,18 @@ def positive(text: str) -> int:
     if number < 1:
         raise argparse.ArgumentTypeError(f"{text!r}: a whole number from 1 is allowed")
     return number
+
+
+def shard(text: str) -> Shard:
+    """The type of an option that takes one part of several."""
+    from pacsifier.query import Shard
+
+    try:
+        return Shard.parse(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"{text!r}: a part such as 3/8 is allowed, from 1/8 to 8/8"
+        ) from None
 
 
 class Parser(argparse.ArgumentParser):

@@ -16,7 +16,6 @@ from pacsifier.dcmtk.timeouts import Timeouts
 
 if TYPE_CHECKING:
     from pacsifier.config import PacsConfig
-    from pacsifier.query import Shard
     from pacsifier.transfer.options import Options, Summary
     from pacsifier.transfer.pace import Hours, Rate
     from pacsifier.transfer.upload import UploadSummary
@@ -127,7 +126,7 @@ def _add_query_options(parser: argparse.ArgumentParser) -> None:
     add("--limit", type=common.positive, metavar="N", help="Take N series at most")
     add(
         "--shard",
-        type=_shard,
+        type=common.shard,
         metavar="I/N",
         help="Take part I of N parts, divided by patient: for runs side by side, each with an output folder of its "
         "own (see docs/cluster.md)",
@@ -249,17 +248,6 @@ def _size(text: str) -> int:
             return 0
         raise argparse.ArgumentTypeError(f"{text!r}: a size such as 500MB or 2GB is allowed")
     return int(float(found[1]) * 1000 ** ("bkmgt".index(found[2][0].lower())))
-
-
-def _shard(text: str) -> Shard:
-    from pacsifier.query import Shard
-
-    try:
-        return Shard.parse(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(
-            f"{text!r}: a part such as 3/8 is allowed, from 1/8 to 8/8"
-        ) from None
 
 
 def _hours(text: str) -> Hours:

@@ -86,6 +86,38 @@ def years_between(birth: date, day: date) -> int:
     return day.year - birth.year - ((day.month, day.day) < (birth.month, birth.day))
 
 
+_MONTHS = tuple(
+    names.split()
+    for names in (
+        "jan january januar janvier gennaio enero",
+        "feb february februar fevrier febbraio febrero",
+        "mar march marz maerz mrz mars marzo",
+        "apr april avril aprile abril",
+        "may mai maggio mayo",
+        "jun june juni juin giugno junio",
+        "jul july juli juillet luglio julio",
+        "aug august aout agosto",
+        "sep sept september septembre settembre septiembre",
+        "oct october okt oktober octobre ottobre octubre",
+        "nov november novembre noviembre",
+        "dec december dez dezember decembre dicembre diciembre",
+    )
+)
+
+
+def in_words(text: str) -> set[str]:
+    """How people write the day of a full DA without zeros or with the month's name; folded, whatever signs join it."""
+    day = parse(text)
+    if day is None:
+        return set()
+    dom, month, year = day.day, day.month, day.year
+    marks = {f"{dom}.{month}.{year}", f"{month}/{dom}/{year}", f"{year}/{month}/{dom}"}
+    for name in _MONTHS[month - 1]:
+        marks |= {f"{each} {name} {year}" for each in (dom, f"{dom:02d}")}
+        marks |= {f"{name} {each} {year}" for each in (dom, f"{dom:02d}")}
+    return marks
+
+
 def spellings(text: str) -> set[str]:
     """How people write the day of a full DA."""
     day = parse(text)

@@ -36,6 +36,12 @@ def public_vr(tag: int) -> str:
 
 
 @cache
+def public_vrs(tag: int) -> frozenset[str]:
+    """The VRs that a public element may have; UN alone where the dictionary has none."""
+    return frozenset(str(_entry(tag)[0]).split(" or ")) if tag & 0xFFFF else frozenset(("UL",))
+
+
+@cache
 def keyword(tag: int) -> str:
     """The keyword of a public element, or ""."""
     return str(_entry(tag)[4])

@@ -76,8 +76,8 @@ class Visitor(Protocol):
     def descends(self, tag: int, vr: str, raw: bytes, scope: Scope) -> bool | bytes | None:
         """Whether the items of a sequence are looked at; else what is written instead of them (None: nothing)."""
 
-    def is_plain(self, tag: int) -> bool:
-        """Whether an element with this tag stays whatever it holds."""
+    def is_plain(self, tag: int, raw_vr: bytes) -> bool:
+        """Whether an element with this tag and VR stays whatever it holds."""
 
     def keeps_large(self, tag: int, vr: str, source: part10.Buffer, start: int, stop: int) -> bool:
         """Whether a value too large to be held stays."""
@@ -117,7 +117,7 @@ class Bystander:
         """Every sequence is looked into."""
         return True
 
-    def is_plain(self, tag: int) -> bool:  # noqa: ARG002
+    def is_plain(self, tag: int, raw_vr: bytes) -> bool:  # noqa: ARG002
         """Every element is looked at."""
         return False
 
@@ -172,7 +172,7 @@ def visit(layout: part10.Layout, visitor: Viewer) -> None:
     if len(layout.by_tag) == len(layout.elements):
         elements = (layout.by_tag[tag] for tag in sorted(layout.by_tag.keys() - visitor.plain))
     for tag, raw_vr, _, start, stop, after in elements:
-        if not visitor.is_plain(tag) and tag >> 16 != PIXEL_GROUP and stop - start <= _LARGE:
+        if not visitor.is_plain(tag, raw_vr) and tag >> 16 != PIXEL_GROUP and stop - start <= _LARGE:
             raw = layout.source[start:stop]
             _decided(tag, raw_vr, raw, after != stop, layout.coding, visitor, scope, 0)
 
@@ -182,7 +182,7 @@ def _rewritten(
 ) -> Piece:
     """What is written for an element that is large or depends on others."""
     tag, raw_vr, head, start, stop, after = element
-    if tag >> 16 == PIXEL_GROUP or visitor.is_plain(tag):
+    if tag >> 16 == PIXEL_GROUP or visitor.is_plain(tag, raw_vr):
         return Range(head, after)
     if stop - start > _LARGE:
         vr = raw_vr.decode("latin_1") or vr_of(tag, scope)
@@ -209,8 +209,8 @@ def _remembered(  # noqa: PLR0917 - see _decided
     memory: dict[bytes, Outcome],
 ) -> bytes:
     """What is written for an element, which is remembered but where its tag alone decides."""
-    tag = element[0]
-    if visitor.is_plain(tag):
+    tag, raw_vr = element[:2]
+    if visitor.is_plain(tag, raw_vr):
         return whole
     noted = len(visitor.notes())
     new = _anew(whole, element, coding, visitor, scope)
@@ -329,7 +329,7 @@ def _item(  # noqa: PLR0917 - see _decided
         after = end + 8 if undefined else end
         if after > stop:
             raise UnknownEncodingError(f"an element below {parent:08X} is cut")
-        if not visitor.is_plain(tag):
+        if not visitor.is_plain(tag, raw_vr):
             value = raw[start:end]
             new = _decided(tag, raw_vr, value, undefined, coding, visitor, scope, depth)
             if new is not value:

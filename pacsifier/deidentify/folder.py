@@ -37,6 +37,7 @@ from pacsifier.deidentify.rules import Rules, Subject
 from pacsifier.deidentify.scan import Facts, Gathered, Scanner
 from pacsifier.deidentify.selection import Reason, left_out, shows_identity
 from pacsifier.errors import InputError
+from pacsifier.query import WHOLE, Shard
 from pacsifier.splice import UnreadableError
 from pacsifier.staging import OutputLock
 from pacsifier.tree import (
@@ -71,6 +72,7 @@ class Request:
     reviewed: frozenset[str] = frozenset()
     verify: bool = False
     resume: bool = False
+    shard: Shard = WHOLE
     workers: int = field(default_factory=available_cpus)
 
     @property
@@ -130,6 +132,8 @@ class _Run:
         self.totals = report.Totals()
         self.gathered = Gathered()
         self.profile = Profile(request.options)
+        # Files of patients of other parts: looked at, for what only the whole input tells, but not reported.
+        self.of_others: set[str] = set()
         self.out: list[tuple[str, Reason]] = []
         self.there: list[tuple[str, str]] = []
         self.words: dict[tuple[int, str], set[str]] = defaultdict(set)
@@ -159,7 +163,6 @@ class _Run:
 
     def _look(self) -> list[Facts]:
         names = list(self._names())
-        self.totals.found = len(names)
         tasks = [names[at : at + _A_TASK] for at in range(0, len(names), _A_TASK)]
         workers = min(self.request.workers, max(len(tasks), 1))
         files: list[Facts] = []
@@ -169,6 +172,8 @@ class _Run:
             files += found
             self.gathered.merge(gathered)
             self.progress("files looked at", len(files), len(names))
+        self.of_others = {facts.path for facts in files if not self.request.shard.holds(facts.patient_id)}
+        self.totals.found = len(files) - len(self.of_others)
         return sorted(files, key=lambda facts: facts.path)
 
     def _names(self) -> Iterator[str]:
@@ -202,6 +207,9 @@ class _Run:
         if self.in_place and self.request.key.exists():
             ours = set(read(self.request.key).pseudonyms.values())
         for facts in files:
+            if self.in_place and (self.request.in_folder / facts.path).is_symlink():
+                self._leave_out(facts.path, Reason("a link: the original lies elsewhere, and stays"))
+                continue
             done = facts.patient_id in ours and METHOD in facts.method
             if done and Path(facts.path).name == f"{facts.sop_uid}.dcm":
                 self._already(facts.path, facts.path)
@@ -222,13 +230,21 @@ class _Run:
         patients, refused = sort_out(files)
         for name, reason in refused.items():
             self._leave_out(name, reason)
-        return patients
+        return {
+            name: patient
+            for name, patient in patients.items()
+            if self.request.shard.holds(patient.patient_id)
+        }
 
     def _already(self, name: str, target: str) -> None:
+        if name in self.of_others:
+            return
         self.totals.already += 1
         self.there.append((name, target))
 
     def _leave_out(self, name: str, reason: Reason) -> None:
+        if name in self.of_others:
+            return
         self.out.append((name, reason))
         self.totals.left_out[reason.kind] += 1
         self.totals.failures += reason.failed

@@ -19,6 +19,12 @@ SHORTEST_IN_BYTES = 6
 _PARTS = re.compile(r"[^\W_]+(?:['\u2019\-.][^\W_]+)*")
 _SIGNS = re.compile(r"[\W_]+")
 _MASK = b"X"
+# Letters that Unicode does not take apart, and what stands for letters where a keyboard has none.
+_WITHOUT_STROKES = str.maketrans(
+    {"ł": "l", "ø": "o", "đ": "d", "ð": "d", "þ": "th", "æ": "ae", "œ": "oe", "ħ": "h", "\u0131": "i"}
+)
+_SPELLED_OUT = str.maketrans({"ä": "ae", "ö": "oe", "ü": "ue", "ø": "oe", "å": "aa"})
+_ENCODINGS = ("latin_1", "utf_8", "utf_16_le", "utf_16_be")
 # Titles and degrees that stand in names, and name nobody.
 _TITLES = frozenset(
     ("prof", "professor", "doctor", "docteur", "frau", "herr", "madame", "monsieur", "unknown", "anonymous")
@@ -34,7 +40,8 @@ def fold(text: str) -> str:
 
 def _fold_character(character: str) -> str:
     plain = unicodedata.normalize("NFKD", character)
-    return "".join(each for each in plain if not unicodedata.combining(each)).casefold()
+    folded = "".join(each for each in plain if not unicodedata.combining(each)).casefold()
+    return folded.translate(_WITHOUT_STROKES)
 
 
 def _is_ideographic(text: str) -> bool:
@@ -60,6 +67,20 @@ def name_words(name: str) -> set[str]:
     return {word for word in words if word and word not in _TITLES}
 
 
+def _spellings(name: str) -> set[str]:
+    """A name as it stands, with umlauts spelled out, and with spelled umlauts as plain letters; folded."""
+    lower = unicodedata.normalize("NFC", name).lower()
+    plain = fold(name)
+    return {plain, fold(lower.translate(_SPELLED_OUT)), re.sub("([aou])e", r"\1", plain)}
+
+
+def _full_names(name: str) -> set[str]:
+    """Family and given name of each component group in either order; how they are joined is the pattern's matter."""
+    groups = (group.split("^") for value in name.split("\\") for group in value.split("="))
+    pairs = [(group[0].strip(), group[1].strip()) for group in groups if len(group) > 1]
+    return {f"{one} {two}" for pair in pairs if all(pair) for one, two in (pair, pair[::-1])}
+
+
 @dataclass
 class Identifiers:
     """The known identifiers of one patient; all text folded.
@@ -75,13 +96,30 @@ class Identifiers:
 
     def add_name(self, name: str) -> None:
         """A person's name in DICOM's form, of the patient or of anybody else in the images."""
-        for word in name_words(name):
-            self._add(word)
+        for spelling in _spellings(name):
+            for word in name_words(spelling) | _full_names(spelling):
+                self._add(word)
         self._add(fold(name).strip().strip("^"))
+        for part in () if name.isascii() else re.split(r"[\^=\\ ]+", name):
+            self._add_encoded(part)
 
     def add_id(self, value: str) -> None:
         """An identifier, a phone number, a serial number: matched as a whole word, whatever its signs."""
-        self._add(fold(value).strip())
+        word = fold(value).strip()
+        self._add(word)
+        if word.startswith("0") and len(word.lstrip("0")) >= SHORTEST_WORD:
+            self._add(word.lstrip("0"))
+
+    def _add_encoded(self, part: str) -> None:
+        """A part of a name in any case and encoding that private bytes may hold."""
+        for form in () if part.isascii() else (part, part.upper(), part.lower(), part.title()):
+            for encoding in _ENCODINGS:
+                needle = form.encode(encoding, "ignore")
+                if (
+                    len(needle) >= SHORTEST_IN_BYTES * (1 + encoding.startswith("utf_16"))
+                    and needle.decode(encoding) == form
+                ):
+                    self.coded.add(needle.lower())
 
     def add_coded(self, raw: bytes) -> None:
         """A name as it is coded in the input; matters where that is not ASCII."""
@@ -115,7 +153,7 @@ class Matcher:
 
     @cached_property
     def _pattern(self) -> re.Pattern[str] | None:
-        days = {mark for day in self.known.days for mark in dates.spellings(day)}
+        days = {mark for day in self.known.days for mark in dates.spellings(day) | dates.in_words(day)}
         marks = sorted({*self.known.words, *days}, key=len, reverse=True)
         return re.compile("|".join(_bounded(mark) for mark in marks)) if marks else None
 
@@ -124,9 +162,9 @@ class Matcher:
         found = set(self.known.coded)
         days = {mark for day in self.known.days for mark in dates.spellings(day)}
         for word in {*self.known.words, *days}:
-            for encoding in ("latin_1", "utf_8", "utf_16_le"):
+            for encoding in _ENCODINGS:
                 needle = word.encode(encoding, "ignore")
-                if len(needle) >= SHORTEST_IN_BYTES * (2 if encoding == "utf_16_le" else 1):
+                if len(needle) >= SHORTEST_IN_BYTES * (1 + encoding.startswith("utf_16")):
                     found.add(needle)
         return tuple(sorted(found, key=len, reverse=True))
 
@@ -174,6 +212,8 @@ class Matcher:
 def _bounded(mark: str) -> str:
     """A pattern for a word that no letter (of a word) or digit (of a number) goes on from."""
     body = r"[\W_]{0,3}".join(re.escape(part) for part in _SIGNS.split(mark) if part)
+    if mark.isdigit() and len(mark) >= SHORTEST_IN_BYTES:
+        body = "0*" + r"[ ._/-]?".join(mark)
     if _is_ideographic(mark):
         return body
     before = r"(?<!\d)" if mark[0].isdigit() else r"(?<![^\W\d_])"

@@ -19,6 +19,7 @@ from pacsifier.deidentify.elements import Bystander, Scope, UnknownEncodingError
 from pacsifier.deidentify.profile import Options, codes, method
 from pacsifier.deidentify.rules import Rules
 from pacsifier.part10 import Coding, Layout
+from pacsifier.query import is_uid
 from pacsifier.splice import FILE_RANGE, Piece, Range, UnreadableError, copy_range, write_all
 
 _SOP_CLASS, _SOP_INSTANCE = 0x00080016, 0x00080018
@@ -28,6 +29,7 @@ _OURS = "2.25.271337930462613457817297342384711870273"
 _LONGITUDINAL_ORDER = ("", "UNMODIFIED", "MODIFIED", "REMOVED")
 _PREAMBLE = bytes(128) + b"DICM"
 _CHUNK = 1 << 20
+_TOLD_OF_PIXELS = 1 << 14
 _BITS_ALLOCATED, _BITS_STORED, _HIGH_BIT, _PIXEL_DATA = 0x00280100, 0x00280101, 0x00280102, 0x7FE00010
 
 
@@ -62,6 +64,7 @@ def deidentify(
         uids = _text(layout, _SOP_CLASS), rules.new_uid(_text(layout, _SOP_INSTANCE))
         if rules.options.retain_uids:
             uids = uids[0], _text(layout, _SOP_INSTANCE)
+        _refuse_names_in_pixels(layout, rules)
         head = _file_meta(*uids, _true_syntax(layout))
         size = _write(target, head, _with_overlay_masked(layout, pieces), layout, handle)
     return Done(uids[1], tuple(rules.changes), by_pydicom, size)
@@ -72,9 +75,11 @@ def opened(handle: FileIO) -> Layout:
     layout = part10.layout(handle)
     if not layout.is_part10 and not {_SOP_CLASS, _SOP_INSTANCE} <= layout.by_tag.keys():
         raise UnreadableError("not DICOM")
+    if layout.transfer_syntax and not is_uid(layout.transfer_syntax):
+        raise UnreadableError("its transfer syntax is no UID")
     if layout.defect:
         raise UnreadableError(f"not whole: {layout.defect}")
-    if not (_text(layout, _SOP_CLASS) and _text(layout, _SOP_INSTANCE)):
+    if not (is_uid(_text(layout, _SOP_CLASS)) and _text(layout, _SOP_INSTANCE)):
         raise UnreadableError("no SOP Class UID or SOP Instance UID (a DICOMDIR, or no instance)")
     return layout
 
@@ -292,6 +297,13 @@ def _with_overlay_masked(layout: Layout, pieces: list[Piece]) -> list[Piece | Ma
                 Range(stop, piece.stop),
             ]
     return out
+
+
+def _refuse_names_in_pixels(layout: Layout, rules: Rules) -> None:
+    """Compressed pixels begin with what their writer tells of them (JPEG's comments, Exif): it must name nobody."""
+    _, _, _, start, stop, after = layout.by_tag.get(_PIXEL_DATA, (0, b"", 0, 0, 0, 0))
+    if after != stop and rules.names_somebody(layout.source[start : min(start + _TOLD_OF_PIXELS, stop)]):
+        raise UnreadableError("a known identifier stands inside compressed pixel data")
 
 
 # --- writing ----------------------------------------------------------------------------------------------------

@@ -65,16 +65,43 @@ def opened(path: Path) -> Iterator[Key]:
 
     Raises InputError where the file is no key.
     """
-    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        fcntl.flock(folder, fcntl.LOCK_EX)
+    with _locked(path.with_name(f".{path.name}.lock")):
         key = read(path) if path.exists() else Key(secrets.token_bytes(_SECRET_BYTES))
         yield key
         write_whole(path, _spelled(key), mode=0o600)
         path.chmod(0o600)
-        os.fsync(folder)
+        folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+
+
+@contextlib.contextmanager
+def _locked(lock: Path) -> Iterator[None]:
+    """Holds a lock file, which is gone afterwards; a file opened for writing, since NFS locks no other."""
+    descriptor = _lock(lock)
+    while not _is_open_file(lock, descriptor):
+        # Whoever held it before has removed it: the file that was waited for is nobody's any more.
+        os.close(descriptor)
+        descriptor = _lock(lock)
+    try:
+        yield
     finally:
-        os.close(folder)
+        lock.unlink()
+        os.close(descriptor)
+
+
+def _lock(lock: Path) -> int:
+    descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    fcntl.flock(descriptor, fcntl.LOCK_EX)
+    return descriptor
+
+
+def _is_open_file(path: Path, descriptor: int) -> bool:
+    with contextlib.suppress(FileNotFoundError):
+        return os.path.samestat(path.stat(), os.fstat(descriptor))
+    return False
 
 
 def read(path: Path) -> Key:

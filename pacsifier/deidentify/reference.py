@@ -93,8 +93,9 @@ def _rewritten(  # noqa: PLR0917
 
 def _walk(dataset: Dataset, visitor: Visitor, scope: Scope) -> None:
     for tag in sorted(dataset.keys()):
-        if not visitor.is_plain(int(tag)):
-            _element(dataset, int(tag), dataset.get_item(tag), visitor, scope)
+        element: Any = dataset.get_item(tag)
+        if not visitor.is_plain(int(tag), (element.VR or "").encode()):
+            _element(dataset, int(tag), element, visitor, scope)
 
 
 def _element(dataset: Dataset, tag: int, element: Any, visitor: Visitor, scope: Scope) -> None:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 
 from pacsifier import part10
 from pacsifier.deidentify import dates, uids
 from pacsifier.deidentify.descriptors import Vocabulary
+from pacsifier.deidentify.dictionary import public_vr, public_vrs
 from pacsifier.deidentify.elements import Outcome, Scope
-from pacsifier.deidentify.identifiers import Identifiers, Matcher
+from pacsifier.deidentify.identifiers import SHORTEST_IN_BYTES, Identifiers, Matcher
 from pacsifier.deidentify.profile import PATIENT_ID, TEXT_VRS, Action, Options, Profile, safe_private
 from pacsifier.part10 import Coding
 
@@ -24,8 +25,14 @@ _DUMMIES = {
     "IS": b"0 ",
 }
 _BINARY_VRS = frozenset(("OB", "OW", "UN", "OD", "OF", "OL", "OV"))
+_NUMBER_VRS = frozenset(("US", "SS", "UL", "SL", "SV", "UV", "FL", "FD", "AT"))
+# Dates of a content item: they may say when the subject was born.
+_CONTENT_DATES = frozenset((0x0040A120, 0x0040A121, 0x0040A13A))
+_UID_SIGNS = b"0123456789.\\ \0"
 _NUMBER_SIGNS = b"0123456789+-eE. \\\0"
 _CS = re.compile(rb"[A-Z0-9 _\\\0]*")
+_DAY = re.compile(r"(?<![0-9.])\d{8}")
+_NO_DAY = "19000101"
 _CHARACTER_SETS = 0x00080005
 _CHARACTER_SET = re.compile(
     rb"(?i) *(?:ISO[ _-]?(?:2022[ _-]?)?IR[ _-]?\d{1,3}|GB18030|GBK|"
@@ -82,7 +89,7 @@ class Rules:
         self._matcher = Matcher(subject.known, subject.moved_days)
         self._memo: dict[tuple[int, str, bytes, bytes, int, str], Result] = {}
         self._memories: dict[tuple[Coding, bytes, str], dict[bytes, Outcome]] = {}
-        self._plain: dict[int, bool] = {}
+        self._plain: dict[tuple[int, bytes], bool] = {}
         self._actions: dict[Action, Callable[[int, str, bytes, Scope], Result]] = {
             Action.REMOVE: lambda *_: (None, "removed"),
             Action.EMPTY: lambda *_: (b"", "emptied"),
@@ -124,11 +131,12 @@ class Rules:
         memory[whole] = outcome
         self._memo_bytes += 2 * len(whole) + _MEMO_ENTRY_BYTES
 
-    def is_plain(self, tag: int) -> bool:
-        """Whether an element with this tag stays whatever it holds: public numbers and public binary data."""
-        plain = self._plain.get(tag)
+    def is_plain(self, tag: int, raw_vr: bytes) -> bool:
+        """Whether an element with this tag and VR stays whatever it holds: public numbers."""
+        plain = self._plain.get((tag, raw_vr))
         if plain is None:
-            plain = self._plain[tag] = self._is_plain(tag)
+            told = raw_vr.decode("latin_1")
+            plain = self._plain[tag, raw_vr] = (not told or told in _NUMBER_VRS) and self._is_plain(tag)
         return plain
 
     def _is_plain(self, tag: int) -> bool:
@@ -192,6 +200,12 @@ class Rules:
         return (new, kind) if new is None or new != raw else (raw, "")
 
     def _public(self, tag: int, vr: str, raw: bytes, scope: Scope) -> Result:
+        own = public_vrs(tag)
+        if vr not in own and "UN" not in own:
+            if _hides(vr, own):
+                return b"", "malformed"
+            if not own & (_NUMBER_VRS | _BINARY_VRS):
+                vr = public_vr(tag)
         action = self.profile.action(tag, vr)
         if vr in TEXT_VRS and scope.parent in _IDENTIFYING_CODES:
             action = Action.DUMMY
@@ -208,8 +222,12 @@ class Rules:
 
     def _keep(self, tag: int, vr: str, raw: bytes, scope: Scope) -> Result:
         """A value that stays, if it is one of its VR at all."""
+        if tag in _CONTENT_DATES and (moved := self._known_days_moved(raw)):
+            return moved, "replaced"
         if vr in ("DS", "IS"):
             valid = not raw.translate(None, _NUMBER_SIGNS)
+        elif vr == "UI":
+            valid = not raw.translate(None, _UID_SIGNS)
         elif vr == "TM":
             valid = dates.valid_time(raw)
         elif vr in ("DA", "DT"):
@@ -247,7 +265,23 @@ class Rules:
         """The new UID of an old one; that of the standard's own UIDs is the old one."""
         return old if not old or old in uids.registered() else uids.new_uid(self._secret, old)
 
+    def _known_days_moved(self, raw: bytes) -> bytes:
+        """A date, datetime or several, in which a known day of the patient stands, moved; b"" where none does."""
+        days, hits = self.subject.moved_days, []
+
+        def moved(match: re.Match[str]) -> str:
+            day = match[0]
+            if day in days:
+                hits.append(day)
+                return days[day] if days[day].strip("0") else _NO_DAY
+            return dates.shift_date(day, self.subject.date_shift_days) or day
+
+        text = _DAY.sub(moved, raw.decode("latin_1").strip(" \0"))
+        return _padded(text) if hits else b""
+
     def _shift(self, _tag: int, vr: str, raw: bytes, _scope: Scope) -> Result:
+        if _tag in _CONTENT_DATES and (known := self._known_days_moved(raw)):
+            return known, "replaced"
         moved = self._moved(vr, raw, self.subject.date_shift_days)
         return (b"", "malformed") if moved is None else (_padded(moved), "replaced")
 
@@ -322,16 +356,33 @@ class Rules:
             return self._opaque(raw, scope)
         if vr == "UI" and not self.options.retain_uids:
             return self._map_uids(tag, vr, raw, scope)
-        malformed = vr in ("DS", "IS") and raw.translate(None, _NUMBER_SIGNS)
-        text = malformed or vr in TEXT_VRS or vr in ("AE", "CS", "TM", "AS")
-        if vr == "PN" or not text:
-            return (b"", "emptied") if vr == "PN" else (raw, "")
-        return self._masked_text(raw, scope), "cleaned"
+        return self._private_text(vr, raw, scope)
+
+    def _private_text(self, vr: str, raw: bytes, scope: Scope) -> Result:
+        if vr == "PN":
+            return b"", "emptied"
+        if vr in ("DS", "IS") and not raw.translate(None, _NUMBER_SIGNS):
+            return self._known_number(raw) or raw, "cleaned"
+        is_text = vr in TEXT_VRS or vr in ("AE", "CS", "TM", "AS", "DS", "IS")
+        return (self._masked_text(raw, scope), "cleaned") if is_text else (raw, "")
+
+    def _known_number(self, raw: bytes) -> bytes | None:
+        """What is written instead of a number that is, as a whole, an identifier or a day of the patient."""
+        values = [value.strip() for value in raw.decode("latin_1").strip("\0").split("\\")]
+        days, words = self.subject.moved_days, self.subject.known.words
+        if not any(len(value) >= SHORTEST_IN_BYTES and (value in days or value in words) for value in values):
+            return None
+        return _padded(
+            "\\".join(days.get(value, "0") if value in days or value in words else value for value in values)
+        )
+
+    def names_somebody(self, raw: bytes) -> bool:
+        """Whether a known identifier stands in some bytes."""
+        return self._matcher.mask_bytes(raw) is not raw
 
     def _private_date(self, tag: int, vr: str, raw: bytes, scope: Scope) -> Result:
-        text = raw.decode("latin_1").strip(" \0")
-        if text[:8] in self.subject.moved_days:
-            return _padded(self.subject.moved_days[text[:8]] + text[8:]), "replaced"
+        if known := self._known_days_moved(raw):
+            return known, "replaced"
         if self.options.fuzz_dates or self.options.basic:
             return self._shift(tag, vr, raw, scope) if self.options.fuzz_dates else (b"", "emptied")
         return (raw, "") if self._moved(vr, raw, 0) is not None else (b"", "malformed")
@@ -369,6 +420,15 @@ class Rules:
 def _is_text(raw: bytes) -> bool:
     body = raw.rstrip(b"\0 ")
     return bool(body) and not any(each < 32 and each not in (9, 10, 13, 27) for each in body)
+
+
+def _hides(vr: str, own: Collection[str]) -> bool:
+    """Whether a value under this VR cannot be what an element of one of the VRs `own` holds."""
+    if "SQ" in own:
+        return True
+    if _BINARY_VRS.intersection(own):
+        return vr not in _NUMBER_VRS | _BINARY_VRS
+    return bool(_NUMBER_VRS.intersection(own)) and vr not in _NUMBER_VRS | {"UN"}
 
 
 def _padded(text: str) -> bytes:

@@ -187,7 +187,7 @@ class _Collector:
         if self._profile.options.fuzz_dates or "full_dates" not in self._profile.options.columns:
             self._known.days.update(day for day in facts.days if dates.parse(day))
 
-    def is_plain(self, tag: int) -> bool:
+    def is_plain(self, tag: int, raw_vr: bytes) -> bool:  # noqa: ARG002
         """Whether nothing about this tag is of interest."""
         if tag in self.plain:
             return True

@@ -11,6 +11,7 @@ import stat
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -20,13 +21,14 @@ from deid import corpus, helpers
 from pacsifier.deidentify import dates
 from pacsifier.deidentify.folder import deidentify_folder
 from pacsifier.deidentify.identifiers import Identifiers
-from pacsifier.deidentify.key import Key, key_path, read
+from pacsifier.deidentify.key import Key, key_path, opened, read
 from pacsifier.deidentify.patients import Maps
 from pacsifier.deidentify.profile import Options
 from pacsifier.deidentify.rules import Subject
 from pacsifier.deidentify.verify import VerifySettings, begin_verify, verify
 from pacsifier.errors import InputError
 from pacsifier.maps import read_day_shifts, read_new_ids
+from pacsifier.query import Shard
 
 ROOT = Path(__file__).parents[2]
 
@@ -717,3 +719,57 @@ def test_words_that_a_person_accepts_stay(tmp_path):
     (tmp_path / "words.txt").write_text("Zwetschge\nHolunder Quitte\n")
     assert command(tmp_path, "--keep_words", "words.txt").returncode == 0
     assert by_patient(tmp_path / "out")["000001"][0].SeriesDescription == "T1 Zwetschge Holunder"
+
+
+# --- parts --------------------------------------------------------------------------------------------------------
+
+
+def test_parts_side_by_side_bring_every_patient_once_as_one_run_would(tmp_path):
+    put(tmp_path / "in", *(person(number, instance=each) for number in range(8) for each in (1, 2)))
+    (tmp_path / "in" / "notes.txt").write_text("no image")
+    key = tmp_path / "key.json"
+
+    def part(number: int) -> int:
+        options = ("--shard", f"{number}/3", "--key", str(key), "-o", f"part-{number}")
+        return command(tmp_path, *options).returncode
+
+    with ThreadPoolExecutor(3) as pool:
+        ends = sorted(pool.map(part, (1, 2, 3)))
+    assert ends == [0, 0, 1], "one part has the file that is of nobody"
+    whole = helpers.run(tmp_path / "in", tmp_path / "whole", key=key)
+    assert whole.written == 16
+    together = {
+        path.name: path.read_bytes()
+        for number in (1, 2, 3)
+        for path in helpers.outputs(tmp_path / f"part-{number}")
+    }
+    assert together == {path.name: path.read_bytes() for path in helpers.outputs(tmp_path / "whole")}
+    names = [patient for number in (1, 2, 3) for patient in by_patient(tmp_path / f"part-{number}")]
+    assert len(names) == len(set(names)) == 8
+    rows = [row["input"] for number in (1, 2, 3) for row in report_of(key.with_name(f"part-{number}"))]
+    assert sorted(rows) == sorted(row["input"] for row in report_of(tmp_path / "whole"))
+
+
+def test_a_folder_of_two_patients_is_refused_in_whatever_parts_they_are(tmp_path):
+    for number in range(6):
+        corpus.save(person(number), tmp_path / "in" / "sub-X" / f"{number}.dcm")
+    totals = [
+        helpers.run(tmp_path / "in", tmp_path / f"part-{number}", shard=Shard(number, 2)) for number in (1, 2)
+    ]
+    assert [each.written for each in totals] == [0, 0]
+    assert sum(each.failures for each in totals) == 6
+
+
+def test_a_key_waits_for_its_turn_and_its_lock_leaves_nothing(tmp_path):
+    path = tmp_path / "key.json"
+    seen = []
+
+    def add(number: int) -> None:
+        with opened(path) as key:
+            seen.append(len(key.pseudonyms))
+            key.pseudonyms[f"P{number}"] = f"{number:06d}"
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(add, range(40)))
+    assert sorted(seen) == list(range(40)), "one took the key while another held it"
+    assert [each.name for each in tmp_path.iterdir()] == ["key.json"]
