@@ -7,6 +7,7 @@ import re
 import shlex
 import signal
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -40,7 +41,7 @@ def _modules(demo: Demo, folder: Path) -> dict[str, bytes]:
     folder = demo.inputs(folder)
     command = ["--save", "-c", folder / "my_config.json", "-q", folder / "my_query.csv", "-d", folder / "out"]
     run = subprocess.run(
-        ["python", "-m", "pacsifier.cli.retrieve", *map(str, command)],
+        [sys.executable, "-m", "pacsifier.cli.retrieve", *map(str, command)],
         capture_output=True,
         timeout=WITHIN_S,
         check=False,
