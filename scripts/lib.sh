@@ -129,17 +129,27 @@ say_how_to_get() {
     warn "Then run this again."
 }
 
-install_tools() {
+# install_missing COMMAND...: installs the packages that the command prints the names of
+install_missing() {
     local packages
-    read -r -d '' -a packages < <(missing_packages "$1") || true
+    read -r -d '' -a packages < <("$@") || true
     ((${#packages[@]})) || return 0
     if [[ $(id -u) == 0 ]] && command -v apt-get >/dev/null; then
         apt_install "${packages[@]}" || exit 3
-        read -r -d '' -a packages < <(missing_packages "$1") || true
+        read -r -d '' -a packages < <("$@") || true
         ((${#packages[@]})) || return 0
     fi
     say_how_to_get "${packages[@]}"
     exit 3
+}
+
+# install_also COMMAND: the same, after `set_up`, for what only some tests need
+install_also() {
+    LOG=$(mktemp)
+    (
+        trap 'rm -f -- "$LOG"' EXIT
+        install_missing "$1"
+    ) || exit 3
 }
 
 # --- the virtual environment --------------------------------------------------------------------
@@ -219,7 +229,7 @@ set_up() {
     fi
     (
         trap 'rm -f -- "$LOG"' EXIT
-        install_tools "$1"
+        install_missing missing_packages "$1"
         install_packages "$1"
     ) || exit 3
     [[ -z ${lock:-} ]] || exec {lock}<&-

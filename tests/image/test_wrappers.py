@@ -16,7 +16,7 @@ from image.test_image import _files, _owners
 
 # As an ordinary user who may use the engine; modules are read before, for they may lie where only root can read.
 _AS_A_USER = f"""
-import os, sys
+import os, sys, pacsifier.transfer.pace
 from pacsifier.cli import docker
 docker.build_parser(sys.argv[1]), docker.command_line
 os.setgroups([]), os.setgid({OWNER[1]}), os.setuid({OWNER[0]})
@@ -109,7 +109,7 @@ def test_an_image_that_is_not_there_is_the_engines_error(docker: Engine, here: P
 
 
 def test_a_signal_reaches_the_run_which_ends_resumable(engine: Engine, here: Path):
-    # The first series is awaited for ever: nobody listens at the hours that are allowed.
+    # It waits for its hours, with its output folder locked.
     hours = "--hours 00:00-00:01" if _hour() != "00" else "--hours 12:00-12:01"
     argv = _argv(engine, "docker_pacsifier", f"-v -s -c my_config.json -q my_query.csv -d out {hours}")
     with subprocess.Popen(
@@ -122,7 +122,9 @@ def test_a_signal_reaches_the_run_which_ends_resumable(engine: Engine, here: Pat
         encoding="utf-8",
     ) as process:
         assert process.stderr is not None
-        wait_until((here / "out" / "logs").exists, "the run has not begun")
+        begun = lambda: process.poll() is not None or list(here.glob("out/.*"))  # noqa: E731
+        wait_until(begun, "the run has not begun")
+        assert process.poll() is None, process.stderr.read()
         process.send_signal(signal.SIGTERM)
         assert process.wait(WITHIN_S) == 143
         assert "SIGTERM" in process.stderr.read()
