@@ -133,7 +133,7 @@ def main() -> int:
                 with _serving(pacs, place / "pacs", files) as server:
                     work = _work(data, server, files, place)
                     case = _case(data, pacs, work, Bench(scratch, arguments, environment))
-                    if arguments.own:
+                    if arguments.own and len(work.patients) > 1:
                         case.own_ms = _own_ms(work, scratch, arguments.rounds)
                 cases.append(case)
                 print("\n".join(case.lines()), flush=True)
