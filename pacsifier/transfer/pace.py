@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, time
 from itertools import islice
@@ -20,6 +20,8 @@ _CHUNKS_AN_ASSOCIATION = 3
 _SMALLEST_SHARE = 40
 # Instances that one association brings: movescu logs 0.6 kB for each.
 _LARGEST_SHARE = 10_000
+# Instances of a list: what a killed run has received of a request is asked for again.
+_LARGEST_LIST = 500
 # A list of UIDs is one value of at most 65,534 bytes (PS3.5 7.1.2), a malformed UID up to 128 and its backslash.
 _LONGEST_UID_LIST = 500
 
@@ -59,7 +61,7 @@ def chunks(
     """Cuts a batch into about three shares an association, the largest first.
 
     A study all of whose series are wanted is one STUDY-level request; else one SERIES-level request with a UID list.
-    A study larger than a share goes series by series, and so does everything with `one_series_each`. Of a series
+    A study larger than a share goes in several lists. With `one_series_each` each series is a request. Of a series
     that is partly there, only the missing instances are asked for, where their UIDs are known.
     """
     studies: dict[str, list[SeriesState]] = defaultdict(list)
@@ -74,15 +76,13 @@ def chunks(
             in_part = _instances(state) if capabilities.image_moves else []
             parts += in_part
             whole += [] if in_part else [state]
-        if one_series_each or not capabilities.uid_lists or (size_of(whole) > share and len(whole) > 1):
+        if one_series_each or not capabilities.uid_lists:
             parts += [_one_series(state) for state in whole]
-        elif len(whole) == series_of_study.get(study_uid):
+        elif len(whole) == series_of_study.get(study_uid) and (size_of(whole) <= share or len(whole) == 1):
             parts.append((MoveRequest(study_uid), tuple(whole)))
         else:
-            for start in range(0, len(whole), _LONGEST_UID_LIST):
-                listed = whole[start : start + _LONGEST_UID_LIST]
-                uids = tuple(each.series.series_uid for each in listed)
-                parts.append((MoveRequest(study_uid, uids), tuple(listed)))
+            piece = 1 if one_request_each else min(share, _LARGEST_LIST)
+            parts += _in_lists(study_uid, whole, piece if size_of(whole) > share else share)
     return _pack(parts, 0 if one_request_each else share)
 
 
@@ -107,6 +107,21 @@ def simpler(part: Part) -> list[Part]:
     if not request.instance_uids and len(request.series_uids) == 1:
         return []
     return [_one_series(state) for state in states]
+
+
+def _in_lists(study_uid: str, states: Sequence[SeriesState], most: int) -> Iterator[Part]:
+    """Requests with lists of series that bring `most` instances, or one series that is larger."""
+    listed: list[SeriesState] = []
+    size = 0
+    for state in states:
+        more = size_of((state,))
+        if listed and (size + more > most or len(listed) == _LONGEST_UID_LIST):
+            yield MoveRequest(study_uid, tuple(each.series.series_uid for each in listed)), tuple(listed)
+            listed, size = [], 0
+        listed.append(state)
+        size += more
+    if listed:
+        yield MoveRequest(study_uid, tuple(each.series.series_uid for each in listed)), tuple(listed)
 
 
 def _one_series(state: SeriesState) -> Part:

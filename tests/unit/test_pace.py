@@ -148,6 +148,17 @@ def test_a_study_larger_than_a_share_goes_series_by_series() -> None:
     ]
 
 
+def test_a_study_of_many_small_series_goes_in_lists_that_a_killed_run_can_afford() -> None:
+    states = study("1", [8] * 1000)
+    made = chunks(states, 2, {"1": 1000})
+    sizes = [size_of(wanted) for chunk in made for _, wanted in chunk.parts]
+    assert max(sizes) <= 500
+    assert len(sizes) <= 18, "as many associations as series cost more than the images"
+    one_each = chunks(states, 2, {"1": 1000}, one_request_each=True)
+    assert [len(chunk.parts) for chunk in one_each] == [1] * 1000
+    assert {len(wanted) for chunk in one_each for _, wanted in chunk.parts} == {1}
+
+
 def test_with_one_series_each_counters_belong_to_one_series() -> None:
     made = chunks(study("1", [1, 1]) + study("2", [1]), 2, {"1": 2, "2": 1}, one_series_each=True)
     assert all(len(wanted) == 1 and request.series_uids for chunk in made for request, wanted in chunk.parts)
