@@ -397,7 +397,8 @@ class Retrieval:
                     self._options.associations,
                     self._series_of_study,
                     self.capabilities,
-                    one_series_each=again or self._options.move,
+                    # With a rate the work comes in pieces as small as can be.
+                    one_series_each=again or self._options.move or self._traffic.one_request_each,
                     one_request_each=self._traffic.one_request_each or self._gets,
                 )
             ]
