@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+from pacs.servers import free_port
 
 from pacsifier import __version__
 
@@ -108,7 +109,8 @@ def test_the_wheel_works_in_a_clean_environment(version, built, tmp_path):
 
 
 def _brings_the_images_of_a_demo_pacs(python: Path, folder: Path) -> None:
-    argv = [python.with_name("pacsifier-demo-pacs"), "--directory", folder / "pacs"]
+    ports = ("--port", free_port(), "--move_port", free_port())
+    argv = [python.with_name("pacsifier-demo-pacs"), "--directory", folder / "pacs", *ports]
     with subprocess.Popen(
         [*map(str, argv)], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, encoding="utf-8"
     ) as server:
