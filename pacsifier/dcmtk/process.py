@@ -459,7 +459,8 @@ def _signals_held() -> Iterator[None]:
     came: list[int] = []
     handlers: dict[int, Any] = {}
     if threading.current_thread() is threading.main_thread():
-        numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+        # SIGALRM raises once more what was swallowed.
+        numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGALRM)
         handlers = {number: signal.getsignal(number) for number in numbers}
     for number, handler in handlers.items():
         if callable(handler):
