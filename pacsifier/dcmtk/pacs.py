@@ -71,16 +71,16 @@ class FindResult:
 
 @dataclass(frozen=True)
 class MoveRequest:
-    """One C-MOVE identifier: a whole study, those of its series that are named, or instances of one series."""
+    """One C-MOVE identifier: whole studies, those series of one study that are named, or instances of one series."""
 
-    study_uid: str
+    study_uids: tuple[str, ...]
     series_uids: tuple[str, ...] = ()
     instance_uids: tuple[str, ...] = ()
 
     def keys(self) -> Keys:
         """The identifier's keys (PS3.4 C.4.2.1.4.2); Study Root."""
         uids = {
-            "StudyInstanceUID": self.study_uid,
+            "StudyInstanceUID": "\\".join(self.study_uids),
             "SeriesInstanceUID": "\\".join(self.series_uids),
             "SOPInstanceUID": "\\".join(self.instance_uids),
         }

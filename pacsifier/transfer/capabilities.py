@@ -64,13 +64,15 @@ SCHEMA: Final[Mapping[str, Any]] = {
 class Capabilities:
     """Abilities that change how a run asks; the defaults are what most PACS can.
 
-    `uid_lists`: C-MOVE of several SeriesInstanceUIDs in one identifier; `image_moves`: C-MOVE at the IMAGE level;
-    `associations`: how many it admits at a time, None: not known.
+    `uid_lists`: C-MOVE of several SeriesInstanceUIDs in one identifier; `study_lists`: of several StudyInstanceUIDs,
+    which a run learns and no file holds; `image_moves`: C-MOVE at the IMAGE level; `associations`: how many it admits
+    at a time, None: not known.
     """
 
     uid_lists: bool = True
     image_moves: bool = True
     associations: int | None = None
+    study_lists: bool = True
 
 
 USUAL = Capabilities()
@@ -112,7 +114,7 @@ def load_capabilities(path: Path, config: PacsConfig) -> Capabilities:
                 column="server",
             )
         )
-    known = {each.name: document[each.name] for each in fields(Capabilities)}
+    known = {each.name: document[each.name] for each in fields(Capabilities) if each.name in document}
     if known["associations"] is not None:
         # JSON knows no difference between 2 and 2.0.
         known["associations"] = int(known["associations"])

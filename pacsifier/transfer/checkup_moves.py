@@ -67,7 +67,7 @@ def two_series(samples: Sequence[Sample]) -> Trial | None:
     if not pairs:
         return None
     one, other = min(pairs, key=lambda pair: _size(pair[0]) + _size(pair[1]))
-    request = MoveRequest(one.study_uid, (one.series_uid, other.series_uid))
+    request = MoveRequest((one.study_uid,), (one.series_uid, other.series_uid))
     return Trial(request, frozenset((*one.instance_uids, *other.instance_uids)))
 
 
@@ -245,11 +245,11 @@ class MoveProbes:
 
 
 def _series(sample: Sample) -> Trial:
-    return Trial(MoveRequest(sample.study_uid, (sample.series_uid,)), frozenset(sample.instance_uids))
+    return Trial(MoveRequest((sample.study_uid,), (sample.series_uid,)), frozenset(sample.instance_uids))
 
 
 def _instances(sample: Sample) -> Trial:
-    request = MoveRequest(sample.study_uid, (sample.series_uid,), sample.instance_uids)
+    request = MoveRequest((sample.study_uid,), (sample.series_uid,), sample.instance_uids)
     return Trial(request, frozenset(sample.instance_uids))
 
 

@@ -14,7 +14,7 @@ from pacsifier.dcmtk.receiver import Receiver
 from pacsifier.dcmtk.transcript import MoveState
 from pacsifier.transfer.arrivals import Arrivals
 from pacsifier.transfer.journal import Journal
-from pacsifier.transfer.pace import Chunk, Part, beginning, one_chunk, simpler
+from pacsifier.transfer.pace import Chunk, Part, beginning, one_chunk, simpler, study_by_study
 from pacsifier.transfer.retry import is_temporary
 from pacsifier.transfer.traffic import Traffic
 from pacsifier.transfer.verdict import is_complete, left_behind, refused_for_good, took_only_some
@@ -102,13 +102,21 @@ class Engine:
         if task is None:
             return None
         self._tasks.remove(task)
-        if not self._retrieval.capabilities.uid_lists:
-            parts = [easy for part in task.chunk.parts for easy in (_one_by_one(part) or [part])]
-            task = replace(task, chunk=one_chunk(parts))
+        task = replace(task, chunk=self._understood(task.chunk))
         first, others = beginning(task.chunk, self._most_at_once(task.chunk))
         if others:
             self._tasks.appendleft(replace(task, chunk=one_chunk(others)))
         return replace(task, chunk=first)
+
+    def _understood(self, chunk: Chunk) -> Chunk:
+        """The same work without the lists that the PACS is known not to take."""
+        can = self._retrieval.capabilities
+        parts = chunk.parts
+        if not (can.study_lists and can.uid_lists):
+            parts = tuple(single for part in parts for single in study_by_study(part))
+        if not can.uid_lists:
+            parts = tuple(single for part in parts for single in _one_by_one(part) or [part])
+        return chunk if parts == chunk.parts else one_chunk(parts)
 
     def _most_at_once(self, chunk: Chunk) -> int:
         """Instances to ask for; until something has come, a little shows whether the PACS reaches the destination."""
@@ -117,7 +125,10 @@ class Engine:
         if self._retrieval.reached():
             return chunk.size
         # Whether it understands lists of UIDs is learned from one.
-        listed = any(len(request.series_uids) > 1 or request.instance_uids for request in chunk.requests)
+        listed = any(
+            len(request.series_uids) > 1 or len(request.study_uids) > 1 or request.instance_uids
+            for request in chunk.requests
+        )
         return 1 if listed else _FIRST_INSTANCES
 
     def _step(self) -> None:
@@ -192,12 +203,12 @@ class Engine:
             if wait_s is None:
                 return []
             log.warning("%s was temporarily refused: asking again in %.1f s", self._retrieval.verb, wait_s)
-            return [_Task(one_chunk([part]), task.repeats + 1, time.monotonic() + wait_s)]
+            return [_Task(one_chunk(_open_studies(part)), task.repeats + 1, time.monotonic() + wait_s)]
         if self._arrivals is None:
             return []
         misunderstood = refused_for_good(end) or took_only_some(part, end, came)
         left = {state.series.key for state in left_behind(part)}
-        parts = [each for each in simpler(part) if each[1][0].series.key in left]
+        parts = [each for each in simpler(part) if any(state.series.key in left for state in each[1])]
         if misunderstood and parts:
             self._retrieval.learn(part)
         return [_Task(one_chunk([each])) for each in parts] if misunderstood else []
@@ -237,7 +248,8 @@ class Engine:
         else:
             self._retrieval.request_failed(states, unanswered[0])
             log.warning("the association was cut off: going on in %.1f s", wait_s)
-            self._tasks.append(_Task(one_chunk(parts[:1]), task.repeats + 1, time.monotonic() + wait_s))
+            open_parts = _open_studies(parts[0])
+            self._tasks.append(_Task(one_chunk(open_parts), task.repeats + 1, time.monotonic() + wait_s))
         if len(parts) > 1:
             self._tasks.appendleft(
                 _Task(one_chunk(parts[1:]), task.repeats, time.monotonic() + (wait_s or 0))
@@ -267,6 +279,12 @@ def _one_by_one(part: Part) -> list[Part]:
     """A request with a list of series as one request a series."""
     request, _ = part
     return simpler(part) if len(request.series_uids) > 1 else []
+
+
+def _open_studies(part: Part) -> list[Part]:
+    """A request for several studies as one for each that is not complete; it may be one of them that fails."""
+    studies = study_by_study(part)
+    return [each for each in studies if not all(is_complete(state) for state in each[1])] or [part]
 
 
 def _amount(part: Part) -> tuple[int, int]:

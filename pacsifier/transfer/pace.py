@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, time
 from itertools import islice
+from typing import TypeVar
 
 from pacsifier.dcmtk.pacs import MoveRequest
 from pacsifier.query import is_single_key
@@ -22,10 +23,13 @@ _SMALLEST_SHARE = 40
 _LARGEST_SHARE = 10_000
 # Instances of a list: what a killed run has received of a request is asked for again.
 _LARGEST_LIST = 500
+# An association for each small study costs twice as much as the study; what is listed together is placed together.
+_LARGEST_STUDY_LIST = 200
 # A list of UIDs is one value of at most 65,534 bytes (PS3.5 7.1.2), a malformed UID up to 128 and its backslash.
 _LONGEST_UID_LIST = 500
 
 
+Item = TypeVar("Item")
 Part = tuple[MoveRequest, tuple[SeriesState, ...]]
 
 
@@ -60,9 +64,9 @@ def chunks(
 ) -> list[Chunk]:
     """Cuts a batch into about three shares an association, the largest first.
 
-    A study all of whose series are wanted is one STUDY-level request; else one SERIES-level request with a UID list.
-    A study larger than a share goes in several lists. With `one_series_each` each series is a request. Of a series
-    that is partly there, only the missing instances are asked for, where their UIDs are known.
+    A study all of whose series are wanted goes by a STUDY-level request, small ones together; else by one SERIES-level
+    request with a UID list. A study larger than a share goes in several lists. With `one_series_each` each series is a
+    request. Of a series that is partly there, only the missing instances are asked for, where their UIDs are known.
     """
     studies: dict[str, list[SeriesState]] = defaultdict(list)
     for state in states:
@@ -70,6 +74,7 @@ def chunks(
     total = sum(size_of(each) for each in studies.values())
     share = min(_LARGEST_SHARE, max(_SMALLEST_SHARE, total // (associations * _CHUNKS_AN_ASSOCIATION)))
     parts: list[Part] = []
+    whole_studies: list[Part] = []
     for study_uid, wanted in studies.items():
         whole = []
         for state in wanted:
@@ -79,10 +84,12 @@ def chunks(
         if one_series_each or not capabilities.uid_lists:
             parts += [_one_series(state) for state in whole]
         elif len(whole) == series_of_study.get(study_uid) and (size_of(whole) <= share or len(whole) == 1):
-            parts.append((MoveRequest(study_uid), tuple(whole)))
+            whole_studies.append((MoveRequest((study_uid,)), tuple(whole)))
         else:
             piece = 1 if one_request_each else min(share, _LARGEST_LIST)
             parts += _in_lists(study_uid, whole, piece if size_of(whole) > share else share)
+    listed = capabilities.study_lists and capabilities.uid_lists and not one_request_each
+    parts += _together(whole_studies, min(share, _LARGEST_STUDY_LIST)) if listed else whole_studies
     return _pack(parts, 0 if one_request_each else share)
 
 
@@ -101,38 +108,64 @@ def beginning(chunk: Chunk, most: int) -> tuple[Chunk, tuple[Part, ...]]:
     return chunk, ()
 
 
-def simpler(part: Part) -> list[Part]:
-    """The same work in requests that any PACS takes: one series each; empty where it is that already."""
+def study_by_study(part: Part) -> list[Part]:
+    """The same work with a request for each study."""
     request, states = part
+    if len(request.study_uids) < 2:
+        return [part]
+    return [
+        (MoveRequest((uid,)), tuple(state for state in states if state.series.study_uid == uid))
+        for uid in request.study_uids
+    ]
+
+
+def simpler(part: Part) -> list[Part]:
+    """The same work in requests that more PACS take: one study each, or else one series; empty where they are that."""
+    request, states = part
+    if len(request.study_uids) > 1:
+        return study_by_study(part)
     if not request.instance_uids and len(request.series_uids) == 1:
         return []
     return [_one_series(state) for state in states]
 
 
+def _together(studies: Iterable[Part], most: int) -> Iterator[Part]:
+    """Whole studies, as many in a request as bring `most` instances, or one that is larger."""
+    largest_first = sorted(studies, key=lambda part: -size_of(part[1]))
+    for listed in _filled([(part, size_of(part[1])) for part in largest_first], most):
+        uids = tuple(uid for request, _ in listed for uid in request.study_uids)
+        yield MoveRequest(uids), tuple(state for _, states in listed for state in states)
+
+
 def _in_lists(study_uid: str, states: Sequence[SeriesState], most: int) -> Iterator[Part]:
     """Requests with lists of series that bring `most` instances, or one series that is larger."""
-    listed: list[SeriesState] = []
-    size = 0
-    for state in states:
-        more = size_of((state,))
-        if listed and (size + more > most or len(listed) == _LONGEST_UID_LIST):
-            yield MoveRequest(study_uid, tuple(each.series.series_uid for each in listed)), tuple(listed)
-            listed, size = [], 0
-        listed.append(state)
-        size += more
+    for listed in _filled([(state, size_of((state,))) for state in states], most):
+        yield MoveRequest((study_uid,), tuple(each.series.series_uid for each in listed)), tuple(listed)
+
+
+def _filled(items: Iterable[tuple[Item, int]], most: int) -> Iterator[list[Item]]:
+    """Lists of items, in order, whose sizes sum up to `most`, or of one item that is larger."""
+    listed: list[Item] = []
+    total = 0
+    for item, size in items:
+        if listed and (total + size > most or len(listed) == _LONGEST_UID_LIST):
+            yield listed
+            listed, total = [], 0
+        listed.append(item)
+        total += size
     if listed:
-        yield MoveRequest(study_uid, tuple(each.series.series_uid for each in listed)), tuple(listed)
+        yield listed
 
 
 def _one_series(state: SeriesState) -> Part:
-    return MoveRequest(state.series.study_uid, (state.series.series_uid,)), (state,)
+    return MoveRequest((state.series.study_uid,), (state.series.series_uid,)), (state,)
 
 
 def _instances(state: SeriesState) -> list[Part]:
     missing = iter(_missing(state))
     lists = iter(lambda: tuple(islice(missing, _LONGEST_UID_LIST)), ())
     series = state.series
-    return [(MoveRequest(series.study_uid, (series.series_uid,), uids), (state,)) for uids in lists]
+    return [(MoveRequest((series.study_uid,), (series.series_uid,), uids), (state,)) for uids in lists]
 
 
 def _missing(state: SeriesState) -> tuple[str, ...]:

@@ -279,6 +279,8 @@ class Retrieval:
         self, pacs: Pacs, finds: CarefulFinds, found: Found, journal: Journal, staging: Path
     ) -> None:
         todo = [state for state in self._states if state.status is Status.PENDING]
+        # It would be asked afterwards; asked now, it also says how much work there is.
+        self._list_instances(finds, [state for state in todo if state.series.expected is None])
         numbers = [state.series.expected for state in todo]
         known = None if None in numbers else sum(number or 0 for number in numbers)
         self._observer.planned(len(todo), known)
@@ -448,10 +450,13 @@ class Retrieval:
         """The PACS did not take a list of UIDs: from now on it gets no such request."""
         request, _ = part
         if request.instance_uids:
-            self.capabilities = replace(self.capabilities, image_moves=False)
+            unable, instead = "image_moves", "whole series"
+        elif len(request.study_uids) > 1:
+            unable, instead = "study_lists", "one study at a time"
         else:
-            self.capabilities = replace(self.capabilities, uid_lists=False)
-        log.info("the PACS does not take a list of UIDs: asking for one series at a time")
+            unable, instead = "uid_lists", "one series at a time"
+        self.capabilities = replace(self.capabilities, **{unable: False})
+        log.info("the PACS does not take a list of UIDs: asking for %s", instead)
 
     def check_place(self, *, now: bool = False) -> None:
         """Stops the run before the disk is full; `now`: also where that was looked at a moment ago.

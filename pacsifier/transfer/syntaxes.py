@@ -101,7 +101,7 @@ class Syntaxes:
             if is_complete(state) or (state.found and not missing) or not self._next(state):
                 continue
             series = state.series
-            parts.append((MoveRequest(series.study_uid, (series.series_uid,), missing), (state,)))
+            parts.append((MoveRequest((series.study_uid,), (series.series_uid,), missing), (state,)))
         return parts
 
     def _proposed(self, state: SeriesState) -> str:

@@ -45,8 +45,13 @@ def refused_for_good(end: MoveState) -> bool:
 
 
 def left_behind(part: Part) -> list[SeriesState]:
-    """The series of a request of which nothing came, or not all the instances that it names."""
+    """The series of a request of which nothing came, or not all the instances that it names; of studies, whole ones."""
     request, states = part
+    if len(request.study_uids) > 1:
+        came = {state.series.study_uid for state in states if state.found}
+        return [
+            state for state in states if state.series.study_uid not in came and state.series.expected != 0
+        ]
     if request.instance_uids:
         return [state for state in states if not state.found.keys() >= set(request.instance_uids)]
     return [state for state in states if not state.found and state.series.expected != 0]
@@ -55,10 +60,12 @@ def left_behind(part: Part) -> list[SeriesState]:
 def took_only_some(part: Part, end: MoveState, came: int) -> bool:
     """Whether the PACS ended well but took only a part of a UID list, as some do."""
     request, states = part
-    if not is_clean(end) or (not request.instance_uids and len(request.series_uids) < 2):
+    if not is_clean(end):
         return False
     left = left_behind(part)
-    return bool(left) and (bool(request.instance_uids) or (came > 0 and len(left) < len(states)))
+    if request.instance_uids or len(request.study_uids) > 1:
+        return bool(left)
+    return len(request.series_uids) > 1 and came > 0 and 0 < len(left) < len(states)
 
 
 def conclude(state: SeriesState, end: MoveState, reason: str, *, of: Sequence[SeriesState]) -> None:

@@ -160,6 +160,11 @@ def lacks_keys(level: str, keys: Mapping[str, str]) -> bool:
     return any(not keys.get(UNIQUE[above]) for above in upto(level)[:-1])
 
 
+def holds_list(keys: Mapping[str, str]) -> bool:
+    """Whether the keys hold a list of UIDs."""
+    return any("\\" in keys.get(keyword, "") for keyword in UNIQUE.values())
+
+
 def grouped(instances: Sequence[Instance], level: str) -> dict[tuple[str, ...], list[Instance]]:
     groups: dict[tuple[str, ...], list[Instance]] = defaultdict(list)
     for each in instances:
@@ -540,7 +545,6 @@ class Move(Request):
 
     def _refusal(self, destination: str) -> int | None:
         quirks = self.quirks
-        several = any("\\" in self.keys.get(keyword, "") for keyword in UNIQUE.values())
         if not self._knows(destination):
             return UNKNOWN_DESTINATION
         if (
@@ -549,7 +553,7 @@ class Move(Request):
             or self.level in quirks.refused_move_levels
         ):
             return BAD_IDENTIFIER
-        if self.faulty and several and quirks.uid_lists == "refused":
+        if self.faulty and holds_list(self.keys) and quirks.uid_lists == "refused":
             return BAD_IDENTIFIER
         if self.faulty and quirks.move_status and not quirks.status_sends:
             return quirks.move_status
@@ -560,7 +564,8 @@ class Move(Request):
         keys = dict(self.keys)
         if self.faulty and self.quirks.uid_lists == "first":
             keys |= {each: keys.get(each, "").partition("\\")[0] for each in UNIQUE.values()}
-        parcels = self._parcels(self.archive.select(self.level, keys))
+        ignored = self.faulty and self.quirks.uid_lists == "ignored" and holds_list(keys)
+        parcels = self._parcels([] if ignored else self.archive.select(self.level, keys))
         self.remaining = sum(parcel.asked for parcel in parcels)
         courier = self._courier(parcels, destination)
         late = parcels[len(parcels) - self.quirks.late :]

@@ -9,6 +9,7 @@ import socket
 import subprocess
 import time
 import uuid
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -108,6 +109,10 @@ def assert_incomplete(done: Run, records: Sequence[Record], *words: str) -> None
 
 def unexpected(done: Run) -> list[Path]:
     return [path for path in done.out.glob("logs/unexpected/**/*") if path.is_file()]
+
+
+def patients(records: Sequence[Record]) -> list[Row]:
+    return [{"PatientID": patient} for patient in dict.fromkeys(each.patient_id for each in records)]
 
 
 def saved(pacs: Server, folder: Path, *rows: Row, options: Sequence[object] = (), **config: object) -> Run:
@@ -823,6 +828,54 @@ def test_lists_of_uids_that_the_pacs_does_not_understand_are_asked_one_by_one(qu
     lists = [asked for asked in asked_uids(pacs) if len(asked) > 1]
     assert 1 <= len(lists) <= 2, "those that were under way when it was learned, and no more"
     assert sorted(pacs.sent) == uids(wanted), "something was fetched twice"
+
+
+@pytest.mark.parametrize("how", ["first", "refused", "ignored"])
+def test_lists_of_studies_that_the_pacs_does_not_understand_are_asked_one_by_one(quirky, tmp_path, how):
+    files = make_archive(tmp_path / "archive", 12, 1, 2, 2, 8)
+    wanted = list(map(read_record, files))
+    pacs = quirky(files, uid_lists=how)
+    done = saved(pacs, tmp_path, *patients(wanted), options=("--associations", "1"))
+    assert_complete(done, wanted)
+    lists = [asked for asked in asked_uids(pacs) if len(asked) > 1]
+    assert 1 <= len(lists) <= 2, "those that were under way when it was learned, and no more"
+    assert len(lists[0]) > 2
+    assert sorted(pacs.sent) == uids(wanted), "something was fetched twice"
+
+
+def test_one_series_that_the_pacs_lost_is_no_reason_to_fetch_the_studies_listed_with_it_again(
+    quirky, tmp_path
+):
+    files = make_archive(tmp_path / "archive", 12, 1, 2, 2, 8)
+    records = list(map(read_record, files))
+    lost = [each for each in records if each.series_uid == records[0].series_uid]
+    pacs = quirky(files, drop=tuple(uids(lost)))
+    done = saved(pacs, tmp_path, *patients(records))
+    assert done.status == 1
+    assert_holds(done, [each for each in records if each not in lost])
+    assert sorted(pacs.sent) == uids([each for each in records if each not in lost])
+
+
+def test_of_studies_refused_together_for_now_each_is_asked_for_alone(quirky, tmp_path):
+    files = make_archive(tmp_path / "archive", 12, 1, 2, 2, 8)
+    records = list(map(read_record, files))
+    pacs = quirky(files, move_status=0xA702, move_times=1)
+    done = saved(pacs, tmp_path, *patients(records), options=("--retry_wait", "0.1", "--associations", "1"))
+    assert_complete(done, records)
+    assert sorted(pacs.sent) == uids(records)
+    first, *others = asked_uids(pacs)
+    assert len(first) > 2
+    assert [[study] for study in first] == [asked for asked in others if asked[0] in first]
+
+
+def test_of_studies_cut_off_together_only_what_is_missing_is_asked_for(quirky, tmp_path):
+    files = make_archive(tmp_path / "archive", 12, 1, 2, 2, 8)
+    records = list(map(read_record, files))
+    pacs = quirky(files, break_after=9, move_times=1)
+    done = saved(pacs, tmp_path, *patients(records), options=("--retry_wait", "0.1", "--associations", "1"))
+    assert_complete(done, records)
+    again = [uid for uid, times in Counter(pacs.sent).items() if times > 1]
+    assert len(again) == 1, "one study of the list was half there"
 
 
 def test_lists_of_instances_that_the_pacs_does_not_understand_are_not_the_end(quirky, hospital, tmp_path):

@@ -74,7 +74,7 @@ def test_a_large_series_is_never_moved_as_a_whole() -> None:
 def test_the_list_names_two_series_of_one_study() -> None:
     trial = two_series([sample("A", "1", 1), sample("B", "1", 2), sample("B", "2", 4), sample("B", "3", 3)])
     assert trial is not None
-    assert trial.request == MoveRequest("B", ("1", "3"))
+    assert trial.request == MoveRequest(("B",), ("1", "3"))
     assert len(trial.expected) == 5
     assert two_series([sample("A", "1", 1), sample("B", "1", 1)]) is None
 
@@ -82,7 +82,7 @@ def test_the_list_names_two_series_of_one_study() -> None:
 def test_instances_are_asked_for_only_where_a_whole_series_would_be_more() -> None:
     trial = some_instances([sample("A", "1", 1), sample("A", "2", 2), sample("A", "3", 3)])
     assert trial is not None
-    assert trial.request == MoveRequest("A", ("3",), ("A.3.0", "A.3.1"))
+    assert trial.request == MoveRequest(("A",), ("3",), ("A.3.0", "A.3.1"))
     one_of_two = some_instances([sample("A", "2", 2)])
     assert one_of_two is not None
     assert len(one_of_two.expected) == 1
@@ -107,5 +107,5 @@ SUCCESS = MoveState(0, 0x0000, completed=2, failed=0)
     ],
 )
 def test_an_ability_is_affirmed_or_denied_only_where_that_was_the_reason(came, others, end, verdict) -> None:
-    trial = Trial(MoveRequest("A", ("1", "2")), WHOLE)
+    trial = Trial(MoveRequest(("A",), ("1", "2")), WHOLE)
     assert took(trial, Delivery(came, others, end, 0.1)) is verdict

@@ -59,7 +59,7 @@ def asked_for(
 
 
 def part(*states: SeriesState) -> Part:
-    return MoveRequest("1.1"), states
+    return MoveRequest(("1.1",)), states
 
 
 def test_series_are_asked_for_apart_by_the_form_in_which_they_are_held() -> None:
@@ -118,9 +118,9 @@ def test_of_what_came_in_part_only_missing_instances_that_are_named_are_asked_fo
     state, syntaxes = series(1, 3), Syntaxes()
     state.found = {"1": 1}
     assert syntaxes.others(part(state), FAILED, 1) == []
-    named = MoveRequest("1.1", ("1.1.1",), ("1", "2", "3"))
+    named = MoveRequest(("1.1",), ("1.1.1",), ("1", "2", "3"))
     assert syntaxes.others((named, (state,)), FAILED, 1) == [
-        (MoveRequest("1.1", ("1.1.1",), ("2", "3")), (state,))
+        (MoveRequest(("1.1",), ("1.1.1",), ("2", "3")), (state,))
     ]
 
 
