@@ -20,6 +20,8 @@ from pacs.servers import Record, Server, find_binary
 
 from pacsifier.dcmtk import profile
 from pacsifier.dcmtk.pacs import encode_identifier
+from pacsifier.query import ATTRIBUTES, INFO_COLUMNS
+from pacsifier.transfer.finding import SERIES_RETURN_KEYS, STUDY_RETURN_KEYS
 
 ENVIRONMENT = {**os.environ, "TCP_NODELAY": "1"}
 
@@ -322,14 +324,12 @@ open("cpu", "w").write(str(used.ru_utime + used.ru_stime))
 sys.exit(status)
 """
 
-_STUDY_KEYS = {
-    "QueryRetrieveLevel": "STUDY",
-    **dict.fromkeys(("StudyInstanceUID", "StudyDate", "StudyTime", "PatientName", "AccessionNumber"), ""),
-}
+# What `pacsifier --info` writes is asked for by hand, too: other attributes cost a PACS other amounts of work.
+_STUDY_KEYS = {"QueryRetrieveLevel": "STUDY", **dict.fromkeys(STUDY_RETURN_KEYS, "")}
 _SERIES_KEYS = {
     "QueryRetrieveLevel": "SERIES",
-    **dict.fromkeys(("SeriesInstanceUID", "Modality", "SeriesNumber", "SeriesDescription"), ""),
-    "NumberOfSeriesRelatedInstances": "",
+    **dict.fromkeys(SERIES_RETURN_KEYS, ""),
+    **{column: "" for column in INFO_COLUMNS if ATTRIBUTES[column].level == "IMAGE"},
 }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import gc
 import re
 import sys
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from pacsifier.cli import common
 from pacsifier.dcmtk.timeouts import Timeouts
+from pacsifier.errors import ToolError
 
 if TYPE_CHECKING:
     from pacsifier.config import PacsConfig
@@ -322,12 +324,15 @@ def _retrieve(arguments: argparse.Namespace) -> int:
     from pacsifier.query import read_query_file
     from pacsifier.transfer.retrieve import Retrieval
 
-    config, table = common.read_all(
-        lambda: load_pacs_config(arguments.config), lambda: read_query_file(arguments.queryfile)
-    )
-    options = _options(arguments, config)
     with Toolbox(arguments.dcmtk_dir) as toolbox, Console() as console:
         common.on_signals(toolbox.kill)
+        with contextlib.suppress(ToolError):
+            # They answer while the inputs are read; what is wrong with them is told after what is wrong with those.
+            toolbox.ask(["findscu", *(["movescu", "storescp"] if arguments.save else [])])
+        config, table = common.read_all(
+            lambda: load_pacs_config(arguments.config), lambda: read_query_file(arguments.queryfile)
+        )
+        options = _options(arguments, config)
         for note in table.notes:
             console.say(note)
         retrieval = Retrieval(

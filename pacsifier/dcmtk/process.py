@@ -229,6 +229,7 @@ class Toolbox:
         self._binaries: dict[str, Binary] = {}
         self._running: list[Process] = []
         self._guardian_pipe: int | None = None
+        self._asked: dict[str, _Asked] = {}
 
     def __enter__(self) -> Toolbox:
         return self
@@ -243,6 +244,14 @@ class Toolbox:
         self.require([name])
         return self._binaries[name]
 
+    def ask(self, names: Iterable[str]) -> None:
+        """Begins to ask the binaries for their versions, all at once; `require` waits for the answers."""
+        for name in names:
+            if name not in self._binaries and name not in self._asked:
+                # Entered first: a signal that comes between must find it.
+                self._asked[name] = _Asked(name, find_binaries(name, self._dcmtk_dir)[0])
+                self._asked[name].__enter__()
+
     def require(self, names: Iterable[str]) -> None:
         """Checks that the binaries are there, are DCMTK's own and recent enough; once a binary.
 
@@ -250,13 +259,14 @@ class Toolbox:
             ToolError: one is absent, older than DCMTK 3.6.6, or another program of the same name.
         """
         _check_dictionary()
-        unknown = [name for name in dict.fromkeys(names) if name not in self._binaries]
-        paths = {name: find_binaries(name, self._dcmtk_dir) for name in unknown}
-        with contextlib.ExitStack() as stack:
-            # All are asked at once: a start waits for the slowest, not for the sum.
-            asked = {name: stack.enter_context(_Asked(name, paths[name][0])) for name in unknown}
-            for name, first in asked.items():
-                self._binaries[name] = _first_of_dcmtk(name, first, paths[name][1:])
+        names = tuple(names)
+        try:
+            self.ask(names)
+            for name in [name for name in names if name not in self._binaries]:
+                others = find_binaries(name, self._dcmtk_dir)[1:]
+                self._binaries[name] = _first_of_dcmtk(name, self._asked[name], others)
+        finally:
+            self._end_asked()
 
     def start(
         self,
@@ -294,6 +304,7 @@ class Toolbox:
             _signal_group(process.group, signal.SIGTERM)
         for process in list(self._running):
             process.end()
+        self._end_asked()
         if self._guardian_pipe is not None:
             os.close(self._guardian_pipe)
             self._guardian_pipe = None
@@ -302,6 +313,12 @@ class Toolbox:
         """Kills every process group at once, waiting for nothing."""
         for process in self._running:
             _signal_group(process.group, signal.SIGKILL)
+        self._end_asked()
+
+    def _end_asked(self) -> None:
+        while self._asked:
+            _, asked = self._asked.popitem()
+            asked.__exit__()
 
     def _forget(self, process: Process) -> None:
         self._running.remove(process)

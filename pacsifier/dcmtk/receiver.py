@@ -67,7 +67,14 @@ class Receiver:
         self._refused: dict[str, None] = {}
         self._contacted = False
 
-    def __enter__(self) -> Receiver:
+    def knows(self, sop_classes: Iterable[str]) -> bool:
+        """Whether it takes objects of all these SOP classes."""
+        return set(sop_classes) <= set(self.sop_classes)
+
+    def start(self) -> Process:
+        """Starts storescp where it does not run, and does not wait until it listens."""
+        if self._process is not None:
+            return self._process
         check_port(self._port, "'move_port'")
         contexts = [(uid, profile.EVERY_SYNTAX) for uid in self.sop_classes]
         (self._staging / "receiver.cfg").write_text(profile.render(contexts), encoding="ascii")
@@ -76,13 +83,21 @@ class Receiver:
             *("-xf", "receiver.cfg", profile.NAME, "-od", self.folder.name, str(self._port)),
         ]
         self._process = self._toolbox.start("storescp", arguments, self._staging, "storescp", level="INFO")
-        self._process.wait_until_it_listens(self._port)
-        self._output = self._process.log_path.open("rb")
+        return self._process
+
+    def __enter__(self) -> Receiver:
+        process = self.start()
+        process.wait_until_it_listens(self._port)
+        self._output = process.log_path.open("rb")
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self.end()
+
+    def end(self) -> None:
+        """Ends storescp and what it forked."""
         if self._process is not None:
             self._process.end()
         if self._output is not None:

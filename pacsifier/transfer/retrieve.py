@@ -80,6 +80,7 @@ class Retrieval:
         self._stop_reason = ""
         self._series_done = 0
         self._receiver: Receiver | None = None
+        self._ahead: Receiver | None = None
         self._unreached = 0
         self._unreachable = False
         self._gets = options.save and options.retrieve_method == "get"
@@ -95,7 +96,7 @@ class Retrieval:
         """
         started = time.monotonic()
         self._toolbox.require(self._binaries())
-        with self._workplace() as staging:
+        with self._workplace() as staging, self._receiver_ahead(staging):
             pacs = Pacs(self._config, self._toolbox, staging, self._options.timeouts)
             finds = CarefulFinds(pacs, self._traffic.retry, self._traffic.wait_until_open, self._traffic.most)
             found = self._find(finds)
@@ -122,6 +123,29 @@ class Retrieval:
         with OutputLock(self._tree.folder) as lock:
             self._lock = lock
             yield lock.staging
+
+    @contextmanager
+    def _receiver_ahead(self, staging: Path) -> Iterator[None]:
+        """Starts the receiver that the first round will need while the finds run."""
+        options = self._options
+        if not options.save or self._gets or options.dry_run or options.hours:
+            yield
+            return
+        config = self._config
+        ahead = Receiver(self._toolbox, staging, config.aet, config.move_port, options.sop_classes)
+        self._ahead = ahead
+        with ExitStack() as stack:
+            stack.callback(ahead.end)
+            ahead.start()
+            yield
+
+    def _next_receiver(self, staging: Path, classes: Sequence[str]) -> Receiver:
+        ahead, self._ahead = self._ahead, None
+        if ahead is not None:
+            if ahead.knows(classes):
+                return ahead
+            ahead.end()
+        return Receiver(self._toolbox, staging, self._config.aet, self._config.move_port, classes)
 
     def _fetch(self, pacs: Pacs, finds: CarefulFinds, found: Found, staging: Path) -> None:
         """All after the find; what the tables say is true on every way out."""
@@ -363,15 +387,12 @@ class Retrieval:
         if self._options.move:
             self._run_batches(Engine(self, pacs, self._traffic, journal), states, again=again)
             return ()
-        config = self._config
         with ExitStack() as stack:
             receiver = None
             if self._gets:
                 arrivals: Arrivals = NotedArrivals(received_folder(staging), self.syntaxes)
             else:
-                receiver = stack.enter_context(
-                    Receiver(self._toolbox, staging, config.aet, config.move_port, classes)
-                )
+                receiver = stack.enter_context(self._next_receiver(staging, classes))
                 arrivals = Arrivals(receiver.folder)
             self._receiver = receiver
             engine = Engine(self, pacs, self._traffic, journal, (receiver, arrivals))

@@ -182,6 +182,12 @@ def test_the_receive_port_can_be_used_again(pacs, everything):
     assert port_is_free(pacs.our_port)
 
 
+def test_a_run_that_finds_nothing_leaves_no_receiver_behind(pacs, tmp_path):
+    done = run(pacs, tmp_path, [{"PatientID": "NOSUCH"}], "--save")
+    assert (done.status, done.files) == (1, {})
+    assert port_is_free(pacs.our_port)
+
+
 # --- what a row asks for -----------------------------------------------------------------------------------------
 
 

@@ -174,6 +174,26 @@ def test_a_tool_is_asked_for_its_version_only_once(tmp_path):
     assert asked.read_text() == "x\n"
 
 
+def test_a_tool_that_was_asked_ahead_answers_once_and_is_waited_for(tmp_path):
+    asked = tmp_path / "asked"
+    _script(tmp_path / "echoscu", f'echo x >>{asked}; exec {find_binary("echoscu")} "$@"')
+    with Toolbox(tmp_path) as toolbox:
+        toolbox.ask(["echoscu"])
+        assert toolbox.binary("echoscu").path == tmp_path / "echoscu"
+    assert asked.read_text() == "x\n"
+
+
+@pytest.mark.parametrize("end", [Toolbox.close, Toolbox.kill])
+def test_a_tool_that_was_asked_ahead_does_not_outlive_a_run_that_never_needed_it(tmp_path, end):
+    mark = tmp_path / "asked"
+    _script(tmp_path / "echoscu", f"echo $$ >{mark}.new; mv {mark}.new {mark}; sleep 60")
+    toolbox = Toolbox(tmp_path)
+    toolbox.ask(["echoscu"])
+    assert _until(mark.exists)
+    end(toolbox)
+    assert _until(lambda: not _alive(int(mark.read_text())))
+
+
 def test_a_tool_that_is_asked_for_its_version_reads_nothing(tmp_path):
     _script(tmp_path / "echoscu", f"cat >{tmp_path}/read; echo '$dcmtk: echoscu v3.6.7 2022-04-22 $'")
     with Toolbox(tmp_path) as toolbox:
