@@ -277,11 +277,13 @@ class Toolbox:
         *,
         level: str = "",
         writes_to: Path | None = None,
+        dictionary: str = "",
     ) -> Process:
         """Starts a binary in `folder` (0700); its log and command file there are named after `tag`.
 
         `level`: what it is to tell of its work, INFO as with `-v`, DEBUG as with `-d`; `writes_to`: it may write below
-        that folder only (see `confinement`, which must be possible), and so takes no `level`.
+        that folder only (see `confinement`, which must be possible), and so takes no `level`; `dictionary`: its data
+        dictionary, as a path from `folder`, where DCMDICTPATH names none.
         """
         self.require([name])
         if level:
@@ -293,7 +295,7 @@ class Toolbox:
         log.debug("starting %s in %s", name, folder.name)
         log_path = folder / f"{tag}.log"
         with _signals_held():
-            command = self._spawn(argv, folder, log_path, writes_to)
+            command = self._spawn(argv, folder, log_path, writes_to, dictionary)
             process = Process(name, argv, command, log_path, self._forget)
             self._running.append(process)
         return process
@@ -336,7 +338,9 @@ class Toolbox:
             _run_in_background(program, source, None, Path("/"), None)
         self._guardian_pipe = write_end
 
-    def _spawn(self, argv: Sequence[str], folder: Path, log_path: Path, writes_to: Path | None) -> Any:
+    def _spawn(
+        self, argv: Sequence[str], folder: Path, log_path: Path, writes_to: Path | None, dictionary: str
+    ) -> Any:
         if self._guardian_pipe is None:
             self._start_guardian()
 
@@ -349,7 +353,7 @@ class Toolbox:
         # To append lets a reader empty it.
         descriptor = os.open(log_path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND, 0o600)
         with os.fdopen(descriptor, "wb") as output, Path(os.devnull).open("rb") as nothing:
-            return _run_in_background(argv, nothing, output, folder, announce)
+            return _run_in_background(argv, nothing, output, folder, announce, dictionary=dictionary)
 
 
 def _first_of_dcmtk(name: str, first: _Asked, others: Sequence[Path]) -> Binary:
@@ -452,8 +456,17 @@ class _Asked:
 
 
 def _run_in_background(
-    argv: Sequence[str], source: Any, output: Any, folder: Path, before_exec: Callable[[], None] | None
+    argv: Sequence[str],
+    source: Any,
+    output: Any,
+    folder: Path,
+    before_exec: Callable[[], None] | None,
+    *,
+    dictionary: str = "",
 ) -> Any:
+    environment = {**os.environ, "TCP_NODELAY": "1"}
+    if dictionary:
+        environment.setdefault("DCMDICTPATH", dictionary)
     return _sh().Command(argv[0])(
         *argv[1:],
         _in=source,
@@ -464,7 +477,7 @@ def _run_in_background(
         _bg_exc=False,
         _new_session=True,
         _cwd=str(folder),
-        _env={**os.environ, "TCP_NODELAY": "1"},
+        _env=environment,
         _ok_code=_ANY_EXIT_STATUS,
         _preexec_fn=before_exec,
     )

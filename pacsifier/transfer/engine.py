@@ -17,7 +17,7 @@ from pacsifier.transfer.journal import Journal
 from pacsifier.transfer.pace import Chunk, Part, beginning, one_chunk, simpler, study_by_study
 from pacsifier.transfer.retry import is_temporary
 from pacsifier.transfer.traffic import Traffic
-from pacsifier.transfer.verdict import is_complete, left_behind, refused_for_good, took_only_some
+from pacsifier.transfer.verdict import is_clean, is_complete, left_behind, refused_for_good, took_only_some
 
 if TYPE_CHECKING:
     from pacsifier.transfer.retrieve import Retrieval
@@ -27,6 +27,8 @@ log = logging.getLogger(__name__)
 _POLL_S = 0.01
 _IDLE_S = 0.05
 _FIRST_INSTANCES = 100
+# What a request brought waits so long at most for the end of its association, and for the start of the next.
+_RELEASE_S = 0.1
 
 
 @dataclass(frozen=True)
@@ -67,6 +69,9 @@ class Engine:
         self._gets = receiving is not None and self._receiver is None
         self._running: list[_Running] = []
         self._tasks: deque[_Task] = deque()
+        # Good ends of the last requests of associations: the next association comes first, then the placing.
+        self._ends: deque[tuple[_Running, MoveState, float]] = deque()
+        self._served = False
 
     def run(self, work: Sequence[Chunk]) -> None:
         """Works until every chunk has ended, or the run is stopped.
@@ -76,7 +81,7 @@ class Engine:
         """
         self._tasks.extend(_Task(chunk) for chunk in work)
         try:
-            while self._running or (self._tasks and not self._retrieval.stopped):
+            while self._running or self._ends or (self._tasks and not self._retrieval.stopped):
                 self._retrieval.check_place()
                 while task := self._next_task():
                     self._running.append(_Running(task, self._start(task.chunk)))
@@ -132,6 +137,8 @@ class Engine:
         return 1 if listed else _FIRST_INSTANCES
 
     def _step(self) -> None:
+        self._take_ends()
+        before = len(self._running)
         fresh = self._arrivals.scan() if self._arrivals else 0
         for running in list(self._running):
             if fresh:
@@ -145,7 +152,8 @@ class Engine:
                 running.move.process.end()
         self._retrieval.report_progress()
         self._journal.tick()
-        time.sleep(_POLL_S if self._running else _IDLE_S)
+        if len(self._running) == before:
+            time.sleep(_POLL_S if self._running else _IDLE_S)
 
     def _hear(self, running: _Running) -> None:
         """Takes what a movescu or getscu has to say since the last step."""
@@ -154,7 +162,9 @@ class Engine:
         if running.move.associated and all(each.move.associated for each in self._running):
             self._traffic.answered(len(self._running))
         for end in ends:
-            if end.status is not None:
+            if self._can_wait(running, end):
+                self._ends.append((running, end, time.monotonic()))
+            elif end.status is not None:
                 self._request_ended(running, end)
         if not running.move.ended:
             return
@@ -168,7 +178,23 @@ class Engine:
 
     # -- what an end means
 
+    def _can_wait(self, running: _Running, end: MoveState) -> bool:
+        """Whether nothing that follows depends on this end: it is good, and not the first; with a rate all wait."""
+        last = end.request == len(running.task.chunk.parts) - 1
+        return (
+            last and is_clean(end) and self._served and not self._gets and not self._traffic.one_request_each
+        )
+
+    def _take_ends(self) -> None:
+        for _ in range(len(self._ends)):
+            running, end, since = self._ends.popleft()
+            if running.move.ended or time.monotonic() - since > _RELEASE_S:
+                self._request_ended(running, end)
+            else:
+                self._ends.append((running, end, since))
+
     def _request_ended(self, running: _Running, end: MoveState) -> None:
+        self._served = True
         self._retrieval.check_place(now=True)
         part = running.task.chunk.parts[end.request]
         _, states = part
