@@ -24,7 +24,7 @@ from pacsifier.dcmtk import media
 from pacsifier.errors import InputError, ToolError
 from pacsifier.query import is_uid
 from pacsifier.staging import OutputLock
-from pacsifier.tree import free_bytes, short_hash, walk_files
+from pacsifier.tree import Walk, free_bytes, short_hash, walk_with_logs
 
 if TYPE_CHECKING:
     from io import FileIO
@@ -159,8 +159,8 @@ class Summary:
 def create(in_folder: Path, out_folder: Path, toolbox: Toolbox, progress: Progress, *, link: bool) -> Summary:
     """Makes the File-set of all instances below a folder; the same folder for both gets a DICOMDIR only.
 
-    Raises InputError before anything is written: folders, names that PS3.10 does not allow, a File-set of somebody
-    else's, a disk too small. ToolError when dcmmkdir cannot be used, or its work does not hold.
+    Raises InputError before anything is written: folders, logs of ours, names that PS3.10 does not allow, a File-set
+    of somebody else's, a disk too small. ToolError when dcmmkdir cannot be used, or its work does not hold.
     """
     _check_folders(in_folder, out_folder)
     toolbox.require(["dcmmkdir"])
@@ -168,7 +168,9 @@ def create(in_folder: Path, out_folder: Path, toolbox: Toolbox, progress: Progre
     found = _scan(in_folder, out_folder, progress)
     if not found.instances:
         raise InputError(
-            f"--in_folder {in_folder}: no DICOM instance in {found.files} files", *_first(found.refused)
+            f"--in_folder {in_folder}: no DICOM instance in {found.files} files",
+            *found.passed_over,
+            *_first(found.refused),
         )
     _check_stranger(out_folder, _ANYTHING if in_place else _OURS)
     if in_place:
@@ -185,7 +187,8 @@ def create(in_folder: Path, out_folder: Path, toolbox: Toolbox, progress: Progre
         )
     total = len(found.instances) + len(kept)
     path, refused = out_folder / NAME, tuple(found.refused)
-    return Summary(path, profile, total, written, changed, len(kept), found.others, (*notes, *told), refused)
+    notes = [*found.passed_over, *notes, *told]
+    return Summary(path, profile, total, written, changed, len(kept), found.others, tuple(notes), refused)
 
 
 # --- what is there ------------------------------------------------------------------------------------------------
@@ -197,6 +200,7 @@ class _Found:
     refused: list[tuple[Path | str, str]] = field(default_factory=list)
     others: int = 0
     files: int = 0
+    passed_over: tuple[str, ...] = ()
 
 
 def _check_folders(in_folder: Path, out_folder: Path) -> None:
@@ -212,7 +216,8 @@ def _scan(in_folder: Path, out_folder: Path, progress: Progress) -> _Found:
     by_uid: dict[str, list[Instance]] = defaultdict(list)
     inside = os.path.relpath(out_folder.resolve(), in_folder.resolve())
     own = in_folder / inside if inside != "." and not inside.startswith("..") else None
-    for path in walk_files(in_folder):
+    walk = Walk(in_folder)
+    for path in walk:
         if own and path.is_relative_to(own):
             continue
         found.files += 1
@@ -224,6 +229,7 @@ def _scan(in_folder: Path, out_folder: Path, progress: Progress) -> _Found:
             found.refused.append((path, instance))
         else:
             found.others += 1
+    found.passed_over = walk.notes
     for twins in by_uid.values():
         first, *rest = twins
         differing = [each for each in rest if not part10.dataset_bytes_equal(first.path, each.path)]
@@ -272,7 +278,7 @@ def _why_not(instance: Instance, defect: str) -> str:
 def _scan_copies(out_folder: Path) -> _Found:
     """The instances that an earlier run has put into the out folder."""
     found = _Found()
-    for path in walk_files(out_folder):
+    for path in walk_with_logs(out_folder):
         name = path.relative_to(out_folder).as_posix()
         if _OURS.fullmatch(name):
             instance = _read(path)

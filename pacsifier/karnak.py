@@ -21,7 +21,7 @@ from pacsifier.errors import InputError
 from pacsifier.maps import PREFIX
 from pacsifier.splice import Added, UnreadableError, spliced
 from pacsifier.staging import OutputLock
-from pacsifier.tree import slug, walk_files
+from pacsifier.tree import Walk, slug
 
 CREATOR: Final = b"CHUV_DEV_TML"
 _GROUP: Final = 0x000B0000
@@ -78,7 +78,7 @@ def add_tags(
 ) -> Summary:
     """Tags every instance below a folder, in place; what is tagged so already stays untouched.
 
-    Raises InputError before any change: album, folder, a patient without a code, two with one code.
+    Raises InputError before any change: album, folder, logs of ours, a patient without a code, two with one code.
     """
     codes, shifts = _unprefixed(new_ids), _unprefixed(day_shifts or {})
     _check_album(album)
@@ -88,6 +88,7 @@ def add_tags(
     tags, notes = _tags(found.files, codes, shifts, album)
     if day_shifts is None and tags:
         notes = [f"no --day_shift: 0 days for all {len(tags)} patients"]
+    notes = [*found.passed_over, *notes]
     notes += [
         f"patient {person[1]!r} has {len(days)} birth dates: if these are several people, they became one"
         for person, days in found.birth_dates.items()
@@ -124,6 +125,7 @@ class _Found:
     files: Mapping[Person, Sequence[Path]]
     birth_dates: Mapping[Person, set[str]]
     others: int
+    passed_over: Sequence[str]
     failures: Sequence[tuple[Path, str]]
 
 
@@ -133,7 +135,8 @@ def _scan(in_folder: Path, progress: Progress) -> _Found:
     birth_dates: dict[Person, set[str]] = defaultdict(set)
     failures: list[tuple[Path, str]] = []
     others = 0
-    for number, path in enumerate(walk_files(in_folder), 1):
+    walk = Walk(in_folder)
+    for number, path in enumerate(walk, 1):
         progress("files read", number, 0)
         read = _read(path)
         if isinstance(read, tuple):
@@ -144,7 +147,7 @@ def _scan(in_folder: Path, progress: Progress) -> _Found:
             failures.append((path, read))
         else:
             others += 1
-    return _Found(files, birth_dates, others, failures)
+    return _Found(files, birth_dates, others, walk.notes, failures)
 
 
 def _read(path: Path) -> tuple[str, str, str] | str:

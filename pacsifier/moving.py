@@ -14,7 +14,7 @@ from typing import Final
 
 from pacsifier.errors import Fault, InputError
 from pacsifier.staging import OutputLock
-from pacsifier.tree import move_file, walk_files
+from pacsifier.tree import move_file, walk_with_logs
 
 MAPPER: Final = "mapper.json"
 _SUFFIX: Final = ".csv"
@@ -91,7 +91,7 @@ def _check_folders(data_folder: Path, info_folder: Path) -> None:
 def _found(data_folder: Path, info_folder: Path) -> Iterator[Path]:
     """The files to move, and what of them cannot be looked at."""
     inside = info_folder.resolve()
-    for path in walk_files(data_folder, with_logs=True):
+    for path in walk_with_logs(data_folder):
         named = path.suffix.lower() == _SUFFIX or path.name == MAPPER
         if named or path.is_dir():
             with contextlib.suppress(OSError):

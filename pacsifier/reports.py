@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 from pacsifier import part10
 from pacsifier.errors import InputError
 from pacsifier.plaintext import plain_text
-from pacsifier.tree import report_name, walk_files, write_all_whole
+from pacsifier.tree import Walk, report_name, write_all_whole
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
@@ -73,12 +73,13 @@ class Report:
 
 @dataclass(frozen=True)
 class Summary:
-    """What a run found, wrote and could not read; `failures` are path and reason."""
+    """What a run found, wrote, passed over (`notes`) and could not read; `failures` are path and reason."""
 
     files: int
     reports: int
     changed: int
     table: Path | None
+    notes: tuple[str, ...]
     failures: tuple[tuple[Path, str], ...]
 
 
@@ -89,8 +90,8 @@ class UnreadableError(Exception):
 def extract(data_folder: Path, *, as_json: bool, progress: Progress) -> Summary:
     """Writes the text of every report below a folder beside it, and the table of all into the folder.
 
-    Files that are as they should be stay untouched. Raises InputError when the folder is none, or holds another
-    table of that name.
+    Files that are as they should be stay untouched. Raises InputError when the folder is none, lies in logs of ours,
+    or holds another table of that name.
     """
     if not data_folder.is_dir():
         raise InputError(f"--data_folder {data_folder}: there is no such folder")
@@ -100,7 +101,8 @@ def extract(data_folder: Path, *, as_json: bool, progress: Progress) -> Summary:
     failures: list[tuple[Path, str]] = []
     written: dict[Path, str] = {}
     files = changed = 0
-    for path in walk_files(data_folder):
+    walk = Walk(data_folder)
+    for path in walk:
         files += 1
         progress("files looked at", files, 0)
         try:
@@ -115,7 +117,7 @@ def extract(data_folder: Path, *, as_json: bool, progress: Progress) -> Summary:
             failures.append((path, "nested too deep"))
     if rows:
         changed += len(write_all_whole({table: _table(rows)}))
-    return Summary(files, len(rows), changed, table if rows else None, tuple(failures))
+    return Summary(files, len(rows), changed, table if rows else None, walk.notes, tuple(failures))
 
 
 def _header() -> list[str]:

@@ -60,6 +60,8 @@ def _extract(arguments: argparse.Namespace) -> int:
     common.on_signals(lambda: None)
     with Ticker() as ticker:
         summary = extract(arguments.data_folder, as_json=arguments.format == "json", progress=ticker)
+    for note in summary.notes:
+        print(f"{_PROG}: {note}", file=sys.stderr)
     for path, why in summary.failures:
         print(f"{_PROG}: {path}: {why}", file=sys.stderr)
     if not summary.reports and not summary.failures:

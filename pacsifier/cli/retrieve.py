@@ -443,8 +443,10 @@ def _print_plan(summary: Summary) -> None:
 
 
 def _print_upload_summary(summary: UploadSummary) -> None:
-    from pacsifier.transfer.upload import shown
+    from pacsifier.tree import shown
 
+    for note in summary.notes:
+        print(f"{_PROG}: {note}", file=sys.stderr)
     for path, reason in summary.failures:
         print(f"{_PROG}: {shown(path)}: {reason}", file=sys.stderr)
     print(

@@ -12,7 +12,7 @@ import json
 import os
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -43,10 +43,10 @@ from pacsifier.staging import OutputLock
 from pacsifier.tree import (
     SeriesIdentity,
     Tree,
+    Walk,
     deidentified_name,
     patient_folder_name,
     short_hash,
-    walk_files,
     write_whole,
 )
 
@@ -119,15 +119,16 @@ def deidentify_folder(request: Request, progress: Progress = lambda *_: None) ->
     """Do what is asked; raises InputError before anything is written where the input is wrong, and OSError."""
     if not request.in_folder.is_dir():
         raise InputError(f"{request.in_folder}: is no folder")
+    walk = Walk(request.in_folder.resolve())
     with OutputLock(request.out_folder) as lock:
-        return _Run(request, lock, progress).run()
+        return _Run(request, walk, lock, progress).run()
 
 
 class _Run:
     """One run, from the first look to the summary."""
 
-    def __init__(self, request: Request, lock: OutputLock, progress: Progress) -> None:
-        self.request, self.lock, self.progress = request, lock, progress
+    def __init__(self, request: Request, walk: Walk, lock: OutputLock, progress: Progress) -> None:
+        self.request, self.walk, self.lock, self.progress = request, walk, lock, progress
         self.in_place = request.in_place
         self.totals = report.Totals()
         self.gathered = Gathered()
@@ -162,7 +163,7 @@ class _Run:
     # --- looking --------------------------------------------------------------------------------------------
 
     def _look(self) -> list[Facts]:
-        names = list(self._names())
+        names = list(self._names(self.walk))
         tasks = [names[at : at + _A_TASK] for at in range(0, len(names), _A_TASK)]
         workers = min(self.request.workers, max(len(tasks), 1))
         files: list[Facts] = []
@@ -172,16 +173,19 @@ class _Run:
             files += found
             self.gathered.merge(gathered)
             self.progress("files looked at", len(files), len(names))
+        # Never opened; but the report names them, and no folder with originals replaced keeps them.
+        files += [Facts(name, of_logs=True) for name in self._names(self.walk.of_logs())]
+        self.totals.passed_over = self.walk.notes
         self.of_others = {facts.path for facts in files if not self.request.shard.holds(facts.patient_id)}
         self.totals.found = len(files) - len(self.of_others)
         return sorted(files, key=lambda facts: facts.path)
 
-    def _names(self) -> Iterator[str]:
-        """Every file of the input, without the output, the key and the reports where these lie below it."""
-        source, out = self.request.in_folder.resolve(), self.request.out_folder.resolve()
+    def _names(self, paths: Iterable[Path]) -> Iterator[str]:
+        """The files of the input, without the output, the key and the reports where these lie below it."""
+        source, out = self.walk.folder, self.request.out_folder.resolve()
         nested = source in out.parents
         own, prefix = f"{out.name}.", len(str(source / "x")) - 1
-        for path in walk_files(source, with_logs=True):
+        for path in paths:
             if nested and out in path.parents:
                 continue
             ours = path == self.request.key or (

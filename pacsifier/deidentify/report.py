@@ -37,6 +37,7 @@ class Totals:
     patients: int = 0
     seconds: float = 0.0
     left_out: Counter[str] = field(default_factory=Counter)
+    passed_over: tuple[str, ...] = ()
     problems: list[str] = field(default_factory=list)
     unclaimed: int = 0
     words: int = 0
@@ -52,6 +53,7 @@ class Totals:
             f"patients: {self.patients}; {self.bytes} bytes written in {self.seconds:.1f} s",
         ]
         said += [f"left out: {number} ({reason})" for reason, number in sorted(self.left_out.items())]
+        said += self.passed_over
         if self.unclaimed:
             said.append(
                 f"PatientIdentityRemoved is NO on {self.unclaimed} files whose pixels may show the patient "

@@ -58,7 +58,10 @@ _INSTITUTION = frozenset((0x00080080, 0x00080081, 0x00081040, 0x00400243, 0x0010
 
 @dataclass
 class Facts:
-    """What one file tells; values as text, "" where absent. `defect`: why it cannot be read, then the rest is ""."""
+    """What one file tells; values as text, "" where absent. `defect`: why it cannot be read, then the rest is "".
+
+    `of_logs`: it lies in logs of ours and was not opened.
+    """
 
     path: str
     size: int = 0
@@ -83,6 +86,7 @@ class Facts:
     days: tuple[str, ...] = ()
     character_sets: bytes = b""
     overlay_stays: bool = False
+    of_logs: bool = False
 
     @property
     def person(self) -> tuple[str, str]:

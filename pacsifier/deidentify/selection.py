@@ -32,6 +32,8 @@ _DOSE = re.compile(r"(?i)(?<![a-z])(dos[eis]\w*|dosis\w*|exposure|ctdi\w*|dlp)(?
 
 def left_out(facts: Facts, options: Options) -> Reason | None:
     """Why an instance stays out of the output; None where it may go. Decisions are by header, never by pixels."""
+    if facts.of_logs:
+        return Reason("in the logs of a pacsifier run: not read", failed=False)
     if facts.defect:
         return _unreadable(facts)
     if facts.sop_class.startswith(_ENCAPSULATED):

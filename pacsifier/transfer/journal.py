@@ -26,14 +26,13 @@ from pacsifier.config import PacsConfig
 from pacsifier.query import QueryTable
 from pacsifier.query.series import PackedValues, Series
 from pacsifier.transfer.finding import RowReport
-from pacsifier.tree import LOG_NAME, Tree, append_line, write_whole
+from pacsifier.tree import AUDIT_NAME, LOG_NAME, Tree, append_line, write_whole
 
 if TYPE_CHECKING:
     from pacsifier.transfer.options import Options, Summary
 
 ROWS_NAME = "query_rows.csv"
 REDO_NAME = "redo.csv"
-AUDIT_NAME = "audit.jsonl"
 NOTHING_LEFT = ("complete", "ambiguous", "listed", "excluded", "elsewhere")
 """The outcomes of a row that is not to be run again."""
 

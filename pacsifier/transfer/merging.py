@@ -18,8 +18,9 @@ from pacsifier.errors import InputError
 from pacsifier.query import QueryTable, Shard
 from pacsifier.query.shard import names_patient
 from pacsifier.staging import OutputLock
-from pacsifier.transfer.journal import AUDIT_NAME, NOTHING_LEFT, ROWS_NAME, Status, csv_lines, write_rows
+from pacsifier.transfer.journal import NOTHING_LEFT, ROWS_NAME, Status, csv_lines, write_rows
 from pacsifier.tree import (
+    AUDIT_NAME,
     LOG_FOLDER,
     LOG_NAME,
     PARTS_FOLDER,

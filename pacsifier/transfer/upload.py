@@ -20,7 +20,7 @@ from pacsifier.query import ATTRIBUTES, is_uid
 from pacsifier.staging import temporary_folder
 from pacsifier.transfer.options import Observer
 from pacsifier.transfer.retry import Retry
-from pacsifier.tree import walk_files
+from pacsifier.tree import Walk
 
 log = logging.getLogger(__name__)
 
@@ -32,18 +32,16 @@ _OWN_NAMES = ("new_id.txt", "DICOMDIR")
 
 @dataclass
 class UploadSummary:
-    """The outcome of an upload; `failures` holds each file that the PACS does not have, with the reason."""
+    """The outcome of an upload; `failures` holds each file that the PACS does not have, with the reason.
+
+    `notes` are the logs of ours that were passed over.
+    """
 
     files: int = 0
     stored: int = 0
     failures: list[tuple[Path, str]] = field(default_factory=list)
+    notes: tuple[str, ...] = ()
     seconds: float = 0.0
-
-
-def shown(path: Path) -> str:
-    """A file as the console may name it: without the PatientIDs in the folders of pacsifier's own tree, on one line."""
-    parts = ("sub-…" if part.startswith("sub-") else part for part in path.parts)
-    return str(Path(*parts)).replace("\n", "\\n")
 
 
 def upload(
@@ -52,7 +50,7 @@ def upload(
     """Sends every DICOM file below `folder`, read-only, and reads the outcome of each.
 
     Raises:
-        InputError: the folder is not there, or holds no file.
+        InputError: the folder is not there, holds no file, or lies in logs of ours.
         AssociationError: there was no association at all.
         ToolError: storescu is missing.
     """
@@ -63,7 +61,7 @@ def upload(
     summary = UploadSummary()
     files = _sendable(folder, summary)
     if not summary.files:
-        raise InputError(f"{folder}: holds no file to upload")
+        raise InputError(f"{folder}: holds no file to upload", *summary.notes)
     observer.planned(len(files), len(files))
     sender = _Sender(config, toolbox, observer, timeouts, summary)
     for part in associations(files):
@@ -137,7 +135,8 @@ class _Sender:
 
 def _sendable(folder: Path, summary: UploadSummary) -> list[Sendable]:
     files = []
-    for path in walk_files(folder):
+    walk = Walk(folder)
+    for path in walk:
         reason, file = _examine(path)
         if file is None and (path.suffix in _OWN_SUFFIXES or path.name in _OWN_NAMES):
             continue
@@ -146,6 +145,7 @@ def _sendable(folder: Path, summary: UploadSummary) -> list[Sendable]:
             summary.failures.append((path, reason))
         else:
             files.append(file)
+    summary.notes = walk.notes
     return files
 
 

@@ -12,7 +12,7 @@ from pacsifier.query import Query, QueryTable, read_query_file
 from pacsifier.query.series import Series
 from pacsifier.transfer.finding import RowReport
 from pacsifier.transfer.journal import Journal, SeriesState, Status, row_outcome
-from pacsifier.tree import Tree
+from pacsifier.tree import LOG_MARK, Tree
 
 QUERY = """\
 PatientID,StudyDate,Modality,new_ids
@@ -248,7 +248,7 @@ def test_only_the_owner_may_read_what_names_patients(tmp_path: Path) -> None:
     logs = tmp_path / "logs"
     assert stat.S_IMODE(logs.stat().st_mode) == 0o700
     modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in logs.iterdir()}
-    assert modes == dict.fromkeys(("pacsifier_log.csv", "query_rows.csv", "redo.csv"), 0o600)
+    assert modes == dict.fromkeys((LOG_MARK, "pacsifier_log.csv", "query_rows.csv", "redo.csv"), 0o600)
 
 
 def test_progress_is_on_disk_while_the_run_goes_on(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import os
 import re
 import stat
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,9 +20,11 @@ from pacsifier import part10, tree
 from pacsifier.errors import InputError
 from pacsifier.query import ATTRIBUTES, INFO_COLUMNS
 from pacsifier.tree import (
+    LOG_MARK,
     Placed,
     SeriesIdentity,
     Tree,
+    Walk,
     free_bytes,
     instance_name,
     patient_folder_name,
@@ -29,7 +32,7 @@ from pacsifier.tree import (
     series_folder_name,
     short_hash,
     study_folder_name,
-    walk_files,
+    walk_with_logs,
     write_info,
     write_whole,
 )
@@ -614,14 +617,136 @@ def test_a_walk_finds_every_file_but_our_own_in_a_stable_order(tmp_path: Path) -
         "top",
         "logs/y",
         "logs/pacsifier_log.csv",
+        "logs/unexpected/MR.1.2",
         ".pacsifier/z",
         "sub-1/.pacsifier/w",
     )
+    fill(tmp_path, *names)
+    assert below(tmp_path, Walk(tmp_path)) == ["top", "sub-1/logs/x", "sub-1/ses-1/a", "sub-1/ses-1/b"]
+
+
+def fill(folder: Path, *names: str) -> None:
     for name in names:
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).write_text("")
-    found = [path.relative_to(tmp_path).as_posix() for path in walk_files(tmp_path)]
-    assert found == ["top", "sub-1/logs/x", "sub-1/ses-1/a", "sub-1/ses-1/b"]
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(AUDIT if name.endswith("audit.jsonl") else "")
+
+
+def below(folder: Path, paths: Iterable[Path]) -> list[str]:
+    return [path.relative_to(folder).as_posix() for path in paths]
+
+
+AUDIT = '{"ended_at": "2026-01-01", "did": ["save"], "query_sha256": "0", "rows": {}}\n'
+OBJECT = "unexpected/MR.1.2.3"
+
+OURS = {
+    "marked": ("logs", LOG_MARK, "pacsifier_log.csv", OBJECT),
+    "marked, its tables moved": ("logs", LOG_MARK, OBJECT),
+    "marked, renamed by the user": ("logs of monday", LOG_MARK, OBJECT),
+    "marked, empty but for the mark": ("logs", LOG_MARK),
+    "marked, of a tree in the tree": ("site1/logs", LOG_MARK, OBJECT),
+    "marked, of a part": ("parts/1/logs", LOG_MARK, OBJECT),
+    "older, as the run left it": ("logs", "pacsifier_log.csv", "audit.jsonl", OBJECT),
+    "older, of a part": ("parts/1/logs", "pacsifier_log.csv", "redo.csv"),
+    "older, its tables moved": ("logs", "audit.jsonl", OBJECT),
+    "older, killed, its tables moved": ("logs", OBJECT),
+    "older, twins and a malformed UID": ("logs", "unexpected/notes", "unexpected/UN.malformed_0123abcd_2"),
+}
+
+OF_A_USER = {
+    "images": ("logs", "a.dcm", "MR.1.2.3"),
+    "a folder called unexpected": ("logs", "unexpected/a.dcm", "unexpected/slice 1"),
+    "an audit of another program": ("logs", "other/audit.jsonl", "MR.1"),
+    "the mark's name as part of one": ("logs", f"{LOG_MARK}.txt"),
+    "our names in a folder called otherwise": ("images", "pacsifier_log.csv", "audit.jsonl", OBJECT),
+}
+
+
+@pytest.mark.parametrize(("place", "names"), [(each[0], each[1:]) for each in OURS.values()], ids=OURS)
+def test_what_a_run_laid_aside_is_nobodys_input(place: str, names: tuple[str, ...], tmp_path: Path) -> None:
+    fill(tmp_path / place, *names)
+    fill(tmp_path, "sub-1/ses-1/a", "z")
+    walk = Walk(tmp_path)
+    for _ in range(2):
+        assert sorted(below(tmp_path, walk)) == ["sub-1/ses-1/a", "z"]
+        assert below(tmp_path, walk.passed_over) == [place]
+    assert walk.notes == (f"{place}: passed over, not read: the logs of a pacsifier run",)
+    of_logs = sorted(f"{place}/{name}" for name in names)
+    assert sorted(below(tmp_path, walk.of_logs())) == of_logs
+    assert sorted(below(tmp_path, walk_with_logs(tmp_path))) == sorted([*of_logs, "sub-1/ses-1/a", "z"])
+
+
+@pytest.mark.parametrize(("place", "names"), [(each[0], each[1:]) for each in OURS.values()], ids=OURS)
+@pytest.mark.parametrize("inside", [".", "unexpected", "deep/er", "through a link"])
+def test_logs_of_a_run_cannot_be_named_as_input(
+    place: str, names: tuple[str, ...], inside: str, tmp_path: Path
+) -> None:
+    fill(tmp_path / place, *names)
+    if inside == "through a link":
+        (tmp_path / "link").symlink_to(tmp_path / place)
+        folder = tmp_path / "link" / "unexpected"
+    else:
+        folder = tmp_path / place / inside
+    with pytest.raises(InputError, match="lies in the logs of a pacsifier run"):
+        Walk(folder)
+
+
+@pytest.mark.parametrize(
+    ("place", "names"), [(each[0], each[1:]) for each in OF_A_USER.values()], ids=OF_A_USER
+)
+def test_a_folder_of_the_user_is_read_whatever_it_is_called(
+    place: str, names: tuple[str, ...], tmp_path: Path
+) -> None:
+    fill(tmp_path / place, *names)
+    for top in (tmp_path, tmp_path / place):
+        walk = Walk(top)
+        assert sorted(below(tmp_path / place, walk)) == sorted(names)
+        assert walk.notes == ()
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "7", '{"ended_at": 1}', "\xff", "[" * 100_000])
+def test_an_audit_of_another_program_does_not_hide_a_folder(text: str, tmp_path: Path) -> None:
+    fill(tmp_path / "logs", "MR.1")
+    (tmp_path / "logs" / "audit.jsonl").write_text(text, encoding="latin_1")
+    assert below(tmp_path, Walk(tmp_path)) == ["logs/MR.1", "logs/audit.jsonl"]
+
+
+def test_what_is_said_of_logs_names_no_patient(tmp_path: Path) -> None:
+    fill(tmp_path / "sub-4711" / "logs", LOG_MARK)
+    walk = Walk(tmp_path)
+    assert list(walk) == []
+    assert walk.notes == ("sub-…/logs: passed over, not read: the logs of a pacsifier run",)
+    with pytest.raises(InputError) as raised:
+        Walk(tmp_path / "sub-4711" / "logs")
+    assert "4711" not in str(raised.value)
+
+
+def test_logs_are_marked_before_anything_lies_in_them_and_stay_so(tmp_path: Path) -> None:
+    logs = Tree(tmp_path).logs
+    assert [path.name for path in logs.iterdir()] == [LOG_MARK]
+    assert stat.S_IMODE((logs / LOG_MARK).stat().st_mode) == 0o600
+    before = (logs / LOG_MARK).stat()
+    assert Tree(tmp_path).logs == logs
+    assert (logs / LOG_MARK).stat() == before
+
+
+def test_logs_of_an_older_version_are_marked_by_the_next_run(tmp_path: Path) -> None:
+    fill(tmp_path / "logs", "pacsifier_log.csv")
+    assert (Tree(tmp_path).logs / LOG_MARK).is_file()
+
+
+@pytest.mark.parametrize("lay", ["link", "dangling link", "folder"])
+def test_the_mark_is_never_made_through_a_link_or_taken_for_one(lay: str, tmp_path: Path) -> None:
+    (tmp_path / "logs").mkdir(mode=0o700)
+    mark = tmp_path / "logs" / LOG_MARK
+    if lay == "folder":
+        mark.mkdir()
+    else:
+        mark.symlink_to(tmp_path / "victim")
+    if lay == "link":
+        (tmp_path / "victim").write_text("mine")
+    with pytest.raises(InputError, match="is no file"):
+        _ = Tree(tmp_path).logs
+    assert (tmp_path / "victim").exists() == (lay == "link")
 
 
 def test_a_value_with_a_nul_in_it_does_not_end_a_run(tmp_path: Path) -> None:
