@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+from commands import invoke
 from pacs.runs import Row, arguments, interrupt, read_table, write_query
 from pacs.servers import MOVE_AET, RawScp, Server, free_port, pacsifier_argv, start_dcmqrscp, start_orthanc
 
@@ -360,6 +361,11 @@ def test_an_object_of_another_patient_is_kept_where_only_its_owner_can_read_it(t
             assert len(list((folder / "out" / "logs" / "unexpected").iterdir())) >= 1
             _assert_silent(seen)
             _assert_private(folder)
+            done = invoke("anonymize", "-d", "out", "-o", "shared", cwd=folder)
+            assert done.returncode == 0, done.stderr
+            assert "logs: passed over, not read: the logs of a pacsifier run" in done.stderr
+            assert len(list((folder / "shared").rglob("*.dcm"))) == 2
+            assert len(list((folder / "shared").glob("sub-*"))) == 1
 
 
 @pytest.mark.parametrize("umask", [0, 0o002, 0o077])

@@ -13,6 +13,7 @@ from typing import Any
 
 import pydicom
 import pytest
+from commands import invoke
 
 from pacs.servers import (
     COMMON_CLASSES,
@@ -34,6 +35,7 @@ from pacs.servers import (
     start_orthanc,
 )
 from pacsifier.dcmtk.storage import Sendable, associations
+from pacsifier.tree import Tree
 
 MR = "1.2.840.10008.5.1.4.1.1.4"
 US = "1.2.840.10008.5.1.4.1.1.3.1"
@@ -189,6 +191,42 @@ def test_a_folder_of_the_user_that_is_called_logs_is_uploaded_too(own, hospital,
     run = _upload(own, tmp_path, tmp_path / "in")
     assert "2 found, 2 stored" in run.stderr
     assert _held(own, "1006") == {"1", "2"}
+
+
+def _lay_aside(folder: Path, hospital: Hospital, study: str) -> Path:
+    """The logs of a run, with an object in them that nobody asked for."""
+    tree = Tree(folder)
+    path = tree.set_aside(_write(folder / "staged", _of(hospital, "MR"), study, 9), "MR", f"2.25.{study}.1.9")
+    (tree.logs / "pacsifier_log.csv").write_text("PatientID\nSTRANGER\n")
+    return path
+
+
+@pytest.mark.parametrize("moved", [False, True], ids=["as the run left it", "after pacsifier-move-csv"])
+def test_what_a_run_laid_aside_is_not_uploaded_and_that_is_said(own, hospital, tmp_path, moved):
+    study = f"101{moved:d}"
+    _write(tmp_path / "in" / "sub-1" / "a.dcm", _of(hospital, "MR"), study, 1)
+    _lay_aside(tmp_path / "in", hospital, study)
+    if moved:
+        assert invoke("move_csv", "-d", "in", "-o", "info", cwd=tmp_path).returncode == 0
+        assert (tmp_path / "info" / "logs" / "pacsifier_log.csv").is_file()
+    run = _upload(own, tmp_path, tmp_path / "in")
+    assert run.returncode == 0, run.stderr
+    assert "1 found, 1 stored" in run.stderr
+    assert run.stderr.count("logs: passed over, not read: the logs of a pacsifier run") == 1
+    assert _held(own, study) == {"1"}
+
+
+def test_the_logs_of_a_run_are_not_uploaded_when_named_either(own, hospital, tmp_path):
+    path = _lay_aside(tmp_path / "in", hospital, "1012")
+    for folder in (path.parent, path.parent.parent):
+        run = _upload(own, tmp_path, folder)
+        assert run.returncode == 2
+        assert "lies in the logs of a pacsifier run" in run.stderr
+    run = _upload(own, tmp_path, tmp_path / "in")
+    assert run.returncode == 2
+    assert "holds no file to upload" in run.stderr
+    assert "logs: passed over, not read" in run.stderr
+    assert _held(own, "1012") == set()
 
 
 def test_an_image_with_an_odd_suffix_is_not_passed_over_in_silence(own, hospital, tmp_path):
