@@ -35,7 +35,8 @@ LOG_FOLDER = "logs"
 LOG_NAME = "pacsifier_log.csv"
 AUDIT_NAME = "audit.jsonl"
 # Tells our logs folder from a user's own of that name, also when its tables were moved or the folder was renamed.
-LOG_MARK = ".pacsifier_logs"
+# Not hidden: a run leaves no hidden file behind, and the name tells people too.
+LOG_MARK = "made_by_pacsifier"
 UNEXPECTED_FOLDER = "unexpected"
 PARTS_FOLDER = "parts"
 NO_PATIENT_ID = "No_patient_ID"
