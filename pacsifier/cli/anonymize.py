@@ -189,7 +189,9 @@ def _add_run_options(group: argparse._ArgumentGroup) -> None:
         metavar="N",
         help="Processes at a time (default: the CPUs of this job)",
     )
-    add("--resume", action="store_true", help="Go on where an earlier run with the same options ended")
+    add(
+        "--resume", action="store_true", help="Go on where an earlier run with the same options and key ended"
+    )
     add("--verbose", "-v", action="count", default=0, help="Say more about what goes wrong")
 
 
