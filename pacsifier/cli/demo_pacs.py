@@ -59,7 +59,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     if arguments.port == arguments.move_port:
         parser.error("--port and --move_port must differ")
     common.set_up_logging(0)
-    return common.run(lambda: _serve(arguments), _PROG, arguments=arguments)
+    # Without `arguments`: the command lines that it prints are for any folder.
+    return common.run(lambda: _serve(arguments), _PROG)
 
 
 def _serve(arguments: argparse.Namespace) -> int:
