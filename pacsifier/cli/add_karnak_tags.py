@@ -67,9 +67,11 @@ def build_parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command; returns its exit status."""
-    arguments = build_parser().parse_args(argv)
+    arguments = common.parsed(build_parser(), argv)
     common.set_up_logging(0)
-    return common.run(lambda: _tag(arguments), _PROG, remedy="; the same command again does the rest")
+    return common.run(
+        lambda: _tag(arguments), _PROG, remedy="; the same command again does the rest", arguments=arguments
+    )
 
 
 def _tag(arguments: argparse.Namespace) -> int:

@@ -189,21 +189,25 @@ def _add_run_options(group: argparse._ArgumentGroup) -> None:
         metavar="N",
         help="Processes at a time (default: the CPUs of this job)",
     )
-    add("--resume", action="store_true", help="Go on where an earlier run with the same options ended")
+    add(
+        "--resume", action="store_true", help="Go on where an earlier run with the same options and key ended"
+    )
     add("--verbose", "-v", action="count", default=0, help="Say more about what goes wrong")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command; returns its exit status."""
     parser = build_parser()
-    arguments = parser.parse_args(argv)
+    arguments = common.parsed(parser, argv)
     if arguments.remove_private_tags and arguments.safe_private:
         parser.error("--safe_private cannot be used together with --remove_private_tags")
     if arguments.keep_words and arguments.retain_descriptors:
         parser.error("--keep_words cannot be used together with --retain_descriptors")
     common.set_up_logging(arguments.verbose)
     remedy = "; the originals that are left are untouched, --resume goes on from here"
-    return common.run(lambda: _anonymize(arguments), _PROG, verbosity=arguments.verbose, remedy=remedy)
+    return common.run(
+        lambda: _anonymize(arguments), _PROG, verbosity=arguments.verbose, remedy=remedy, arguments=arguments
+    )
 
 
 def _anonymize(arguments: argparse.Namespace) -> int:

@@ -11,7 +11,8 @@ import signal
 import sys
 import traceback
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -165,14 +166,49 @@ def on_signals(kill: Callable[[], None]) -> None:
             signal.signal(number, handle)
 
 
-def run(work: Callable[[], int], prog: str, *, verbosity: int = 0, remedy: str = "") -> int:
+def parsed(parser: argparse.ArgumentParser, argv: Sequence[str] | None) -> argparse.Namespace:
+    """The command line with every path absolute, defaults too: a tool works in another folder than we do.
+
+    Links and `..` stay as they were typed: `link/..` is not the folder of the link. `typed` holds how to spell the
+    paths on the console, see `streams.as_typed`.
+    """
+    arguments = parser.parse_args(argv)
+    relative = {
+        name: value
+        for name, value in vars(arguments).items()
+        if isinstance(value, Path) and not value.is_absolute()
+    }
+    # Where this folder is gone, only relative paths are lost.
+    with contextlib.suppress(OSError):
+        for name, value in relative.items():
+            setattr(arguments, name, value.absolute())
+    spellings = {str(getattr(arguments, name)): str(value) for name, value in relative.items()}
+    arguments.typed = sorted(spellings.items(), reverse=True)
+    return arguments
+
+
+def run(
+    work: Callable[[], int],
+    prog: str,
+    *,
+    verbosity: int = 0,
+    remedy: str = "",
+    arguments: argparse.Namespace | None = None,
+) -> int:
     """Runs a flow and maps what it raises to an exit status, with one message on stderr.
 
-    `remedy` says how to go on after an interruption.
+    `remedy` says how to go on after an interruption; `arguments` (see `parsed`) hold the paths that the user named.
     """
     with contextlib.suppress(OSError, ValueError):
         # A dump of our memory, or of a tool's, would hold patients' data.
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    with streams.as_typed(arguments.typed if arguments else ()):
+        return _status_of(work, prog, verbosity, remedy, arguments)
+
+
+def _status_of(
+    work: Callable[[], int], prog: str, verbosity: int, remedy: str, arguments: argparse.Namespace | None
+) -> int:
     try:
         return work()
     except PacsifierError as error:
@@ -184,10 +220,9 @@ def run(work: Callable[[], int], prog: str, *, verbosity: int = 0, remedy: str =
         print(f"{prog}: ended by {interruption}{remedy}", file=sys.stderr)
         return 128 + interruption.number
     except OSError as error:
-        # The path may hold a PatientID: it is not for the console.
         logging.getLogger(__name__).debug("raised here", exc_info=error)
         why = error.strerror or type(error).__name__
-        print(f"{prog}: the run ended early: {why}{remedy}", file=sys.stderr)
+        print(f"{prog}: the run ended early: {why}{_opened(error, arguments)}{remedy}", file=sys.stderr)
         return EXIT_MISSING
     except KeyboardInterrupt:
         return 128 + signal.SIGINT
@@ -197,6 +232,30 @@ def run(work: Callable[[], int], prog: str, *, verbosity: int = 0, remedy: str =
         places = "".join(traceback.format_tb(error.__traceback__))
         print(f"{places}{prog}: {type(error).__name__}, a fault of pacsifier itself{remedy}", file=sys.stderr)
         return EXIT_MISSING
+
+
+def _opened(error: OSError, arguments: argparse.Namespace | None) -> str:
+    """What was being opened, such as " (/data/out)"; "" where that is not known or may name a patient."""
+    values = [value for value in vars(arguments).values() if isinstance(value, Path)] if arguments else []
+    given = [*values, *(Path(os.path.realpath(value)) for value in values)]
+    paths = [os.fsdecode(each) for each in (error.filename, error.filename2) if isinstance(each, str | bytes)]
+    told = dict.fromkeys(_told(Path(path), given) for path in paths if path)
+    shown = ", ".join(each for each in told if each)
+    return f" ({shown})" if shown else ""
+
+
+def _told(path: Path, given: Sequence[Path]) -> str:
+    """A path as the console may show it: a name in a folder of the user's, or in one beside it, may be a patient's."""
+    beside = [
+        each.parent / path.relative_to(each.parent).parts[0] for each in given if each.parent in path.parents
+    ]
+    around = [each for each in given if path.is_relative_to(each)] or beside
+    if around:
+        nearest = max(around, key=lambda each: len(each.parts))
+        return str(path) if path == nearest else f"in {nearest}"
+    # A relative one comes from a walk through a folder.
+    of_a_patient = not path.is_absolute() or any(part.startswith("sub-") for part in path.parts)
+    return "" if of_a_patient else str(path)
 
 
 def read_all(first: Callable[[], _First], second: Callable[[], _Second]) -> tuple[_First, _Second]:

@@ -55,10 +55,11 @@ def _port(text: str) -> int:
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command; returns its exit status."""
     parser = build_parser()
-    arguments = parser.parse_args(argv)
+    arguments = common.parsed(parser, argv)
     if arguments.port == arguments.move_port:
         parser.error("--port and --move_port must differ")
     common.set_up_logging(0)
+    # Without `arguments`: the command lines that it prints are for any folder.
     return common.run(lambda: _serve(arguments), _PROG)
 
 

@@ -6,9 +6,11 @@ Another wrapper: one line in `WRAPPERS`, one in setup.cfg.
 from __future__ import annotations
 
 import argparse
+import errno
 import importlib
 import os
 import shlex
+import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -91,8 +93,11 @@ def _become(command: list[str]) -> int:
     try:
         os.execvp(command[0], command)  # noqa: S606 - in place of this process: signals and exit status are its own
     except OSError as error:
+        # An entry of PATH that may not be searched is no reason.
+        absent = "/" not in command[0] and shutil.which(command[0]) is None
+        why = os.strerror(errno.ENOENT) if absent else error.strerror
         raise ToolError(
-            f"the engine {command[0]!r} cannot be started: {error.strerror}; install docker or podman, or name one in "
+            f"the engine {command[0]!r} cannot be started: {why}; install docker or podman, or name one in "
             f"PACSIFIER_ENGINE",
             binary=command[0],
         ) from error

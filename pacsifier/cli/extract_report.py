@@ -48,9 +48,11 @@ def build_parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command; returns its exit status."""
-    arguments = build_parser().parse_args(argv)
+    arguments = common.parsed(build_parser(), argv)
     common.set_up_logging(0)
-    return common.run(lambda: _extract(arguments), _PROG, remedy="; the same command again goes on")
+    return common.run(
+        lambda: _extract(arguments), _PROG, remedy="; the same command again goes on", arguments=arguments
+    )
 
 
 def _extract(arguments: argparse.Namespace) -> int:

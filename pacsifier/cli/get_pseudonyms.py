@@ -106,7 +106,7 @@ def _add_documented(parser: argparse.ArgumentParser) -> None:
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command; returns its exit status."""
     parser = build_parser()
-    arguments = parser.parse_args(argv)
+    arguments = common.parsed(parser, argv)
     _check(parser, arguments)
     common.set_up_logging(arguments.verbose)
     _say_what_is_ignored(arguments)
@@ -116,6 +116,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         _PROG,
         verbosity=arguments.verbose,
         remedy="; nothing was written, run it again",
+        arguments=arguments,
     )
 
 

@@ -32,9 +32,9 @@ def build_parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command; returns its exit status."""
-    arguments = build_parser().parse_args(argv)
+    arguments = common.parsed(build_parser(), argv)
     common.set_up_logging(0)
-    return common.run(lambda: _merge(arguments), _PROG)
+    return common.run(lambda: _merge(arguments), _PROG, arguments=arguments)
 
 
 def _merge(arguments: argparse.Namespace) -> int:

@@ -43,12 +43,14 @@ def build_parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command; returns its exit status."""
     parser = build_parser()
-    arguments = parser.parse_args(argv)
+    arguments = common.parsed(parser, argv)
     missing = [each for each in ("data_folder", "info_folder") if getattr(arguments, each) is None]
     if missing:
         parser.error(f"give {' and '.join(f'--{each}' for each in missing)}")
     common.set_up_logging(0)
-    return common.run(lambda: _move(arguments), _PROG, remedy="; the same command again moves the rest")
+    return common.run(
+        lambda: _move(arguments), _PROG, remedy="; the same command again moves the rest", arguments=arguments
+    )
 
 
 def _move(arguments: argparse.Namespace) -> int:

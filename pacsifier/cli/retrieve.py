@@ -280,14 +280,16 @@ def _rate(text: str) -> Rate:
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command; returns its exit status."""
     parser = build_parser()
-    arguments = parser.parse_args(argv)
+    arguments = common.parsed(parser, argv)
     _check(parser, arguments)
     common.set_up_logging(arguments.verbose)
     # What a run holds lives to its end and has no cycles: a collection would only walk it again.
     gc.set_threshold(100_000, 50, 50)
     work = _check_site if arguments.check else _upload if arguments.upload else _retrieve
     remedy = "; --resume goes on from here" if arguments.save or arguments.move else ""
-    return common.run(lambda: work(arguments), _PROG, verbosity=arguments.verbose, remedy=remedy)
+    return common.run(
+        lambda: work(arguments), _PROG, verbosity=arguments.verbose, remedy=remedy, arguments=arguments
+    )
 
 
 def _check(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> None:

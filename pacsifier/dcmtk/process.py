@@ -76,15 +76,38 @@ def find_binaries(name: str, dcmtk_dir: Path | None = None) -> list[Path]:
         path = [Path(folder) for folder in os.get_exec_path() if folder]
         folders = [*path, Path(sys.executable).parent]
     candidates = [folder / name for folder in dict.fromkeys(folders)]
-    found = [each.absolute() for each in candidates if each.is_file() and os.access(each, os.X_OK)]
+    found = [each.absolute() for each in candidates if _is_program(each)]
     if found:
         return sorted(found, key=_is_python_script)
+    if named:
+        _check_searchable(Path(named), name)
     where = f"in {named}" if named else "on PATH"
     raise ToolError(
         f"DCMTK's {name} was not found {where}; install DCMTK (Debian: apt install dcmtk; "
         f"conda: conda install -c conda-forge dcmtk) or name its folder with --dcmtk_dir",
         binary=name,
     )
+
+
+def _is_program(path: Path) -> bool:
+    """Whether a program lies there; not so where the folder may not be searched (root's on PATH, under su)."""
+    with contextlib.suppress(OSError):
+        return path.is_file() and os.access(path, os.X_OK)
+    return False
+
+
+def _check_searchable(folder: Path, name: str) -> None:
+    """A folder that was named on purpose is not passed over in silence."""
+    try:
+        (folder / name).stat()
+    except PermissionError as error:
+        raise ToolError(
+            f"{folder} may not be searched: {error.strerror}; have it opened to you, or name another folder of DCMTK's "
+            "with --dcmtk_dir",
+            binary=name,
+        ) from error
+    except OSError:
+        return
 
 
 def _is_python_script(path: Path) -> bool:
@@ -465,6 +488,10 @@ def _run_in_background(
     dictionary: str = "",
 ) -> Any:
     environment = {**os.environ, "TCP_NODELAY": "1"}
+    if named := environment.get("DCMDICTPATH"):
+        # The tool works in another folder than we do.
+        paths = [str(Path(each).absolute()) for each in named.split(os.pathsep) if each]
+        environment["DCMDICTPATH"] = os.pathsep.join(paths)
     if dictionary:
         environment.setdefault("DCMDICTPATH", dictionary)
     return _sh().Command(argv[0])(

@@ -14,6 +14,7 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, field
+from itertools import chain
 from pathlib import Path
 
 from pacsifier import part10
@@ -136,6 +137,8 @@ class _Run:
         # Files of patients of other parts: looked at, for what only the whole input tells, but not reported.
         self.of_others: set[str] = set()
         self.out: list[tuple[str, Reason]] = []
+        # Where originals are replaced: what earlier runs, with this key or another, have replaced.
+        self.made: list[Facts] = []
         self.there: list[tuple[str, str]] = []
         self.words: dict[tuple[int, str], set[str]] = defaultdict(set)
         self.outputs: dict[str, list[str]] = defaultdict(list)
@@ -214,8 +217,10 @@ class _Run:
             if self.in_place and (self.request.in_folder / facts.path).is_symlink():
                 self._leave_out(facts.path, Reason("a link: the original lies elsewhere, and stays"))
                 continue
-            done = facts.patient_id in ours and METHOD in facts.method
-            if done and Path(facts.path).name == f"{facts.sop_uid}.dcm":
+            done = METHOD in facts.method and Path(facts.path).name == f"{facts.sop_uid}.dcm"
+            if done and self.in_place:
+                self.made.append(facts)
+            if done and facts.patient_id in ours:
                 self._already(facts.path, facts.path)
             else:
                 yield facts
@@ -258,17 +263,54 @@ class _Run:
     def _settle(self, patients: dict[str, Patient], key: Key) -> dict[str, Patient]:
         """Pseudonyms, shifts and accepted words, all of which the key remembers."""
         out, options = self.request.out_folder.resolve(), asdict(self.request.options)
-        if self.request.resume and key.options.get(out.name, options) != options:
-            raise InputError("--resume: the options must be those of the run that is resumed")
+        if self.request.resume:
+            if key.options.get(out.name, options) != options:
+                raise InputError("--resume: the options must be those of the run that is resumed")
+            self._check_key(key)
         taken = set() if self.in_place else _numbers_in(out)
         refused = choose_pseudonyms(patients, self.request.maps, key, self.request.in_folder, taken)
         for name, reason in refused.items():
             for facts in patients.pop(name).files:
                 self._leave_out(facts.path, reason)
         choose_shifts(patients, self.request.maps, key)
+        for name, patient in patients.items():
+            studies = {facts.study_uid for facts in patient.files}
+            if not self.request.options.retain_uids:
+                studies = {uids.new_uid(key.secret, old) if old else old for old in studies}
+            key.add_studies(key.pseudonyms[name], studies)
         key.words |= {fold(word) for word in self.request.kept_words} | self._spread_words()
         key.options[out.name] = options
         return patients
+
+    def _check_key(self, key: Key) -> None:
+        """Another key than that of the run that is resumed would give its patients second pseudonyms."""
+        made = self._made_before()
+        first = next(made, None)
+        if first is None or any(
+            key.has_made(each.patient_id, each.study_uid) for each in chain([first], made)
+        ):
+            return
+        path, out = self.request.key, self.request.out_folder
+        if not path.exists():
+            raise InputError(
+                f"--resume: {out} holds images that were de-identified with a key, and there is none at {path}; "
+                "bring it back there, or name its place with --key"
+            )
+        raise InputError(
+            f"--resume: {path} is not the key that the images in {out} were de-identified with; name that one with "
+            "--key, or take another output folder"
+        )
+
+    def _made_before(self) -> Iterator[Facts]:
+        """What earlier runs have written into the output, an image of each study or all."""
+        if self.in_place:
+            yield from self.made
+            return
+        scanner, out = Scanner(self.profile), self.request.out_folder
+        for study in out.glob("sub-*/*"):
+            image = next(study.glob("*/*.dcm"), None)
+            if image is not None:
+                yield scanner.scan(out, str(image.relative_to(out)))
 
     def _spread_words(self) -> set[str]:
         """Words of descriptions that at least three patients share and that no name or address met here holds."""

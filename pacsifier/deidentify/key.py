@@ -7,7 +7,7 @@ import fcntl
 import json
 import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -33,13 +33,30 @@ class Shifts:
 
 @dataclass
 class Key:
-    """What makes a later export fit an earlier one; patients by `issuer|PatientID`."""
+    """What makes a later export fit an earlier one; patients by `issuer|PatientID`.
+
+    `studies` are the new StudyInstanceUIDs of each pseudonym, by which the images of an output tell their key; None in
+    keys from before they were kept.
+    """
 
     secret: bytes
     pseudonyms: dict[str, str] = field(default_factory=dict)
     shifts: dict[str, Shifts] = field(default_factory=dict)
     words: set[str] = field(default_factory=set)
     options: dict[str, dict[str, bool]] = field(default_factory=dict)
+    studies: dict[str, set[str]] | None = field(default_factory=dict)
+
+    def has_made(self, pseudonym: str, study_uid: str) -> bool:
+        """Whether an image with these values was de-identified with this key; one without PatientID stays so."""
+        if self.studies is None:
+            return not pseudonym or pseudonym in self.pseudonyms.values()
+        studies = [self.studies.get(pseudonym, ())] if pseudonym else self.studies.values()
+        return any(study_uid in each for each in studies)
+
+    def add_studies(self, pseudonym: str, study_uids: Iterable[str]) -> None:
+        """Remembers new StudyInstanceUIDs of a patient."""
+        self.studies = self.studies or {}
+        self.studies.setdefault(pseudonym, set()).update(study_uids)
 
 
 def key_path(out_folder: Path, chosen: Path | None) -> Path:
@@ -108,6 +125,7 @@ def read(path: Path) -> Key:
     """The key as it is on disk; raises InputError where the file is no key."""
     try:
         document: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        studies = document.get("studies")
         secret = bytes.fromhex(document["secret"])
         if len(secret) < _SECRET_BYTES:
             raise ValueError("the secret is too short")
@@ -117,6 +135,7 @@ def read(path: Path) -> Key:
             {str(person): Shifts(**shifts) for person, shifts in document["day_shifts"].items()},
             set(document["kept_words"]),
             dict(document.get("options", {})),
+            None if studies is None else {str(new): set(uids) for new, uids in studies.items()},
         )
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError(
@@ -135,6 +154,7 @@ def _spelled(key: Key) -> str:
             "day_shifts": {person: vars(shifts) for person, shifts in sorted(key.shifts.items())},
             "kept_words": sorted(key.words),
             "options": key.options,
+            "studies": {new: sorted(uids) for new, uids in sorted((key.studies or {}).items())},
         },
         indent=1,
         ensure_ascii=False,

@@ -619,6 +619,108 @@ def test_resume_writes_only_what_is_missing_and_only_with_the_same_options(two, 
         helpers.run(two, tmp_path / "out", Options(fuzz_dates=True), resume=True)
 
 
+def images_without_a_key(two: Path, out: Path) -> list[Path]:
+    helpers.run(two, out)
+    out.with_name(f"{out.name}.key.json").unlink()
+    helpers.outputs(out)[0].unlink()
+    return sorted(out.parent.rglob("*"))
+
+
+def test_resume_without_the_key_of_the_first_run_gives_nobody_a_second_pseudonym(two, tmp_path):
+    before = images_without_a_key(two, tmp_path / "out")
+    run = command(tmp_path, "--resume")
+    assert run.returncode == 2, run.stderr
+    assert f"there is none at {tmp_path / 'out.key.json'}" in run.stderr
+    assert "--key" in run.stderr
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.parametrize("options", [Options(), Options(retain_uids=True)], ids=["new UIDs", "the same UIDs"])
+@pytest.mark.parametrize("keep", [False, True])
+def test_resume_with_another_key_gives_nobody_a_second_pseudonym(two, tmp_path, options, keep):
+    more = {"keep_patient_dir_names": keep}
+    (tmp_path / "other").mkdir()
+    # A key that knows the same persons, under swapped pseudonyms, by an output of the same name.
+    maps = Maps(new_ids={"sub-PAT0001": "000002", "sub-PAT0002": "000001"})
+    helpers.run(two, tmp_path / "other" / "out", options, maps=maps, **more)
+    helpers.run(two, tmp_path / "out", options, **more)
+    helpers.outputs(tmp_path / "out")[0].unlink()
+    before = helpers.digests(tmp_path)
+    with pytest.raises(InputError, match="is not the key") as refused:
+        helpers.run(
+            two, tmp_path / "out", options, key=tmp_path / "other" / "out.key.json", resume=True, **more
+        )
+    assert str(tmp_path / "other" / "out.key.json") in str(refused.value)
+    assert helpers.digests(tmp_path) == before
+    assert helpers.run(two, tmp_path / "out", options, resume=True, **more).written == 1
+
+
+def test_resume_in_place_takes_the_key_of_the_first_run_only(two, tmp_path):
+    (tmp_path / "other").mkdir()
+    helpers.run(two, tmp_path / "other" / "in")
+    helpers.run(two, two)
+    put(two, person(3))
+    before = helpers.digests(tmp_path)
+    other = tmp_path / "other" / "in.key.json"
+    with pytest.raises(InputError, match="is not the key"):
+        helpers.run(two, two, key=other, resume=True)
+    (tmp_path / "in.key.json").rename(tmp_path / "kept.json")
+    with pytest.raises(InputError, match="there is none at"):
+        helpers.run(two, two, resume=True)
+    (tmp_path / "kept.json").rename(tmp_path / "in.key.json")
+    assert helpers.digests(tmp_path) == before
+    assert helpers.run(two, two, resume=True).written == 1
+
+
+def test_resume_of_a_run_that_had_written_nothing_needs_no_key(two, tmp_path):
+    (tmp_path / "out").mkdir()
+    assert helpers.run(two, tmp_path / "out", resume=True).written == 4
+    assert helpers.run(two, two, key=tmp_path / "new.json", resume=True).written == 4
+
+
+def test_resume_after_the_input_was_replaced_goes_on_with_the_key(two, tmp_path):
+    helpers.run(two, tmp_path / "out")
+    put(tmp_path / "later", person(2, instance=9, study="20200101"), person(3))
+    assert helpers.run(tmp_path / "later", tmp_path / "out", resume=True).written == 2
+    assert sorted(by_patient(tmp_path / "out")) == ["000001", "000002", "000003"]
+
+
+def test_resume_goes_on_with_a_key_that_does_not_name_its_studies(two, tmp_path):
+    """As keys were until they did."""
+    helpers.run(two, tmp_path / "out")
+    key = tmp_path / "out.key.json"
+    document = json.loads(key.read_text())
+    assert document.pop("studies")
+    key.write_text(json.dumps(document))
+    helpers.outputs(tmp_path / "out")[0].unlink()
+    assert helpers.run(two, tmp_path / "out", resume=True).written == 1
+    other = tmp_path / "elsewhere.json"
+    other.write_text(json.dumps({**document, "secret": "00" * 32, "pseudonyms": {"X": "X1"}}))
+    with pytest.raises(InputError, match="is not the key"):
+        helpers.run(two, tmp_path / "out", key=other, resume=True)
+
+
+def test_resume_knows_the_images_of_a_patient_without_patient_id(tmp_path):
+    nameless = person(1)
+    del nameless.PatientID
+    corpus.save(nameless, tmp_path / "in" / "a.dcm")
+    helpers.run(tmp_path / "in", tmp_path / "out")
+    assert helpers.run(tmp_path / "in", tmp_path / "out", resume=True).failures == 0
+
+
+def test_a_part_is_resumed_with_the_key_of_all_parts_and_with_no_other(tmp_path):
+    put(tmp_path / "in", *(person(number, instance=each) for number in range(8) for each in (1, 2)))
+    key = tmp_path / "key.json"
+    for number in (1, 2):
+        helpers.run(tmp_path / "in", tmp_path / f"part-{number}", key=key, shard=Shard(number, 2))
+    for number in (1, 2):
+        more = {"shard": Shard(number, 2), "resume": True}
+        helpers.outputs(tmp_path / f"part-{number}")[0].unlink()
+        assert helpers.run(tmp_path / "in", tmp_path / f"part-{number}", key=key, **more).written == 1
+        with pytest.raises(InputError, match="there is none at"):
+            helpers.run(tmp_path / "in", tmp_path / f"part-{number}", **more)
+
+
 def test_two_runs_into_one_folder_keep_out_of_each_others_way(two, tmp_path):
     from pacsifier.staging import OutputLock
 

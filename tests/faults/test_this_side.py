@@ -446,6 +446,36 @@ def test_a_folder_whose_parent_cannot_be_written_is_told(dcmqrscp, tmp_path):
     assert "Permission denied" in refused.stderr
 
 
+def test_a_folder_on_path_that_may_not_be_searched_stops_no_run(dcmqrscp, tmp_path):
+    barred = tmp_path / "root" / "bin"
+    barred.mkdir(parents=True)
+    (tmp_path / "root").chmod(0)
+    path = f"{barred}{os.pathsep}{os.environ['PATH']}"
+    done = save(dcmqrscp, tmp_path, prefix=DROP_CAPABILITIES, env={"PATH": path})
+    (tmp_path / "root").chmod(0o700)
+    assert done.status == 0, done.stderr
+
+
+def test_a_folder_of_dcmtk_that_may_not_be_searched_is_told(dcmqrscp, tmp_path):
+    tools = fake_tools(tmp_path / "tools", {})
+    tools.chmod(0)
+    refused = save(dcmqrscp, tmp_path, LOCALIZER, "--dcmtk_dir", tools, prefix=DROP_CAPABILITIES)
+    tools.chmod(0o700)
+    assert refused.status == 4, refused.stderr
+    assert f"{tools} may not be searched: Permission denied" in refused.stderr
+
+
+def test_an_input_that_may_not_be_looked_at_is_named(dcmqrscp, tmp_path):
+    args = arguments(
+        dcmqrscp, tmp_path, LOCALIZER, "--save", "--capabilities", tmp_path / "barred" / "c.json"
+    )
+    (tmp_path / "barred").mkdir(mode=0)
+    refused = ended(args, tmp_path / "out", prefix=DROP_CAPABILITIES)
+    assert refused.status in (1, 2)
+    assert "Permission denied" in refused.stderr
+    assert str(tmp_path / "barred" / "c.json") in refused.stderr
+
+
 def test_a_patients_folder_of_somebody_else_loses_nothing_and_is_told(dcmqrscp, tmp_path):
     rows = [*LOCALIZER, {"PatientID": "SYN 05", "SeriesNumber": "201"}]
     folder = tmp_path / "out" / "sub-00123"

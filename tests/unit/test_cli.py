@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import configparser
+import errno
 import importlib
 import json
 import os
@@ -203,6 +204,25 @@ def test_every_option_is_explained_and_spelled_with_underscores(command):
 @every_command
 def test_the_readme_shows_the_command(command):
     assert f"`{command}`" in (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+@every_command
+def test_every_path_is_absolute_once_it_is_read_and_links_stay(command, tmp_path, monkeypatch):
+    from pacsifier.cli import common
+
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "link").symlink_to(tmp_path.parent)
+    parser = _parser(command)
+    paths = [action for action in parser._actions if action.type is Path]
+    for action in parser._actions:
+        action.required = False
+    given = [word for action in paths for word in (action.option_strings[0], "link/../x")]
+    assert paths
+    for words, expected in ((given, tmp_path / "link/../x"), ([], None)):
+        arguments = vars(common.parsed(parser, words))
+        for action in paths:
+            default = action.default and tmp_path / action.default
+            assert arguments[action.dest] == (expected or default), action.dest
 
 
 # --- the documented options --------------------------------------------------------------------------------------
@@ -586,3 +606,72 @@ def test_a_full_disk_is_told_without_a_traceback_and_without_naming_the_patient(
     assert common.run(work, "pacsifier", remedy="; --resume goes on from here") == 1
     said = capsys.readouterr().err
     assert said == "pacsifier: the run ended early: No space left on device; --resume goes on from here\n"
+
+
+@pytest.mark.parametrize(
+    ("names", "told"),
+    [
+        (("/root/bin/findscu",), " (/root/bin/findscu)"),
+        (
+            ("/data/out.key.json", None, "/data/out.key.json.part"),
+            " (/data/out.key.json, /data/out.key.json.part)",
+        ),
+        (("/data/out",), " (/data/out)"),
+        (("/data/out/sub-1234/ses-1",), " (in /data/out)"),
+        (("/data/out/1234 Familyname.dcm",), " (in /data/out)"),
+        (("/data/out/a", None, "/data/out/b"), " (in /data/out)"),
+        (("/data/out/deep/1234",), " (in /data/out/deep)"),
+        ((b"/root/bin/findscu",), " (/root/bin/findscu)"),
+        (("/data/out.left_out/1234 Familyname.txt",), " (in /data/out.left_out)"),
+        (("/elsewhere/sub-1234/ses-1",), ""),
+        (("1234 Familyname.dcm",), ""),
+        ((7,), ""),
+        ((), ""),
+    ],
+)
+def test_an_error_of_the_file_system_names_what_was_opened_and_no_patient(names, told, capsys):
+    from pacsifier.cli import common
+
+    arguments = argparse.Namespace(
+        out=Path("/data/out"), deep=Path("/data/out/deep"), verbose=0, none=None, typed=[]
+    )
+
+    def work() -> int:
+        raise OSError(errno.EACCES, "Permission denied", *names)
+
+    assert common.run(work, "pacsifier", remedy="; again", arguments=arguments) == 1
+    assert capsys.readouterr().err == f"pacsifier: the run ended early: Permission denied{told}; again\n"
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        ("data", "{0}/data/sub-1: gone", "data/sub-1: gone"),
+        (
+            "data",
+            "--in_folder {0}/data: is no folder; {0}/data/x.",
+            "--in_folder data: is no folder; data/x.",
+        ),
+        ("./new/data/", "a '{0}/new/data'.", "a 'new/data'."),
+        ("../x", "{0}/../x", "../x"),
+        ("data", "{0}/data.key.json {0}/data2 /host{0}/data", "{0}/data.key.json {0}/data2 /host{0}/data"),
+        ("{0}/data", "{0}/data/sub-1: gone", "{0}/data/sub-1: gone"),
+    ],
+)
+def test_a_path_is_shown_as_it_was_typed(case, tmp_path, monkeypatch, capsys):
+    from pacsifier.cli import common
+    from pacsifier.errors import InputError
+
+    typed, said, shown = (each.format(tmp_path) for each in case)
+    monkeypatch.chdir(tmp_path)
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--folder", type=Path)
+    arguments = common.parsed(parser, ["--folder", typed])
+
+    def work() -> int:
+        sys.stdout.write(said)
+        raise InputError(said)
+
+    assert common.run(work, "pacsifier", arguments=arguments) == 2
+    told = capsys.readouterr()
+    assert (told.out, told.err) == (shown, f"pacsifier: {shown}\n")

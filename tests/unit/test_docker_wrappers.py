@@ -256,6 +256,13 @@ def test_an_engine_that_is_not_there_is_named_with_a_remedy(monkeypatch, capsys)
     assert "PACSIFIER_ENGINE" in said
 
 
+def test_an_engine_that_is_not_there_is_told_so_whatever_stands_on_path(monkeypatch, capsys, tmp_path):
+    monkeypatch.setenv("PACSIFIER_ENGINE", "no-such-engine")
+    monkeypatch.setenv("PATH", f"{tmp_path / ('n' * 300)}:{tmp_path}")
+    assert docker.main([], "docker_move_dumps") == 4
+    assert "'no-such-engine' cannot be started: No such file or directory" in capsys.readouterr().err
+
+
 def test_a_name_that_is_no_wrapper_is_said(capsys):
     assert docker.main([], "docker_other") == 2
     assert "docker_move_dumps" in capsys.readouterr().err

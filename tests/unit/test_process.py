@@ -517,6 +517,16 @@ def test_a_file_that_cannot_be_executed_and_a_folder_are_no_tools(tmp_path, clea
     assert _chosen(tmp_path) == good
 
 
+def test_entries_of_path_that_lead_nowhere_are_passed_over(tmp_path, clean):
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    (tmp_path / "file").write_text("no folder")
+    good = _echoscu(tmp_path / "good")
+    clean.setenv(
+        "PATH", ":".join(str(tmp_path / each) for each in ("loop", "n" * 300, "file", "absent", "good"))
+    )
+    assert _chosen(tmp_path) == good
+
+
 def test_strangers_and_old_ones_on_path_do_not_hide_a_good_dcmtk(tmp_path, clean):
     _script(tmp_path / "a" / "echoscu", "echo echoscu.py v0.7.0")
     _echoscu(tmp_path / "b", "v3.6.1")
