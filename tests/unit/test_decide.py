@@ -28,6 +28,7 @@ from series import (
 )
 
 from pacsifier.dcmtk.pacs import MoveRequest
+from pacsifier.dcmtk.timeouts import Timeouts
 from pacsifier.dcmtk.transcript import MoveState
 from pacsifier.errors import AssociationError
 from pacsifier.transfer import engine as module
@@ -43,6 +44,7 @@ WAITS_S = (2.0, 4.0, 8.0, 16.0)
 """The waits before the repeats of a request; there is no fifth."""
 TO_US, BY_GET, ELSEWHERE = "C-MOVE to us", "C-GET", "C-MOVE to another place"
 SILENCE = "no response for too long"
+TOOK_S = 7.0
 
 
 @dataclass(frozen=True)
@@ -118,6 +120,7 @@ class _Run:
         return " ".join(name for name in names if not getattr(self.capabilities, name))
 
     def request_ended(self, states: Sequence[SeriesState], end: MoveState, seconds: float, **_: bool) -> None:
+        assert seconds == TOOK_S, "the log table tells how long a request took"
         self.settled += [each.series.series_uid for each in states]
         self.counts, self.words = True, end.words
 
@@ -161,6 +164,7 @@ class _Process:
     rejected: bool = False
     associated: bool = True
     ended: bool = True
+    heard: float = 0.0
     process: Any = field(default_factory=SimpleNamespace)
 
     def close(self) -> None:
@@ -180,6 +184,10 @@ def _engine(run: _Run, way: str, *, temporary: bool = False, **options: Any) -> 
     engine = module.Engine(cast(Any, run), cast(Any, pacs), traffic, cast(Any, None), cast(Any, receiving))
     engine._tasks.append(_OTHER_WORK)
     return engine
+
+
+def _running(task: module._Task, *, silent: bool = False) -> module._Running:
+    return module._Running(task, cast(Any, _Process()), _Clock.now_s - TOOK_S, silent)
 
 
 def _part(request: MoveRequest, *series: Has) -> Part:
@@ -211,8 +219,32 @@ def after_end(way: str, part: tuple[Any, ...], end: MoveState, repeats: int) -> 
     engine = _engine(run, way)
     task = module._Task(one_chunk([_part(request, *series)]), repeats)
     with patch.object(module, "time", _Clock()):
-        engine._request_ended(module._Running(task, cast(Any, _Process())), end)
+        engine._request_ended(_running(task), end)
     return _said(engine, run)
+
+
+def pause_after_end(way: str, part: tuple[Any, ...], end: MoveState, rate: Rate) -> float:
+    """How long after its begin a request keeps the next one waiting."""
+    request, *series = part
+    run = _Run(way, {each.uid: each.comes for each in series})
+    engine = _engine(run, way, rate=rate)
+    with patch.object(module, "time", _Clock()):
+        engine._request_ended(_running(module._Task(one_chunk([_part(request, *series)]))), end)
+    return engine._traffic._ready - (_Clock.now_s - TOOK_S)
+
+
+def is_given_up(*, heard_ago_s: float, limit_s: float, ended: bool) -> bool:
+    """Whether an association is ended for its silence."""
+    run = _Run(TO_US)
+    run.options = Options(save=True, timeouts=Timeouts(silence_timeout_s=limit_s))
+    endings: list[str] = []
+    process = _Process(ended=ended, process=SimpleNamespace(end=lambda: endings.append("end")))
+    process.heard = _Clock.now_s - heard_ago_s
+    running = module._Running(_OTHER_WORK, cast(Any, process))
+    with patch.object(module, "time", _Clock()):
+        _engine(run, TO_US)._check_silence(running)
+    assert running.silent is bool(endings)
+    return running.silent
 
 
 def after_cut(
@@ -223,8 +255,10 @@ def after_cut(
     engine = _engine(run, way)
     task = module._Task(one_chunk([_part(*part) for part in parts]), repeats)
     with patch.object(module, "time", _Clock()):
-        running = module._Running(task, cast(Any, _Process()), silent=silent)
-        engine._cut_off(running, [replace(UNANSWERED, request=number) for number in range(len(parts))])
+        engine._cut_off(
+            _running(task, silent=silent),
+            [replace(UNANSWERED, request=number) for number in range(len(parts))],
+        )
     return _said(engine, run)
 
 
@@ -263,6 +297,19 @@ def cut(
     task = engine._next_task()
     assert task is not None
     return task.chunk.requests, tuple(each for task in engine._tasks for each in task.chunk.requests)
+
+
+def starts(waits_s: Sequence[float], *, running: int, stopped: bool) -> str | None:
+    """The series that is asked for next, of 1.1.1, 1.2.1 and so on, each after such a wait."""
+    engine = _engine(_Run(TO_US, stopped=stopped), TO_US)
+    engine._tasks.clear()
+    engine._running = [cast(Any, None)] * running
+    for number, wait_s in enumerate(waits_s, 1):
+        part = _part(of_series(f"1.{number}.1"), Has(f"1.{number}.1"))
+        engine._tasks.append(module._Task(one_chunk([part]), not_before=_Clock.now_s + wait_s))
+    with patch.object(module, "time", _Clock()):
+        task = engine._next_task()
+    return task.chunk.requests[0].series_uids[0] if task else None
 
 
 def may_be_placed_later(way: str, end: MoveState, *, first: bool, last: bool, rate: Rate | None) -> bool:
@@ -489,6 +536,63 @@ def test_by_get_what_failed_is_asked_for_in_another_form_at_once(part, end: Move
     assert after_end(BY_GET, part, end, repeats=0) == said
 
 
+@pytest.mark.parametrize(
+    ("way", "part", "end", "rate", "pause_s"),
+    [
+        pytest.param(
+            TO_US, (SERIES, ALL_OF["1.1.1"]), SUCCESS, Rate(0.5), 4, id="2 instances at 0.5 a second"
+        ),
+        pytest.param(
+            TO_US,
+            (SERIES, Has("1.1.1", expected=3, found=1, comes=2)),
+            SUCCESS,
+            Rate(100, in_bytes=True),
+            20,
+            id="2000 new bytes at 100 a second",
+        ),
+        pytest.param(
+            TO_US,
+            (SERIES, Has("1.1.1", expected=3, found=1, comes=2)),
+            replace(SUCCESS, completed=1),
+            Rate(1),
+            2,
+            id="what was there already is not counted",
+        ),
+        pytest.param(
+            TO_US,
+            (SERIES, FIRST),
+            replace(SUCCESS, completed=6),
+            Rate(1),
+            6,
+            id="what was sent counts, late as it is",
+        ),
+        pytest.param(
+            ELSEWHERE,
+            (SERIES, FIRST),
+            replace(SUCCESS, completed=6),
+            Rate(1),
+            6,
+            id="what went elsewhere counts",
+        ),
+    ],
+)
+def test_the_rate_counts_what_came_and_what_was_sent(*, way, part, end, rate, pause_s) -> None:
+    assert pause_after_end(way, part, end, rate) == pause_s
+
+
+@pytest.mark.parametrize(
+    ("heard_ago_s", "ended", "given_up"),
+    [
+        pytest.param(60, False, False, id="just as long as it may be"),
+        pytest.param(61, False, True, id="too long"),
+        pytest.param(61, True, False, id="it has ended by itself"),
+        pytest.param(0, True, False, id="it has just ended"),
+    ],
+)
+def test_an_association_is_ended_only_after_a_long_silence(heard_ago_s, ended, given_up) -> None:
+    assert is_given_up(heard_ago_s=heard_ago_s, limit_s=60, ended=ended) is given_up
+
+
 # --- an association was cut off ----------------------------------------------------------------------------------
 
 LOST = UNANSWERED.words
@@ -628,6 +732,8 @@ STUDY_1, STUDY_2, STUDY_3 = (of_studies(f"1.{number}") for number in (1, 2, 3))
 PAIR = (of_studies("1.1", "1.2"), Has("1.1.1"), Has("1.2.1"))
 LISTED = (LIST, FIRST, SECOND)
 IMAGES = (of_images("1.1.1", range(1)), FIRST)
+EACH_ASKED = tuple(of_series(f"1.1.{number}") for number in (1, 2, 3))
+EACH_SERIES = [(each, Has(each.series_uids[0], expected=50)) for each in EACH_ASKED]
 
 
 @pytest.mark.parametrize(
@@ -672,6 +778,21 @@ IMAGES = (of_images("1.1.1", range(1)), FIRST)
 )
 def test_an_unproven_way_gets_little_at_first(way, reached, requests, first, others) -> None:
     assert cut(way, requests, USUAL, reached=reached) == (first, others)
+
+
+@pytest.mark.parametrize(
+    ("waits_s", "running", "stopped", "next_"),
+    [
+        pytest.param((0, 0), 0, False, "1.1.1", id="the first that waits"),
+        pytest.param((9, 0), 0, False, "1.2.1", id="one whose time has not come lets the next one pass"),
+        pytest.param((9, 9), 0, False, None, id="no time has come"),
+        pytest.param((0, 0), 1, False, None, id="there are as many associations as there may be"),
+        pytest.param((0, 0), 0, True, None, id="the run stops"),
+        pytest.param((), 0, False, None, id="nothing is left"),
+    ],
+)
+def test_work_starts_in_its_order_when_its_time_has_come(*, waits_s, running, stopped, next_) -> None:
+    assert starts(waits_s, running=running, stopped=stopped) == next_
 
 
 @pytest.mark.parametrize(
