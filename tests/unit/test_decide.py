@@ -27,13 +27,15 @@ from series import (
     state,
 )
 
+from pacsifier.config import PacsConfig
 from pacsifier.dcmtk.pacs import MoveRequest
 from pacsifier.dcmtk.timeouts import Timeouts
 from pacsifier.dcmtk.transcript import MoveState
 from pacsifier.errors import AssociationError
+from pacsifier.query import QueryTable
 from pacsifier.transfer import engine as module
 from pacsifier.transfer.capabilities import USUAL, Capabilities
-from pacsifier.transfer.journal import SeriesState
+from pacsifier.transfer.journal import SeriesState, Status
 from pacsifier.transfer.options import Observer, Options
 from pacsifier.transfer.pace import Part, Rate, one_chunk
 from pacsifier.transfer.retrieve import Retrieval
@@ -84,6 +86,17 @@ class Said:
     counts: bool = True
     words: str = ""
     stop: str = ""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What the end of a request leaves in a series."""
+
+    status: Status = Status.PENDING
+    tried: bool = True
+    moved: int = 0
+    seconds: float = TOOK_S
+    failed: bool = False
 
 
 # --- how today's code is asked -----------------------------------------------------------------------------------
@@ -312,6 +325,23 @@ def starts(waits_s: Sequence[float], *, running: int, stopped: bool) -> str | No
     return task.chunk.requests[0].series_uids[0] if task else None
 
 
+def entered(way: str, end: MoveState, *series: Has, earlier: Mapping[str, Any], again: bool) -> list[Entry]:
+    """What the end of one request, which took 7 s, leaves in each of its series, that had `earlier` values."""
+    options = Options(save=way != ELSEWHERE, move=way == ELSEWHERE)
+    config = PacsConfig("pacs.example.org", 104, "SERVER", "US", "OTHER", 11112, 30, 0.0)
+    table = QueryTable(Path("q.csv"), (), (), {}, ())
+    run = Retrieval(config, table, Path("out"), options, toolbox=cast(Any, None))
+    _, states = _part(SERIES, *series)
+    for each in states:
+        for name, value in earlier.items():
+            setattr(each, name, value)
+    if again:
+        run.request_failed(states, end)
+    else:
+        run.request_ended(states, end, TOOK_S)
+    return [Entry(each.status, each.tried, each.moved, each.seconds, each.failed) for each in states]
+
+
 def may_be_placed_later(way: str, end: MoveState, *, first: bool, last: bool, rate: Rate | None) -> bool:
     """Whether the next association may be opened before what a request brought is placed."""
     engine = _engine(_Run(way), way, rate=rate)
@@ -422,6 +452,12 @@ def settled(*uids: str, words: str = "Success") -> Said:
             NOT_UNDERSTOOD,
             Said(later=tuple(ask(of_studies(uid)) for uid in ("1.1", "1.2", "1.3")), learned="study_lists"),
             id="a list of studies is not understood",
+        ),
+        pytest.param(
+            (of_studies("1.1", "1.2"), FIRST, Has("1.2.1")),
+            NOT_UNDERSTOOD,
+            Said(later=(ask(STUDY), ask(of_studies("1.2"))), learned="study_lists"),
+            id="a list of two studies is not understood",
         ),
         pytest.param(
             (of_images("1.1.1", range(1, 3)), Has("1.1.1", expected=3, found=1)),
@@ -591,6 +627,76 @@ def test_the_rate_counts_what_came_and_what_was_sent(*, way, part, end, rate, pa
 )
 def test_an_association_is_ended_only_after_a_long_silence(heard_ago_s, ended, given_up) -> None:
     assert is_given_up(heard_ago_s=heard_ago_s, limit_s=60, ended=ended) is given_up
+
+
+HERE = Has("1.1.1", found=2)
+DONE = Entry(Status.COMPLETE)
+MOVED_2 = replace(SUCCESS, completed=2)
+
+
+@pytest.mark.parametrize(
+    ("way", "end", "series", "earlier", "entries"),
+    [
+        pytest.param(TO_US, SUCCESS, (HERE,), {}, [DONE], id="all is here"),
+        pytest.param(TO_US, SUCCESS, (FIRST,), {}, [Entry()], id="open until the IMAGE level was asked"),
+        pytest.param(TO_US, WARNING, (FIRST,), {}, [Entry(failed=True)], id="failed"),
+        pytest.param(
+            TO_US, SUCCESS, (FIRST,), {"seconds": 5.0}, [Entry(seconds=12)], id="asked for a second time"
+        ),
+        pytest.param(
+            TO_US,
+            SUCCESS,
+            (HERE, SECOND),
+            {},
+            [Entry(Status.COMPLETE, seconds=3.5), Entry(seconds=3.5)],
+            id="two series share the time",
+        ),
+        pytest.param(
+            TO_US,
+            WARNING,
+            (HERE,),
+            {"status": Status.NOT_WANTED},
+            [Entry(Status.NOT_WANTED)],
+            id="what the headers have decided stays so",
+        ),
+        pytest.param(
+            TO_US, MOVED_2, (FIRST,), {}, [Entry()], id="what was sent to us counts when it is here"
+        ),
+        pytest.param(
+            ELSEWHERE,
+            MOVED_2,
+            (FIRST,),
+            {},
+            [Entry(Status.COMPLETE, moved=2)],
+            id="what was sent elsewhere counts",
+        ),
+        pytest.param(ELSEWHERE, SUCCESS, (FIRST,), {}, [Entry()], id="no counter is no image"),
+        pytest.param(
+            ELSEWHERE,
+            replace(WARNING, completed=1),
+            (FIRST,),
+            {"moved": 2},
+            [Entry(moved=2, failed=True)],
+            id="fewer the second time: the first ones stay there",
+        ),
+        pytest.param(
+            ELSEWHERE,
+            MOVED_2,
+            (FIRST, SECOND),
+            {},
+            [Entry(seconds=3.5), Entry(seconds=3.5)],
+            id="the counter of two series is of neither",
+        ),
+    ],
+)
+def test_the_end_of_a_request_is_entered_into_each_of_its_series(
+    *, way, end, series, earlier, entries
+) -> None:
+    assert entered(way, end, *series, earlier=earlier, again=False) == entries
+
+
+def test_a_request_that_will_be_repeated_settles_nothing() -> None:
+    assert entered(TO_US, BUSY, HERE, earlier={}, again=True) == [Entry(seconds=0)]
 
 
 # --- an association was cut off ----------------------------------------------------------------------------------
