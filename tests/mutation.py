@@ -319,8 +319,8 @@ def _probe(module: _Module, args: argparse.Namespace, folder: Path) -> float:
                     raise SystemExit(_complaint(f"a fork broke: {(fork.folder / 'out').read_text()}"))
                 shutil.rmtree(fork.folder, ignore_errors=True)
                 total, killed = total + 1, killed + (status != 0)
-                if status == 0 or not args.quiet:
-                    _tell(module, fork.mutant, "killed" if status else "survived")
+                if status in (0, -signal.SIGKILL) or not args.quiet:
+                    _tell(module, fork.mutant, status)
             time.sleep(_POLL_S)
     finally:
         for fork in running:
@@ -330,7 +330,11 @@ def _probe(module: _Module, args: argparse.Namespace, folder: Path) -> float:
     return percent
 
 
-def _tell(module: _Module, mutant: Mutant, word: str) -> None:
+def _tell(module: _Module, mutant: Mutant, status: int) -> None:
+    # What was killed by the clock of a busy machine would be no merit of the tests.
+    word = (
+        "survived" if status == 0 else "killed by the time limit" if status == -signal.SIGKILL else "killed"
+    )
     print(f"{module.path}:{mutant.line}: {word}: {mutant.before}  ->  {mutant.after}", flush=True)
 
 
@@ -343,7 +347,9 @@ def main() -> int:
     parser.add_argument("--at-least", type=float, default=0, metavar="PERCENT", help="of each module")
     parser.add_argument("-j", "--jobs", type=int, default=os.cpu_count() or 1, help="changes at a time")
     parser.add_argument("--limit", type=float, metavar="SECONDS", help="for the tests of one change")
-    parser.add_argument("-q", "--quiet", action="store_true", help="tell of survivors only")
+    parser.add_argument(
+        "-q", "--quiet", action="store_true", help="tell of survivors and of time limits only"
+    )
     args = parser.parse_args()
     sys.path.insert(0, str(Path.cwd()))
     with tempfile.TemporaryDirectory(prefix="mutation-") as folder:

@@ -41,7 +41,7 @@ def test_a_change_that_never_ends_is_killed(tmp_path) -> None:
     module = "def drained(n):\n    while n:\n        n = n - 1\n    return n\n"
     tests = "from toy import drained\n\n\ndef test_drained():\n    assert drained(3) == 0\n"
     done = probe(tmp_path, module, tests, "--limit", "3", "--at-least", "100")
-    assert "toy.py:3: killed: n - 1  ->  n + 1" in done.stdout
+    assert "toy.py:3: killed by the time limit: n - 1  ->  n + 1" in done.stdout
     assert done.returncode == 0
 
 
