@@ -874,7 +874,15 @@ EACH_SERIES = [(each, Has(each.series_uids[0], expected=50)) for each in EACH_AS
             [STUDIES[2], PAIR],
             (STUDY_3,),
             (PAIR[0],),
-            id="a list behind another request is known, too",
+            id="a list behind another request waits for it",
+        ),
+        pytest.param(
+            TO_US,
+            False,
+            EACH_SERIES,
+            EACH_ASKED[:2],
+            EACH_ASKED[2:],
+            id="first a hundred, where each request is for one series",
         ),
         pytest.param(
             ELSEWHERE, False, STUDIES, (STUDY_1, STUDY_2), (STUDY_3,), id="first a hundred to another place"
