@@ -10,11 +10,21 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pacsifier.dcmtk.pacs import encode_identifier
+from pacsifier.dcmtk.pacs import MoveRequest, encode_identifier
 from pacsifier.query.series import Instance, Series
 from pacsifier.transfer.capabilities import Capabilities
 from pacsifier.transfer.journal import SeriesState
-from pacsifier.transfer.pace import Breaker, Hours, Rate, batches, beginning, chunks, simpler, size_of
+from pacsifier.transfer.pace import (
+    Breaker,
+    Hours,
+    Rate,
+    batches,
+    beginning,
+    chunks,
+    one_chunk,
+    simpler,
+    size_of,
+)
 
 unhurried = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
@@ -175,6 +185,38 @@ def test_a_study_of_many_small_series_goes_in_lists_that_a_killed_run_can_afford
     assert {len(wanted) for chunk in one_each for _, wanted in chunk.parts} == {1}
 
 
+def asked(*wanted: SeriesState, unwanted: int = 0, **ways: bool) -> list[MoveRequest]:
+    """The requests for series of studies that have so many more, over one association."""
+    of_study = Counter(each.series.study_uid for each in wanted)
+    made = chunks(wanted, 1, {uid: number + unwanted for uid, number in of_study.items()}, **ways)
+    return [request for chunk in made for request in chunk.requests]
+
+
+@pytest.mark.parametrize(
+    ("requests", "expected"),
+    [
+        pytest.param(
+            asked(*study("1", [20, 20])), [MoveRequest(("1",))], id="a study just as large as a share"
+        ),
+        pytest.param(
+            asked(*study("1", [90])), [MoveRequest(("1",))], id="one series that is larger than a share"
+        ),
+        pytest.param(
+            asked(*study("1", [20, 20]), unwanted=1, one_request_each=True),
+            [MoveRequest(("1",), ("1.0", "1.1"))],
+            id="with a rate, series that are together as large as a share",
+        ),
+        pytest.param(
+            asked(*study("1", [10]), *study("2", [15]), *study("3", [15]), *study("4", [20])),
+            [MoveRequest(("4", "2")), MoveRequest(("3", "1"))],
+            id="small studies that fill a share, the largest first",
+        ),
+    ],
+)
+def test_what_fits_a_share_costs_one_association(requests, expected) -> None:
+    assert requests == expected
+
+
 def test_with_one_series_each_counters_belong_to_one_series() -> None:
     made = chunks(study("1", [1, 1]) + study("2", [1]), 2, {"1": 2, "2": 1}, one_series_each=True)
     assert all(len(wanted) == 1 and request.series_uids for chunk in made for request, wanted in chunk.parts)
@@ -273,6 +315,50 @@ def test_a_simpler_request_asks_for_the_same_series(work) -> None:
             if easy:
                 assert [each for _, wanted in easy for each in wanted] == list(part[1])
                 assert all(simpler(once) == [] for each in easy for once in simpler(each) or [each])
+
+
+STUDIES = MoveRequest(("1", "2"))
+ONE, TWO, OTHER = state("1", "1.1"), state("1", "1.2"), state("2", "2.1")
+OF_ONE, OF_TWO = MoveRequest(("1",), ("1.1",)), MoveRequest(("1",), ("1.2",))
+
+
+@pytest.mark.parametrize(
+    ("request_", "wanted", "easier"),
+    [
+        pytest.param(
+            STUDIES,
+            (ONE, OTHER, TWO),
+            [(MoveRequest(("1",)), (ONE, TWO)), (MoveRequest(("2",)), (OTHER,))],
+            id="several studies go one by one",
+        ),
+        pytest.param(
+            MoveRequest(("1",)), (ONE, TWO), [(OF_ONE, (ONE,)), (OF_TWO, (TWO,))], id="a study by series"
+        ),
+        pytest.param(
+            MoveRequest(("1",), ("1.1", "1.2")),
+            (ONE, TWO),
+            [(OF_ONE, (ONE,)), (OF_TWO, (TWO,))],
+            id="a list by series",
+        ),
+        pytest.param(
+            MoveRequest(("1",), ("1.1",), ("1.1.7",)),
+            (ONE,),
+            [(OF_ONE, (ONE,))],
+            id="instances as their whole series",
+        ),
+        pytest.param(OF_ONE, (ONE,), [], id="nothing is simpler than a series"),
+    ],
+)
+def test_a_request_that_is_not_understood_has_the_next_simpler_ones(request_, wanted, easier) -> None:
+    assert simpler((request_, wanted)) == easier
+
+
+@pytest.mark.parametrize(("most", "first"), [(5, 1), (10, 1), (19, 1), (20, 2), (25, 2), (30, 3), (99, 3)])
+def test_a_first_request_is_as_large_as_it_may_be(most: int, first: int) -> None:
+    parts = [(MoveRequest((uid,)), (state(uid, f"{uid}.1", 10),)) for uid in ("1", "2", "3")]
+    chunk, others = beginning(one_chunk(parts), most)
+    assert (list(chunk.parts), list(others)) == (parts[:first], parts[first:])
+    assert chunk.size == 10 * first
 
 
 # --- hours, rate, breaker ----------------------------------------------------------------------------------------

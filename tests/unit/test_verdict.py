@@ -1,0 +1,493 @@
+"""What is called complete: nothing that lacks an instance, and nothing that is all there is asked for again."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from series import (
+    BUSY,
+    NOT_UNDERSTOOD,
+    SUCCESS,
+    UNANSWERED,
+    UNKNOWN_DESTINATION,
+    WARNING,
+    of_images,
+    of_series,
+    of_studies,
+    state,
+)
+
+from pacsifier.dcmtk.transcript import MoveState
+from pacsifier.transfer.journal import SeriesState, Status
+from pacsifier.transfer.verdict import (
+    close,
+    conclude,
+    is_clean,
+    is_complete,
+    is_short,
+    judge,
+    left_behind,
+    refused_for_good,
+    took_only_some,
+    untold_columns,
+)
+
+NO_UID_OF_IT = {"9.9.9.0": 1000, "9.9.9.1": 1000}
+
+
+@pytest.mark.parametrize(
+    ("series", "complete"),
+    [
+        pytest.param(state(announced=2, found=2), True, id="as many as announced are all"),
+        pytest.param(state(announced=1, found=1), True, id="a series of one image can be complete"),
+        pytest.param(state(announced=2, found=1), False, id="one is missing"),
+        pytest.param(state(announced=2, found=3), False, id="more than announced: the number is wrong"),
+        pytest.param(state(announced=0, found=0), False, id="of an empty series nothing proves itself"),
+        pytest.param(state(announced=None, found=2), False, id="without a number nobody knows"),
+        pytest.param(state(announced=2, moved=2), True, id="what was moved elsewhere counts"),
+        pytest.param(state(announced=2, moved=1), False, id="not all was moved"),
+        pytest.param(state(listed=2, found=2), True, id="each listed instance is there"),
+        pytest.param(state(listed=2, found=3), True, id="one more than listed takes nothing away"),
+        pytest.param(state(announced=9, listed=2, found=2), True, id="the list counts, not the number"),
+        pytest.param(state(listed=3, found=2), False, id="a listed instance is missing"),
+        pytest.param(
+            replace(state(listed=2), found=NO_UID_OF_IT), False, id="as many as listed, but other ones"
+        ),
+        pytest.param(state(listed=2, moved=2), True, id="moved elsewhere: UIDs are not known, the number is"),
+    ],
+)
+def test_a_series_is_complete_only_with_all_that_the_pacs_holds(series: SeriesState, complete: bool) -> None:
+    assert is_complete(series) is complete
+
+
+@pytest.mark.parametrize(
+    ("series", "short"),
+    [
+        (state(announced=2, found=1), True),
+        (state(announced=2, found=2), False),
+        (state(announced=2, found=3), False),
+        (state(announced=None, found=0), False),
+        (state(announced=2, listed=3, found=2), True),
+        (state(announced=3, listed=2, found=2), False),
+    ],
+)
+def test_late_objects_are_waited_for_only_where_some_are_missing(series: SeriesState, short: bool) -> None:
+    assert is_short(series) is short
+
+
+@pytest.mark.parametrize(
+    ("end", "clean"),
+    [
+        (SUCCESS, True),
+        (replace(SUCCESS, failed=0), True),
+        (replace(SUCCESS, failed=1), False),
+        (WARNING, False),
+        (BUSY, False),
+        (UNANSWERED, False),
+    ],
+)
+def test_only_success_without_a_failed_sub_operation_is_a_good_end(end: MoveState, clean: bool) -> None:
+    assert is_clean(end) is clean
+
+
+@pytest.mark.parametrize(
+    ("end", "for_good"),
+    [
+        pytest.param(NOT_UNDERSTOOD, True, id="identifier does not match"),
+        pytest.param(replace(NOT_UNDERSTOOD, completed=0), True, id="nothing sent"),
+        pytest.param(
+            replace(NOT_UNDERSTOOD, completed=1), False, id="what began to come may come another time"
+        ),
+        pytest.param(MoveState(0, 0xC000), True, id="unable to process"),
+        pytest.param(MoveState(0, 0xA701), False, id="out of resources"),
+        pytest.param(BUSY, False, id="out of resources to send"),
+        pytest.param(UNKNOWN_DESTINATION, False, id="another place will do"),
+        pytest.param(WARNING, False, id="some failed"),
+        pytest.param(replace(WARNING, completed=0), False, id="all failed"),
+        pytest.param(SUCCESS, False, id="success"),
+        pytest.param(UNANSWERED, False, id="no answer"),
+    ],
+)
+def test_a_refusal_is_for_good_only_where_nothing_else_can_explain_it(end: MoveState, for_good: bool) -> None:
+    assert refused_for_good(end) is for_good
+
+
+# --- what a request left behind ----------------------------------------------------------------------------------
+
+HERE, PART, AWAY = state("1.1.1", found=2), state("1.1.2", found=1), state("1.1.3")
+EMPTY = state("1.1.4", announced=0)
+OTHER_STUDY, THIRD_STUDY = state("1.2.1"), state("1.3.1", found=1)
+
+
+@pytest.mark.parametrize(
+    ("request_", "states", "left"),
+    [
+        pytest.param(
+            of_series("1.1.1", "1.1.3"), (HERE, AWAY), ["1.1.3"], id="a series of a list that did not come"
+        ),
+        pytest.param(
+            of_series("1.1.1", "1.1.2"), (HERE, PART), [], id="one that came in part was understood"
+        ),
+        pytest.param(of_series("1.1.4"), (EMPTY,), [], id="of an empty series nothing can come"),
+        pytest.param(of_studies("1.1"), (HERE, AWAY), ["1.1.3"], id="a series of a whole study"),
+        pytest.param(
+            of_studies("1.1", "1.2"), (HERE, AWAY, OTHER_STUDY), ["1.2.1"], id="of two studies the whole one"
+        ),
+        pytest.param(
+            of_studies("1.1", "1.2", "1.3"),
+            (HERE, AWAY, OTHER_STUDY, THIRD_STUDY),
+            ["1.2.1"],
+            id="of several studies the whole ones, not the series of one that came",
+        ),
+        pytest.param(
+            of_studies("1.1", "1.2"), (EMPTY, OTHER_STUDY), ["1.2.1"], id="an empty study is not missed"
+        ),
+        pytest.param(of_images("1.1.2", range(2)), (PART,), ["1.1.2"], id="an instance of those named"),
+        pytest.param(of_images("1.1.2", range(1)), (PART,), [], id="all that were named came"),
+        pytest.param(of_images("1.1.1", range(1)), (HERE,), [], id="more is there than was named"),
+    ],
+)
+def test_what_did_not_come_is_known_by_its_request(request_, states, left) -> None:
+    assert [each.series.series_uid for each in left_behind((request_, states))] == left
+
+
+@pytest.mark.parametrize(
+    ("request_", "states", "end", "came", "only_some"),
+    [
+        pytest.param(
+            of_series("1.1.1", "1.1.3"), (HERE, AWAY), SUCCESS, 2, True, id="one of two series came"
+        ),
+        pytest.param(
+            of_series("1.1.1", "1.1.3"),
+            (HERE, AWAY),
+            SUCCESS,
+            1,
+            True,
+            id="one instance proves that it understood",
+        ),
+        pytest.param(
+            of_series("1.1.1", "1.1.3"),
+            (HERE, AWAY),
+            WARNING,
+            2,
+            False,
+            id="failures explain what is missing",
+        ),
+        pytest.param(
+            of_series("1.1.1", "1.1.3"),
+            (HERE, AWAY),
+            SUCCESS,
+            0,
+            False,
+            id="nothing new came: the link may be at fault",
+        ),
+        pytest.param(
+            of_series("1.1.1", "1.1.2"), (HERE, PART), SUCCESS, 3, False, id="something of each came"
+        ),
+        pytest.param(
+            of_series("1.1.3", "1.1.5"), (AWAY, state("1.1.5")), SUCCESS, 1, False, id="nothing of any came"
+        ),
+        pytest.param(of_series("1.1.3"), (AWAY,), SUCCESS, 1, False, id="a single series is no list"),
+        pytest.param(of_studies("1.1"), (HERE, AWAY), SUCCESS, 2, False, id="a single study is no list"),
+        pytest.param(
+            of_studies("1.1", "1.2"), (HERE, OTHER_STUDY), SUCCESS, 2, True, id="one of two studies came"
+        ),
+        pytest.param(
+            of_studies("1.1", "1.2"), (AWAY, OTHER_STUDY), SUCCESS, 0, True, id="neither of two studies came"
+        ),
+        pytest.param(
+            of_studies("1.1", "1.3"), (HERE, THIRD_STUDY), SUCCESS, 3, False, id="both studies came"
+        ),
+        pytest.param(of_images("1.1.2", range(2)), (PART,), SUCCESS, 0, True, id="an instance did not come"),
+        pytest.param(of_images("1.1.2", range(1)), (PART,), SUCCESS, 1, False, id="the instance came"),
+    ],
+)
+def test_a_pacs_that_takes_only_the_first_of_a_list_is_found_out(
+    request_, states, end, came, only_some
+) -> None:
+    assert took_only_some((request_, states), end, came) is only_some
+
+
+# --- conclude: after a request -----------------------------------------------------------------------------------
+
+WHY = "C-MOVE ended with 0x0000"
+PENDING = (Status.PENDING, WHY)
+COMPLETE = (Status.COMPLETE, "")
+OTHER = state("1.1.2", announced=3, found=3)
+
+
+@pytest.mark.parametrize(
+    ("series", "end", "of", "verdict"),
+    [
+        pytest.param(state(found=2), SUCCESS, (), COMPLETE, id="all is here"),
+        pytest.param(
+            state(found=2), replace(SUCCESS, completed=2), (), COMPLETE, id="and the counter agrees"
+        ),
+        pytest.param(state(found=1), SUCCESS, (), PENDING, id="one is missing"),
+        pytest.param(state(found=2), replace(SUCCESS, failed=1), (), PENDING, id="a sub-operation failed"),
+        pytest.param(state(found=2), WARNING, (), PENDING, id="it ended with a warning"),
+        pytest.param(state(found=2), UNANSWERED, (), PENDING, id="no end was told"),
+        pytest.param(state(found=2, rows=()), SUCCESS, (), PENDING, id="no row is sure to want it"),
+        pytest.param(
+            state(found=2, spoiled="conflict"), SUCCESS, (), PENDING, id="an object contradicts another"
+        ),
+        pytest.param(
+            state(found=2),
+            replace(SUCCESS, completed=3),
+            (),
+            PENDING,
+            id="one more was sent: it is still to come",
+        ),
+        pytest.param(
+            state(found=2),
+            replace(SUCCESS, completed=1),
+            (),
+            COMPLETE,
+            id="fewer were sent: the rest was there",
+        ),
+        pytest.param(
+            state(found=2),
+            replace(SUCCESS, completed=5),
+            (OTHER,),
+            COMPLETE,
+            id="the counter is of all its series",
+        ),
+        pytest.param(
+            state(found=2),
+            replace(SUCCESS, completed=6),
+            (OTHER,),
+            PENDING,
+            id="one more than all its series",
+        ),
+        pytest.param(state(announced=2, moved=2), SUCCESS, (), COMPLETE, id="all was moved elsewhere"),
+    ],
+)
+def test_a_request_settles_a_series_only_where_end_and_counts_agree(series, end, of, verdict) -> None:
+    series = replace(series)
+    conclude(series, end, WHY, of=(series, *of))
+    assert (series.status, series.reason) == verdict
+
+
+@pytest.mark.parametrize(
+    ("end", "others", "failed", "refused"),
+    [
+        pytest.param(SUCCESS, 0, False, False, id="a good end"),
+        pytest.param(replace(SUCCESS, failed=1), 0, True, False, id="a failed sub-operation"),
+        pytest.param(UNANSWERED, 0, True, False, id="no answer"),
+        pytest.param(BUSY, 0, True, False, id="busy"),
+        pytest.param(NOT_UNDERSTOOD, 0, True, True, id="refused for good"),
+        pytest.param(NOT_UNDERSTOOD, 1, True, False, id="refused with others: perhaps because of them"),
+    ],
+)
+def test_a_series_is_given_up_only_where_the_refusal_was_its_own(end, others, failed, refused) -> None:
+    series = state()
+    conclude(series, end, WHY, of=[series, *([OTHER] * others)])
+    assert (series.failed, series.refused) == (failed, refused)
+
+
+def test_a_later_good_end_takes_an_earlier_failure_back() -> None:
+    series = state(found=2)
+    for end in (NOT_UNDERSTOOD, SUCCESS):
+        conclude(series, end, WHY, of=[series])
+    assert (series.failed, series.refused, series.status) == (False, False, Status.COMPLETE)
+
+
+# --- without an announced number: the counters, and then the IMAGE level -----------------------------------------
+
+UNANNOUNCED = state(announced=None, found=2)
+SENT_2 = replace(SUCCESS, completed=2)
+
+
+@pytest.mark.parametrize(
+    ("series", "end", "others", "verdict"),
+    [
+        pytest.param(
+            UNANNOUNCED,
+            SENT_2,
+            (),
+            (Status.COMPLETE, "not announced; the counters agree"),
+            id="as many came as were sent",
+        ),
+        pytest.param(UNANNOUNCED, replace(SUCCESS, completed=3), (), PENDING, id="one more was sent"),
+        pytest.param(UNANNOUNCED, replace(SUCCESS, completed=1), (), PENDING, id="one fewer was sent"),
+        pytest.param(UNANNOUNCED, SUCCESS, (), PENDING, id="no counter was told"),
+        pytest.param(UNANNOUNCED, SENT_2, (OTHER,), PENDING, id="the counter is of two series"),
+        pytest.param(UNANNOUNCED, replace(SENT_2, status=0xB000), (), PENDING, id="it ended with a warning"),
+        pytest.param(UNANNOUNCED, replace(SENT_2, failed=1), (), PENDING, id="a sub-operation failed"),
+        pytest.param(
+            state(announced=None),
+            replace(SUCCESS, completed=0),
+            (),
+            None,
+            id="nothing was sent, nothing came",
+        ),
+    ],
+)
+def test_without_a_number_the_counters_stand_for_it(series, end, others, verdict) -> None:
+    series = replace(series)
+    conclude(series, end, WHY, of=(series, *others))
+    assert series.status is Status.PENDING, "the IMAGE level is asked before"
+    judge(series, moved=False)
+    if verdict is None:
+        assert series.status is Status.PENDING
+    else:
+        assert (series.status, series.reason) == verdict
+
+
+@pytest.mark.parametrize("spoiled", ["", "conflict"])
+def test_that_the_counters_agreed_is_no_word_for_people(spoiled: str) -> None:
+    series = state(announced=None, found=2, spoiled=spoiled)
+    conclude(series, SENT_2, WHY, of=[series])
+    close(series, "interrupted")
+    assert "agree" not in series.reason
+
+
+# --- judge: after the IMAGE level was asked ----------------------------------------------------------------------
+
+OPEN = (Status.PENDING, "before")
+DONE = (Status.COMPLETE, "")
+RELABELLED = "objects name another study or series than the PACS lists them under"
+
+
+@pytest.mark.parametrize(
+    ("series", "moved", "verdict"),
+    [
+        pytest.param(state(found=2), False, DONE, id="late objects made it whole"),
+        pytest.param(state(found=1), False, OPEN, id="one is missing"),
+        pytest.param(state(announced=2, listed=2, found=2), False, DONE, id="the list agrees"),
+        pytest.param(state(announced=3, listed=3, found=2), False, OPEN, id="a listed one is missing"),
+        pytest.param(
+            state(announced=3, listed=2, found=2),
+            False,
+            (Status.COMPLETE, "announced differs: 3"),
+            id="the list is shorter than announced",
+        ),
+        pytest.param(
+            state(announced=1, listed=2, found=2),
+            False,
+            (Status.COMPLETE, "announced differs: 1"),
+            id="the list is longer than announced",
+        ),
+        pytest.param(
+            state(announced=None, listed=2, found=2), False, DONE, id="the list says what nobody announced"
+        ),
+        pytest.param(
+            state(announced=3, listed=2, found=2, failed=True),
+            False,
+            OPEN,
+            id="failed, and the list lost one too",
+        ),
+        pytest.param(
+            state(announced=2, listed=2, found=2, failed=True),
+            False,
+            DONE,
+            id="failed, but the list shows all here",
+        ),
+        pytest.param(
+            state(announced=2, listed=3, found=3, failed=True),
+            False,
+            (Status.COMPLETE, "announced differs: 2"),
+            id="failed, but more is listed than announced",
+        ),
+        pytest.param(
+            state(announced=None, listed=2, found=2, failed=True),
+            False,
+            DONE,
+            id="failed, never announced, all listed",
+        ),
+        pytest.param(state(announced=2, found=2, failed=True), False, OPEN, id="failed, and no list to tell"),
+        pytest.param(state(announced=None, found=2), False, OPEN, id="no number, no list, no counter"),
+        pytest.param(state(found=2, spoiled="conflict"), False, OPEN, id="an object contradicts another"),
+        pytest.param(state(found=2, rows=()), False, OPEN, id="no row is sure to want it"),
+        pytest.param(
+            state(found=2, rows=(), spoiled="conflict"), True, OPEN, id="spoiled where it was moved to"
+        ),
+        pytest.param(
+            state(announced=2, moved=2, rows=()), True, DONE, id="moved elsewhere: nobody looks into it"
+        ),
+        pytest.param(state(announced=2, moved=2), True, DONE, id="all was moved elsewhere"),
+        pytest.param(
+            state(found=2, relabelled=1),
+            False,
+            (Status.COMPLETE, f"1 {RELABELLED}"),
+            id="objects under other UIDs are told",
+        ),
+        pytest.param(
+            state(announced=3, listed=2, found=2, relabelled=2),
+            False,
+            (Status.COMPLETE, f"announced differs: 3; 2 {RELABELLED}"),
+            id="both notes are told",
+        ),
+    ],
+)
+def test_the_list_of_the_pacs_settles_what_counts_left_open(series, moved: bool, verdict) -> None:
+    series = replace(series, reason="before")
+    judge(series, moved=moved)
+    assert (series.status, series.reason) == verdict
+
+
+# --- close: at the end of the run --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("series", "stop", "verdict"),
+    [
+        pytest.param(state(), "", (Status.FAILED, "0 of 2 instances"), id="nothing came"),
+        pytest.param(state(found=1), "", (Status.INCOMPLETE, "1 of 2 instances"), id="one of two came"),
+        pytest.param(
+            state(announced=None, found=1),
+            "",
+            (Status.INCOMPLETE, "1 of ? instances"),
+            id="of how many is not known",
+        ),
+        pytest.param(state(announced=0), "", (Status.FAILED, "0 of 0 instances"), id="an empty series"),
+        pytest.param(state(moved=1), "", (Status.INCOMPLETE, "1 of 2 instances"), id="one of two was moved"),
+        pytest.param(
+            state(found=1, reason="why"),
+            "disk full",
+            (Status.INCOMPLETE, "1 of 2 instances; why; disk full"),
+            id="why, and why the run stopped",
+        ),
+        pytest.param(
+            state(found=2, spoiled="conflict", reason="why"),
+            "disk full",
+            (Status.INCOMPLETE, "conflict"),
+            id="what contradicts itself is never complete",
+        ),
+        pytest.param(
+            state(found=2, spoiled="conflict", status=Status.COMPLETE),
+            "",
+            (Status.INCOMPLETE, "conflict"),
+            id="found out after it was called complete",
+        ),
+        pytest.param(
+            state(found=2, status=Status.COMPLETE), "disk full", (Status.COMPLETE, ""), id="complete stays so"
+        ),
+        pytest.param(
+            state(status=Status.UNDECIDED, reason="told too little"),
+            "disk full",
+            (Status.UNDECIDED, "told too little"),
+            id="undecided stays so",
+        ),
+    ],
+)
+def test_each_series_ends_with_a_verdict_and_its_reason(series, stop: str, verdict) -> None:
+    series = replace(series)
+    close(series, stop)
+    assert (series.status, series.reason) == verdict
+
+
+@pytest.mark.parametrize(
+    ("undecided", "columns"),
+    [
+        ({}, ""),
+        ({2: ("Modality",)}, "Modality"),
+        (
+            {2: ("StudyDate", "Modality"), 3: ("Modality", "ProtocolName")},
+            "Modality, ProtocolName, StudyDate",
+        ),
+    ],
+)
+def test_the_columns_that_the_pacs_does_not_tell_are_each_named_once(undecided, columns: str) -> None:
+    assert untold_columns(replace(state().series, undecided=undecided)) == columns
