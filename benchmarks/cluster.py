@@ -27,11 +27,13 @@ from pacs.servers import LOOPBACK, Server, free_port, start_dcmqrscp  # noqa: E4
 from slurm.cluster import Slurm  # noqa: E402
 
 from pacsifier.demo import make_archive  # noqa: E402
+from pacsifier.disk.names import part_folder  # noqa: E402
+from pacsifier.disk.tree import Tree  # noqa: E402
 from pacsifier.query import Query, QueryTable, Shard  # noqa: E402
 from pacsifier.query.series import Series  # noqa: E402
-from pacsifier.transfer.journal import Journal, SeriesState, Status  # noqa: E402
-from pacsifier.transfer.merging import merge_parts  # noqa: E402
-from pacsifier.tree import Tree, part_folder  # noqa: E402
+from pacsifier.transfer.model import SeriesState, Status  # noqa: E402
+from pacsifier.transfer.record.journal import Journal  # noqa: E402
+from pacsifier.transfer.record.merging import merge_parts  # noqa: E402
 
 COMMANDS = {
     "pacsifier": (sys.executable, "-m", "pacsifier.cli.retrieve"),

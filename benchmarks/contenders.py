@@ -18,10 +18,10 @@ from pathlib import Path
 
 from pacs.servers import Record, Server, find_binary
 
-from pacsifier.dcmtk import profile
-from pacsifier.dcmtk.pacs import encode_identifier
+from pacsifier.dcmtk import negotiation
+from pacsifier.dcmtk.identifiers import encode_identifier
 from pacsifier.query import ATTRIBUTES, INFO_COLUMNS
-from pacsifier.transfer.finding import SERIES_RETURN_KEYS, STUDY_RETURN_KEYS
+from pacsifier.transfer.find.finder import SERIES_RETURN_KEYS, STUDY_RETURN_KEYS
 
 ENVIRONMENT = {**os.environ, "TCP_NODELAY": "1"}
 
@@ -170,9 +170,9 @@ class Raw(Contender):
         studies = sorted({study for study, _ in work.series})
         _write(folder, "series", ({**_SERIES_KEYS, "StudyInstanceUID": study} for study in studies))
         self._shares(work, folder)
-        classes = profile.receiver_classes(sorted({record.sop_class for record in work.records}))
-        contexts = [(uid, profile.EVERY_SYNTAX) for uid in classes]
-        (folder / "receiver.cfg").write_text(profile.render(contexts))
+        classes = negotiation.receiver_classes(sorted({record.sop_class for record in work.records}))
+        contexts = [(uid, negotiation.EVERY_SYNTAX) for uid in classes]
+        (folder / "receiver.cfg").write_text(negotiation.render(contexts))
         for each in ("found", "received"):
             (folder / each).mkdir()
 
@@ -203,7 +203,7 @@ class Raw(Contender):
             return
         port = str(work.server.our_port)
         options = ("--fork", "+B", "+uf", "-pdu", "131072", "-aet", work.server.our_aet)
-        files = ("-xf", "receiver.cfg", profile.NAME, "-od", "received", port)
+        files = ("-xf", "receiver.cfg", negotiation.NAME, "-od", "received", port)
         receiver = _start([find_binary("storescp"), *options, *files], folder)
         try:
             _await_port(work.server.our_port)

@@ -55,8 +55,8 @@ from pacs.servers import (  # noqa: E402
 )
 from start import install  # noqa: E402
 
-from pacsifier import part10  # noqa: E402
 from pacsifier.demo import make_archive  # noqa: E402
+from pacsifier.dicom import part10  # noqa: E402
 
 # patients, studies each, series each, slices each, pixels a side
 DATA = {

@@ -1,6 +1,6 @@
 """Says which small changes of a module no test notices.
 
-    python tests/mutation.py pacsifier/transfer/verdict.py --tests tests/unit/test_verdict.py --at-least 95
+    python tests/mutation.py pacsifier/transfer/fetch/verdict.py --tests tests/unit/test_verdict.py --at-least 95
 
 Every place is changed alone: a comparison (== !=, < <= >=, in, is), `and` and `or`, a `not` dropped, the condition of
 an `if` negated, an integer one higher in a comparison or in arithmetic, `return True` and `return False`, + and -.

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from pacsifier.dcmtk.pacs import MoveRequest
+from pacsifier.dcmtk.movescu import MoveRequest
 from pacsifier.dcmtk.transcript import MoveState
 from pacsifier.query.series import Instance, Series
-from pacsifier.transfer.journal import SeriesState
+from pacsifier.transfer.model import SeriesState
 
 SUCCESS = MoveState(0, 0x0000, "Success")
 WARNING = MoveState(0, 0xB000, "Warning")

@@ -76,7 +76,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _tag(arguments: argparse.Namespace) -> int:
     from pacsifier.cli.ticker import Ticker
-    from pacsifier.karnak import add_tags
+    from pacsifier.flows.add_karnak_tags import add_tags
     from pacsifier.maps import read_day_shifts, read_new_ids
 
     new_ids, day_shifts = common.read_all(

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 from pacsifier.cli import common
 
 if TYPE_CHECKING:
+    from pacsifier.deidentify.engine.profile import Options
     from pacsifier.deidentify.folder import Request
-    from pacsifier.deidentify.profile import Options
     from pacsifier.deidentify.report import Totals
 
 _PROG = "pacsifier-anonymize"
@@ -252,7 +252,7 @@ def _request(arguments: argparse.Namespace) -> Request:
 
 
 def _options(arguments: argparse.Namespace) -> Options:
-    from pacsifier.deidentify.profile import Options
+    from pacsifier.deidentify.engine.profile import Options
 
     return Options(
         basic=arguments.profile == "basic",

@@ -8,13 +8,13 @@ from collections import Counter
 from contextlib import closing
 from pathlib import Path
 
+from pacsifier.checkup.probe import Outcome, Probe
+from pacsifier.checkup.site import Checkup, Site
 from pacsifier.cli import common
-from pacsifier.dcmtk.process import Toolbox
 from pacsifier.dcmtk.timeouts import Timeouts
+from pacsifier.dcmtk.toolbox import Toolbox
 from pacsifier.errors import AssociationError, Fault, InputError, OperationError, ToolError
 from pacsifier.transfer.capabilities import Seen, save_capabilities
-from pacsifier.transfer.checkup import Checkup, Site
-from pacsifier.transfer.probe import Outcome, Probe
 
 _MARGIN = " " * 9
 # The first of these that occurred is the exit status.

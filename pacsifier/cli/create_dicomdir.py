@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from pacsifier.cli import common
 
 if TYPE_CHECKING:
-    from pacsifier.dicomdir import Summary
+    from pacsifier.flows.create_dicomdir import Summary
 
 _PROG = "pacsifier-create-dicomdir"
 _LONGEST_LIST = 20
@@ -79,13 +79,13 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _create(arguments: argparse.Namespace) -> int:
-    from pacsifier import dicomdir
     from pacsifier.cli.ticker import Ticker
-    from pacsifier.dcmtk.process import Toolbox
+    from pacsifier.dcmtk.toolbox import Toolbox
+    from pacsifier.flows import create_dicomdir
 
     with Toolbox(arguments.dcmtk_dir) as toolbox, Ticker() as ticker:
         common.on_signals(toolbox.kill)
-        summary = dicomdir.create(
+        summary = create_dicomdir.create(
             arguments.in_folder, arguments.out_folder, toolbox, ticker, link=arguments.link
         )
     return _print_summary(summary)

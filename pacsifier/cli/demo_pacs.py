@@ -64,9 +64,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _serve(arguments: argparse.Namespace) -> int:
-    from pacsifier.dcmtk.demo_pacs import AE_TITLE, DemoPacs, Peer
-    from pacsifier.dcmtk.process import Toolbox
-    from pacsifier.dcmtk.receiver import check_port
+    from pacsifier.dcmtk.dcmqrscp import AE_TITLE, DemoPacs, Peer
+    from pacsifier.dcmtk.storescp import check_port
+    from pacsifier.dcmtk.toolbox import Toolbox
     from pacsifier.demo import COMPRESSED_CLASSES, DEMO_QUERY, make_hospital
 
     peers = [

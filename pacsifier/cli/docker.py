@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pacsifier.cli import common
-from pacsifier.container import Needs, engine_command, keep_texts, written_out
+from pacsifier.cli.container import Needs, engine_command, keep_texts, written_out
 from pacsifier.errors import ToolError
 
 IMAGE = "quay.io/translationalml/pacsifier:latest"

@@ -57,7 +57,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _extract(arguments: argparse.Namespace) -> int:
     from pacsifier.cli.ticker import Ticker
-    from pacsifier.reports import extract
+    from pacsifier.flows.extract_report import extract
 
     common.on_signals(lambda: None)
     with Ticker() as ticker:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from pacsifier.cli import common
 
 if TYPE_CHECKING:
-    from pacsifier.pseudonyms import Written
+    from pacsifier.flows.get_pseudonyms import Written
 
 _PROG = "pacsifier-get-pseudonyms"
 
@@ -141,21 +141,21 @@ def _say_what_is_ignored(arguments: argparse.Namespace) -> None:
 
 
 def _ask_service(arguments: argparse.Namespace) -> int:
-    from pacsifier import pseudonyms
     from pacsifier.cli.ticker import Ticker
     from pacsifier.config import load_deid_config
-    from pacsifier.deid_service import DeidService
+    from pacsifier.flows import get_pseudonyms
+    from pacsifier.flows.deid_service import DeidService
 
-    pseudonyms.check_project(arguments.project_name)
+    get_pseudonyms.check_project(arguments.project_name)
     config, table = common.read_all(
-        lambda: load_deid_config(arguments.config), lambda: pseudonyms.read_patients(arguments.queryfile)
+        lambda: load_deid_config(arguments.config), lambda: get_pseudonyms.read_patients(arguments.queryfile)
     )
     if config.url.lower().startswith("http:"):
         print(f"{_PROG}: deid_URL is no https address: token and PatientIDs travel readable", file=sys.stderr)
     service = DeidService(config, arguments.ca_bundle)
     common.on_signals(lambda: None)
     with Ticker() as ticker:
-        written = pseudonyms.from_service(
+        written = get_pseudonyms.from_service(
             table,
             arguments.project_name,
             arguments.out_directory,
@@ -165,12 +165,12 @@ def _ask_service(arguments: argparse.Namespace) -> int:
 
 
 def _read_mapping(arguments: argparse.Namespace) -> int:
-    from pacsifier import pseudonyms
+    from pacsifier.flows import get_pseudonyms
 
-    pseudonyms.check_project(arguments.project_name)
-    mapping = pseudonyms.read_mapping(arguments.mappingfile)
+    get_pseudonyms.check_project(arguments.project_name)
+    mapping = get_pseudonyms.read_mapping(arguments.mappingfile)
     common.on_signals(lambda: None)
-    written = pseudonyms.from_mapping(
+    written = get_pseudonyms.from_mapping(
         mapping,
         arguments.project_name,
         arguments.out_directory,

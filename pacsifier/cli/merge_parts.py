@@ -39,7 +39,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _merge(arguments: argparse.Namespace) -> int:
     from pacsifier.query import read_query_file
-    from pacsifier.transfer.merging import merge_parts
+    from pacsifier.transfer.record.merging import merge_parts
 
     common.on_signals(lambda: None)
     summary = merge_parts(arguments.out_directory, read_query_file(arguments.queryfile), arguments.parts)

@@ -54,17 +54,17 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _move(arguments: argparse.Namespace) -> int:
-    from pacsifier import moving
     from pacsifier.cli.ticker import Ticker
+    from pacsifier.flows import move_csv
 
     common.on_signals(lambda: None)
     if arguments.dry_run:
-        planned = moving.plan(arguments.data_folder, arguments.info_folder)
+        planned = move_csv.plan(arguments.data_folder, arguments.info_folder)
         for source, target in planned.moves:
             print(f"{source} -> {target}")
     else:
         with Ticker() as ticker:
-            planned = moving.move(arguments.data_folder, arguments.info_folder, ticker)
+            planned = move_csv.move(arguments.data_folder, arguments.info_folder, ticker)
     for path, why in planned.left:
         print(f"{_PROG}: {path}: {why}", file=sys.stderr)
     verb = "would be moved" if arguments.dry_run else "moved"

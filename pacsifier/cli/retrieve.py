@@ -18,8 +18,8 @@ from pacsifier.errors import ToolError
 
 if TYPE_CHECKING:
     from pacsifier.config import PacsConfig
-    from pacsifier.transfer.options import Options, Summary
-    from pacsifier.transfer.pace import Hours, Rate
+    from pacsifier.transfer.options import Hours, Options, Rate
+    from pacsifier.transfer.record.summary import Summary
     from pacsifier.transfer.upload import UploadSummary
 
 _PROG = "pacsifier"
@@ -253,7 +253,7 @@ def _size(text: str) -> int:
 
 
 def _hours(text: str) -> Hours:
-    from pacsifier.transfer.pace import Hours
+    from pacsifier.transfer.options import Hours
 
     try:
         return Hours.parse(text)
@@ -262,7 +262,7 @@ def _hours(text: str) -> Hours:
 
 
 def _rate(text: str) -> Rate:
-    from pacsifier.transfer.pace import Rate
+    from pacsifier.transfer.options import Rate
 
     if re.fullmatch(r"\d+(\.\d+)?", text, re.ASCII) and float(text) > 0:
         return Rate(float(text))
@@ -322,7 +322,7 @@ def _check(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> No
 def _retrieve(arguments: argparse.Namespace) -> int:
     from pacsifier.cli.progress import Console
     from pacsifier.config import load_pacs_config
-    from pacsifier.dcmtk.process import Toolbox
+    from pacsifier.dcmtk.toolbox import Toolbox
     from pacsifier.query import read_query_file
     from pacsifier.transfer.retrieve import Retrieval
 
@@ -390,7 +390,7 @@ def _check_site(arguments: argparse.Namespace) -> int:
 def _upload(arguments: argparse.Namespace) -> int:
     from pacsifier.cli.progress import Console
     from pacsifier.config import load_pacs_config
-    from pacsifier.dcmtk.process import Toolbox
+    from pacsifier.dcmtk.toolbox import Toolbox
     from pacsifier.transfer.upload import upload
 
     config = load_pacs_config(arguments.config)
@@ -402,7 +402,7 @@ def _upload(arguments: argparse.Namespace) -> int:
 
 
 def _print_summary(summary: Summary, *, moved: bool) -> None:
-    from pacsifier.transfer.journal import Status
+    from pacsifier.transfer.model import Status
 
     count = summary.series
     out = sys.stderr
@@ -445,7 +445,7 @@ def _print_plan(summary: Summary) -> None:
 
 
 def _print_upload_summary(summary: UploadSummary) -> None:
-    from pacsifier.tree import shown
+    from pacsifier.disk.names import shown
 
     for note in summary.notes:
         print(f"{_PROG}: {note}", file=sys.stderr)

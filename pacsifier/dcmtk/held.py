@@ -12,9 +12,10 @@ import time
 from pathlib import Path
 
 from pacsifier.config import PacsConfig
-from pacsifier.dcmtk.pacs import Keys, encode_identifier, peer_arguments
-from pacsifier.dcmtk.process import Toolbox
+from pacsifier.dcmtk.association import peer_arguments
+from pacsifier.dcmtk.identifiers import Keys, encode_identifier
 from pacsifier.dcmtk.timeouts import Timeouts
+from pacsifier.dcmtk.toolbox import Toolbox
 
 _FIRST_ANSWER = "rsp0001.dcm"
 _ACCEPTED = b"Association Accepted"

@@ -17,12 +17,14 @@ from dataclasses import asdict, dataclass, field
 from itertools import chain
 from pathlib import Path
 
-from pacsifier import part10
-from pacsifier.deidentify import instance, report, uids
+from pacsifier.deidentify import report
 from pacsifier.deidentify.crew import available_cpus, shared
-from pacsifier.deidentify.descriptors import Vocabulary
-from pacsifier.deidentify.elements import Scope
-from pacsifier.deidentify.identifiers import Identifiers, fold, words_of
+from pacsifier.deidentify.engine import instance, uids
+from pacsifier.deidentify.engine.descriptors import Vocabulary
+from pacsifier.deidentify.engine.elements import Scope
+from pacsifier.deidentify.engine.identifiers import Identifiers, fold, words_of
+from pacsifier.deidentify.engine.profile import METHOD, Options, Profile
+from pacsifier.deidentify.engine.rules import Rules, Subject
 from pacsifier.deidentify.key import Key, opened, read
 from pacsifier.deidentify.patients import (
     NEW_ID_FILE,
@@ -33,23 +35,17 @@ from pacsifier.deidentify.patients import (
     sort_out,
     subject_of,
 )
-from pacsifier.deidentify.profile import METHOD, Options, Profile
-from pacsifier.deidentify.rules import Rules, Subject
 from pacsifier.deidentify.scan import Facts, Gathered, Scanner
 from pacsifier.deidentify.selection import Reason, left_out, shows_identity
+from pacsifier.dicom import part10
+from pacsifier.dicom.splice import UnreadableError
+from pacsifier.disk.files import write_whole
+from pacsifier.disk.lock import OutputLock
+from pacsifier.disk.names import deidentified_name, patient_folder_name, short_hash
+from pacsifier.disk.tree import SeriesIdentity, Tree
+from pacsifier.disk.walk import Walk
 from pacsifier.errors import InputError
 from pacsifier.query import WHOLE, Shard
-from pacsifier.splice import UnreadableError
-from pacsifier.staging import OutputLock
-from pacsifier.tree import (
-    SeriesIdentity,
-    Tree,
-    Walk,
-    deidentified_name,
-    patient_folder_name,
-    short_hash,
-    write_whole,
-)
 
 _A_TASK = 32
 _A_TASK_BYTES = 1 << 26

@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from pacsifier.disk.files import write_whole
 from pacsifier.errors import Fault, InputError
-from pacsifier.tree import write_whole
 
 _WARNING = (
     "Keep this file apart from the de-identified images: with it, every patient can be found again. Without it, "

@@ -8,16 +8,16 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path, PurePath
 
-from pacsifier.deidentify import dates, uids
-from pacsifier.deidentify.identifiers import Identifiers, name_words
+from pacsifier.deidentify.engine import dates, uids
+from pacsifier.deidentify.engine.identifiers import Identifiers, name_words
+from pacsifier.deidentify.engine.profile import Options
+from pacsifier.deidentify.engine.rules import Subject
 from pacsifier.deidentify.key import Key, Shifts
-from pacsifier.deidentify.profile import Options
-from pacsifier.deidentify.rules import Subject
 from pacsifier.deidentify.scan import Facts
 from pacsifier.deidentify.selection import Reason
+from pacsifier.disk.names import patient_folder_name, slug
 from pacsifier.errors import Fault, InputError
 from pacsifier.maps import PREFIX, PSEUDONYM
-from pacsifier.tree import patient_folder_name, slug
 
 NEW_ID_FILE = "new_id.txt"
 

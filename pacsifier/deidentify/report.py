@@ -12,7 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Any
 
-from pacsifier.deidentify.rules import CHANGES
+from pacsifier.deidentify.engine.rules import CHANGES
 
 REPORT = "deidentification_report.csv"
 SUMMARY = "deidentification_summary.txt"

@@ -10,14 +10,14 @@ from dataclasses import dataclass, field
 from io import FileIO
 from pathlib import Path
 
-from pacsifier import part10
-from pacsifier.deidentify import dates, elements
-from pacsifier.deidentify.descriptors import words
-from pacsifier.deidentify.elements import Scope, UnknownEncodingError, vr_of
-from pacsifier.deidentify.identifiers import Identifiers, fold, long_enough, words_of
-from pacsifier.deidentify.instance import opened, overlay_in_pixels
-from pacsifier.deidentify.profile import TEXT_VRS, Action, Profile, read_words
-from pacsifier.splice import UnreadableError
+from pacsifier.deidentify.engine import dates, elements
+from pacsifier.deidentify.engine.descriptors import words
+from pacsifier.deidentify.engine.elements import Scope, UnknownEncodingError, vr_of
+from pacsifier.deidentify.engine.identifiers import Identifiers, fold, long_enough, words_of
+from pacsifier.deidentify.engine.instance import opened, overlay_in_pixels
+from pacsifier.deidentify.engine.profile import TEXT_VRS, Action, Profile, read_words
+from pacsifier.dicom import part10
+from pacsifier.dicom.splice import UnreadableError
 
 _TOP = {
     0x00080008: "image_type",
@@ -163,7 +163,7 @@ class Scanner:
         try:
             elements.visit(layout, collector)
         except UnknownEncodingError:
-            from pacsifier.deidentify import reference
+            from pacsifier.deidentify.engine import reference
 
             try:
                 reference.rewrite(layout, collector, [])

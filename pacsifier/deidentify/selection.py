@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from pathlib import PurePath
 
-from pacsifier.deidentify.profile import Options
+from pacsifier.deidentify.engine.profile import Options
 from pacsifier.deidentify.scan import Facts
 
 

@@ -15,8 +15,8 @@ from typing import Any
 import pydicom
 from pydicom.dataset import Dataset
 
-from pacsifier.deidentify.identifiers import SHORTEST_IN_BYTES, Identifiers, fold
-from pacsifier.deidentify.rules import Subject
+from pacsifier.deidentify.engine.identifiers import SHORTEST_IN_BYTES, Identifiers, fold
+from pacsifier.deidentify.engine.rules import Subject
 
 Hit = tuple[str, str, str]
 
@@ -157,7 +157,7 @@ def _stands_in(word: str, text: str) -> bool:
 
 def _without_pixels(path: Path) -> bytes:
     """The bytes of a file without the value of its pixel data; inflated where they are deflated."""
-    from pacsifier import part10
+    from pacsifier.dicom import part10
 
     with path.open("rb", buffering=0) as handle:
         layout = part10.layout(handle)

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from pacsifier.config import PacsConfig, load_json, shown
+from pacsifier.disk.files import write_whole
 from pacsifier.errors import Fault, InputError
-from pacsifier.tree import write_whole
 
 FORMAT: Final = 1
 LEVELS: Final = ("STUDY", "SERIES", "IMAGE")

@@ -3,16 +3,57 @@
 from __future__ import annotations
 
 import logging
-from collections import Counter
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass
+from datetime import datetime, time
 
 from pacsifier.dcmtk.timeouts import DEFAULT_TIMEOUTS, Timeouts
 from pacsifier.query import WHOLE, Shard
 from pacsifier.transfer.capabilities import USUAL, Capabilities
 from pacsifier.transfer.exclusion import NOBODY, Excluded
-from pacsifier.transfer.journal import Status
-from pacsifier.transfer.pace import Hours, Rate
+
+
+@dataclass(frozen=True)
+class Hours:
+    """The part of the day in which work may start; it may go over midnight."""
+
+    start: time
+    end: time
+
+    @classmethod
+    def parse(cls, text: str) -> Hours:
+        """From `19:00-06:00`; seconds may follow.
+
+        Raises:
+            ValueError: it is none, or start and end are equal.
+        """
+        start, separator, end = text.partition("-")
+        hours = cls(time.fromisoformat(start.strip()), time.fromisoformat(end.strip()))
+        if not separator or hours.start == hours.end or hours.start.tzinfo or hours.end.tzinfo:
+            raise ValueError(text)
+        return hours
+
+    def open_at(self, moment: datetime) -> bool:
+        """Whether work may start then (local time)."""
+        now = moment.time()
+        if self.start < self.end:
+            return self.start <= now < self.end
+        return now >= self.start or now < self.end
+
+    def __str__(self) -> str:
+        return f"{self.start}-{self.end}"
+
+
+@dataclass(frozen=True)
+class Rate:
+    """The most that may come in a second, on average: instances, or bytes."""
+
+    per_s: float
+    in_bytes: bool = False
+
+    def pause_s(self, instances: int, size: int) -> float:
+        """How long that much work must take."""
+        return (size if self.in_bytes else instances) / self.per_s
+
 
 log = logging.getLogger(__name__)
 
@@ -62,40 +103,3 @@ class Observer:
         """Asks a person; without one the run goes on."""
         log.warning("%s", question)
         return True
-
-
-@dataclass(frozen=True)
-class RowPlan:
-    """What a query row would bring, as far as the PACS tells; `instances` None: not all numbers were announced."""
-
-    row: int
-    outcome: str
-    reason: str
-    studies: int
-    series: int
-    instances: int | None
-
-
-@dataclass
-class Summary:
-    """The figures at the end of a run; `outcomes` counts query rows by outcome. `plan`: of a dry run, a line a row."""
-
-    rows: int = 0
-    outcomes: Counter[str] = field(default_factory=Counter)
-    series: Counter[Status] = field(default_factory=Counter)
-    instances: int = 0
-    bytes: int = 0
-    unexpected: int = 0
-    conflicts: int = 0
-    # Series, and objects that arrived all the same, of patients who are excluded.
-    excluded_series: int = 0
-    excluded_objects: int = 0
-    seconds: float = 0.0
-    redo: Path | None = None
-    problems: list[str] = field(default_factory=list)
-    plan: tuple[RowPlan, ...] = ()
-
-    @property
-    def complete(self) -> bool:
-        """Whether everything asked for is there."""
-        return not self.problems and not self.conflicts and self.redo is None

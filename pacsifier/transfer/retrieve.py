@@ -15,26 +15,42 @@ from pathlib import Path
 
 from pacsifier.config import PacsConfig
 from pacsifier.dcmtk import confinement
-from pacsifier.dcmtk.pacs import Pacs, own_place
-from pacsifier.dcmtk.process import Toolbox
-from pacsifier.dcmtk.receiver import Receiver, check_port, received_folder
+from pacsifier.dcmtk.association import own_place
+from pacsifier.dcmtk.pacs import Pacs
+from pacsifier.dcmtk.storescp import Receiver, check_port, received_folder
+from pacsifier.dcmtk.toolbox import Toolbox
 from pacsifier.dcmtk.transcript import MOVE_DESTINATION_UNKNOWN, SUCCESS, MoveState
+from pacsifier.disk.files import write_whole
+from pacsifier.disk.info import write_info
+from pacsifier.disk.lock import OutputLock, temporary_folder
+from pacsifier.disk.tree import SeriesIdentity, Tree
 from pacsifier.errors import AssociationError, InputError
 from pacsifier.query import QueryTable
-from pacsifier.staging import OutputLock, temporary_folder
-from pacsifier.transfer.arrivals import Arrivals
-from pacsifier.transfer.engine import Engine
-from pacsifier.transfer.finding import Finder, Found, instances_of, list_instances, looks_capped
-from pacsifier.transfer.journal import Journal, SeriesState, Status, row_outcome
-from pacsifier.transfer.options import Observer, Options, RowPlan, Summary
-from pacsifier.transfer.pace import Breaker, Part, batches, chunks
-from pacsifier.transfer.placing import Placer
-from pacsifier.transfer.retry import CarefulFinds
-from pacsifier.transfer.space import DiskWatch
-from pacsifier.transfer.syntaxes import NotedArrivals, Syntaxes
-from pacsifier.transfer.traffic import Traffic
-from pacsifier.transfer.verdict import close, conclude, is_clean, is_complete, is_short, judge, untold_columns
-from pacsifier.tree import SeriesIdentity, Tree, write_info, write_whole
+from pacsifier.transfer.fetch.arrivals import Arrivals
+from pacsifier.transfer.fetch.engine import Engine
+from pacsifier.transfer.fetch.placing import Placer
+from pacsifier.transfer.fetch.space import DiskWatch
+from pacsifier.transfer.fetch.syntaxes import NotedArrivals, Syntaxes
+from pacsifier.transfer.fetch.traffic import Traffic
+from pacsifier.transfer.fetch.verdict import (
+    close,
+    conclude,
+    is_clean,
+    is_complete,
+    is_short,
+    judge,
+    untold_columns,
+)
+from pacsifier.transfer.fetch.work import Breaker, batches, chunks
+from pacsifier.transfer.find.answers import looks_capped
+from pacsifier.transfer.find.asking import CarefulFinds
+from pacsifier.transfer.find.finder import Finder
+from pacsifier.transfer.find.images import instances_of, list_instances
+from pacsifier.transfer.model import Found, Part, SeriesState, Status
+from pacsifier.transfer.options import Observer, Options
+from pacsifier.transfer.record.journal import Journal
+from pacsifier.transfer.record.outcomes import row_outcome
+from pacsifier.transfer.record.summary import RowPlan, Summary
 
 log = logging.getLogger(__name__)
 

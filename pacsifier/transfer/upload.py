@@ -9,18 +9,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from pacsifier import part10
 from pacsifier.config import PacsConfig
-from pacsifier.dcmtk.process import Toolbox
-from pacsifier.dcmtk.storage import Sendable, associations, store
+from pacsifier.dcmtk.storescu import Sendable, associations, store
 from pacsifier.dcmtk.timeouts import Timeouts
+from pacsifier.dcmtk.toolbox import Toolbox
 from pacsifier.dcmtk.transcript import StoreEnd
+from pacsifier.dicom import part10
+from pacsifier.disk.lock import temporary_folder
+from pacsifier.disk.walk import Walk
 from pacsifier.errors import AssociationError, InputError
 from pacsifier.query import ATTRIBUTES, is_uid
-from pacsifier.staging import temporary_folder
 from pacsifier.transfer.options import Observer
 from pacsifier.transfer.retry import Retry
-from pacsifier.tree import Walk
 
 log = logging.getLogger(__name__)
 

@@ -12,13 +12,13 @@ import pydicom
 from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset, FileDataset
 
-from pacsifier.deidentify.descriptors import Vocabulary
+from pacsifier.deidentify.engine.descriptors import Vocabulary
+from pacsifier.deidentify.engine.identifiers import Identifiers
+from pacsifier.deidentify.engine.profile import Options, Profile
+from pacsifier.deidentify.engine.rules import Rules, Subject
 from pacsifier.deidentify.folder import Request, deidentify_folder
-from pacsifier.deidentify.identifiers import Identifiers
 from pacsifier.deidentify.key import key_path
-from pacsifier.deidentify.profile import Options, Profile
 from pacsifier.deidentify.report import Totals
-from pacsifier.deidentify.rules import Rules, Subject
 
 SECRET = b"a secret of the tests, 32 bytes!"
 

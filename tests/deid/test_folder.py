@@ -18,13 +18,13 @@ import pytest
 from pydicom.dataset import Dataset
 
 from deid import corpus, helpers
-from pacsifier.deidentify import dates
+from pacsifier.deidentify.engine import dates
+from pacsifier.deidentify.engine.identifiers import Identifiers
+from pacsifier.deidentify.engine.profile import Options
+from pacsifier.deidentify.engine.rules import Subject
 from pacsifier.deidentify.folder import deidentify_folder
-from pacsifier.deidentify.identifiers import Identifiers
 from pacsifier.deidentify.key import Key, key_path, opened, read
 from pacsifier.deidentify.patients import Maps
-from pacsifier.deidentify.profile import Options
-from pacsifier.deidentify.rules import Subject
 from pacsifier.deidentify.verify import VerifySettings, begin_verify, verify
 from pacsifier.errors import InputError
 from pacsifier.maps import read_day_shifts, read_new_ids
@@ -722,7 +722,7 @@ def test_a_part_is_resumed_with_the_key_of_all_parts_and_with_no_other(tmp_path)
 
 
 def test_two_runs_into_one_folder_keep_out_of_each_others_way(two, tmp_path):
-    from pacsifier.staging import OutputLock
+    from pacsifier.disk.lock import OutputLock
 
     with OutputLock(tmp_path / "out"), pytest.raises(InputError, match="in use"):
         helpers.run(two, tmp_path / "out")
@@ -740,7 +740,7 @@ def test_one_worker_and_two_give_the_same_files(tmp_path):
 def test_a_full_disk_ends_the_run_and_leaves_no_half_file(two, tmp_path, monkeypatch):
     import errno
 
-    from pacsifier.deidentify import instance
+    from pacsifier.deidentify.engine import instance
 
     def full(*_: object) -> int:
         raise OSError(errno.ENOSPC, "No space left on device")

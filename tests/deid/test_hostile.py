@@ -13,7 +13,7 @@ from pydicom.encaps import encapsulate
 from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian, JPEGBaseline8Bit
 
 from deid import corpus, helpers
-from pacsifier.deidentify.profile import Options
+from pacsifier.deidentify.engine.profile import Options
 
 KEEPING = Options(retain_descriptors=True)
 

@@ -19,12 +19,12 @@ from pydicom.dataset import Dataset
 from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 from deid import corpus, helpers
-from pacsifier import part10
-from pacsifier.deidentify import dates, uids
-from pacsifier.deidentify.identifiers import Identifiers
-from pacsifier.deidentify.instance import deidentify
-from pacsifier.deidentify.profile import Options
-from pacsifier.splice import UnreadableError
+from pacsifier.deidentify.engine import dates, uids
+from pacsifier.deidentify.engine.identifiers import Identifiers
+from pacsifier.deidentify.engine.instance import deidentify
+from pacsifier.deidentify.engine.profile import Options
+from pacsifier.dicom import part10
+from pacsifier.dicom.splice import UnreadableError
 
 _DATA = Path(pydicom.__file__).parent / "data"
 PYDICOM_FILES = sorted(
@@ -395,7 +395,7 @@ def test_memory_does_not_grow_with_the_file(tmp_path):
     environment = {**os.environ, "PYTHONPATH": f"{tests}{os.pathsep}{tests.parent}"}
     program = (
         "import re; from pathlib import Path; from deid import helpers;"
-        "from pacsifier.deidentify.instance import deidentify;"
+        "from pacsifier.deidentify.engine.instance import deidentify;"
         # Not ru_maxrss, which begins with the peak of the process that forked this one.
         "peak = lambda: int(re.search(r'VmHWM:\\s+(\\d+)', Path('/proc/self/status').read_text())[1]);"
         "before = peak();"

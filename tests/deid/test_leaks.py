@@ -10,7 +10,7 @@ import pytest
 from pydicom.dataset import Dataset
 
 from deid import corpus, helpers
-from pacsifier.deidentify.profile import Options
+from pacsifier.deidentify.engine.profile import Options
 
 OPTIONS = {
     "default": Options(),

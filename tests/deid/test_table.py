@@ -9,8 +9,8 @@ import pytest
 from pydicom.dataset import Dataset
 
 from deid import corpus, helpers
-from pacsifier.deidentify.instance import deidentify
-from pacsifier.deidentify.profile import Options, Row, read_table
+from pacsifier.deidentify.engine.instance import deidentify
+from pacsifier.deidentify.engine.profile import Options, Row, read_table
 
 TOKEN = "Quetzalcoatl"
 VALUES = {
@@ -47,7 +47,7 @@ def _vr(row: Row) -> str:
 
 
 def test_edition_and_counts_of_the_table_are_those_of_the_standard():
-    text = (Path(__file__).parents[2] / "pacsifier/deidentify/data/table_e1_1.txt").read_text(
+    text = (Path(__file__).parents[2] / "pacsifier/deidentify/engine/data/table_e1_1.txt").read_text(
         encoding="utf-8"
     )
     assert "basic actions: 2026c" in text

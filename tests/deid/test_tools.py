@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from deid import corpus, helpers
-from pacsifier.deidentify.profile import Options
+from pacsifier.deidentify.engine.profile import Options
 
 
 def _tool(name: str) -> str:

@@ -45,8 +45,8 @@ from pacs.servers import (
 )
 
 from faults.quirk_pacs import FOR_EVER, QuirkPacs, Quirks, altered, start_quirk_pacs
-from pacsifier import part10
 from pacsifier.demo import make_archive
+from pacsifier.dicom import part10
 
 LOCALIZER = {"PatientID": "00123", "SeriesNumber": "1", "Modality": "MR"}
 BRAIN = {"PatientID": "00123", "StudyDate": "20160420"}

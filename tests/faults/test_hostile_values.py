@@ -20,9 +20,12 @@ from pacs.runs import Run, instance_paths, read_table, run, slug, write_query
 from pacs.servers import LOOPBACK, OrthancServer, Server, free_port, start_dcmqrscp, start_orthanc
 
 from faults.corpus import ROOT, TEXT_SR, write_instance
-from pacsifier import part10
 from pacsifier.cli.streams import visible
-from pacsifier.dcmtk.pacs import encode_identifier
+from pacsifier.dcmtk.identifiers import encode_identifier
+from pacsifier.dicom import part10
+from pacsifier.disk.info import write_info
+from pacsifier.disk.names import instance_name, patient_folder_name, series_folder_name, study_folder_name
+from pacsifier.disk.tree import SeriesIdentity, Tree
 from pacsifier.errors import Fault, InputError
 from pacsifier.query import (
     ATTRIBUTES,
@@ -38,16 +41,7 @@ from pacsifier.query import (
     study_keys,
 )
 from pacsifier.query.names import family_name
-from pacsifier.transfer.journal import Journal
-from pacsifier.tree import (
-    SeriesIdentity,
-    Tree,
-    instance_name,
-    patient_folder_name,
-    series_folder_name,
-    study_folder_name,
-    write_info,
-)
+from pacsifier.transfer.record.journal import Journal
 
 # What pydicom thinks of such values is known.
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")

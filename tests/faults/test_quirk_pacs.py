@@ -7,7 +7,7 @@ from pacs.runs import run, wanted_series
 from pacs.servers import RAW_AET, RawScp, capture, find, move_studies
 
 from faults.quirk_pacs import Quirks, start_quirk_pacs
-from pacsifier import part10
+from pacsifier.dicom import part10
 
 EVERYONE = [{"PatientID": patient} for patient in ("00123", "123421", "45322", "124588", "SYN 05")]
 LOCALIZER = {"PatientID": "00123", "SeriesNumber": "1", "Modality": "MR"}

@@ -286,7 +286,7 @@ def test_a_second_run_into_a_folder_is_told_who_holds_it_and_harms_nothing(archi
     assert save(archive, tmp_path, ARCHIVE, "--resume").status == 0
 
 
-QUICK = "import pacsifier.staging as staging; staging.BEAT_S = 0.1"
+QUICK = "import pacsifier.disk.lock as lock; lock.BEAT_S = 0.1"
 
 
 def killed(archive: Server, folder: Path) -> Path:
@@ -643,7 +643,7 @@ def test_an_upload_needs_a_temporary_folder_and_says_which(orthanc, hospital, tm
 
 # --- DCMTK -------------------------------------------------------------------------------------------------------
 
-IN_HASTE = "import pacsifier.dcmtk.process as process; process._VERSION_S = 0.3"
+IN_HASTE = "import pacsifier.dcmtk.binaries as binaries; binaries._VERSION_S = 0.3"
 
 
 @pytest.mark.parametrize("missing", TOOLS)

@@ -29,9 +29,9 @@ from pacs.servers import (
 
 from faults.corpus import ROOT, TEXT_SR, write_instance
 from pacsifier.config import load_pacs_config
-from pacsifier.dcmtk.process import Toolbox
-from pacsifier.dcmtk.storage import Sendable, store
+from pacsifier.dcmtk.storescu import Sendable, store
 from pacsifier.dcmtk.timeouts import Timeouts
+from pacsifier.dcmtk.toolbox import Toolbox
 
 AT_ONCE = ("--retry_wait", "0.01")
 DROP_CAPABILITIES = ("setpriv", "--bounding-set=-all", "--inh-caps=-all")

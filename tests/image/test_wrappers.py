@@ -16,7 +16,7 @@ from image.test_image import _files, _owners
 
 # As an ordinary user who may use the engine; modules are read before, for they may lie where only root can read.
 _AS_A_USER = f"""
-import os, sys, pacsifier.transfer.pace
+import os, sys, pacsifier.transfer.fetch.work
 from pacsifier.cli import docker
 docker.build_parser(sys.argv[1]), docker.command_line
 os.setgroups([]), os.setgid({OWNER[1]}), os.setuid({OWNER[0]})

@@ -78,7 +78,7 @@ def test_wheel_and_archive_hold_what_they_must_and_nothing_else(built):
     (wheel,), (archive,) = built.glob("*.whl"), built.glob("*.tar.gz")
     names = zipfile.ZipFile(wheel).namelist()
     assert {name.split("/")[0] for name in names} == {"pacsifier", f"pacsifier-{__version__}.dist-info"}
-    assert {"pacsifier/py.typed", "pacsifier/deidentify/data/table_e1_1.txt"} <= set(names)
+    assert {"pacsifier/py.typed", "pacsifier/deidentify/engine/data/table_e1_1.txt"} <= set(names)
     with tarfile.open(archive) as tar:
         held = {name.partition("/")[2] for name in tar.getnames()}
     listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, encoding="utf-8", check=False)

@@ -27,7 +27,7 @@ from pacs.servers import (
     pacsifier_argv,
     start_orthanc,
 )
-from pacsifier.staging import OutputLock
+from pacsifier.disk.lock import OutputLock
 
 TOOLS = ("echoscu", "findscu", "movescu", "storescp", "storescu", "getscu", "dcmmkdir")
 FINDS = (

@@ -7,10 +7,12 @@ from collections.abc import Iterator, Sequence
 import pytest
 
 from pacsifier.config import load_pacs_config
-from pacsifier.dcmtk.pacs import FindResult, Keys, Pacs
-from pacsifier.dcmtk.process import Toolbox
+from pacsifier.dcmtk.findscu import FindResult
+from pacsifier.dcmtk.identifiers import Keys
+from pacsifier.dcmtk.pacs import Pacs
+from pacsifier.dcmtk.toolbox import Toolbox
 from pacsifier.query.series import Series
-from pacsifier.transfer.finding import list_instances
+from pacsifier.transfer.find.images import list_instances
 
 
 @pytest.fixture(params=["dcmqrscp", "orthanc"])

@@ -15,8 +15,8 @@ from pacs.servers import (
     Server,
     start_orthanc,
 )
-from pacsifier import part10
 from pacsifier.dcmtk import confinement
+from pacsifier.dicom import part10
 
 EVERYONE = [{"PatientID": patient} for patient in ("00123", "123421", "45322", "124588", "SYN 05")]
 GET = ("--save", "--retrieve_method", "get", "--retry_wait", "0.1", "--settle_time", "0.2")

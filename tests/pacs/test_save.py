@@ -31,8 +31,8 @@ from pacs.runs import (
     wanted_series,
 )
 from pacs.servers import RLE, Hospital, Server, free_port, start_dcmqrscp
-from pacsifier import part10
 from pacsifier.demo import make_archive
+from pacsifier.dicom import part10
 
 EVERYONE = [{"PatientID": patient} for patient in ("00123", "123421", "45322", "124588", "SYN 05")]
 LOCALIZER = {"PatientID": "00123", "SeriesNumber": "1", "Modality": "MR"}

@@ -34,8 +34,8 @@ from pacs.servers import (
     start_dcmqrscp,
     start_orthanc,
 )
-from pacsifier.dcmtk.storage import Sendable, associations
-from pacsifier.tree import Tree
+from pacsifier.dcmtk.storescu import Sendable, associations
+from pacsifier.disk.tree import Tree
 
 MR = "1.2.840.10008.5.1.4.1.1.4"
 US = "1.2.840.10008.5.1.4.1.1.3.1"

@@ -34,10 +34,10 @@ from pacs.servers import (  # noqa: E402
     start_orthanc,
 )
 
-from pacsifier.dcmtk import profile  # noqa: E402
-from pacsifier.dcmtk.pacs import encode_identifier  # noqa: E402
-from pacsifier.dcmtk.process import Toolbox  # noqa: E402
-from pacsifier.dcmtk.receiver import Receiver  # noqa: E402
+from pacsifier.dcmtk import negotiation  # noqa: E402
+from pacsifier.dcmtk.identifiers import encode_identifier  # noqa: E402
+from pacsifier.dcmtk.storescp import Receiver  # noqa: E402
+from pacsifier.dcmtk.toolbox import Toolbox  # noqa: E402
 
 CT = "1.2.840.10008.5.1.4.1.1.2"
 MR = "1.2.840.10008.5.1.4.1.1.4"
@@ -175,9 +175,9 @@ def stores(server: Server, folder: Path, hospital: Hospital) -> None:
     ):
         (folder / f"f{number:07d}").symlink_to(path)
     names = [f"f{number:07d}" for number in range(5)]
-    syntax = profile.UNCOMPRESSED[:1]
-    (folder / "sender.cfg").write_text(profile.render([(MR, syntax), (SR, syntax)]))
-    fixed = ["-v", "-nh", "-xf", "sender.cfg", profile.NAME]
+    syntax = negotiation.UNCOMPRESSED[:1]
+    (folder / "sender.cfg").write_text(negotiation.render([(MR, syntax), (SR, syntax)]))
+    fixed = ["-v", "-nh", "-xf", "sender.cfg", negotiation.NAME]
     if server.kind == "orthanc":
         run("store_orthanc", "storescu", folder, [*fixed, *peer(server), *names])
     with Toolbox() as toolbox:
@@ -224,8 +224,8 @@ def statuses(folder: Path, hospital: Hospital) -> None:
         names = [f"s{number:07d}" for number in range(len(stored) + 1)]
         for name, path in zip(names, images, strict=False):
             (folder / name).symlink_to(path)
-        (folder / "sender.cfg").write_text(profile.render([(MR, profile.UNCOMPRESSED[:1])]))
-        fixed = ["-v", "-nh", "-xf", "sender.cfg", profile.NAME]
+        (folder / "sender.cfg").write_text(negotiation.render([(MR, negotiation.UNCOMPRESSED[:1])]))
+        fixed = ["-v", "-nh", "-xf", "sender.cfg", negotiation.NAME]
         run("store_statuses", "storescu", folder, [*fixed, *there, *names])
     finally:
         server.shutdown()

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from pacsifier import part10
+from pacsifier.dicom import part10
 from pacsifier.query import ATTRIBUTES
-from pacsifier.transfer.arrivals import Arrivals
+from pacsifier.transfer.fetch.arrivals import Arrivals
 
 KEY = ("1.2", "1.2.3")
 SR = "1.2.840.10008.5.1.4.1.1.88.11"

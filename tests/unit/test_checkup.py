@@ -8,18 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pacsifier.dcmtk.pacs import MoveRequest
+from pacsifier.checkup.finds import FEW, Sample, recent_days, small_ones
+from pacsifier.checkup.moves import Delivery, Trial, one_instance, planned, some_instances, took, two_series
+from pacsifier.dcmtk.movescu import MoveRequest
 from pacsifier.dcmtk.transcript import MoveState
-from pacsifier.transfer.checkup_finds import FEW, Sample, recent_days, small_ones
-from pacsifier.transfer.checkup_moves import (
-    Delivery,
-    Trial,
-    one_instance,
-    planned,
-    some_instances,
-    took,
-    two_series,
-)
 
 SIZES = st.dictionaries(
     st.sampled_from(["A", "B", "C"]),

@@ -28,19 +28,19 @@ from series import (
 )
 
 from pacsifier.config import PacsConfig
-from pacsifier.dcmtk.pacs import MoveRequest
+from pacsifier.dcmtk.movescu import MoveRequest
 from pacsifier.dcmtk.timeouts import Timeouts
 from pacsifier.dcmtk.transcript import MoveState
 from pacsifier.errors import AssociationError
 from pacsifier.query import QueryTable
-from pacsifier.transfer import engine as module
 from pacsifier.transfer.capabilities import USUAL, Capabilities
-from pacsifier.transfer.journal import SeriesState, Status
-from pacsifier.transfer.options import Observer, Options
-from pacsifier.transfer.pace import Part, Rate, one_chunk
+from pacsifier.transfer.fetch import engine as module
+from pacsifier.transfer.fetch.syntaxes import Syntaxes
+from pacsifier.transfer.fetch.traffic import Traffic
+from pacsifier.transfer.fetch.work import one_chunk
+from pacsifier.transfer.model import Part, SeriesState, Status
+from pacsifier.transfer.options import Observer, Options, Rate
 from pacsifier.transfer.retrieve import Retrieval
-from pacsifier.transfer.syntaxes import Syntaxes
-from pacsifier.transfer.traffic import Traffic
 
 WAITS_S = (2.0, 4.0, 8.0, 16.0)
 """The waits before the repeats of a request; there is no fifth."""
@@ -282,7 +282,7 @@ def after_no_association(
     run = _Run(TO_US)
     run.associated, run.full = before, full
     engine = _engine(run, TO_US, temporary=temporary, associations=4)
-    with patch("pacsifier.transfer.traffic.time", clock := _Clock()):
+    with patch("pacsifier.transfer.fetch.traffic.time", clock := _Clock()):
         for _ in range(losses):
             engine._traffic.lost()
             clock.now_s += 100

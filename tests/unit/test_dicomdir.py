@@ -17,10 +17,11 @@ from pydicom.data import get_testdata_file
 from pydicom.fileset import FileSet
 from pydicom.uid import generate_uid
 
-from pacsifier import dicomdir, mediadir
-from pacsifier.dcmtk import media
+from pacsifier.dcmtk import dcmmkdir
 from pacsifier.demo import make_hospital
+from pacsifier.dicom import mediadir
 from pacsifier.errors import InputError, ToolError
+from pacsifier.flows import create_dicomdir
 
 PRIVATE_CLASS = "1.3.12.2.1107.5.9.1"
 
@@ -324,7 +325,7 @@ def test_folders_that_cannot_be_meant_are_refused_before_anything_is_written(
 
 
 def test_a_disk_too_small_is_said_before_the_first_copy(hospital, tmp_path, monkeypatch):
-    monkeypatch.setattr(dicomdir, "free_bytes", lambda _: 1000)
+    monkeypatch.setattr(create_dicomdir, "free_bytes", lambda _: 1000)
     done = run(tmp_path, source=hospital)
     assert done.returncode == 2
     assert "MB are needed" in done.stderr
@@ -400,7 +401,7 @@ def test_a_dicomdir_that_lists_too_little_is_not_kept(hospital, tmp_path, monkey
 
 
 def test_names_do_not_clash_however_many_there_are():
-    names = dicomdir._Names()
+    names = create_dicomdir._Names()
     given = [names.of((str(n % 7), str(n % 50), str(n % 350), str(n))) for n in range(100_000)]
     assert len(set(given)) == len(given)
     with pytest.raises(InputError, match="more than 999999"):
@@ -419,7 +420,7 @@ def test_what_is_no_dicomdir_is_said(hospital, tmp_path, damage):
 def test_what_dcmmkdir_says_is_understood():
     log = (Path(__file__).parent.parent / "transcripts/media_refused.log").read_text()
     names = ("GOOD", "OTHER", "CLASS", "NONUMBER", "NOID", "CUT")
-    assert media._refused(log, names) == {
+    assert dcmmkdir._refused(log, names) == {
         "CLASS": "invalid SOP class (1.3.12.2.1107.5.9.1) for STD-GEN-MIME profile",
         "NONUMBER": "required attribute SeriesNumber (0020,0011) empty",
         "NOID": "required attribute PatientID (0010,0020) empty",

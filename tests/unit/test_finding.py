@@ -14,11 +14,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pacsifier.dcmtk.pacs import FindResult
+from pacsifier.dcmtk.findscu import FindResult
 from pacsifier.dcmtk.transcript import REFUSED_OUT_OF_RESOURCES, SUCCESS
 from pacsifier.query import Query
 from pacsifier.query.matching import _wildcard_match
-from pacsifier.transfer.finding import Finder, Found
+from pacsifier.transfer.find.finder import Finder
+from pacsifier.transfer.model import Found
 
 unhurried = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 

@@ -8,11 +8,13 @@ from pathlib import Path
 
 import pytest
 
+from pacsifier.disk.names import LOG_MARK
+from pacsifier.disk.tree import Tree
 from pacsifier.query import Query, QueryTable, read_query_file
 from pacsifier.query.series import Series
-from pacsifier.transfer.finding import RowReport
-from pacsifier.transfer.journal import Journal, SeriesState, Status, row_outcome
-from pacsifier.tree import LOG_MARK, Tree
+from pacsifier.transfer.model import RowReport, SeriesState, Status
+from pacsifier.transfer.record.journal import Journal
+from pacsifier.transfer.record.outcomes import row_outcome
 
 QUERY = """\
 PatientID,StudyDate,Modality,new_ids

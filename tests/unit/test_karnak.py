@@ -16,8 +16,8 @@ import pytest
 from commands import Done, invoke
 from pydicom.data import get_testdata_file
 
-from pacsifier import part10
 from pacsifier.demo import make_hospital
+from pacsifier.dicom import part10
 
 
 @pytest.fixture(scope="module")

@@ -8,13 +8,15 @@ from pathlib import Path
 import pytest
 
 from pacsifier.cli import merge_parts as command
+from pacsifier.disk.names import part_folder
+from pacsifier.disk.tree import Tree
 from pacsifier.errors import InputError
 from pacsifier.query import Query, QueryTable, Shard, read_query_file
 from pacsifier.query.series import Series
-from pacsifier.transfer.finding import RowReport
-from pacsifier.transfer.journal import Journal, SeriesState, Status, row_outcome
-from pacsifier.transfer.merging import MergeSummary, merge_parts
-from pacsifier.tree import Tree, part_folder
+from pacsifier.transfer.model import RowReport, SeriesState, Status
+from pacsifier.transfer.record.journal import Journal
+from pacsifier.transfer.record.merging import MergeSummary, merge_parts
+from pacsifier.transfer.record.outcomes import row_outcome
 
 QUERY = """\
 PatientID,StudyDate,Modality,new_ids

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from commands import Done, invoke
 
-from pacsifier import tree
+from pacsifier.disk import files
 
 FILES = {
     "sub-1/ses-2/00003-T1.csv": "a",
@@ -146,7 +146,7 @@ def test_links_are_named_and_stay_and_the_others_move(tmp_path):
 
 def test_a_folder_that_a_run_still_writes_to_is_left_alone(tmp_path):
     fill(tmp_path / "data")
-    program = "import sys; from pathlib import Path; from pacsifier.staging import OutputLock\n"
+    program = "import sys; from pathlib import Path; from pacsifier.disk.lock import OutputLock\n"
     program += "with OutputLock(Path(sys.argv[1])): print('held', flush=True); sys.stdin.read()"
     holder = subprocess.Popen(
         [sys.executable, "-c", program, str(tmp_path / "data")],
@@ -180,9 +180,9 @@ def test_a_place_that_is_taken_meanwhile_is_not_overwritten(tmp_path, monkeypatc
     target.parent.mkdir()
     target.write_text("b")
     if not links:
-        monkeypatch.setattr(tree.os, "link", _no_links)
+        monkeypatch.setattr(files.os, "link", _no_links)
     with pytest.raises(FileExistsError):
-        tree.move_file(source, target)
+        files.move_file(source, target)
     assert (source.read_text(), target.read_text(), len(list(target.parent.iterdir()))) == ("a", "b", 1)
 
 

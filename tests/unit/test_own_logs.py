@@ -14,7 +14,8 @@ from commands import Done, invoke
 from pydicom.dataset import Dataset, FileMetaDataset
 
 from pacsifier.demo import make_hospital
-from pacsifier.tree import LOG_MARK, Tree
+from pacsifier.disk.names import LOG_MARK
+from pacsifier.disk.tree import Tree
 
 STRANGER = "STRANGER"
 SAID = "passed over, not read: the logs of a pacsifier run"

@@ -10,21 +10,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pacsifier.dcmtk.pacs import MoveRequest, encode_identifier
+from pacsifier.dcmtk.identifiers import encode_identifier
+from pacsifier.dcmtk.movescu import MoveRequest
 from pacsifier.query.series import Instance, Series
 from pacsifier.transfer.capabilities import Capabilities
-from pacsifier.transfer.journal import SeriesState
-from pacsifier.transfer.pace import (
-    Breaker,
-    Hours,
-    Rate,
-    batches,
-    beginning,
-    chunks,
-    one_chunk,
-    simpler,
-    size_of,
-)
+from pacsifier.transfer.fetch.work import Breaker, batches, beginning, chunks, one_chunk, simpler, size_of
+from pacsifier.transfer.model import SeriesState
+from pacsifier.transfer.options import Hours, Rate
 
 unhurried = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 

@@ -1,4 +1,4 @@
-"""`pacsifier.part10` against pydicom on all of its test files, against cuts at every boundary, and by fuzzing."""
+"""`pacsifier.dicom.part10` against pydicom on all of its test files, against cuts at every boundary, and by fuzzing."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from pydicom.dataelem import RawDataElement
 from pydicom.uid import DeflatedExplicitVRLittleEndian
 
 import pacsifier
-from pacsifier import part10
+from pacsifier.dicom import part10
 
 # SC_rgb_jpeg.dcm is implicit under an explicit transfer syntax, and pydicom says so each time.
 pytestmark = pytest.mark.filterwarnings("ignore:Expected explicit VR:UserWarning")
@@ -261,9 +261,7 @@ def test_half_a_gigabyte_of_pixels_is_neither_read_nor_copied(tmp_path):
 
 
 def test_importing_the_walker_costs_no_foreign_library():
-    code = (
-        "import sys, pacsifier.part10; print(*{'pydicom', 'numpy', 'pandas', 'pathlib'} & set(sys.modules))"
-    )
+    code = "import sys, pacsifier.dicom.part10; print(*{'pydicom', 'numpy', 'pandas', 'pathlib'} & set(sys.modules))"
     home = Path(pacsifier.__file__).parents[1]
     argv = [sys.executable, "-S", "-c", code]
     done = subprocess.run(argv, capture_output=True, text=True, check=True, cwd=home)

@@ -7,15 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from pacsifier import part10
+from pacsifier.dicom import part10
+from pacsifier.disk.tree import Tree
 from pacsifier.query import ATTRIBUTES
 from pacsifier.query.series import Instance, Series
-from pacsifier.transfer.arrivals import Arrivals
 from pacsifier.transfer.exclusion import NOBODY, Excluded
-from pacsifier.transfer.finding import whole_number
-from pacsifier.transfer.journal import SeriesState, Status
-from pacsifier.transfer.placing import Placer, _another_patient
-from pacsifier.tree import Tree
+from pacsifier.transfer.fetch.arrivals import Arrivals
+from pacsifier.transfer.fetch.placing import Placer, _another_patient
+from pacsifier.transfer.find.answers import whole_number
+from pacsifier.transfer.model import SeriesState, Status
 
 KEY = ("1.2", "1.2.3")
 

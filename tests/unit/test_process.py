@@ -16,9 +16,10 @@ from pathlib import Path
 import pytest
 from pacs.servers import LOOPBACK, find_binary, free_port
 
-from pacsifier.dcmtk import guardian
-from pacsifier.dcmtk import process as door
-from pacsifier.dcmtk.process import Binary, Process, Toolbox
+from pacsifier.dcmtk import binaries, guardian
+from pacsifier.dcmtk.binaries import Binary
+from pacsifier.dcmtk.process import Process
+from pacsifier.dcmtk.toolbox import Toolbox
 from pacsifier.errors import ToolError
 
 PATIENT = "SECRET^PATIENT"
@@ -364,7 +365,7 @@ def test_a_run_can_be_closed_after_everything_has_ended(tmp_path):
 _HOLDER = """
 import sys, time
 from pathlib import Path
-from pacsifier.dcmtk.process import Toolbox
+from pacsifier.dcmtk.toolbox import Toolbox
 toolbox = Toolbox()
 process = toolbox.start("storescp", ["--fork", "-od", ".", sys.argv[1]], Path(sys.argv[2]), "storescp")
 print(process.group, flush=True)
@@ -573,7 +574,7 @@ def test_a_later_dcmtk_is_taken(version, tmp_path):
 
 @pytest.mark.parametrize("does", ["exec sleep 60", "trap '' TERM INT\nsleep 60 &\nsleep 60"])
 def test_a_tool_that_hangs_is_told_and_ended(does, tmp_path, monkeypatch):
-    monkeypatch.setattr(door, "_VERSION_S", 0.2)
+    monkeypatch.setattr(binaries, "_VERSION_S", 0.2)
     path = _script(tmp_path / "echoscu", f"echo $$ >{tmp_path}/group; {does}")
     with Toolbox(tmp_path) as toolbox, pytest.raises(ToolError, match="has not ended") as caught:
         toolbox.require(["echoscu"])
@@ -582,7 +583,7 @@ def test_a_tool_that_hangs_is_told_and_ended(does, tmp_path, monkeypatch):
 
 
 def test_a_tool_that_hangs_does_not_hide_a_good_one(tmp_path, clean):
-    clean.setattr(door, "_VERSION_S", 0.2)
+    clean.setattr(binaries, "_VERSION_S", 0.2)
     _script(tmp_path / "a" / "echoscu", "exec sleep 60")
     good = _echoscu(tmp_path / "b")
     clean.setenv("PATH", f"{tmp_path}/a:{tmp_path}/b:/usr/bin:/bin")

@@ -13,9 +13,9 @@ from pydicom.uid import UID, AllTransferSyntaxes
 from pynetdicom import sop_class
 from pynetdicom.sop_class import _STORAGE_CLASSES
 
-from pacsifier.dcmtk import profile
+from pacsifier.dcmtk import negotiation
 
-CLASSES = profile.storage_classes()
+CLASSES = negotiation.storage_classes()
 
 
 def test_every_storage_class_that_pynetdicom_knows_is_known_here() -> None:
@@ -38,48 +38,50 @@ def test_every_storage_class_is_one_of_the_standard() -> None:
 
 
 def test_common_classes_are_offered_when_nothing_is_known_of_the_images() -> None:
-    offered = profile.receiver_classes([])
-    assert len(offered) == profile.MAX_CONTEXTS
+    offered = negotiation.receiver_classes([])
+    assert len(offered) == negotiation.MAX_CONTEXTS
     for name in ("CTImageStorage", "MRImageStorage", "EnhancedMRImageStorage", "EnhancedSRStorage"):
         assert getattr(sop_class, name) in offered[:40], name
 
 
 def test_what_was_found_is_offered_before_the_common_classes() -> None:
     private = "1.3.12.2.1107.5.9.1"
-    offered = profile.receiver_classes([private, CLASSES[-1], CLASSES[0], private])
+    offered = negotiation.receiver_classes([private, CLASSES[-1], CLASSES[0], private])
     assert offered[:3] == (private, CLASSES[-1], CLASSES[0])
     assert len(offered) == len(set(offered)) == 128
 
 
 def test_an_association_never_offers_more_than_128_contexts() -> None:
-    assert len(profile.receiver_classes(f"1.2.{number}" for number in range(500))) == 128
+    assert len(negotiation.receiver_classes(f"1.2.{number}" for number in range(500))) == 128
 
 
 def test_uncompressed_stands_before_lossless_and_lossless_before_lossy() -> None:
     # storescp takes the first syntax of the list that the sender offers.
-    order = {uid: place for place, uid in enumerate(profile.EVERY_SYNTAX)}
-    assert max(order[uid] for uid in profile.UNCOMPRESSED) < min(order[uid] for uid in profile.LOSSLESS)
-    assert max(order[uid] for uid in profile.LOSSLESS) < min(order[uid] for uid in profile.LOSSY)
-    assert profile.EVERY_SYNTAX[0] == "1.2.840.10008.1.2.1"
-    assert len(order) == len(profile.EVERY_SYNTAX)
+    order = {uid: place for place, uid in enumerate(negotiation.EVERY_SYNTAX)}
+    assert max(order[uid] for uid in negotiation.UNCOMPRESSED) < min(
+        order[uid] for uid in negotiation.LOSSLESS
+    )
+    assert max(order[uid] for uid in negotiation.LOSSLESS) < min(order[uid] for uid in negotiation.LOSSY)
+    assert negotiation.EVERY_SYNTAX[0] == "1.2.840.10008.1.2.1"
+    assert len(order) == len(negotiation.EVERY_SYNTAX)
 
 
 def test_syntaxes_are_called_lossless_as_the_standard_calls_them() -> None:
-    for uid in profile.LOSSLESS:
+    for uid in negotiation.LOSSLESS:
         assert "Lossless" in UID(uid).name or not UID(uid).is_compressed or uid.endswith((".92", ".1.99")), (
             uid
         )
-    for uid in profile.LOSSY:
+    for uid in negotiation.LOSSY:
         assert "Lossless Only" not in UID(uid).name
         assert "(Process 14" not in UID(uid).name
 
 
 def test_no_object_can_come_without_its_pixels() -> None:
-    assert not [uid for uid in profile.EVERY_SYNTAX if "JPIP" in UID(uid).name]
+    assert not [uid for uid in negotiation.EVERY_SYNTAX if "JPIP" in UID(uid).name]
 
 
 def test_every_other_transfer_syntax_of_the_standard_is_offered() -> None:
-    left_out = {str(uid) for uid in AllTransferSyntaxes if not uid.is_retired} - set(profile.EVERY_SYNTAX)
+    left_out = {str(uid) for uid in AllTransferSyntaxes if not uid.is_retired} - set(negotiation.EVERY_SYNTAX)
     names = {UID(uid).name for uid in left_out}
     assert not [
         name for name in names if not any(word in name for word in ("JPIP", "SMPTE", "Fragmentable", "XL"))
@@ -87,7 +89,7 @@ def test_every_other_transfer_syntax_of_the_standard_is_offered() -> None:
 
 
 def test_contexts_of_one_syntax_list_share_it() -> None:
-    text = profile.render([("1.2.3", ("1.2.840.10008.1.2",)), ("1.2.4", ("1.2.840.10008.1.2",))])
+    text = negotiation.render([("1.2.3", ("1.2.840.10008.1.2",)), ("1.2.4", ("1.2.840.10008.1.2",))])
     assert text.count("TransferSyntax1 = 1.2.840.10008.1.2") == 1
     assert "PresentationContext1 = 1.2.3\\Syntaxes0" in text
     assert "PresentationContext2 = 1.2.4\\Syntaxes0" in text
@@ -105,10 +107,10 @@ def _listens(process: subprocess.Popen[bytes], port: int) -> bool:
 
 @pytest.mark.parametrize("found", [(), ("1.3.12.2.1107.5.9.1", "1.2.840.10008.5.1.4.1.1.66")])
 def test_a_real_storescp_accepts_the_profile_and_listens(tmp_path: Path, found: tuple[str, ...]) -> None:
-    contexts = [(uid, profile.EVERY_SYNTAX) for uid in profile.receiver_classes(found)]
-    (tmp_path / "receiver.cfg").write_text(profile.render(contexts), encoding="ascii")
+    contexts = [(uid, negotiation.EVERY_SYNTAX) for uid in negotiation.receiver_classes(found)]
+    (tmp_path / "receiver.cfg").write_text(negotiation.render(contexts), encoding="ascii")
     port = free_port()
-    argv = [find_binary("storescp"), "-xf", "receiver.cfg", profile.NAME, str(port)]
+    argv = [find_binary("storescp"), "-xf", "receiver.cfg", negotiation.NAME, str(port)]
     with (tmp_path / "log").open("wb") as log:
         process = subprocess.Popen(argv, cwd=tmp_path, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
     try:

@@ -22,12 +22,12 @@ from pacs.servers import free_port
 from pytest_httpserver import HTTPServer
 from werkzeug import Request, Response
 
-from pacsifier import deid_service
 from pacsifier.config import DeidServiceConfig, load_deid_config
-from pacsifier.deid_service import DeidService
+from pacsifier.disk.names import slug
 from pacsifier.errors import InputError
-from pacsifier.pseudonyms import from_mapping, read_mapping
-from pacsifier.tree import slug
+from pacsifier.flows import deid_service
+from pacsifier.flows.deid_service import DeidService
+from pacsifier.flows.get_pseudonyms import from_mapping, read_mapping
 
 TOKEN = "s3cr3t-T0ken.0123456789"
 QUERY = "PatientID,StudyDate\n123421,20150512\n45322,\n123421,\nSYN 05,\n"
@@ -590,7 +590,7 @@ def test_a_file_of_another_kind_in_the_place_of_ours_is_not_overwritten(tmp_path
 
 def test_both_files_are_written_or_none(tmp_path, monkeypatch):
     """A disk that fills up while the second file is written."""
-    from pacsifier import tree
+    from pacsifier.disk import files
 
     written = []
     real = os.fsync
@@ -601,7 +601,7 @@ def test_both_files_are_written_or_none(tmp_path, monkeypatch):
             raise OSError(28, "No space left on device")
         real(descriptor)
 
-    monkeypatch.setattr(tree.os, "fsync", full)
+    monkeypatch.setattr(files.os, "fsync", full)
     with pytest.raises(OSError, match="No space"):
         from_mapping({"1": "P1"}, "PROJ", tmp_path / "out", shift_days=False, new_shifts=False)
     assert not list(tmp_path.glob("out/*"))

@@ -15,9 +15,9 @@ from typing import Any
 import pytest
 from pacs.servers import EXPLICIT_LE, IMPLICIT_LE, LOOPBACK, RLE, free_port
 
-from pacsifier.dcmtk import profile
-from pacsifier.dcmtk.process import Toolbox
-from pacsifier.dcmtk.receiver import Receiver
+from pacsifier.dcmtk import negotiation
+from pacsifier.dcmtk.storescp import Receiver
+from pacsifier.dcmtk.toolbox import Toolbox
 from pacsifier.errors import InputError, ToolError
 
 MR = "1.2.840.10008.5.1.4.1.1.4"
@@ -239,13 +239,13 @@ def test_uncompressed_is_taken_where_it_is_offered(offered, taken, toolbox, tmp_
 
 def test_a_lossy_form_is_taken_where_it_is_all_there_is(toolbox, tmp_path):
     with _receiver(toolbox, tmp_path) as (_, port):
-        for syntax in profile.LOSSY:
+        for syntax in negotiation.LOSSY:
             assert _chosen(port, US, [syntax]) == syntax
 
 
 def test_every_compressed_form_that_holds_its_pixels_is_taken(toolbox, tmp_path):
     with _receiver(toolbox, tmp_path) as (_, port):
-        for syntax in profile.LOSSLESS:
+        for syntax in negotiation.LOSSLESS:
             assert _chosen(port, US, [syntax]) == syntax
 
 
@@ -276,7 +276,7 @@ def test_a_class_that_was_refused_is_told_and_so_is_who_called(toolbox, tmp_path
 
 
 def test_a_log_of_many_associations_fills_no_disk_and_what_it_said_is_kept(toolbox, tmp_path, monkeypatch):
-    monkeypatch.setattr("pacsifier.dcmtk.receiver.LONGEST_LOG", 20_000, raising=False)
+    monkeypatch.setattr("pacsifier.dcmtk.storescp.LONGEST_LOG", 20_000, raising=False)
     log = tmp_path / "storescp.log"
     with _receiver(toolbox, tmp_path) as (receiver, port):
         with _association(port, (MR, [EXPLICIT_LE]), (PRIVATE, [EXPLICIT_LE])):
@@ -303,15 +303,15 @@ def test_a_private_class_that_is_named_is_stored(toolbox, tmp_path):
 
 def test_named_classes_displace_common_ones_where_an_association_is_full():
     named = [f"{PRIVATE}.{number}" for number in range(100)]
-    classes = profile.receiver_classes(named)
+    classes = negotiation.receiver_classes(named)
     assert classes[:100] == tuple(named)
-    assert len(classes) == profile.MAX_CONTEXTS == 128
+    assert len(classes) == negotiation.MAX_CONTEXTS == 128
     assert len(set(classes)) == 128
     assert MR in classes
 
 
 def test_a_class_is_offered_once_however_often_it_is_named():
-    classes = profile.receiver_classes([MR, PRIVATE, MR])
+    classes = negotiation.receiver_classes([MR, PRIVATE, MR])
     assert classes[:2] == (MR, PRIVATE)
     assert len(set(classes)) == len(classes)
 

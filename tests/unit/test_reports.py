@@ -20,7 +20,7 @@ from pacs.servers import find_binary
 from pydicom.dataset import Dataset, FileMetaDataset
 
 from pacsifier.demo import make_hospital
-from pacsifier.plaintext import plain_text
+from pacsifier.flows.plaintext import plain_text
 
 UID = "1.2.3.4"
 NAME = "Clean_Report_1_2_3_4"

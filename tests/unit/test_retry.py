@@ -8,10 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pacsifier.dcmtk.pacs import FindResult, Keys
+from pacsifier.dcmtk.findscu import FindResult
+from pacsifier.dcmtk.identifiers import Keys
 from pacsifier.dcmtk.transcript import MoveState
 from pacsifier.errors import AssociationError
-from pacsifier.transfer.retry import CarefulFinds, Retry, is_temporary
+from pacsifier.transfer.find.asking import CarefulFinds
+from pacsifier.transfer.retry import Retry, is_temporary
 
 Answerer = Callable[[list[str]], list[FindResult]]
 

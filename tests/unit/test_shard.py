@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from test_finding import FakePacs, find, image, query
 
+from pacsifier.disk.names import patient_folder_name
 from pacsifier.query import Match, Query, QueryTable, Shard, matches
-from pacsifier.tree import patient_folder_name
 
 patient_ids = st.text(
     st.characters(codec="utf-8", exclude_categories=["Cs", "Cc"], exclude_characters="*?\\"), max_size=20

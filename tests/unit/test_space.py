@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from pacsifier.disk.files import free_bytes
+from pacsifier.transfer.fetch.space import DiskWatch
 from pacsifier.transfer.options import Observer
-from pacsifier.transfer.space import DiskWatch
-from pacsifier.tree import free_bytes
 
 
 class Said(Observer):

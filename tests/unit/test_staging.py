@@ -16,9 +16,9 @@ from pathlib import Path
 
 import pytest
 
-from pacsifier import staging
+from pacsifier.disk import lock
+from pacsifier.disk.lock import Holder, OutputLock, temporary_folder
 from pacsifier.errors import InputError
-from pacsifier.staging import Holder, OutputLock, temporary_folder
 
 # --- one run after the other -----------------------------------------------------------------------------------------
 
@@ -40,7 +40,7 @@ def test_a_lock_names_the_process_that_holds_it(tmp_path: Path) -> None:
 
 def test_another_process_is_kept_out_too(tmp_path: Path) -> None:
     program = (
-        "import sys; from pathlib import Path; from pacsifier.staging import OutputLock\n"
+        "import sys; from pathlib import Path; from pacsifier.disk.lock import OutputLock\n"
         "with OutputLock(Path(sys.argv[1])): pass"
     )
     with OutputLock(tmp_path):
@@ -127,7 +127,7 @@ def test_runs_that_come_and_go_at_once_never_hold_a_folder_together(tmp_path: Pa
 import errno, fcntl, logging, os, sys, time
 from pathlib import Path
 from pacsifier.errors import InputError
-from pacsifier.staging import OutputLock
+from pacsifier.disk.lock import OutputLock
 out, own, held = Path(sys.argv[1]), Path(sys.argv[2]), 0
 logging.disable()
 if sys.argv[3] == "False":
@@ -160,7 +160,7 @@ print(held)
 
 @pytest.fixture
 def quick(monkeypatch) -> None:
-    monkeypatch.setattr(staging, "BEAT_S", 0.02)
+    monkeypatch.setattr(lock, "BEAT_S", 0.02)
 
 
 def left(out: Path, age_s: float = 0, **values: str) -> Path:
@@ -198,7 +198,7 @@ def test_a_run_killed_on_this_machine_holds_nothing(tmp_path: Path, values: dict
 
 
 def test_a_run_killed_on_this_machine_holds_nothing_even_without_locks(tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.setattr(staging.fcntl, "flock", no_locks(errno.ENOLCK))
+    monkeypatch.setattr(lock.fcntl, "flock", no_locks(errno.ENOLCK))
     left(tmp_path, **GONE)
     with OutputLock(tmp_path):
         pass
@@ -209,7 +209,7 @@ def test_a_run_killed_on_this_machine_holds_nothing_even_without_locks(tmp_path:
     "values", [{}, {"namespace": "pid:[1]"}, OTHER], ids=["process", "container", "machine"]
 )
 def test_a_run_that_may_live_is_left_alone_without_locks(tmp_path: Path, monkeypatch, values) -> None:
-    monkeypatch.setattr(staging.fcntl, "flock", no_locks(errno.EOPNOTSUPP))
+    monkeypatch.setattr(lock.fcntl, "flock", no_locks(errno.EOPNOTSUPP))
     holder = left(tmp_path, **values)
     before = holder.read_text()
     with pytest.raises(InputError, match="in use by a run of"), OutputLock(tmp_path):
@@ -238,7 +238,7 @@ def test_a_run_on_another_machine_that_shows_no_life_any_more_is_not_waited_for(
 
 
 def test_a_live_run_is_left_alone_though_a_clock_has_jumped(tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.setattr(staging, "BEAT_S", 2)
+    monkeypatch.setattr(lock, "BEAT_S", 2)
     holder = left(tmp_path, 86400, **OTHER)
     over = threading.Event()
 
@@ -273,7 +273,7 @@ def test_a_damaged_record_holds_a_folder_for_a_while_only(tmp_path: Path, conten
 
 
 def test_of_two_that_find_the_same_dead_run_one_gets_the_folder(tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.setattr(staging.fcntl, "flock", no_locks(errno.ENOLCK))
+    monkeypatch.setattr(lock.fcntl, "flock", no_locks(errno.ENOLCK))
     holder = left(tmp_path, **GONE)
     faster = json.dumps(asdict(Holder.of_this_process()))
     may_run = OutputLock._may_run
@@ -344,20 +344,20 @@ def test_a_staging_folder_that_is_open_to_all_is_closed(tmp_path: Path) -> None:
 
 
 def test_a_lock_works_where_there_are_no_hard_links(tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.setattr(staging.os, "link", no_locks(errno.EPERM))
+    monkeypatch.setattr(lock.os, "link", no_locks(errno.EPERM))
     with OutputLock(tmp_path), pytest.raises(InputError, match=str(os.getpid())), OutputLock(tmp_path):
         pass
     assert list(tmp_path.iterdir()) == []
 
 
 def test_an_error_of_the_lock_is_told_as_what_it_is(tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.setattr(staging.fcntl, "flock", no_locks(errno.EIO))
+    monkeypatch.setattr(lock.fcntl, "flock", no_locks(errno.EIO))
     with pytest.raises(InputError, match=r"cannot lock.*Input/output error"), OutputLock(tmp_path):
         pass
 
 
 def test_no_room_for_the_log_is_told_before_anything_begins(tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.setattr(staging.Path, "write_bytes", no_locks(errno.ENOSPC))
+    monkeypatch.setattr(lock.Path, "write_bytes", no_locks(errno.ENOSPC))
     with pytest.raises(InputError, match="No space left on device"), OutputLock(tmp_path / "out"):
         pass
     assert list(tmp_path.iterdir()) == []
@@ -377,7 +377,7 @@ def test_room_for_the_log_is_there_when_it_is_needed(tmp_path: Path) -> None:
 
 
 def test_a_temporary_folder_is_private_and_gone_afterwards(tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.setattr(staging.tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(lock.tempfile, "tempdir", str(tmp_path))
     with temporary_folder() as folder:
         assert folder.parent == tmp_path
         assert stat.S_IMODE(folder.stat().st_mode) == 0o700
@@ -386,6 +386,6 @@ def test_a_temporary_folder_is_private_and_gone_afterwards(tmp_path: Path, monke
 
 
 def test_where_no_temporary_folder_can_be_made_the_remedy_is_told(tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.setattr(staging.tempfile, "tempdir", str(tmp_path / "none"))
+    monkeypatch.setattr(lock.tempfile, "tempdir", str(tmp_path / "none"))
     with pytest.raises(InputError, match="TMPDIR"), temporary_folder():
         pass

@@ -7,14 +7,14 @@ from typing import cast
 
 from pacs.servers import RLE
 
-from pacsifier.dcmtk import profile
-from pacsifier.dcmtk.pacs import FindResult, MoveRequest
+from pacsifier.dcmtk import negotiation
+from pacsifier.dcmtk.findscu import FindResult
+from pacsifier.dcmtk.movescu import MoveRequest
 from pacsifier.dcmtk.transcript import MoveState
 from pacsifier.query.series import Series
-from pacsifier.transfer.journal import SeriesState
-from pacsifier.transfer.pace import Part
-from pacsifier.transfer.retry import CarefulFinds
-from pacsifier.transfer.syntaxes import Syntaxes
+from pacsifier.transfer.fetch.syntaxes import Syntaxes
+from pacsifier.transfer.find.asking import CarefulFinds
+from pacsifier.transfer.model import Part, SeriesState
 
 NATIVE, J2K, J2K_LOSSY = "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.4.90", "1.2.840.10008.1.2.4.91"
 FAILED = MoveState(0, 0xB000, completed=0, failed=2)
@@ -91,7 +91,7 @@ def test_what_cannot_be_sent_is_asked_for_lossless_first_and_not_for_ever() -> N
         while todo:
             todo = syntaxes.others(todo[0], FAILED, 0)
             asked += [syntaxes.of(states) for _, states in todo]
-    assert set(asked[:5]) <= set(profile.LOSSLESS)
+    assert set(asked[:5]) <= set(negotiation.LOSSLESS)
     assert len(asked) == 2 * len(set(asked)), "each twice, and then no more"
 
 
@@ -134,5 +134,5 @@ def test_only_what_the_pacs_tells_is_tried_and_then_the_first_form_proposed_agai
 
 
 def test_every_syntax_that_getscu_can_prefer_is_one_that_a_receiver_takes() -> None:
-    assert profile.GETSCU_PREFERENCES.keys() <= set(profile.LOSSLESS) | set(profile.LOSSY)
-    assert len(set(profile.GETSCU_PREFERENCES.values())) == len(profile.GETSCU_PREFERENCES)
+    assert negotiation.GETSCU_PREFERENCES.keys() <= set(negotiation.LOSSLESS) | set(negotiation.LOSSY)
+    assert len(set(negotiation.GETSCU_PREFERENCES.values())) == len(negotiation.GETSCU_PREFERENCES)

@@ -9,11 +9,10 @@ from types import SimpleNamespace
 import pytest
 
 from pacsifier.dcmtk.timeouts import Timeouts
-from pacsifier.transfer import traffic as module
 from pacsifier.transfer.capabilities import Capabilities
-from pacsifier.transfer.options import Observer, Options
-from pacsifier.transfer.pace import Hours, Rate
-from pacsifier.transfer.traffic import Traffic
+from pacsifier.transfer.fetch import traffic as module
+from pacsifier.transfer.fetch.traffic import Traffic
+from pacsifier.transfer.options import Hours, Observer, Options, Rate
 
 NOON = datetime(2026, 3, 29, 12)
 

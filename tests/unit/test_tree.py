@@ -16,26 +16,22 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from pacsifier import part10, tree
-from pacsifier.errors import InputError
-from pacsifier.query import ATTRIBUTES, INFO_COLUMNS
-from pacsifier.tree import (
+from pacsifier.dicom import part10
+from pacsifier.disk import tree
+from pacsifier.disk.files import free_bytes, write_whole
+from pacsifier.disk.info import read_info, write_info
+from pacsifier.disk.names import (
     LOG_MARK,
-    Placed,
-    SeriesIdentity,
-    Tree,
-    Walk,
-    free_bytes,
     instance_name,
     patient_folder_name,
-    read_info,
     series_folder_name,
     short_hash,
     study_folder_name,
-    walk_with_logs,
-    write_info,
-    write_whole,
 )
+from pacsifier.disk.tree import Placed, SeriesIdentity, Tree
+from pacsifier.disk.walk import Walk, walk_with_logs
+from pacsifier.errors import InputError
+from pacsifier.query import ATTRIBUTES, INFO_COLUMNS
 
 unhurried = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 # Surrogates cannot come from decoded bytes, but nothing must break on them either.
@@ -573,7 +569,7 @@ def test_an_info_csv_that_cannot_be_written_leaves_no_half_of_it(tmp_path: Path,
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(tree.csv, "writer", full)
+    monkeypatch.setattr("csv.writer", full)
     with pytest.raises(OSError, match="No space"):
         write_info(tmp_path / "sub-1" / "00001-x.csv", {"PatientID": "1"})
     assert list((tmp_path / "sub-1").iterdir()) == []

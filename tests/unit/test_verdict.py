@@ -19,8 +19,7 @@ from series import (
 )
 
 from pacsifier.dcmtk.transcript import MoveState
-from pacsifier.transfer.journal import SeriesState, Status
-from pacsifier.transfer.verdict import (
+from pacsifier.transfer.fetch.verdict import (
     close,
     conclude,
     is_clean,
@@ -32,6 +31,7 @@ from pacsifier.transfer.verdict import (
     took_only_some,
     untold_columns,
 )
+from pacsifier.transfer.model import SeriesState, Status
 
 NO_UID_OF_IT = {"9.9.9.0": 1000, "9.9.9.1": 1000}
 

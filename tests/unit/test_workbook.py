@@ -13,7 +13,7 @@ import pytest
 from openpyxl import Workbook
 
 from pacsifier.errors import InputError
-from pacsifier.pseudonyms import read_mapping
+from pacsifier.flows.get_pseudonyms import read_mapping
 from pacsifier.query import read_query_file
 
 

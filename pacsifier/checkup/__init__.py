@@ -1,0 +1,1 @@
+"""`pacsifier --check`: what a PACS can do."""

@@ -1,0 +1,85 @@
+"""What every SCU needs to reach the PACS, and what is said where there is no association."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+
+from pacsifier.config import PacsConfig
+from pacsifier.dcmtk.process import Process
+from pacsifier.dcmtk.timeouts import Timeouts
+from pacsifier.errors import AssociationError
+
+_NO_GET = "No adequate Presentation Contexts"
+# getscu tells the particulars of a rejection with `-d` only.
+_REASONS = ("F: ", "E: ", "D: Result: ", "D: Reason: ")
+_TRANSIENT = "Rejected Transient"
+_ACCEPTED = "Association Accepted"
+
+
+def peer_arguments(config: PacsConfig, timeouts: Timeouts) -> list[str]:
+    """The arguments of every SCU: time-outs in whole seconds from 1, AE titles, host and port."""
+    return [
+        *("-to", str(max(1, round(timeouts.tcp_timeout_s)))),
+        *("-ta", str(max(1, round(timeouts.acse_timeout_s)))),
+        *("-aet", config.aet, "-aec", config.server_aet),
+        *(config.server_address, str(config.port)),
+    ]
+
+
+def association_error(
+    config: PacsConfig, process: Process, *, answered: bool | None = None
+) -> AssociationError:
+    """The error for a tool that ended before any final response, with what its log says and a remedy.
+
+    `answered`: whether there were pending ones; a PACS that admits a stranger and hangs up at his first word is no
+    temporary fault. None: not known.
+    """
+    peer = f"{config.server_aet} at {config.server_address}:{config.port}"
+    if process.silenced:
+        return AssociationError(f"{peer} accepted the association as {config.aet} and was then silent")
+    lines = process.last_lines()
+    errors = [line[3:].strip(" :") for line in lines if line.startswith(_REASONS)]
+    said = "; ".join(filter(None, errors)) or "no reason given"
+    admitted = any(_ACCEPTED in line for line in lines) and _NO_GET not in said
+    what = "lost the association with" if admitted else "no association with"
+    return AssociationError(
+        f"{what} {peer} as {config.aet}: {said}",
+        temporary=_TRANSIENT in said or (admitted if answered is None else answered),
+        remedy=_remedy(said, config),
+    )
+
+
+def own_place(config: PacsConfig) -> str:
+    """Where the PACS must send to, in words: the address of this machine that leads to it, and the receive port."""
+    address = ""
+    with contextlib.suppress(OSError):
+        family, kind, protocol, _, peer = socket.getaddrinfo(
+            config.server_address, config.port, type=socket.SOCK_DGRAM
+        )[0]
+        with socket.socket(family, kind, protocol) as probe:
+            # Connecting a datagram socket sends nothing; it only chooses the way.
+            probe.connect(peer)
+            address = f" ({probe.getsockname()[0]})"
+    return f"this machine's address{address} and port {config.move_port}"
+
+
+def _remedy(said: str, config: PacsConfig) -> str:
+    declare = f"ask the PACS administrator to declare the AE title {config.aet} with {own_place(config)}"
+    hints = {
+        "Called AE Title": f"Check server_AET ({config.server_aet}) in the config; where it is right, {declare}: "
+        "some PACS do not tell an unknown caller from an unknown name.",
+        "Calling AE Title": f"{declare[0].upper()}{declare[1:]}.",
+        _NO_GET: f"Ask the PACS administrator to allow C-GET to {config.aet}, or retrieve by C-MOVE "
+        "(--retrieve_method move).",
+        "Presentation Context": f"The PACS does not offer this service to {config.aet}: ask its administrator "
+        "to allow query and retrieve (C-FIND, C-MOVE).",
+        "refused": "Check server_address and port, and that the PACS runs.",
+        "read timeout": "Something listens there but does not answer: check that port is the PACS's DICOM port.",
+        "timed out": "Check server_address, port and the firewall.",
+        "unknown host": "Check the spelling of server_address.",
+        "aborted": f"The PACS breaks off what {config.aet} begins: {declare}.",
+    }
+    return next(
+        (hint for word, hint in hints.items() if word in said), "Check server_address, port and AE titles."
+    )

@@ -1,0 +1,38 @@
+"""Identifiers (PS3.4 C.2.2, C.4) as DICOM files for findscu, movescu and getscu."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Mapping
+from pathlib import Path
+
+from pacsifier.dicom import part10
+from pacsifier.query.attributes import ATTRIBUTES
+
+Keys = Mapping[str, str]
+_TEXT_VRS = frozenset({"LO", "SH", "PN", "LT", "ST", "UT", "UC"})
+
+
+def encode_identifier(keys: Keys) -> bytes:
+    """An identifier as a DICOM file for findscu and movescu; the character set is the least that holds all values.
+
+    None for ASCII, ISO_IR 100 where it suffices, else ISO_IR 192 (PS3.5 6.1.2.3).
+    """
+    text = "".join(value for keyword, value in keys.items() if ATTRIBUTES[keyword].vr in _TEXT_VRS)
+    character_set, _ = part10.encode_text(text)
+    codec = {"ISO_IR 100": "latin-1", "ISO_IR 192": "utf-8"}.get(character_set, "ascii")
+    elements = [
+        (ATTRIBUTES[keyword].tag, ATTRIBUTES[keyword].vr, value.encode(codec, "replace"))
+        for keyword, value in keys.items()
+    ]
+    if character_set:
+        elements.append((ATTRIBUTES["SpecificCharacterSet"].tag, "CS", character_set.encode()))
+    return part10.encode(elements)
+
+
+def remove_folder(folder: Path) -> None:
+    """Removes a working folder of files and at most one level of folders."""
+    with contextlib.suppress(OSError):
+        for path in folder.iterdir():
+            remove_folder(path) if path.is_dir() else path.unlink()
+        folder.rmdir()

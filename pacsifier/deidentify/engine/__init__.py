@@ -1,0 +1,1 @@
+"""The de-identification of one instance; knows no folders."""

@@ -1,0 +1,381 @@
+"""Rewriting raw elements: unchanged ranges stay ranges, changed values are encoded anew, at every depth.
+
+What becomes of a value is asked of a `Visitor`; here is only where values begin and end (PS3.5 section 7). What the
+walker does not know raises `UnknownEncodingError`, and pydicom takes the file over (`reference`).
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from pacsifier.deidentify.engine.dictionary import private_vr, public_vr
+from pacsifier.dicom import part10
+from pacsifier.dicom.part10 import IMPLICIT_LITTLE, Coding, Element
+from pacsifier.dicom.splice import Piece, Range
+
+ITEM = 0xFFFEE000
+ITEM_END = 0xFFFEE00D
+SEQUENCE_END = 0xFFFEE0DD
+UNDEFINED = 0xFFFFFFFF
+PIXEL_GROUP = 0x7FE0
+_PIXELS = PIXEL_GROUP << 16
+_LARGE = 1 << 24  # values above this are not held in memory
+_REMEMBERED = 1 << 12  # elements above this are not kept for the next file
+_CHARACTER_SETS = 0x00080005
+_SHORT_LENGTH = frozenset(
+    [
+        "AE",
+        "AS",
+        "AT",
+        "CS",
+        "DA",
+        "DS",
+        "DT",
+        "FD",
+        "FL",
+        "IS",
+        "LO",
+        "LT",
+        "PN",
+        "SH",
+        "SL",
+        "SS",
+        "ST",
+        "TM",
+        "UI",
+        "UL",
+        "US",
+    ]
+)
+_ITEM_TAG = b"\xfe\xff\x00\xe0"
+_DEEPEST = 100
+
+
+class UnknownEncodingError(Exception):
+    """The walker met what it does not know."""
+
+
+@dataclass
+class Scope:
+    """Where an element stands: the sequence above it (0: none), its character sets, the private creators met."""
+
+    parent: int
+    character_sets: bytes
+    creators: dict[int, str] = field(default_factory=dict)
+
+
+class Visitor(Protocol):
+    """Decides about elements; `None` removes one, the same object keeps it."""
+
+    def value(self, tag: int, vr: str, raw: bytes, scope: Scope) -> bytes | None:
+        """What is written instead of a value."""
+
+    def descends(self, tag: int, vr: str, raw: bytes, scope: Scope) -> bool | bytes | None:
+        """Whether the items of a sequence are looked at; else what is written instead of them (None: nothing)."""
+
+    def is_plain(self, tag: int, raw_vr: bytes) -> bool:
+        """Whether an element with this tag and VR stays whatever it holds."""
+
+    def keeps_large(self, tag: int, vr: str, source: part10.Buffer, start: int, stop: int) -> bool:
+        """Whether a value too large to be held stays."""
+
+
+Outcome = tuple[bytes, tuple[tuple[str, int], ...]]
+"""What is written for a whole element (b"": nothing), and what there is to note about it: kinds and tags."""
+
+
+class Rewriter(Visitor, Protocol):
+    """A visitor that remembers what became of elements."""
+
+    def notes(self) -> list[tuple[str, int]]:
+        """What was noted so far, kinds and tags; what is remembered joins it."""
+
+    def memory(self, coding: Coding, character_sets: bytes, creator: str) -> dict[bytes, Outcome]:
+        """Top-level elements, as they are encoded under these circumstances, and what became of them."""
+
+    def remember(self, memory: dict[bytes, Outcome], whole: bytes, outcome: Outcome) -> None:
+        """Adds an element."""
+
+
+class Viewer(Visitor, Protocol):
+    """A visitor that keeps the tags that it has called plain."""
+
+    plain: set[int]
+
+
+class Bystander:
+    """A visitor that changes nothing and looks into every sequence."""
+
+    def value(self, tag: int, vr: str, raw: bytes, scope: Scope) -> bytes | None:  # noqa: ARG002
+        """Every value stays."""
+        return raw
+
+    def descends(self, tag: int, vr: str, raw: bytes, scope: Scope) -> bool | bytes | None:  # noqa: ARG002
+        """Every sequence is looked into."""
+        return True
+
+    def is_plain(self, tag: int, raw_vr: bytes) -> bool:  # noqa: ARG002
+        """Every element is looked at."""
+        return False
+
+    def keeps_large(self, tag: int, vr: str, source: part10.Buffer, start: int, stop: int) -> bool:  # noqa: ARG002
+        """Large values stay."""
+        return True
+
+
+def rewrite(layout: part10.Layout, visitor: Rewriter, added: list[tuple[int, bytes]]) -> list[Piece]:
+    """The data set as the visitor wants it, as pieces in order; `added` are encoded elements that replace or join.
+
+    Raises UnknownEncodingError.
+    """
+    pieces: list[Piece] = []
+    out: list[bytes] = []
+    scope = Scope(0, b"")
+    source, coding = layout.source, layout.coding
+    notes, memory = visitor.notes(), visitor.memory(coding, b"", "")
+    waiting = [*added, (1 << 33, b"")]
+    replaced = {tag for tag, _ in added}
+    for element in layout.elements:
+        tag, _, head, _, _, after = element
+        if tag in replaced:
+            continue
+        while waiting[0][0] < tag:
+            out.append(waiting.pop(0)[1])
+        if after - head > _REMEMBERED or tag & 0x10000 or tag == _CHARACTER_SETS or tag >= _PIXELS:
+            piece = _rewritten(source, element, coding, visitor, scope)
+            if isinstance(piece, bytes):
+                out.append(piece)
+            else:
+                pieces += (b"".join(out), piece)
+                out.clear()
+            if tag == _CHARACTER_SETS:
+                memory = visitor.memory(coding, scope.character_sets, "")
+            continue
+        whole = source[head:after]
+        known = memory.get(whole)
+        if known is None:
+            out.append(_remembered(whole, element, coding, visitor, scope, memory))
+        else:
+            out.append(known[0])
+            if known[1]:
+                notes += known[1]
+    return [*pieces, b"".join(out) + b"".join(encoded for _, encoded in waiting)]
+
+
+def visit(layout: part10.Layout, visitor: Viewer) -> None:
+    """Shows the visitor every element that it does not call plain; writes nothing. Raises UnknownEncodingError."""
+    scope = Scope(0, b"")
+    elements: Iterable[Element] = layout.elements
+    if len(layout.by_tag) == len(layout.elements):
+        elements = (layout.by_tag[tag] for tag in sorted(layout.by_tag.keys() - visitor.plain))
+    for tag, raw_vr, _, start, stop, after in elements:
+        if not visitor.is_plain(tag, raw_vr) and tag >> 16 != PIXEL_GROUP and stop - start <= _LARGE:
+            raw = layout.source[start:stop]
+            _decided(tag, raw_vr, raw, after != stop, layout.coding, visitor, scope, 0)
+
+
+def _rewritten(
+    source: part10.Buffer, element: Element, coding: Coding, visitor: Rewriter, scope: Scope
+) -> Piece:
+    """What is written for an element that is large or depends on others."""
+    tag, raw_vr, head, start, stop, after = element
+    if tag >> 16 == PIXEL_GROUP or visitor.is_plain(tag, raw_vr):
+        return Range(head, after)
+    if stop - start > _LARGE:
+        vr = raw_vr.decode("latin_1") or vr_of(tag, scope)
+        return Range(head, after) if visitor.keeps_large(tag, vr, source, start, stop) else b""
+    if after - head > _REMEMBERED or tag & 0xFF00 == 0 or not tag & 0x10000:
+        new = _anew(source[head:after], element, coding, visitor, scope)
+        return Range(head, after) if new is None else new
+    whole = source[head:after]
+    creator = scope.creators.get(tag >> 16 << 8 | tag >> 8 & 0xFF, "")
+    memory = visitor.memory(coding, scope.character_sets, creator)
+    known = memory.get(whole)
+    if known is None:
+        return _remembered(whole, element, coding, visitor, scope, memory)
+    visitor.notes().extend(known[1])
+    return known[0]
+
+
+def _remembered(  # noqa: PLR0917 - see _decided
+    whole: bytes,
+    element: Element,
+    coding: Coding,
+    visitor: Rewriter,
+    scope: Scope,
+    memory: dict[bytes, Outcome],
+) -> bytes:
+    """What is written for an element, which is remembered but where its tag alone decides."""
+    tag, raw_vr = element[:2]
+    if visitor.is_plain(tag, raw_vr):
+        return whole
+    noted = len(visitor.notes())
+    new = _anew(whole, element, coding, visitor, scope)
+    new = whole if new is None else new
+    visitor.remember(memory, whole, (new, tuple(visitor.notes()[noted:])))
+    return new
+
+
+def _anew(whole: bytes, element: Element, coding: Coding, visitor: Visitor, scope: Scope) -> bytes | None:
+    """The element encoded anew (b"" where it goes); None where it stays."""
+    tag, raw_vr, head, start, stop, after = element
+    raw = whole[start - head : stop - head]
+    new = _decided(tag, raw_vr, raw, after != stop, coding, visitor, scope, 0)
+    if new is raw:
+        return None
+    return b"" if new is None else _encoded(whole[:12], raw_vr, new, after != stop, coding)
+
+
+def _decided(  # noqa: PLR0917 - called for every element
+    tag: int,
+    raw_vr: bytes,
+    raw: bytes,
+    undefined: bool,
+    coding: Coding,
+    visitor: Visitor,
+    scope: Scope,
+    depth: int,
+) -> bytes | None:
+    """The new content of an element: the same object where it stays, None where the element goes."""
+    vr = raw_vr.decode("latin_1")
+    if raw_vr == b"UN" or not raw_vr:
+        vr = vr_of(tag, scope)
+    if undefined and vr != "SQ" and raw_vr in (b"", b"UN"):
+        vr = "SQ"
+    if vr == "SQ" or (vr in ("UN", "OB") and tag & 0x10000 and raw[:4] == _ITEM_TAG):
+        inner = IMPLICIT_LITTLE if raw_vr == b"UN" or vr != "SQ" else coding
+        descends = visitor.descends(tag, vr, raw, scope)
+        if not isinstance(descends, bool):
+            return descends
+        if not descends:
+            return raw
+        try:
+            return rewrite_items(raw, inner, tag, visitor, scope, depth + 1)
+        except UnknownEncodingError:
+            if vr == "SQ":
+                raise
+    elif undefined:
+        raise UnknownEncodingError(f"undefined length of {tag:08X}")
+    if tag == _CHARACTER_SETS:
+        scope.character_sets = raw
+    if tag & 0x10000 and tag & 0xFF00 == 0 and tag & 0xFFFF >= 0x10:
+        scope.creators[tag >> 16 << 8 | tag & 0xFF] = raw.decode("latin_1").strip(" \0")
+    return visitor.value(tag, vr, raw, scope)
+
+
+def rewrite_items(  # noqa: PLR0917 - see _decided
+    raw: bytes, coding: Coding, parent: int, visitor: Visitor, scope: Scope, depth: int = 0
+) -> bytes:
+    """The items of a sequence as the visitor wants them; `raw` itself where nothing changes.
+
+    Raises UnknownEncodingError where the bytes are not items to the end.
+    """
+    if depth > _DEEPEST:
+        raise UnknownEncodingError("nested too deep")
+    out: list[bytes] = []
+    pos, changed = 0, False
+    try:
+        while pos < len(raw):
+            tag, _, start, length = part10.header(raw, pos, coding)
+            if tag == SEQUENCE_END and length == 0:
+                out.append(raw[pos:start])
+                pos = start
+                continue
+            if tag != ITEM:
+                raise UnknownEncodingError(f"no item below {parent:08X}")
+            content, pos, differs = _item(raw, start, length, coding, parent, visitor, scope, depth)
+            if length == UNDEFINED:
+                out += (raw[start - 8 : start], content, _delimiter(ITEM_END, coding))
+            else:
+                out += (raw[start - 8 : start - 4], _packed(len(content), coding), content)
+            changed = changed or differs
+    except part10.BrokenError as broken:
+        raise UnknownEncodingError(str(broken)) from broken
+    return b"".join(out) if changed else raw
+
+
+def are_items(raw: bytes, coding: Coding) -> bool:
+    """Whether bytes are the items of a sequence, to the last byte."""
+    try:
+        rewrite_items(raw, coding, 0, Bystander(), Scope(0, b""))
+    except UnknownEncodingError:
+        return False
+    return True
+
+
+def _item(  # noqa: PLR0917 - see _decided
+    raw: bytes, pos: int, length: int, coding: Coding, parent: int, visitor: Visitor, outer: Scope, depth: int
+) -> tuple[bytes, int, bool]:
+    """The elements of one item: its new content, where the next item begins, whether anything changed."""
+    delimited = length == UNDEFINED
+    stop = len(raw) if delimited else pos + length
+    if stop > len(raw):
+        raise UnknownEncodingError(f"an item below {parent:08X} is cut")
+    scope = Scope(parent, outer.character_sets)
+    out: list[bytes] = []
+    begin, changed = pos, False
+    while pos < stop:
+        tag, raw_vr, start, length = part10.header(raw, pos, coding)
+        if tag == ITEM_END and delimited:
+            content = b"".join(out) if changed else raw[begin:pos]
+            return content, start, changed
+        if not tag or tag >> 16 == 0xFFFE:
+            raise UnknownEncodingError(f"no element below {parent:08X}")
+        undefined = length == UNDEFINED
+        end = _end_of_undefined(raw, start, raw_vr, coding) if undefined else start + length
+        after = end + 8 if undefined else end
+        if after > stop:
+            raise UnknownEncodingError(f"an element below {parent:08X} is cut")
+        if not visitor.is_plain(tag, raw_vr):
+            value = raw[start:end]
+            new = _decided(tag, raw_vr, value, undefined, coding, visitor, scope, depth)
+            if new is not value:
+                changed = True
+                if new is not None:
+                    out.append(_encoded(raw[pos : pos + 12], raw_vr, new, undefined, coding))
+                pos = after
+                continue
+        out.append(raw[pos:after])
+        pos = after
+    if delimited:
+        raise UnknownEncodingError(f"an item below {parent:08X} has no end")
+    return (b"".join(out) if changed else raw[begin:stop]), stop, changed
+
+
+def _end_of_undefined(raw: bytes, start: int, raw_vr: bytes, coding: Coding) -> int:
+    return part10.end_of_undefined(raw, start, raw_vr, coding) - 8
+
+
+def _encoded(head: bytes, raw_vr: bytes, content: bytes, undefined: bool, coding: Coding) -> bytes:
+    """An element under its old tag and VR, with other content."""
+    if undefined:
+        width = 12 if raw_vr else 8
+        return head[:width] + content + _delimiter(SEQUENCE_END, coding)
+    if not raw_vr:
+        return head[:4] + _packed(len(content), coding) + content
+    if raw_vr.decode("latin_1") in _SHORT_LENGTH:
+        if len(content) > 0xFFFE:
+            raise UnknownEncodingError("a value has become too long")
+        return head[:6] + struct.pack(">H" if coding.big else "<H", len(content)) + content
+    return head[:8] + _packed(len(content), coding) + content
+
+
+def _packed(length: int, coding: Coding) -> bytes:
+    return struct.pack(">L" if coding.big else "<L", length)
+
+
+def _delimiter(tag: int, coding: Coding) -> bytes:
+    return struct.pack(">HHL" if coding.big else "<HHL", tag >> 16, tag & 0xFFFF, 0)
+
+
+def vr_of(tag: int, scope: Scope) -> str:
+    """The VR of an element that does not tell it: that of the dictionaries, or UN."""
+    if tag & 0x10000:
+        if tag & 0xFF00 == 0:
+            return "LO"
+        creator = scope.creators.get(tag >> 16 << 8 | tag >> 8 & 0xFF, "")
+        return private_vr(tag, creator) if creator else "UN"
+    return public_vr(tag)

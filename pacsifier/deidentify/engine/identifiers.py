@@ -1,0 +1,236 @@
+"""What is known of a patient: collected from the input first, then refused in every text and private value.
+
+Words are compared folded: without accents, in lower case. A word counts from 4 characters on (2 in scripts that
+write a name in so few), a shorter value only as the whole of another value; inside binary values from 6 bytes on.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from functools import cached_property
+
+from pacsifier.deidentify.engine import dates
+
+SHORTEST_WORD = 4
+SHORTEST_IN_BYTES = 6
+_PARTS = re.compile(r"[^\W_]+(?:['\u2019\-.][^\W_]+)*")
+_SIGNS = re.compile(r"[\W_]+")
+_MASK = b"X"
+# Letters that Unicode does not take apart, and what stands for letters where a keyboard has none.
+_WITHOUT_STROKES = str.maketrans(
+    {"ł": "l", "ø": "o", "đ": "d", "ð": "d", "þ": "th", "æ": "ae", "œ": "oe", "ħ": "h", "\u0131": "i"}
+)
+_SPELLED_OUT = str.maketrans({"ä": "ae", "ö": "oe", "ü": "ue", "ø": "oe", "å": "aa"})
+_ENCODINGS = ("latin_1", "utf_8", "utf_16_le", "utf_16_be")
+# Titles and degrees that stand in names, and name nobody.
+_TITLES = frozenset(
+    ("prof", "professor", "doctor", "docteur", "frau", "herr", "madame", "monsieur", "unknown", "anonymous")
+)
+
+
+def fold(text: str) -> str:
+    """The text as it is compared: compatibility forms, without accents, lower case."""
+    if text.isascii():
+        return text.lower()
+    return "".join(_fold_character(each) for each in text)
+
+
+def _fold_character(character: str) -> str:
+    plain = unicodedata.normalize("NFKD", character)
+    folded = "".join(each for each in plain if not unicodedata.combining(each)).casefold()
+    return folded.translate(_WITHOUT_STROKES)
+
+
+def _is_ideographic(text: str) -> bool:
+    return any(ord(each) >= 0x2E80 for each in text)
+
+
+def long_enough(word: str) -> bool:
+    """Whether a folded word is looked for inside other text."""
+    return len(word) >= (2 if _is_ideographic(word) else SHORTEST_WORD)
+
+
+def name_words(name: str) -> set[str]:
+    """The folded words of a person's name: every part of every component, and each component as a whole."""
+    words: set[str] = set()
+    for component in re.split(r"[\^=\\,;]", fold(name)):
+        whole = component.strip()
+        if not whole:
+            continue
+        words.add(whole)
+        for part in _PARTS.findall(whole):
+            words.add(part)
+            words.update(_SIGNS.split(part))
+    return {word for word in words if word and word not in _TITLES}
+
+
+def _spellings(name: str) -> set[str]:
+    """A name as it stands, with umlauts spelled out, and with spelled umlauts as plain letters; folded."""
+    lower = unicodedata.normalize("NFC", name).lower()
+    plain = fold(name)
+    return {plain, fold(lower.translate(_SPELLED_OUT)), re.sub("([aou])e", r"\1", plain)}
+
+
+def _full_names(name: str) -> set[str]:
+    """Family and given name of each component group in either order; how they are joined is the pattern's matter."""
+    groups = (group.split("^") for value in name.split("\\") for group in value.split("="))
+    pairs = [(group[0].strip(), group[1].strip()) for group in groups if len(group) > 1]
+    return {f"{one} {two}" for pair in pairs if all(pair) for one, two in (pair, pair[::-1])}
+
+
+@dataclass
+class Identifiers:
+    """The known identifiers of one patient; all text folded.
+
+    `words` are looked for inside text, `wholes` as a whole value only, `days` are DA strings, `coded` are names as
+    they stand in the input's bytes.
+    """
+
+    words: set[str] = field(default_factory=set)
+    wholes: set[str] = field(default_factory=set)
+    days: set[str] = field(default_factory=set)
+    coded: set[bytes] = field(default_factory=set)
+
+    def add_name(self, name: str) -> None:
+        """A person's name in DICOM's form, of the patient or of anybody else in the images."""
+        for spelling in _spellings(name):
+            for word in name_words(spelling) | _full_names(spelling):
+                self._add(word)
+        self._add(fold(name).strip().strip("^"))
+        for part in () if name.isascii() else re.split(r"[\^=\\ ]+", name):
+            self._add_encoded(part)
+
+    def add_id(self, value: str) -> None:
+        """An identifier, a phone number, a serial number: matched as a whole word, whatever its signs."""
+        word = fold(value).strip()
+        self._add(word)
+        if word.startswith("0") and len(word.lstrip("0")) >= SHORTEST_WORD:
+            self._add(word.lstrip("0"))
+
+    def _add_encoded(self, part: str) -> None:
+        """A part of a name in any case and encoding that private bytes may hold."""
+        for form in () if part.isascii() else (part, part.upper(), part.lower(), part.title()):
+            for encoding in _ENCODINGS:
+                needle = form.encode(encoding, "ignore")
+                if (
+                    len(needle) >= SHORTEST_IN_BYTES * (1 + encoding.startswith("utf_16"))
+                    and needle.decode(encoding) == form
+                ):
+                    self.coded.add(needle.lower())
+
+    def add_coded(self, raw: bytes) -> None:
+        """A name as it is coded in the input; matters where that is not ASCII."""
+        if not raw.isascii():
+            for part in re.split(rb"[\^=\\ \0]+", raw):
+                if len(part) >= SHORTEST_IN_BYTES:
+                    self.coded.add(part.lower())
+
+    def _add(self, word: str) -> None:
+        if not word or not any(each.isalnum() for each in word):
+            return
+        (self.words if long_enough(word) else self.wholes).add(word)
+
+    def merge(self, other: Identifiers) -> None:
+        """Takes over everything that the other holds."""
+        self.words |= other.words
+        self.wholes |= other.wholes
+        self.days |= other.days
+        self.coded |= other.coded
+
+
+class Matcher:
+    """Finds the known identifiers of one patient in text and in bytes.
+
+    `moved_days` maps the days of the patient to what is written instead of them, at equal length.
+    """
+
+    def __init__(self, known: Identifiers, moved_days: dict[str, str]) -> None:
+        self.known = known
+        self.moved_days = moved_days
+
+    @cached_property
+    def _pattern(self) -> re.Pattern[str] | None:
+        days = {mark for day in self.known.days for mark in dates.spellings(day) | dates.in_words(day)}
+        marks = sorted({*self.known.words, *days}, key=len, reverse=True)
+        return re.compile("|".join(_bounded(mark) for mark in marks)) if marks else None
+
+    @cached_property
+    def _needles(self) -> tuple[bytes, ...]:
+        found = set(self.known.coded)
+        days = {mark for day in self.known.days for mark in dates.spellings(day)}
+        for word in {*self.known.words, *days}:
+            for encoding in _ENCODINGS:
+                needle = word.encode(encoding, "ignore")
+                if len(needle) >= SHORTEST_IN_BYTES * (1 + encoding.startswith("utf_16")):
+                    found.add(needle)
+        return tuple(sorted(found, key=len, reverse=True))
+
+    def spans(self, text: str) -> list[tuple[int, int]]:
+        """Where known identifiers stand in a text, as slices of it."""
+        folded = fold(text)
+        if folded.strip(" \0") in self.known.wholes:
+            return [(0, len(text))]
+        if self._pattern is None:
+            return []
+        found = [match.span() for match in self._pattern.finditer(folded)]
+        if not found or len(folded) == len(text):
+            return found
+        origin = [at for at, each in enumerate(text) for _ in _fold_character(each)]
+        return [(origin[start], origin[stop - 1] + 1) for start, stop in found]
+
+    def without(self, text: str) -> str:
+        """The text without the known identifiers."""
+        for start, stop in reversed(self.spans(text)):
+            text = text[:start] + text[stop:]
+        return text
+
+    def masked(self, text: str) -> str:
+        """The text with known identifiers overwritten at equal length; a date by what it was moved to."""
+        for start, stop in reversed(self.spans(text)):
+            hit = text[start:stop]
+            text = text[:start] + self.moved_days.get(hit, "X" * len(hit)) + text[stop:]
+        return text
+
+    def mask_bytes(self, raw: bytes) -> bytes:
+        """The bytes with known identifiers overwritten at equal length."""
+        lower = raw.lower()
+        out: bytearray | None = None
+        for needle in self._needles:
+            at = lower.find(needle)
+            while at >= 0:
+                if _stands_alone(lower, at, needle):
+                    out = bytearray(raw) if out is None else out
+                    moved = self.moved_days.get(needle.decode("latin_1"))
+                    out[at : at + len(needle)] = moved.encode("ascii") if moved else _MASK * len(needle)
+                at = lower.find(needle, at + 1)
+        return raw if out is None else bytes(out)
+
+
+def _bounded(mark: str) -> str:
+    """A pattern for a word that no letter (of a word) or digit (of a number) goes on from."""
+    body = r"[\W_]{0,3}".join(re.escape(part) for part in _SIGNS.split(mark) if part)
+    if mark.isdigit() and len(mark) >= SHORTEST_IN_BYTES:
+        body = "0*" + r"[ ._/-]?".join(mark)
+    if _is_ideographic(mark):
+        return body
+    before = r"(?<!\d)" if mark[0].isdigit() else r"(?<![^\W\d_])"
+    after = r"(?!\d)" if mark[-1].isdigit() else r"(?![^\W\d_])"
+    return f"{before}{body}{after}"
+
+
+def _stands_alone(lower: bytes, at: int, needle: bytes) -> bool:
+    """Whether a number in bytes is not a part of a longer one; words count wherever they stand."""
+    if not needle.isdigit():
+        return True
+    return (
+        not (lower[at - 1 : at].isdigit() if at else False)
+        and not lower[at + len(needle) : at + len(needle) + 1].isdigit()
+    )
+
+
+def words_of(texts: Iterable[str]) -> set[str]:
+    """The folded words of some texts."""
+    return {word for text in texts for word in _SIGNS.split(fold(text)) if word}

@@ -1,0 +1,166 @@
+"""The plain way through a data set, with pydicom's parser and writer: the measure of `elements`, and its stand-in."""
+
+from __future__ import annotations
+
+from io import BytesIO
+from typing import Any
+
+from pydicom.dataelem import RawDataElement
+from pydicom.dataset import Dataset
+from pydicom.filebase import DicomBytesIO
+from pydicom.filereader import read_dataset, read_sequence
+from pydicom.filewriter import write_dataset, write_sequence_item
+from pydicom.tag import Tag
+
+from pacsifier.deidentify.engine.elements import (
+    PIXEL_GROUP,
+    Scope,
+    UnknownEncodingError,
+    Visitor,
+    are_items,
+    vr_of,
+)
+from pacsifier.dicom import part10
+from pacsifier.dicom.splice import Piece, Range
+
+_LARGE = 1 << 24
+_CHARACTER_SETS = 0x00080005
+_ITEM_TAG = b"\xfe\xff\x00\xe0"
+
+
+def rewrite(layout: part10.Layout, visitor: Visitor, added: list[tuple[int, bytes]]) -> list[Piece]:
+    """What `elements.rewrite` gives, by pydicom; pixel data and other large values stay ranges.
+
+    Raises UnknownEncodingError where pydicom does not understand the data set either.
+    """
+    scope = Scope(0, b"")
+    pieces: list[Piece] = []
+    waiting = list(added)
+    try:
+        for section, last in _sections(layout):
+            if isinstance(section, Range):
+                pieces.append(section)
+                continue
+            mine = [each for each in waiting if last is None or each[0] < last]
+            waiting = waiting[len(mine) :]
+            pieces.append(_rewritten(section, layout.coding, visitor, scope, mine, {tag for tag, _ in added}))
+    except UnknownEncodingError:
+        raise
+    except Exception as error:  # pydicom raises whatever a broken element makes it meet
+        raise UnknownEncodingError(f"pydicom: {type(error).__name__}") from error
+    return pieces
+
+
+def _sections(layout: part10.Layout) -> list[tuple[bytes | Range, int | None]]:
+    """The data set cut at its large values: bytes or ranges, each with the first tag behind it."""
+    sections: list[tuple[bytes | Range, int | None]] = []
+    begin: int | None = None
+    for tag, _, head, start, stop, after in layout.elements:
+        large = tag >> 16 == PIXEL_GROUP or stop - start > _LARGE
+        if large and begin is not None:
+            sections.append((layout.source[begin:head], tag))
+            begin = None
+        if large:
+            sections.append((Range(head, after), None))
+        elif begin is None:
+            begin = head
+    if begin is not None and layout.elements:
+        sections.append((layout.source[begin : layout.elements[-1][5]], None))
+    return sections
+
+
+def _rewritten(  # noqa: PLR0917
+    raw: bytes,
+    coding: part10.Coding,
+    visitor: Visitor,
+    scope: Scope,
+    added: list[tuple[int, bytes]],
+    replaced: set[int],
+) -> bytes:
+    dataset = read_dataset(BytesIO(raw), coding.implicit, not coding.big)
+    for tag in replaced:
+        if tag in dataset:
+            del dataset[tag]
+    _walk(dataset, visitor, scope)
+    for _, encoded in added:
+        marks = read_dataset(BytesIO(encoded), coding.implicit, not coding.big)
+        dataset._dict.update({tag: marks.get_item(tag) for tag in marks.keys()})  # noqa: SIM118
+    out = DicomBytesIO()
+    out.is_little_endian, out.is_implicit_VR = not coding.big, coding.implicit
+    write_dataset(out, dataset)
+    return bytes(out.getvalue())
+
+
+def _walk(dataset: Dataset, visitor: Visitor, scope: Scope) -> None:
+    for tag in sorted(dataset.keys()):
+        element: Any = dataset.get_item(tag)
+        if not visitor.is_plain(int(tag), (element.VR or "").encode()):
+            _element(dataset, int(tag), element, visitor, scope)
+
+
+def _element(dataset: Dataset, tag: int, element: Any, visitor: Visitor, scope: Scope) -> None:
+    if not isinstance(element, RawDataElement):
+        if element.VR == "SQ":
+            _sequence(dataset, tag, element.value, b"x" * len(element.value), visitor, scope)
+            return
+        # pydicom has already taken an empty value for what it is.
+        element = RawDataElement(Tag(tag), element.VR, 0, b"", 0, dataset.original_encoding[0], True)
+    raw = element.value or b""
+    vr = vr_of(tag, scope) if element.VR in (None, "UN") else str(element.VR)
+    items = _items(element, vr, tag, raw)
+    if items is not None and _sequence(dataset, tag, items, raw, visitor, scope):
+        out = DicomBytesIO()
+        inner = _inner(element, vr)
+        out.is_little_endian, out.is_implicit_VR = not inner.big, inner.implicit
+        for item in items:
+            write_sequence_item(out, item, ["iso8859"])
+        _put(dataset, tag, element, bytes(out.getvalue()))
+    elif items is None:
+        if tag == _CHARACTER_SETS:
+            scope.character_sets = raw
+        if tag & 0x10000 and tag & 0xFF00 == 0 and tag & 0xFFFF >= 0x10:
+            scope.creators[tag >> 16 << 8 | tag & 0xFF] = raw.decode("latin_1").strip(" \0")
+        new = visitor.value(tag, vr, raw, scope)
+        if new is not raw:
+            _put(dataset, tag, element, new)
+
+
+def _inner(element: RawDataElement, vr: str) -> part10.Coding:
+    if element.VR == "UN" or vr != "SQ":
+        return part10.IMPLICIT_LITTLE
+    return part10.CODINGS[element.is_implicit_VR, not element.is_little_endian]
+
+
+def _items(element: RawDataElement, vr: str, tag: int, raw: bytes) -> Any:
+    """The items of a sequence of defined length; None where it is none."""
+    looks_so = vr in ("UN", "OB") and tag & 0x10000 and raw[:4] == _ITEM_TAG
+    if vr != "SQ" and not looks_so:
+        return None
+    inner = _inner(element, vr)
+    if vr != "SQ" and not are_items(raw, inner):
+        return None
+    return read_sequence(BytesIO(raw), inner.implicit, not inner.big, len(raw), ["iso8859"])
+
+
+def _sequence(  # noqa: PLR0917
+    dataset: Dataset, tag: int, items: Any, raw: bytes, visitor: Visitor, scope: Scope
+) -> bool:
+    """Walks the items; False where the sequence itself was settled."""
+    descends = visitor.descends(tag, "SQ", raw, scope)
+    if descends is None:
+        del dataset[Tag(tag)]
+        return False
+    if isinstance(descends, bytes):
+        _put(dataset, tag, RawDataElement(Tag(tag), "SQ", 0, b"", 0, True, True), descends)
+        return False
+    if descends:
+        for item in items:
+            _walk(item, visitor, Scope(tag, scope.character_sets))
+    return descends
+
+
+def _put(dataset: Dataset, tag: int, element: RawDataElement, new: bytes | None) -> None:
+    if new is None:
+        del dataset[Tag(tag)]
+    else:
+        dataset._dict[Tag(tag)] = element._replace(value=new, length=len(new))

@@ -1,0 +1,64 @@
+"""New UIDs by a keyed hash: the same old UID gives the same new one in every file, worker and later run."""
+
+from __future__ import annotations
+
+import hmac
+import re
+from functools import cache
+
+from pacsifier.deidentify.engine.profile import read_words
+
+# What is shaped like a UID inside other bytes: made of a UUID, or of six components or more, so that versions stay.
+IN_BYTES = re.compile(
+    rb"(?<![0-9.])(?:2\.25\.[1-9][0-9]{15,38}|[0-2](?:\.(?:0|[1-9][0-9]{0,38})){5,})(?![0-9]|\.[0-9])"
+)
+_SHORTEST_IN_BYTES = 14
+
+
+def new_uid(secret: bytes, old: str) -> str:
+    """The new UID of an old one: 128 bits of HMAC-SHA256 as a UUID of version 8 under 2.25 (PS3.5 B.2, RFC 9562)."""
+    digest = bytearray(_digest(secret, b"uid", old)[:16])
+    digest[6] = digest[6] & 0x0F | 0x80
+    digest[8] = digest[8] & 0x3F | 0x80
+    return f"2.25.{int.from_bytes(digest, 'big')}"
+
+
+def same_length_uid(secret: bytes, old: str) -> str:
+    """A UID as long as the old one, for places where no byte may move; other than the one of `new_uid`."""
+    number = str(int.from_bytes(_digest(secret, b"uid in place", old) * 2, "big"))
+    return "2.25." + ("1" + number)[: len(old) - 5]
+
+
+def derived_name(secret: bytes, old: str) -> str:
+    """A short name that stands for an old one wherever that stood."""
+    return f"ID-{_digest(secret, b'name', old)[:6].hex()}"
+
+
+def drawn_shift(secret: bytes, person: str) -> int:
+    """The day shift of a person: -30 to 30, never 0."""
+    number = int.from_bytes(_digest(secret, b"day shift", person)[:8], "big") % 60
+    return number - 30 if number < 30 else number - 29
+
+
+@cache
+def registered() -> frozenset[str]:
+    """The UIDs of the standard itself."""
+    return read_words("registered_uids.txt")
+
+
+def replace_in_bytes(raw: bytes, secret: bytes) -> bytes:
+    """The bytes with every UID of an instance in them replaced by one of equal length."""
+    if b"." not in raw:
+        return raw
+
+    def replacement(match: re.Match[bytes]) -> bytes:
+        old = match[0].decode("ascii")
+        if len(old) < _SHORTEST_IN_BYTES or old in registered():
+            return match[0]
+        return same_length_uid(secret, old).encode("ascii")
+
+    return IN_BYTES.sub(replacement, raw)
+
+
+def _digest(secret: bytes, purpose: bytes, value: str) -> bytes:
+    return hmac.digest(secret, purpose + b"\0" + value.encode("utf-8", "surrogateescape"), "sha256")

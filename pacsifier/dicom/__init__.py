@@ -1,0 +1,1 @@
+"""DICOM files as bytes: the walker, the writer of pieces, DICOMDIR."""

@@ -1,0 +1,1 @@
+"""The output folder: names, files, the run lock."""

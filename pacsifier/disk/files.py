@@ -1,0 +1,140 @@
+"""Files and folders: written whole or not at all, moved, walked."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import shutil
+import stat
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import IO
+
+from pacsifier.errors import InputError
+
+
+def check_own_folder(folder: Path) -> None:
+    """Checks that a folder of pacsifier's own (logs, staging) is one or can be made; nobody else may look into it.
+
+    Raises:
+        InputError: a link or a file stands in its place.
+        PermissionError: it is there, and nothing can be written into it.
+        FileNotFoundError: it vanished meanwhile.
+    """
+    try:
+        mode = folder.lstat().st_mode
+    except FileNotFoundError:
+        return
+    if stat.S_ISLNK(mode):
+        raise InputError(f"{folder} is a link; pacsifier needs a folder of its own there: remove the link")
+    if not stat.S_ISDIR(mode):
+        raise InputError(f"{folder} is a file; pacsifier needs a folder of that name: move the file away")
+    if not os.access(folder, os.R_OK | os.W_OK | os.X_OK):
+        folder.lstat()
+        why = f"{folder.name} cannot be written to: {os.strerror(errno.EACCES)}"
+        raise PermissionError(errno.EACCES, why, str(folder))
+    if mode & 0o077:
+        with contextlib.suppress(PermissionError):
+            folder.chmod(0o700)
+
+
+def free_bytes(folder: Path) -> int:
+    """The bytes that this user can still write where a folder is, or will be made; quotas are not counted."""
+    while not folder.exists():
+        folder = folder.parent
+    return shutil.disk_usage(folder).free
+
+
+@contextlib.contextmanager
+def written_beside(path: Path, mode: int = 0o666) -> Iterator[IO[str]]:
+    """A file to write beside its place; renamed there when all went well, removed when not."""
+    partial = path.with_name(f".{path.name}.partial")
+    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, mode)
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8", newline="") as file:
+            yield file
+        partial.replace(path)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
+
+
+def write_whole(path: Path, text: str | Iterable[str], mode: int = 0o666) -> None:
+    """Writes a file beside its place and renames it there, so that it is never seen half written.
+
+    Raises:
+        OSError: it could not be written; the text names it, and the old one is as it was.
+    """
+    try:
+        with written_beside(path, mode) as file:
+            file.writelines([text] if isinstance(text, str) else text)
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        why = f"{path.name} could not be written: {error.strerror or error}"
+        raise OSError(error.errno, why, str(path)) from error
+
+
+def write_all_whole(files: Mapping[Path, str], mode: int = 0o600) -> tuple[Path, ...]:
+    """Writes several files, all of them whole before the first gets its name; gives those that were not so before.
+
+    A file that holds its text already is left alone. Raises OSError; what was there is then as it was.
+    """
+    changed = {path: text for path, text in files.items() if not _holds(path, text)}
+    with contextlib.ExitStack() as stack:
+        for path, text in changed.items():
+            file = stack.enter_context(written_beside(path, mode))
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+    return tuple(changed)
+
+
+def _holds(path: Path, text: str) -> bool:
+    try:
+        return path.read_bytes() == text.encode("utf-8")
+    except OSError:
+        return False
+
+
+def move_file(source: Path, target: Path) -> None:
+    """Moves a file to another folder, which is made, also of another file system; never overwrites.
+
+    A kill leaves the file in its old place, or whole in both. Raises FileExistsError or another OSError.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        os.link(source, target, follow_symlinks=False)
+    except FileExistsError:
+        raise
+    except OSError:  # another file system, or one without hard links
+        _copy_whole(source, target)
+    source.unlink()
+
+
+def _copy_whole(source: Path, target: Path) -> None:
+    """Copies a file beside its place and renames it there, if the place is still free."""
+    partial = target.with_name(f".{target.name}.partial")
+    try:
+        shutil.copy2(source, partial, follow_symlinks=False)
+        with partial.open("rb") as file:
+            os.fsync(file.fileno())
+        try:
+            os.link(partial, target)
+        except FileExistsError:
+            raise
+        except OSError:
+            if target.exists():
+                raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(target)) from None
+            partial.rename(target)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def append_line(path: Path, line: str) -> None:
+    """Appends a line to a file (0600) in one write, so that two runs do not mix their lines."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    with os.fdopen(descriptor, "wb", buffering=0) as file:
+        file.write(f"{line}\n".encode())
+        os.fsync(file.fileno())

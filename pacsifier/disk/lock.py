@@ -1,0 +1,413 @@
+"""Who may write into an output folder: the run lock, and the staging folder that it guards.
+
+`flock` is exact on one machine: the kernel drops it with the process. Some network file systems keep it to one machine
+or have none, so `holder.json` says besides who holds the folder; its time of last change is a sign of life. A holder
+that cannot be asked (another machine) counts as gone when that sign is old and does not change while we watch.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import json
+import logging
+import os
+import pwd
+import shutil
+import socket
+import tempfile
+import threading
+import time
+import uuid
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, fields
+from datetime import datetime
+from pathlib import Path
+from types import TracebackType
+
+from pacsifier.disk.files import check_own_folder
+from pacsifier.disk.names import LOG_FOLDER, WORK_FOLDER
+from pacsifier.errors import InputError
+
+log = logging.getLogger(__name__)
+
+BEAT_S = 5.0
+STALE_S = 120.0
+"""A sign of life that is older may come from a holder that is gone; also what NFS clients may cache (60 s) is over."""
+
+_LOCK = "lock"
+_RESERVE = "reserve"
+_RESERVE_BYTES = 1 << 20
+_HOLDER = "holder.json"
+_ATTEMPTS = 100
+_REFUSED = (errno.EAGAIN, errno.EACCES)
+_NO_LOCKS = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS, errno.EINVAL)
+
+
+@dataclass(frozen=True)
+class Holder:
+    """Who holds an output folder, as `holder.json` says; "" where it does not.
+
+    `boot` tells machines apart (and what ran before a restart), `namespace` whether a process id means the same here.
+    """
+
+    host: str = ""
+    user: str = ""
+    process: str = ""
+    started: str = ""
+    boot: str = ""
+    namespace: str = ""
+    since: str = ""
+    token: str = ""
+
+    @classmethod
+    def of_this_process(cls) -> Holder:
+        """This process, from now."""
+        return cls(
+            host=socket.gethostname(),
+            user=_user(os.geteuid()),
+            process=str(os.getpid()),
+            started=_start_time(os.getpid()),
+            boot=_content("/proc/sys/kernel/random/boot_id") or socket.gethostname(),
+            namespace=_namespace(),
+            since=datetime.now().astimezone().strftime("%Y-%m-%d %H:%M:%S %z"),
+            token=uuid.uuid4().hex,
+        )
+
+    @classmethod
+    def read(cls, path: Path) -> Holder:
+        """What a file says; nothing where it is damaged.
+
+        Raises:
+            FileNotFoundError: there is none.
+        """
+        try:
+            values = json.loads(path.read_text(encoding="utf-8", errors="replace"))
+        except ValueError:
+            values = {}
+        if not isinstance(values, dict):
+            values = {}
+        return cls(**{each.name: str(values.get(each.name, "")) for each in fields(cls)})
+
+    def runs_here(self) -> bool:
+        """Whether a process of this number, started at that moment, runs on this machine."""
+        return _start_time(int(self.process)) == self.started if self.process.isdecimal() else False
+
+    def __str__(self) -> str:
+        if not self.process:
+            return "another run"
+        return f"a run of {self.user} on {self.host} (process {self.process}, since {self.since})"
+
+
+class OutputLock:
+    """Keeps two runs out of one output folder; holds `<out>/.pacsifier`, the staging folder, as a context manager."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.staging = folder / WORK_FOLDER
+        self._made: list[Path] = []
+        self._descriptor: int | None = None
+        self._me = Holder()
+        self._holder_file = self.staging / _HOLDER
+        self._over = threading.Event()
+        self._lost = False
+
+    def __enter__(self) -> OutputLock:
+        try:
+            self._enter()
+            threading.Thread(target=self._show_life, daemon=True).start()
+        except BaseException:
+            self._leave()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._over.set()
+        self._leave()
+
+    def check(self) -> None:
+        """Raises InputError when another run has taken the folder over: this one showed no life for too long."""
+        if self._lost:
+            raise InputError(
+                f"{self.folder} was taken over by another run, because this one stood still; this one ends"
+            )
+
+    def make_room(self) -> None:
+        """Empties staging, its reserve included, so that a log finds room on a full disk.
+
+        Nothing there was ever counted as received; no tool may be running any more. What another run has taken over
+        is left alone.
+        """
+        if self._read_holder() != self._me:
+            return
+        for path in self.staging.iterdir():
+            if path.name in (_LOCK, _HOLDER):
+                continue
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink(missing_ok=True)
+
+    # -- to get it
+
+    def _enter(self) -> None:
+        for attempt in range(_ATTEMPTS):
+            self._close()
+            try:
+                self._make_folders()
+                if self._acquire():
+                    break
+            except FileNotFoundError as error:
+                # A run that ends now may remove its folders between two of our steps.
+                if attempt == _ATTEMPTS - 1:
+                    raise self._cannot_write(error) from error
+        self.make_room()
+        self._keep_reserve()
+
+    def _make_folders(self) -> None:
+        try:
+            missing = [
+                each for each in (self.staging, self.folder, *self.folder.parents) if not each.exists()
+            ]
+            self.folder.mkdir(parents=True, exist_ok=True)
+            self._made = self._made or missing[::-1]
+            check_own_folder(self.folder / LOG_FOLDER)
+            check_own_folder(self.staging)
+            with contextlib.suppress(FileExistsError):
+                self.staging.mkdir(mode=0o700)
+        except FileNotFoundError:
+            raise
+        except OSError as error:
+            if isinstance(error, FileExistsError) and (
+                self.folder.is_dir() or not os.path.lexists(self.folder)
+            ):
+                raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(self.folder)) from error
+            raise self._cannot_write(error) from error
+
+    def _acquire(self) -> bool:
+        """Takes lock and holder file; False: the lock was removed under us, try again."""
+        lock = self.staging / _LOCK
+        try:
+            descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+        except FileNotFoundError:
+            raise
+        except OSError as error:
+            raise self._cannot_write(error) from error
+        self._descriptor = descriptor
+        flocked = self._flock(descriptor)
+        if not os.path.samestat(os.fstat(descriptor), lock.stat()):
+            return False
+        self._take(descriptor, flocked=flocked)
+        return True
+
+    def _keep_reserve(self) -> None:
+        """Sets room for the tables of the run aside."""
+        try:
+            (self.staging / _RESERVE).write_bytes(bytes(_RESERVE_BYTES))
+        except OSError as error:
+            raise self._cannot_write(error) from error
+
+    def _flock(self, descriptor: int) -> bool:
+        """Whether the kernel guards the folder; False where the file system has no such locks."""
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            if error.errno in _REFUSED:
+                raise self._in_use(self._read_holder()) from error
+            if error.errno not in _NO_LOCKS:
+                raise InputError(f"cannot lock the output folder {self.folder}: {error.strerror}") from error
+            log.warning(
+                "the file system of %s has no locks (%s): %s/%s alone keeps a second run out",
+                *(self.folder, error.strerror, WORK_FOLDER, _HOLDER),
+            )
+            return False
+        return True
+
+    def _take(self, lock: int, *, flocked: bool) -> None:
+        self._me = Holder.of_this_process()
+        if self._holder_file.exists():
+            self._set_stale_holder_aside(lock, flocked=flocked)
+        try:
+            _publish(json.dumps(asdict(self._me), indent=1) + "\n", self._holder_file)
+        except FileExistsError as error:
+            raise self._in_use(self._read_holder()) from error
+        except FileNotFoundError:
+            raise
+        except OSError as error:
+            raise self._cannot_write(error) from error
+
+    def _set_stale_holder_aside(self, lock: int, *, flocked: bool) -> None:
+        """Renames the record of a holder that is gone; raises InputError while it may still run."""
+        holder = self._read_holder()
+        if self._may_run(holder, lock, flocked=flocked):
+            raise self._in_use(holder, self._age_s(lock) if holder.boot != self._me.boot else None)
+        aside = self._holder_file.with_name(f"{_HOLDER}.{self._me.token}")
+        self._holder_file.rename(aside)
+        if Holder.read(aside) != holder:
+            # Another run judged the same and was faster: this is its record.
+            if not self._holder_file.exists():
+                aside.rename(self._holder_file)
+            raise self._in_use(self._read_holder())
+        aside.unlink()
+
+    def _may_run(self, holder: Holder, lock: int, *, flocked: bool) -> bool:
+        if holder.boot == self._me.boot:
+            if holder.started and holder.namespace == self._me.namespace:
+                return holder.runs_here()
+            if flocked:
+                return False
+        # No clock of this machine decides: the file system's is held against itself, and what looks old is watched.
+        if abs(self._age_s(lock)) <= STALE_S:
+            return True
+        log.warning(
+            "%s is held by %s, without a sign of life; watching for %g s", self.folder, holder, 2 * BEAT_S
+        )
+        return self._changes(2 * BEAT_S)
+
+    def _age_s(self, lock: int) -> float:
+        """How old the holder's sign of life is by the clock of the file system."""
+        os.utime(lock)
+        return os.fstat(lock).st_mtime - self._sign_of_life()
+
+    def _sign_of_life(self) -> float:
+        # Opened, not only looked up: NFS asks the server then.
+        with self._holder_file.open("rb") as file:
+            return os.fstat(file.fileno()).st_mtime
+
+    def _changes(self, patience_s: float) -> bool:
+        before, deadline = self._sign_of_life(), time.monotonic() + patience_s
+        while time.monotonic() < deadline:
+            time.sleep(patience_s / 20)
+            if self._sign_of_life() != before:
+                return True
+        return False
+
+    def _read_holder(self) -> Holder:
+        try:
+            return Holder.read(self._holder_file)
+        except OSError:
+            return Holder()
+
+    def _in_use(self, holder: Holder, age_s: float | None = None) -> InputError:
+        advice = "wait for its end"
+        if age_s is not None:
+            advice = (
+                f"its last sign of life is {age_s:.0f} s old. Wait for its end; if it was killed, start again in "
+                f"{STALE_S:g} s, or remove {self._holder_file}"
+            )
+        return InputError(f"{self.folder} is in use by {holder}; {advice}")
+
+    def _cannot_write(self, error: OSError) -> InputError:
+        why = error.strerror or str(error)
+        if isinstance(error, FileExistsError | NotADirectoryError):
+            why = "it is not a folder"
+        if isinstance(error, PermissionError) and error.filename:
+            with contextlib.suppress(OSError):
+                path = Path(error.filename)
+                owner = next(each for each in (path, *path.parents) if os.path.lexists(each))
+                why += f" ({owner} belongs to {_user(owner.lstat().st_uid)})"
+        return InputError(f"cannot write to the output folder {self.folder}: {why}")
+
+    # -- to keep it
+
+    def _show_life(self) -> None:
+        while not self._over.wait(BEAT_S):
+            try:
+                if Holder.read(self._holder_file) != self._me:
+                    self._lost = True
+                    return
+                os.utime(self._holder_file)
+            except FileNotFoundError:
+                self._lost = not self._over.is_set()
+                return
+            except OSError as error:
+                log.debug("no sign of life this time: %s", error)
+
+    def _leave(self) -> None:
+        """Removes staging where it is ours, and the folders made for the run where they are empty."""
+        if self._me.token and self._read_holder() == self._me:
+            # The lock goes last: a run that starts in between must not lose its staging folder.
+            with contextlib.suppress(OSError):
+                self.make_room()
+                self._holder_file.unlink(missing_ok=True)
+                (self.staging / _LOCK).unlink(missing_ok=True)
+                self.staging.rmdir()
+        self._close()
+        for folder in reversed(self._made):
+            with contextlib.suppress(OSError):
+                folder.rmdir()
+
+    def _close(self) -> None:
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
+
+
+def _publish(text: str, path: Path) -> None:
+    """Makes a private file with all of its text at once; raises FileExistsError where there is one."""
+    partial = path.with_name(f"{path.name}.{uuid.uuid4().hex}")
+    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            file.write(text)
+        try:
+            os.link(partial, path)
+        except (FileExistsError, FileNotFoundError):
+            raise
+        except OSError:  # a file system without hard links
+            os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+            try:
+                path.write_text(text, encoding="utf-8")
+            except BaseException:
+                path.unlink()
+                raise
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def temporary_folder() -> Iterator[Path]:
+    """A private folder for a run that has no output folder; TMPDIR says where.
+
+    Raises:
+        InputError: there is no place for it.
+    """
+    try:
+        folder = Path(tempfile.mkdtemp(prefix="pacsifier-"))
+    except OSError as error:
+        raise InputError(
+            f"there is no folder for temporary files ({error.strerror}); let the environment variable TMPDIR name one"
+        ) from error
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _user(number: int) -> str:
+    try:
+        return pwd.getpwuid(number).pw_name
+    except KeyError:
+        return f"user {number}"
+
+
+def _start_time(process: int) -> str:
+    """When a process started, in clock ticks since the machine did (proc(5)); "" where none runs."""
+    values = _content(f"/proc/{process}/stat").rpartition(")")[2].split()
+    # A zombie holds nothing any more.
+    return values[19] if len(values) > 19 and values[0] not in "ZX" else ""
+
+
+def _namespace() -> str:
+    with contextlib.suppress(OSError):
+        return os.readlink("/proc/self/ns/pid")  # noqa: PTH115 - it is no path
+    return ""
+
+
+def _content(path: str) -> str:
+    with contextlib.suppress(OSError):
+        return Path(path).read_text(encoding="ascii", errors="replace").strip()
+    return ""

@@ -1,0 +1,338 @@
+"""The layout on disk: names of folders and files, placing, walking. Staging and the run lock: `staging.py`.
+
+`<out>/sub-<PatientID>/ses-<StudyDate><StudyTime>/<SeriesNumber>-<SeriesDescription>/<prefix>.<SOPInstanceUID>`. No
+value of a query or of a PACS reaches a path but through `slug`, which leaves ASCII letters, digits and `_`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import sys
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from enum import Enum
+from itertools import chain, count
+from pathlib import Path
+
+from pacsifier.dicom import part10
+from pacsifier.disk.files import check_own_folder
+from pacsifier.disk.info import read_info
+from pacsifier.disk.names import (
+    LOG_FOLDER,
+    UNEXPECTED_FOLDER,
+    instance_name,
+    patient_folder_name,
+    series_folder_name,
+    short_hash,
+    study_folder_name,
+)
+from pacsifier.disk.walk import mark_logs
+from pacsifier.query.attributes import ATTRIBUTES, INFO_COLUMNS
+
+# Patient, study, series.
+_DEPTH = 3
+
+_NAMING = (
+    *("PatientID", "IssuerOfPatientID", "PatientBirthDate", "StudyInstanceUID"),
+    *("SeriesInstanceUID", "SOPInstanceUID", "SOPClassUID"),
+)
+_NOTHING: Mapping[str, list[str]] = {}
+_NAMING_TAGS = {keyword: ATTRIBUTES[keyword].tag for keyword in _NAMING}
+
+
+@dataclass(frozen=True)
+class SeriesIdentity:
+    """What the place of a series depends on; values as found, "" where absent or empty."""
+
+    patient_id: str
+    issuer: str
+    birth_date: str
+    study_uid: str
+    study_date: str
+    study_time: str
+    series_uid: str
+    series_number: str
+    series_description: str
+
+    @classmethod
+    def of(cls, values: Mapping[str, str | None]) -> SeriesIdentity:
+        """From values by DICOM keyword."""
+        keywords = (
+            *("PatientID", "IssuerOfPatientID", "PatientBirthDate", "StudyInstanceUID", "StudyDate"),
+            *("StudyTime", "SeriesInstanceUID", "SeriesNumber", "SeriesDescription"),
+        )
+        return cls(*(values.get(keyword) or "" for keyword in keywords))
+
+
+class Placed(Enum):
+    """What placing a received instance came to."""
+
+    NEW = "new"
+    EQUAL = "equal"
+    CONFLICT = "conflict"
+
+
+@dataclass(frozen=True, slots=True)
+class Occupant:
+    """Whose folder it is, read from an instance or an info CSV in it."""
+
+    patient_id: str
+    issuer: str
+    birth_date: str
+    study_uid: str
+    series_uid: str
+
+    @property
+    def series_key(self) -> tuple[str, str]:
+        """Study and Series Instance UID."""
+        return self.study_uid, self.series_uid
+
+    def completed_by(self, other: Occupant) -> Occupant:
+        """This occupant with the issuer and birth date of the other where its own are empty."""
+        return replace(
+            self, issuer=self.issuer or other.issuer, birth_date=self.birth_date or other.birth_date
+        )
+
+    def same_patient(self, other: Occupant) -> bool:
+        """Whether both may be one person: an issuer or birth date that one of them lacks decides nothing."""
+        return self.patient_id == other.patient_id and all(
+            not mine or not theirs or mine == theirs
+            for mine, theirs in ((self.issuer, other.issuer), (self.birth_date, other.birth_date))
+        )
+
+
+class Tree:
+    """The output folder of a run."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._names: dict[str, dict[str, list[tuple[str, Occupant]]]] = defaultdict(dict)
+        self._places: dict[tuple[str, str], tuple[str, str]] = {}
+        self._listed: dict[str, Mapping[str, list[str]]] = {}
+        self._placed: tuple[Path | None, dict[tuple[str, str], Path]] = None, {}
+
+    @property
+    def logs(self) -> Path:
+        """The folder of log, redo table and unexpected objects (0700); made and marked when first asked for."""
+        folder = self.folder / LOG_FOLDER
+        check_own_folder(folder)
+        folder.mkdir(mode=0o700, exist_ok=True)
+        mark_logs(folder)
+        return folder
+
+    def drop_partial_logs(self) -> None:
+        """Removes what a run that was killed while it wrote its tables has left half written."""
+        for path in (self.folder / LOG_FOLDER).glob(".*.partial"):
+            path.unlink(missing_ok=True)
+
+    def series_folder(self, series: SeriesIdentity) -> Path:
+        """The folder of a series, made out at its first call and kept; does not make it.
+
+        Where a name is taken by another patient, study or series (in this run, or on disk as the headers there
+        tell), `_<8 hex of the SHA-256 of the UID>` is appended.
+        """
+        key = series.study_uid, series.series_uid
+        if key not in self._places:
+            place = self._find_place(series)
+            self._places[key] = sys.intern(str(place.parent)), place.name
+        return Path(*self._places[key])
+
+    def placed_folders(self, series: SeriesIdentity, hint: str = "") -> list[Path]:
+        """The folders on disk that hold this series, as the headers in them tell; none or one.
+
+        Looked for among all series folders of its study, since the name may depend on what only the images told; then
+        where `hint` says, relative to the tree: the PACS may not even tell the patient.
+        """
+        key = _me(series).series_key
+        if folder := self._placed_of(self.patient_folder(series)).get(key):
+            return [folder]
+        parts = Path(hint).parts
+        inside = len(parts) == _DEPTH and parts[0].startswith("sub-") and ".." not in parts
+        folder = self.folder.joinpath(*parts)
+        there = _occupant(folder) if inside and folder.is_dir() else None
+        return [folder] if there is not None and there.series_key == key else []
+
+    def _placed_of(self, patient: Path) -> Mapping[tuple[str, str], Path]:
+        """The series folders of a patient by what the headers in them tell; only the last patient's are kept."""
+        of, placed = self._placed
+        if of != patient:
+            placed = {}
+            for folder in sorted(each for each in patient.glob("*/*") if each.is_dir()):
+                if there := _occupant(folder):
+                    placed.setdefault(there.series_key, folder)
+            self._placed = patient, placed
+        return placed
+
+    def info_path(self, series: SeriesIdentity) -> Path:
+        """The info CSV beside the series folder."""
+        folder = self.series_folder(series)
+        return folder.with_name(f"{folder.name}.csv")
+
+    def drop_other_info(self, before: SeriesIdentity, after: SeriesIdentity) -> None:
+        """Removes the info CSV of a series under the name it had before its images told number and description."""
+        name = series_folder_name(before.series_number, before.series_description)
+        if name == series_folder_name(after.series_number, after.series_description):
+            return
+        for each in (name, f"{name}_{short_hash(before.series_uid)}"):
+            path = self.series_folder(after).with_name(f"{each}.csv")
+            if path.is_file() and read_info(path).get("SeriesInstanceUID") == after.series_uid:
+                path.unlink()
+
+    def patient_folder(self, series: SeriesIdentity) -> Path:
+        """The `sub-` folder of the series' patient; does not make it."""
+        me = _me(series)
+        person = f"{me.issuer}|{me.patient_id}|{me.birth_date}"
+        if not me.patient_id:
+            # Without a PatientID nothing tells two people apart but their studies.
+            person = me.study_uid
+        return self._choose(self.folder, patient_folder_name(me.patient_id), me, person, "patient")
+
+    def place(self, staged: Path, folder: Path, name: str) -> Placed:
+        """Renames a received instance into its folder; a whole one that is there already is never overwritten."""
+        target = folder / name
+        try:
+            os.link(staged, target)
+        except FileNotFoundError:
+            if folder.is_dir():
+                raise
+            folder.mkdir(parents=True)
+            return self.place(staged, folder, name)
+        except FileExistsError:
+            return _settle_twins(staged, target)
+        except OSError:  # a file system without hard links
+            folder.mkdir(parents=True, exist_ok=True)
+            if target.exists():
+                return _settle_twins(staged, target)
+            staged.rename(target)
+            return Placed.NEW
+        staged.unlink()
+        return Placed.NEW
+
+    def set_aside(self, staged: Path, prefix: str, sop_instance_uid: str) -> Path:
+        """Moves an object that nobody asked for, or that contradicts one in the tree, to `logs/unexpected`."""
+        folder = self.logs / UNEXPECTED_FOLDER
+        folder.mkdir(mode=0o700, exist_ok=True)
+        target = folder / instance_name(prefix, sop_instance_uid)
+        number = 1
+        while target.exists():
+            if target.samefile(staged):
+                return target
+            if part10.dataset_bytes_equal(staged, target):
+                staged.unlink()
+                return target
+            number += 1
+            target = folder / f"{instance_name(prefix, sop_instance_uid)}_{number}"
+        staged.chmod(0o600)
+        shutil.move(staged, target)
+        return target
+
+    def _on_disk_as(self, parent: Path, name: str) -> list[Path]:
+        """The folders of that name that were there before this run, whatever their case, or their info CSVs.
+
+        The tree may be copied to a system for which they are one.
+        """
+        if str(parent) not in self._listed:
+            listed: dict[str, list[str]] = defaultdict(list)
+            with contextlib.suppress(OSError):
+                names = {each.name.removesuffix(".csv") for each in parent.iterdir()}
+                for each in sorted(names - {""}):
+                    listed[each.casefold()].append(each)
+            self._listed[str(parent)] = dict(listed) or _NOTHING
+        return [parent / each for each in self._listed[str(parent)].get(name.casefold(), ())]
+
+    def _find_place(self, series: SeriesIdentity) -> Path:
+        me = _me(series)
+        patient = self.patient_folder(series)
+        study = self._choose(
+            patient, study_folder_name(series.study_date, series.study_time), me, me.study_uid, "study"
+        )
+        name = series_folder_name(series.series_number, series.series_description)
+        return self._choose(study, name, me, me.series_uid, "series")
+
+    def _choose(self, parent: Path, name: str, me: Occupant, uid: str, level: str) -> Path:
+        suffixed = f"{name}_{short_hash(uid)}"
+        for candidate in chain((name, suffixed), (f"{suffixed}_{number}" for number in count(2))):
+            taken = self._names[str(parent)].setdefault(candidate.casefold(), [])
+            if not taken:
+                twins = self._on_disk_as(parent, candidate)
+                who = _patient if level == "patient" else _occupant
+                taken += [(twin.name, there) for twin in twins if (there := who(twin))]
+            for number, (where, other) in enumerate(taken):
+                if _same(me, other, level):
+                    # What one study leaves out (a birth date), another may tell: later ones are held against both.
+                    taken[number] = where, other.completed_by(me)
+                    return parent / where
+            if not taken:
+                taken.append((candidate, me))
+                return parent / candidate
+        raise AssertionError
+
+
+def _settle_twins(staged: Path, target: Path) -> Placed:
+    """What becomes of an instance whose name is taken: the same one, a cut one to be replaced, or a contradiction."""
+    if part10.dataset_bytes_equal(staged, target):
+        staged.unlink()
+        return Placed.EQUAL
+    if not part10.read(target, ()).whole:
+        staged.replace(target)
+        return Placed.NEW
+    return Placed.CONFLICT
+
+
+def _me(series: SeriesIdentity) -> Occupant:
+    values = series.patient_id, series.issuer, series.birth_date, series.study_uid, series.series_uid
+    return Occupant(*map(_comparable, values))
+
+
+def _same(me: Occupant, other: Occupant, level: str) -> bool:
+    if level == "series":
+        return me.series_key == other.series_key
+    if level == "study":
+        return me.study_uid == other.study_uid
+    if not me.patient_id:
+        return me.study_uid == other.study_uid
+    return me.same_patient(other)
+
+
+def _patient(folder: Path) -> Occupant | None:
+    """Whose patient folder it is; what its first study leaves out (a birth date), a later one may tell."""
+    found: Occupant | None = None
+    for study in sorted(each for each in folder.glob("ses-*") if each.is_dir()):
+        there = _occupant(study)
+        if there is not None:
+            found = there if found is None else found.completed_by(there)
+    return found or _occupant(folder)
+
+
+def _occupant(folder: Path) -> Occupant | None:
+    """Who is in a patient, study or series folder: by its first instance, else by an info CSV; None: nobody."""
+    tables = [folder.with_name(f"{folder.name}.csv")]
+    for path in filter(Path.is_file, _walk(folder)):
+        if path.suffix == ".csv":
+            tables.append(path)
+            continue
+        file = part10.read(path, set(_NAMING_TAGS.values()))
+        if file.is_part10:
+            return _occupant_of({keyword: file.text(tag) for keyword, tag in _NAMING_TAGS.items()})
+    told = (read_info(path) for path in tables if path.is_file())
+    return next((_occupant_of(values) for values in told if values.keys() >= set(INFO_COLUMNS[:-1])), None)
+
+
+def _occupant_of(values: Mapping[str, str | None]) -> Occupant:
+    keywords = ("PatientID", "IssuerOfPatientID", "PatientBirthDate", "StudyInstanceUID", "SeriesInstanceUID")
+    return Occupant(*(_comparable(values.get(keyword) or "") for keyword in keywords))
+
+
+def _comparable(value: str) -> str:
+    """A value as it can be held against one from an info CSV, which holds no NUL."""
+    return value.replace("\0", "").strip()
+
+
+def _walk(folder: Path) -> Iterator[Path]:
+    for parent, folders, files in os.walk(folder):
+        folders.sort()
+        for name in sorted(files):
+            yield Path(parent, name)

@@ -1,0 +1,1 @@
+"""From series to instances on disk, by C-MOVE or C-GET."""

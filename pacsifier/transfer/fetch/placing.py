@@ -1,0 +1,212 @@
+"""Places what arrives: by the objects' own headers, checked against what was asked for."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from pacsifier.disk.info import write_info
+from pacsifier.disk.names import instance_name
+from pacsifier.disk.tree import Placed, SeriesIdentity, Tree
+from pacsifier.query import Match, Query, matches
+from pacsifier.query.series import PackedValues
+from pacsifier.transfer.exclusion import Excluded
+from pacsifier.transfer.fetch.arrivals import Arrival, Arrivals, read_object
+from pacsifier.transfer.model import SeriesState, Status
+
+log = logging.getLogger(__name__)
+
+
+class Placer:
+    """Renames whole objects from staging into the tree, and counts what it did; `info`: also writes info CSVs."""
+
+    def __init__(
+        self,
+        tree: Tree,
+        queries: Sequence[Query],
+        states: Mapping[tuple[str, str], SeriesState],
+        excluded: Excluded,
+        *,
+        info: bool,
+    ) -> None:
+        self._tree = tree
+        self._queries = queries
+        self._states = states
+        self._excluded = excluded
+        self._info = info
+        # The PatientID of the first object of each series, and what was placed of it by an earlier run.
+        self._patients: dict[tuple[str, str], str] = {}
+        self._placed: dict[tuple[str, str], list[Mapping[str, str | None]]] = {}
+        self._strangers: list[Arrival] = []
+        self.excluded = 0
+        self.new_instances = 0
+        self.bytes = 0
+        self.unexpected = 0
+        self.conflicts = 0
+
+    def place(self, state: SeriesState, arrivals: Arrivals) -> None:
+        """Places all that has arrived of a series; where no row wants it for certain, the headers decide first."""
+        arrived = list(arrivals.take(state.series.key))
+        if not arrived:
+            return
+        arrived = [each for each in arrived if not self._drop_excluded(each, state)]
+        if state.series.undecided and arrived:
+            self._decide_by_headers(state, [each.values() for each in arrived])
+        if state.status is Status.NOT_WANTED:
+            for arrival in arrived:
+                arrival.path.unlink()
+            return
+        for arrival in arrived:
+            self._place_one(state, arrival)
+
+    def adopt(self, state: SeriesState, folder: Path, *, write: bool = True) -> None:
+        """Takes over what an earlier run has placed: the whole instances in the folder of the series."""
+        for path in sorted(path for path in folder.iterdir() if path.is_file()):
+            placed = read_object(path)
+            if placed.file.is_part10 and placed.file.whole and placed.series_key == state.series.key:
+                if not state.found:
+                    self._complete_values(state, placed.values())
+                    self._patients[state.series.key] = (placed.text("PatientID") or "").strip()
+                if state.series.undecided:
+                    self._placed.setdefault(state.series.key, []).append(placed.values())
+                state.found[placed.sop_instance_uid] = placed.file.size
+        state.folder = folder
+        info = folder.with_name(f"{folder.name}.csv")
+        if self._info and write and state.found and not info.exists():
+            write_info(info, state.series.values)
+
+    def decide_by_placed(self, state: SeriesState) -> None:
+        """Settles by what an earlier run has placed whether a row wants the series, where the PACS told too little."""
+        if state.series.undecided:
+            self._decide_by_headers(state, self._placed.get(state.series.key, ()))
+
+    def _drop_excluded(self, arrival: Arrival, state: SeriesState | None) -> bool:
+        """Deletes an object of an excluded patient at once, whatever the index said of its series."""
+        if arrival.text("PatientID") not in self._excluded:
+            return False
+        arrival.path.unlink()
+        self.excluded += 1
+        if state is not None and state.files:
+            state.spoiled = (
+                "objects of an excluded patient arrived under this series' UIDs; they were deleted"
+            )
+        elif state is not None:
+            state.status, state.reason = Status.EXCLUDED, "the images are of an excluded patient"
+        return True
+
+    def _decide_by_headers(self, state: SeriesState, values: Sequence[Mapping[str, str | None]]) -> None:
+        """Settles for each undecided row whether an image of the series matches; what a header lacks does not."""
+        queries = {query.rows[0]: query for query in self._queries}
+        rows = [
+            row
+            for row, columns in state.series.undecided.items()
+            if any(matches(queries[row], each, columns).result is Match.YES for each in values)
+        ]
+        rows = sorted({*rows, *state.series.rows})
+        if rows:
+            state.series = replace(state.series, rows=tuple(rows), undecided={})
+            if state.status is Status.NOT_WANTED:
+                # An image that came late matches: those discarded before it are asked for again.
+                state.status = Status.PENDING
+        else:
+            state.status, state.reason = Status.NOT_WANTED, "the images do not match the query row"
+
+    def _place_one(self, state: SeriesState, arrival: Arrival) -> None:
+        own_id = arrival.text("PatientID")
+        first_id = self._patients.setdefault(state.series.key, (own_id or "").strip())
+        # An index that tells no PatientID must not let two people share a series.
+        asked_id = state.series.values.get("PatientID") or first_id
+        if _another_patient(asked_id or "", own_id or ""):
+            state.spoiled = (
+                "an object of another PatientID arrived under this series' UIDs: see logs/unexpected"
+            )
+            self._set_aside(arrival)
+            return
+        folder = state.folder or self._open_folder(state, arrival.values())
+        uid = arrival.sop_instance_uid
+        placed = self._tree.place(arrival.path, folder, instance_name(arrival.prefix, uid))
+        if placed is Placed.CONFLICT:
+            self.conflicts += 1
+            state.spoiled = "two different objects share a SOP Instance UID: one is in logs/unexpected"
+            self._set_aside(arrival)
+            return
+        if uid not in state.found:
+            self.new_instances += 1
+            self.bytes += arrival.file.size
+        state.found[uid] = arrival.file.size
+
+    def _open_folder(self, state: SeriesState, header: Mapping[str, str | None]) -> Path:
+        before = SeriesIdentity.of(state.series.values)
+        self._complete_values(state, header)
+        identity = SeriesIdentity.of(state.series.values)
+        state.folder = self._tree.series_folder(identity)
+        if self._info:
+            write_info(self._tree.info_path(identity), state.series.values)
+            self._tree.drop_other_info(before, identity)
+        return state.folder
+
+    def _complete_values(self, state: SeriesState, header: Mapping[str, str | None]) -> None:
+        """Takes the index's values, and the header's where the PACS told none."""
+        values = {
+            **state.series.values,
+            **header,
+            **{key: value for key, value in state.series.values.items() if value},
+        }
+        state.series = replace(state.series, values=_exact(values, header))
+
+    def _set_aside(self, arrival: Arrival) -> Path:
+        self.unexpected += 1
+        return self._tree.set_aside(arrival.path, arrival.prefix, arrival.sop_instance_uid)
+
+    def claim_strangers(self, states: Sequence[SeriesState]) -> None:
+        """Places strangers whose SOP Instance UID the IMAGE level lists for a series, under the index's identity.
+
+        Such objects carry other study or series UIDs than the index tells, after a merge for example.
+        """
+        listed = {
+            instance.sop_instance_uid: state
+            for state in states
+            for instance in state.series.instances or ()
+            if instance.sop_instance_uid not in state.found
+        }
+        strangers, self._strangers = self._strangers, []
+        for stranger in strangers:
+            state = listed.get(stranger.sop_instance_uid)
+            if state is None or not stranger.path.is_file():
+                self._strangers.append(stranger)
+                continue
+            self.unexpected -= 1
+            self._place_one(state, stranger)
+            state.relabelled += stranger.sop_instance_uid in state.found
+
+    def set_strangers_aside(self, arrivals: Arrivals) -> None:
+        """Keeps what nobody asked for in `logs/unexpected`; removes what arrived damaged and says so."""
+        for arrival in arrivals.take_strangers():
+            if not self._drop_excluded(arrival, self._states.get(arrival.series_key)):
+                self._strangers.append(replace(arrival, path=self._set_aside(arrival)))
+        for arrival in arrivals.take_broken():
+            log.warning("an object of %d bytes arrived damaged: %s", arrival.file.size, arrival.file.defect)
+            if state := self._states.get(arrival.series_key):
+                state.reason = f"an object arrived damaged: {arrival.file.defect}"
+            arrival.path.unlink(missing_ok=True)
+
+
+def _another_patient(asked: str, own: str) -> bool:
+    """Whether two PatientIDs differ; an index in a narrower character set mangles what is not ASCII in `own`."""
+    asked, own = asked.strip(), own.strip()
+    if asked == own or not asked or not own:
+        return False
+    ascii_parts = (re.escape(part) for part in re.split(r"[^\x00-\x7f]+", own))
+    return own.isascii() or re.fullmatch(".*".join(ascii_parts), asked, re.DOTALL) is None
+
+
+def _exact(values: Mapping[str, str | None], header: Mapping[str, str | None]) -> PackedValues:
+    """The values, but the header's own where the answer's character set could not carry them (PS3.5 6.1.2)."""
+    exact = dict(values)
+    for keyword, own in header.items():
+        if own and not own.isascii() and exact.get(keyword) != own:
+            exact[keyword] = own
+    return PackedValues(exact)

@@ -1,0 +1,197 @@
+"""How the work is cut and when it may start: batches, chunks, hours, rate, the circuit breaker. Pure."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import TypeVar
+
+from pacsifier.dcmtk.movescu import MoveRequest
+from pacsifier.query import is_single_key
+from pacsifier.transfer.capabilities import USUAL, Capabilities
+from pacsifier.transfer.model import Chunk, Part, SeriesState
+
+# Instances taken for a series whose number was not announced.
+_UNKNOWN_SIZE = 50
+_CHUNKS_AN_ASSOCIATION = 3
+# An association costs as much as some tens of small instances.
+_SMALLEST_SHARE = 40
+# Instances that one association brings: movescu logs 0.6 kB for each.
+_LARGEST_SHARE = 10_000
+# Instances of a list: what a killed run has received of a request is asked for again.
+_LARGEST_LIST = 500
+# An association for each small study costs twice as much as the study; what is listed together is placed together.
+_LARGEST_STUDY_LIST = 200
+# A list of UIDs is one value of at most 65,534 bytes (PS3.5 7.1.2), a malformed UID up to 128 and its backslash.
+_LONGEST_UID_LIST = 500
+
+
+Item = TypeVar("Item")
+
+
+def batches(states: Sequence[SeriesState], batch_size: int, batch_wait_s: float) -> list[list[SeriesState]]:
+    """At most `batch_size` series each, the order kept; one batch where there is no pause to make."""
+    if not batch_wait_s:
+        return [list(states)] if states else []
+    return [list(states[start : start + batch_size]) for start in range(0, len(states), batch_size)]
+
+
+def chunks(
+    states: Iterable[SeriesState],
+    associations: int,
+    series_of_study: Mapping[str, int],
+    capabilities: Capabilities = USUAL,
+    *,
+    one_series_each: bool = False,
+    one_request_each: bool = False,
+) -> list[Chunk]:
+    """Cuts a batch into about three shares an association, the largest first.
+
+    A study all of whose series are wanted goes by a STUDY-level request, small ones together; else by one SERIES-level
+    request with a UID list. A study larger than a share goes in several lists. With `one_series_each` each series is a
+    request. Of a series that is partly there, only the missing instances are asked for, where their UIDs are known.
+    """
+    studies: dict[str, list[SeriesState]] = defaultdict(list)
+    for state in states:
+        studies[state.series.study_uid].append(state)
+    total = sum(size_of(each) for each in studies.values())
+    share = min(_LARGEST_SHARE, max(_SMALLEST_SHARE, total // (associations * _CHUNKS_AN_ASSOCIATION)))
+    parts: list[Part] = []
+    whole_studies: list[Part] = []
+    for study_uid, wanted in studies.items():
+        whole = []
+        for state in wanted:
+            in_part = _instances(state) if capabilities.image_moves else []
+            parts += in_part
+            whole += [] if in_part else [state]
+        if one_series_each or not capabilities.uid_lists:
+            parts += [_one_series(state) for state in whole]
+        elif len(whole) == series_of_study.get(study_uid) and (size_of(whole) <= share or len(whole) == 1):
+            whole_studies.append((MoveRequest((study_uid,)), tuple(whole)))
+        else:
+            piece = 1 if one_request_each else min(share, _LARGEST_LIST)
+            parts += _in_lists(study_uid, whole, piece if size_of(whole) > share else share)
+    listed = capabilities.study_lists and capabilities.uid_lists and not one_request_each
+    parts += _together(whole_studies, min(share, _LARGEST_STUDY_LIST)) if listed else whole_studies
+    return _pack(parts, 0 if one_request_each else share)
+
+
+def one_chunk(parts: Sequence[Part]) -> Chunk:
+    """Requests that go over one association."""
+    return Chunk(tuple(parts), sum(size_of(states) for _, states in parts))
+
+
+def beginning(chunk: Chunk, most: int) -> tuple[Chunk, tuple[Part, ...]]:
+    """The first requests, as many as bring `most` instances but at least one, as a chunk; and the others."""
+    size = number = 0
+    for number, (_, states) in enumerate(chunk.parts):
+        size += size_of(states)
+        if number and size > most:
+            return one_chunk(chunk.parts[:number]), chunk.parts[number:]
+    return chunk, ()
+
+
+def study_by_study(part: Part) -> list[Part]:
+    """The same work with a request for each study."""
+    request, states = part
+    if len(request.study_uids) < 2:
+        return [part]
+    return [
+        (MoveRequest((uid,)), tuple(state for state in states if state.series.study_uid == uid))
+        for uid in request.study_uids
+    ]
+
+
+def simpler(part: Part) -> list[Part]:
+    """The same work in requests that more PACS take: one study each, or else one series; empty where they are that."""
+    request, states = part
+    if len(request.study_uids) > 1:
+        return study_by_study(part)
+    if not request.instance_uids and len(request.series_uids) == 1:
+        return []
+    return [_one_series(state) for state in states]
+
+
+def _together(studies: Iterable[Part], most: int) -> Iterator[Part]:
+    """Whole studies, as many in a request as bring `most` instances, or one that is larger."""
+    largest_first = sorted(studies, key=lambda part: -size_of(part[1]))
+    for listed in _filled([(part, size_of(part[1])) for part in largest_first], most):
+        uids = tuple(uid for request, _ in listed for uid in request.study_uids)
+        yield MoveRequest(uids), tuple(state for _, states in listed for state in states)
+
+
+def _in_lists(study_uid: str, states: Sequence[SeriesState], most: int) -> Iterator[Part]:
+    """Requests with lists of series that bring `most` instances, or one series that is larger."""
+    for listed in _filled([(state, size_of((state,))) for state in states], most):
+        yield MoveRequest((study_uid,), tuple(each.series.series_uid for each in listed)), tuple(listed)
+
+
+def _filled(items: Iterable[tuple[Item, int]], most: int) -> Iterator[list[Item]]:
+    """Lists of items, in order, whose sizes sum up to `most`, or of one item that is larger."""
+    listed: list[Item] = []
+    total = 0
+    for item, size in items:
+        if listed and (total + size > most or len(listed) == _LONGEST_UID_LIST):
+            yield listed
+            listed, total = [], 0
+        listed.append(item)
+        total += size
+    if listed:
+        yield listed
+
+
+def _one_series(state: SeriesState) -> Part:
+    return MoveRequest((state.series.study_uid,), (state.series.series_uid,)), (state,)
+
+
+def _instances(state: SeriesState) -> list[Part]:
+    missing = iter(_missing(state))
+    lists = iter(lambda: tuple(islice(missing, _LONGEST_UID_LIST)), ())
+    series = state.series
+    return [(MoveRequest((series.study_uid,), (series.series_uid,), uids), (state,)) for uids in lists]
+
+
+def _missing(state: SeriesState) -> tuple[str, ...]:
+    """The instances still to come of a series that is partly there; none where their UIDs are not known."""
+    if not state.found or state.series.instances is None:
+        return ()
+    uids = (each.sop_instance_uid for each in state.series.instances)
+    return tuple(uid for uid in uids if uid not in state.found and is_single_key(uid))
+
+
+@dataclass
+class Breaker:
+    """Opens after `most` failures in a row."""
+
+    most: int
+    in_a_row: int = 0
+
+    def count(self, *, failed: bool) -> bool:
+        """Enters the end of a request; whether the breaker is open now."""
+        self.in_a_row = self.in_a_row + 1 if failed else 0
+        return self.in_a_row >= self.most
+
+
+def size_of(states: Iterable[SeriesState]) -> int:
+    """The number of instances still to come, guessed where it was not announced."""
+    return sum(
+        _UNKNOWN_SIZE if state.series.expected is None else max(1, state.series.expected - len(state.found))
+        for state in states
+    )
+
+
+def _pack(parts: Iterable[Part], share: int) -> list[Chunk]:
+    packed: list[Chunk] = []
+    pending: list[Part] = []
+    size = 0
+    for part in sorted(parts, key=lambda part: -size_of(part[1])):
+        pending.append(part)
+        size += size_of(part[1])
+        if size >= share:
+            packed.append(Chunk(tuple(pending), size))
+            pending, size = [], 0
+    if pending:
+        packed.append(Chunk(tuple(pending), size))
+    return packed

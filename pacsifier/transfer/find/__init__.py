@@ -1,0 +1,1 @@
+"""From query rows to series, by C-FIND."""

@@ -1,0 +1,106 @@
+"""What an answer of a C-FIND says: caps, numbers, and whether it matches."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
+from types import MappingProxyType
+from typing import Protocol
+
+from pacsifier.dcmtk.findscu import FindResult, Values
+from pacsifier.dcmtk.identifiers import Keys
+from pacsifier.dcmtk.transcript import REFUSED_OUT_OF_RESOURCES
+from pacsifier.query import (
+    ATTRIBUTES,
+    Match,
+    Query,
+    Verdict,
+    ascii_wildcards,
+    matches,
+)
+from pacsifier.query.names import family_name, is_structured
+from pacsifier.query.series import PackedValues
+
+log = logging.getLogger(__name__)
+# An answer list of so many, or of a multiple of 500, looks like the cap of a PACS.
+_CAPS = frozenset({100, 200, 250, 300, 400})
+# Character sets of answers that cannot hold every name (PS3.3 C.12.1.1.2); others are taken at their word.
+_CODECS = {"": "ascii", "ISO_IR 6": "ascii", "ISO_IR 100": "latin-1", "ISO_IR 101": "iso8859-2"}
+NOTHING_UNKNOWN: Mapping[int, tuple[str, ...]] = MappingProxyType({})
+
+
+class Finds(Protocol):
+    """Whatever answers C-FIND: `Pacs`, or `CarefulFinds`."""
+
+    def find(self, level: str, requests: Sequence[Keys]) -> list[FindResult]:
+        """Asks all identifiers at one level; one result for each."""
+        ...
+
+
+def merged(study: Values, series: Values) -> PackedValues:
+    """The values of both levels; a key that only one of them told counts."""
+    merged = dict(study)
+    merged.update({keyword: value for keyword, value in series.items() if value is not None})
+    for keyword in series:
+        merged.setdefault(keyword, None)
+    return PackedValues(merged)
+
+
+def compare(query: Query, values: Values, columns: Collection[str]) -> Verdict:
+    """Matches on this side; a column whose asked text the answer's character set cannot hold is unknown, not rejected.
+
+    Such an answer comes mangled (PS3.5 6.1.2): its ASCII characters must still fit.
+    """
+    verdict = matches(query, values, columns)
+    if verdict.result is not Match.NO:
+        return verdict
+    codec = _CODECS.get((values.get("SpecificCharacterSet") or "").strip())
+    mangled = [each for each in verdict.rejected_by if codec and not _encodable(query.cells[each], codec)]
+    if not mangled:
+        return verdict
+    cells = {
+        **query.cells,
+        **{each: f"*{ascii_wildcards(_core(query.cells[each], each))}*" for each in mangled},
+    }
+    loose = matches(replace(query, cells=cells), values, columns)
+    if loose.result is Match.NO:
+        return verdict
+    return replace(loose, result=Match.UNKNOWN, unknown=(*loose.unknown, *mangled))
+
+
+def _core(text: str, column: str) -> str:
+    return family_name(text) if column == "PatientName" and not is_structured(text) else text
+
+
+def _encodable(text: str, codec: str) -> bool:
+    try:
+        text.encode(codec)
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def columns_at(*levels: str) -> frozenset[str]:
+    """The query columns that stand at these levels."""
+    return frozenset(
+        keyword for keyword, each in ATTRIBUTES.items() if each.query_column and each.level in levels
+    )
+
+
+def looks_capped(result: FindResult) -> bool:
+    """Whether the number of answers looks like the limit of a PACS rather than like all there is."""
+    count = len(result.answers)
+    is_round = count in _CAPS or (count > 0 and count % 500 == 0)
+    return result.status == REFUSED_OUT_OF_RESOURCES or (is_round and not result.outdone)
+
+
+def values_of(value: str | None) -> list[str]:
+    """The values of a multi-valued attribute."""
+    return [each.strip() for each in (value or "").split("\\")]
+
+
+def whole_number(value: str | None) -> int | None:
+    """An integer string; None where it is absent, empty or not a number: unknown is not zero."""
+    text = (value or "").strip()
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= 12 else None

@@ -1,0 +1,214 @@
+"""What a run writes down: the log table (a current row a series), the outcome of each query row, the redo table.
+
+All of it holds identities: files 0600, in `logs/` (0700), written beside and renamed.
+"""
+
+from __future__ import annotations
+
+import csv
+import getpass
+import hashlib
+import json
+import os
+import socket
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pacsifier import __version__
+from pacsifier.config import PacsConfig
+from pacsifier.disk.files import append_line, write_whole
+from pacsifier.disk.names import AUDIT_NAME, LOG_NAME
+from pacsifier.disk.tree import Tree
+from pacsifier.query import QueryTable
+from pacsifier.query.series import PackedValues, Series
+
+if TYPE_CHECKING:
+    from pacsifier.transfer.options import Options
+    from pacsifier.transfer.record.summary import Summary
+
+from pacsifier.transfer.model import SeriesState, Status
+from pacsifier.transfer.record.outcomes import write_rows
+from pacsifier.transfer.record.tables import csv_lines
+
+_OWN_COLUMNS = ("StudyInstanceUID", "SeriesInstanceUID", "SeriesNumber", "FilesFound", "Completed")
+_NEW_COLUMNS = (
+    *("FilesExpected", "Status", "Reason", "query_rows", "Seconds", "Bytes", "Folder"),
+    *("MoveDestination", "FilesMoved"),
+    *("PatientID", "StudyDate", "StudyTime", "SeriesDescription"),
+)
+_REWRITE_S = 5.0
+_NO_ROW = PackedValues({})
+
+
+class Journal:
+    """The tables of one run in `<out>/logs/`."""
+
+    def __init__(self, tree: Tree, table: QueryTable, destination: str = "") -> None:
+        self._tree = tree
+        self._table = table
+        self._destination = destination
+        self._cells = {
+            row: {**query.cells, "new_ids": query.new_id or ""}
+            for query in table.queries
+            for row in query.rows
+        }
+        self._all_rows = {query.rows[0]: query.rows for query in table.queries}
+        self._earlier = self._read_earlier()
+        self._states: Sequence[SeriesState] = ()
+        self._written = 0.0
+        self._cost_s = 0.0
+
+    def moved_earlier(self, series: Series, destination: str) -> Mapping[str, str | None] | None:
+        """The earlier log row of a series that was moved completely to this AE title."""
+        row = self._earlier.get(series.key)
+        if not row or row.get("MoveDestination") != destination:
+            return None
+        moved = row.get("FilesMoved") or ""
+        known = moved.isdecimal() and moved.isascii()
+        return row if known and int(moved) >= (series.expected or 0) else None
+
+    def folder_of(self, series: Series) -> str:
+        """The folder in which an earlier run placed a series, as its log has it; "" where there is none."""
+        return self._earlier.get(series.key, _NO_ROW).get("Folder") or ""
+
+    def follow(self, states: Sequence[SeriesState]) -> None:
+        """Takes the series of this run and writes the table."""
+        self._tree.drop_partial_logs()
+        self._states = states
+        self.write_log()
+
+    def tick(self) -> None:
+        """Writes the log now and then: never more than a tenth of the time goes into it."""
+        if time.monotonic() - self._written > max(_REWRITE_S, 10 * self._cost_s):
+            self.write_log()
+
+    def write_log(self) -> None:
+        """Writes the log table: the rows of this run, and those of earlier runs that it did not touch."""
+        started = time.monotonic()
+        asked = [f"query_{column}" for column in self._table.columns if column != "new_ids"]
+        columns = dict.fromkeys((*self._table.columns, *_OWN_COLUMNS, *_NEW_COLUMNS, *asked))
+        for row in self._earlier.values():
+            columns |= dict.fromkeys(row)
+        lines = csv_lines(
+            list(columns), ([row.get(each) or "" for each in columns] for row in self._log_rows())
+        )
+        write_whole(self._tree.logs / LOG_NAME, lines, 0o600)
+        self._written = time.monotonic()
+        self._cost_s = self._written - started
+
+    def write_rows(self, outcomes: Mapping[int, tuple[str, str]]) -> Path | None:
+        """Writes the outcome of each query row, and the redo table where one is to be run again; its path."""
+        return write_rows(self._tree, self._table, outcomes)
+
+    def write_audit(
+        self, config: PacsConfig, options: Options, summary: Summary, ended: str, seconds: float
+    ) -> None:
+        """Appends one line of JSON about the run: who, when, how, which query, counts; no identity of a patient."""
+        line = {
+            "ended_at": datetime.now().astimezone().isoformat(timespec="seconds"),
+            "seconds": round(seconds, 1),
+            "ended": "stopped" if ended == "ended" and summary.problems else ended,
+            "user": _user(),
+            "host": socket.gethostname(),
+            "version": __version__,
+            "did": [name for name in ("save", "info", "move", "resume") if getattr(options, name)],
+            "shard": str(options.shard),
+            **({"retrieve_method": options.retrieve_method} if options.save else {}),
+            "config": asdict(config),
+            "query_sha256": _digest(self._table.path),
+            "rows": dict(sorted(summary.outcomes.items())),
+            "series": {status.value: number for status, number in summary.series.items()},
+            "instances": summary.instances,
+            "bytes": summary.bytes,
+            "unexpected": summary.unexpected,
+            "excluded_series": summary.excluded_series,
+            "excluded_objects": summary.excluded_objects,
+        }
+        append_line(self._tree.logs / AUDIT_NAME, json.dumps(line))
+
+    def _log_rows(self) -> Iterator[Mapping[str, str | None]]:
+        """The rows of earlier runs, or those of this run in their place, and then its new ones; one at a time."""
+        states = [state for state in self._states if state.status not in (Status.NOT_WANTED, Status.EXCLUDED)]
+        told_only = (Status.LISTED, Status.UNDECIDED)
+        again = {
+            state.series.key: state
+            for state in states
+            if state.series.key in self._earlier and state.status not in told_only
+        }
+        for key, row in self._earlier.items():
+            yield self._log_row(again[key]) if key in again else row
+        for state in states:
+            if state.series.key not in self._earlier:
+                yield self._log_row(state)
+
+    def _log_row(self, state: SeriesState) -> dict[str, str]:
+        values = state.series.values
+        wanting = sorted({*state.series.rows, *state.series.undecided})
+        row = {column: values.get(column) or "" for column in self._table.columns}
+        row |= {
+            "StudyInstanceUID": state.series.study_uid,
+            "SeriesInstanceUID": state.series.series_uid,
+            "SeriesNumber": (values.get("SeriesNumber") or "").strip(),
+            "FilesFound": str(state.files),
+            "Completed": str(state.status.completed),
+            "FilesExpected": "" if state.series.expected is None else str(state.series.expected),
+            "Status": state.status.value,
+            "Reason": state.reason,
+            "query_rows": " ".join(
+                str(each) for row_ in wanting for each in self._all_rows.get(row_, (row_,))
+            ),
+            "Seconds": f"{state.seconds:.3f}",
+            "Bytes": str(sum(state.found.values())),
+            "Folder": str(state.folder.relative_to(self._tree.folder)) if state.folder else "",
+            **self._move(state),
+        }
+        for column in ("PatientID", "StudyDate", "StudyTime", "SeriesDescription"):
+            row[column] = values.get(column) or ""
+        for column in self._table.columns:
+            cells = dict.fromkeys(self._cells[each].get(column, "") for each in wanting)
+            asked = " | ".join(cell for cell in cells if cell)
+            row["new_ids" if column == "new_ids" else f"query_{column}"] = asked
+        return row
+
+    def _move(self, state: SeriesState) -> dict[str, str]:
+        """To which AE title the series was last moved completely, by this run or an earlier one."""
+        if self._destination and state.status is Status.COMPLETE:
+            return {"MoveDestination": self._destination, "FilesMoved": str(state.files)}
+        earlier = self._earlier.get(state.series.key, _NO_ROW)
+        return {column: earlier.get(column) or "" for column in ("MoveDestination", "FilesMoved")}
+
+    def _read_earlier(self) -> dict[tuple[str, str], PackedValues]:
+        path = self._tree.folder / "logs" / LOG_NAME
+        if not path.is_file():
+            return {}
+        with path.open(encoding="utf-8-sig", errors="replace", newline="") as file:
+            lines = (line.replace("\0", "") for line in file)
+            rows = [
+                PackedValues({key: value for key, value in row.items() if key and isinstance(value, str)})
+                for row in csv.DictReader(lines)
+            ]
+        return {_key(row, number): row for number, row in enumerate(rows)}
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return str(os.getuid())
+
+
+def _digest(path: Path) -> str:
+    """The SHA-256 of the query file; "" where it cannot be read twice."""
+    if not path.is_file():
+        return ""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _key(row: Mapping[str, str | None], number: int) -> tuple[str, str]:
+    """The series of a log row; a row that names none keeps a place of its own."""
+    key = row.get("StudyInstanceUID") or "", row.get("SeriesInstanceUID") or ""
+    return key if all(key) else ("", f"row {number}")

@@ -1,0 +1,82 @@
+"""What has become of each query row: its outcome in words, and the redo table."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pacsifier.disk.files import write_whole
+from pacsifier.disk.tree import Tree
+from pacsifier.query import QueryTable
+from pacsifier.transfer.model import RowReport
+
+if TYPE_CHECKING:
+    pass
+
+from pacsifier.transfer.model import SeriesState, Status
+from pacsifier.transfer.record.tables import csv_lines
+
+ROWS_NAME = "query_rows.csv"
+REDO_NAME = "redo.csv"
+NOTHING_LEFT = ("complete", "ambiguous", "listed", "excluded", "elsewhere")
+"""The outcomes of a row that is not to be run again."""
+
+
+def write_rows(tree: Tree, table: QueryTable, outcomes: Mapping[int, tuple[str, str]]) -> Path | None:
+    """Writes the outcome of each query row, by its first row number, and the redo table; the path of that one.
+
+    None: there is no row to run again.
+    """
+    rows = sorted((row, query.rows[0]) for query in table.queries for row in query.rows)
+    lines = [[str(row), *outcomes[first], *table.raw[row]] for row, first in rows]
+    write_whole(tree.logs / ROWS_NAME, csv_lines(("row", "outcome", "reason", *table.columns), lines), 0o600)
+    redo = [
+        [*table.raw[row], f"{outcome}: {reason}" if reason else outcome]
+        for row, first in rows
+        if row == first
+        for outcome, reason in [outcomes[first]]
+        if outcome not in NOTHING_LEFT
+    ]
+    path = tree.logs / REDO_NAME
+    if not redo:
+        path.unlink(missing_ok=True)
+        return None
+    write_whole(path, csv_lines((*table.columns, "reason"), redo), 0o600)
+    return path
+
+
+def row_outcome(report: RowReport, states: Iterable[SeriesState]) -> tuple[str, str]:
+    """The outcome of a row and its reason, from its find and the series it wants. Pure.
+
+    `elsewhere`: nothing of it is in this part of many; whether another part has something, only they know.
+    """
+    outcome, reason = _row_outcome(report, list(states))
+    return ("elsewhere" if report.divided and outcome == "not_found" else outcome), reason
+
+
+def _row_outcome(report: RowReport, wanted: Sequence[SeriesState]) -> tuple[str, str]:
+    if report.failure:
+        return "failed", report.failure
+    if report.not_found:
+        return "not_found", report.not_found
+    unsettled = [state for state in wanted if not state.status.settled]
+    for status in (Status.FAILED, Status.INCOMPLETE, Status.PENDING, Status.UNDECIDED):
+        of_it = [state for state in unsettled if state.status is status]
+        if of_it:
+            return (
+                status.value,
+                f"{len(of_it)} of {len(wanted)} series; first: {of_it[0].reason or status.value}",
+            )
+    return _settled_outcome(report, wanted)
+
+
+def _settled_outcome(report: RowReport, wanted: Sequence[SeriesState]) -> tuple[str, str]:
+    excluded = report.excluded + sum(state.status is Status.EXCLUDED for state in wanted)
+    if excluded and all(state.status is Status.EXCLUDED for state in wanted):
+        return "excluded", f"{excluded} series of excluded patients"
+    if not wanted:
+        return "not_found", "nothing matches once the images were read"
+    if report.ambiguous:
+        return "ambiguous", report.ambiguous
+    return ("listed" if all(state.status is Status.LISTED for state in wanted) else "complete"), ""
