@@ -33,7 +33,7 @@ class Fault:
 
 
 class InputError(PacsifierError):
-    """The user must mend a config, query file, map, folder or option; holds every fault found."""
+    """The user must fix a config, query file, map, folder or option; holds every fault found."""
 
     def __init__(self, *faults: Fault | str) -> None:
         self.faults = faults
@@ -61,10 +61,6 @@ class AssociationError(PacsError):
 class OperationError(PacsError):
     """A DIMSE operation ended with a final status other than Success."""
 
-    def __init__(self, message: str, status: int | None = None) -> None:
-        self.status = status
-        super().__init__(message)
-
 
 class ServiceError(PacsifierError):
     """The de-ID service is unreachable, refuses us, or answers what cannot be used; never holds the token."""
@@ -75,19 +71,13 @@ class AnswerError(ServiceError):
 
 
 class ToolError(PacsifierError):
-    """A DCMTK binary is absent, too old, another program of that name, or not understood."""
+    """A DCMTK binary is absent, too old, another program of that name, or not understood.
 
-    def __init__(
-        self,
-        message: str,
-        *,
-        binary: str = "",
-        argv: tuple[str, ...] = (),
-        exit_status: int | None = None,
-        last_lines: tuple[str, ...] = (),
-    ) -> None:
-        self.binary = binary
-        self.argv = argv
+    `said` and `remedy`, what is wrong and what to do about it, are the parts of the text.
+    """
+
+    def __init__(self, message: str, *, remedy: str = "", exit_status: int | None = None) -> None:
+        self.said = message
+        self.remedy = remedy
         self.exit_status = exit_status
-        self.last_lines = last_lines
-        super().__init__(message)
+        super().__init__(f"{message}; {remedy}" if remedy else message)

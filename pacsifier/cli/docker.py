@@ -98,8 +98,7 @@ def _become(command: list[str]) -> int:
         why = os.strerror(errno.ENOENT) if absent else error.strerror
         raise ToolError(
             f"the engine {command[0]!r} cannot be started: {why}; install docker or podman, or name one in "
-            f"PACSIFIER_ENGINE",
-            binary=command[0],
+            f"PACSIFIER_ENGINE"
         ) from error
 
 

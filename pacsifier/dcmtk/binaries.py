@@ -13,14 +13,10 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-from pacsifier.errors import ToolError
-
-if TYPE_CHECKING:
-    pass
+from typing import Any
 
 from pacsifier.dcmtk.spawn import muted_sh, run_in_background, signal_group, signals_held
+from pacsifier.errors import ToolError
 
 log = logging.getLogger(__name__)
 
@@ -56,9 +52,9 @@ def find_binaries(name: str, dcmtk_dir: Path | None = None) -> list[Path]:
         _check_searchable(Path(named), name)
     where = f"in {named}" if named else "on PATH"
     raise ToolError(
-        f"DCMTK's {name} was not found {where}; install DCMTK (Debian: apt install dcmtk; "
-        f"conda: conda install -c conda-forge dcmtk) or name its folder with --dcmtk_dir",
-        binary=name,
+        f"DCMTK's {name} was not found {where}",
+        remedy="install DCMTK (Debian: apt install dcmtk; conda: conda install -c conda-forge dcmtk) "
+        "or name its folder with --dcmtk_dir",
     )
 
 
@@ -75,9 +71,8 @@ def _check_searchable(folder: Path, name: str) -> None:
         (folder / name).stat()
     except PermissionError as error:
         raise ToolError(
-            f"{folder} may not be searched: {error.strerror}; have it opened to you, or name another folder of DCMTK's "
-            "with --dcmtk_dir",
-            binary=name,
+            f"{folder} may not be searched: {error.strerror}",
+            remedy="have it opened to you, or name another folder of DCMTK's with --dcmtk_dir",
         ) from error
     except OSError:
         return
@@ -113,8 +108,8 @@ def check_dictionary() -> None:
     named = os.environ.get("DCMDICTPATH", "")
     if named and not any(os.access(each, os.R_OK) for each in named.split(os.pathsep) if each):
         raise ToolError(
-            f"the environment variable DCMDICTPATH ({named}) names no data dictionary that can be read; "
-            f"unset it, or let it name DCMTK's dicom.dic"
+            f"the environment variable DCMDICTPATH ({named}) names no data dictionary that can be read",
+            remedy="unset it, or let it name DCMTK's dicom.dic",
         )
 
 
@@ -126,22 +121,21 @@ def _version(asked: AskedVersion) -> str:
     if not found and (exit_status < 0 or exit_status >= _NOT_RUN):
         said = output.decode("utf-8", "replace").strip().splitlines() or ["no reason given"]
         raise ToolError(
-            f"{path} does not run (exit status {exit_status}): {said[-1]:.200}; "
-            f"mend this DCMTK, or name another one's folder with --dcmtk_dir",
-            binary=name,
+            f"{path} does not run (exit status {exit_status}): {said[-1]:.200}",
+            remedy="fix this DCMTK installation, or name the folder of another with --dcmtk_dir",
             exit_status=exit_status,
         )
     if not found or found[1].decode() != name:
         raise ToolError(
-            f"{path} is not DCMTK's {name} (dcm4che has tools of the same names); "
-            f"name DCMTK's folder with --dcmtk_dir",
-            binary=name,
+            f"{path} is not DCMTK's {name} (dcm4che has tools of the same names)",
+            remedy="name DCMTK's folder with --dcmtk_dir",
         )
     numbers = tuple(int(part) for part in found.groups()[1:])
     version = ".".join(map(str, numbers))
     if numbers < OLDEST_VERSION:
         raise ToolError(
-            f"{path} is DCMTK {version}; {'.'.join(map(str, OLDEST_VERSION))} or later is needed", binary=name
+            f"{path} is DCMTK {version}",
+            remedy=f"{'.'.join(map(str, OLDEST_VERSION))} or later is needed",
         )
     return version
 
@@ -178,17 +172,14 @@ class AskedVersion:
     def answer(self) -> tuple[int, bytes]:
         """Exit status and output; raises ToolError where it could not be started or does not end."""
         if self._command is None:
-            raise ToolError(
-                f"{self.path} cannot be started; name DCMTK's folder with --dcmtk_dir", binary=self.name
-            )
+            raise ToolError(f"{self.path} cannot be started", remedy="name DCMTK's folder with --dcmtk_dir")
         # sh's own time-out polls every 100 ms: three checks of 13 ms would take 300.
         deadline = time.monotonic() + _VERSION_S
         while self._command.process.is_alive()[0]:
             if time.monotonic() > deadline:
                 raise ToolError(
-                    f"{self.path} --version has not ended after {_VERSION_S:g} s; is its file system in order? "
-                    f"Name another DCMTK's folder with --dcmtk_dir",
-                    binary=self.name,
+                    f"{self.path} --version has not ended after {_VERSION_S:g} s",
+                    remedy="is its file system in order? Name another DCMTK's folder with --dcmtk_dir",
                 )
             time.sleep(_VERSION_POLL_S)
         signal_group(int(self._command.pid), signal.SIGKILL)

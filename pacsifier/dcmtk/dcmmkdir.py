@@ -72,9 +72,7 @@ def make_dicomdir(
         said = [line for line in process.last_lines() if not line.startswith("W:")]
         raise ToolError(
             f"dcmmkdir made no DICOMDIR: {'; '.join(said[-2:]) or 'no reason given'}",
-            binary="dcmmkdir",
             exit_status=process.poll(),
-            last_lines=tuple(said),
         )
     return Made(target.read_bytes(), refused, log.count("W: file inconsistent with existing DICOMDIR record"))
 

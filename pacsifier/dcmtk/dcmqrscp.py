@@ -67,11 +67,7 @@ class DemoPacs:
             shutil.copyfile(path, self._folder / names[-1])
         process = self._toolbox.start("dcmqridx", [_ARCHIVE, *names], self._folder, "dcmqridx")
         if process.wait(300) != 0:
-            raise ToolError(
-                f"dcmqridx failed: {'; '.join(process.last_lines())}",
-                binary="dcmqridx",
-                last_lines=process.last_lines(),
-            )
+            raise ToolError(f"dcmqridx failed: {'; '.join(process.last_lines())}")
 
     def __enter__(self) -> DemoPacs:
         check_port(self._port, "--port")

@@ -121,17 +121,14 @@ class Process:
                 if probe.connect_ex(("127.0.0.1", port)) == 0:
                     return
             time.sleep(_POLL_S)
-        raise ToolError(f"{self.name} did not listen on port {port} within {_START_S:g} s", binary=self.name)
+        raise ToolError(f"{self.name} did not listen on port {port} within {_START_S:g} s")
 
     def check(self) -> None:
         """Raises ToolError when a server has ended by itself."""
         if self.poll() is not None:
             raise ToolError(
                 f"{self.name} ended by itself: {'; '.join(self.last_lines()) or 'no reason given'}",
-                binary=self.name,
-                argv=self.argv,
                 exit_status=self.poll(),
-                last_lines=self.last_lines(),
             )
 
     def last_lines(self) -> tuple[str, ...]:

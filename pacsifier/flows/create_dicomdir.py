@@ -506,8 +506,7 @@ def _write_directory(
         )
     if not made.data:
         raise ToolError(
-            f"dcmmkdir lists none of the {len(names)} instances: {next(iter(made.refused.values()))}",
-            binary="dcmmkdir",
+            f"dcmmkdir lists none of the {len(names)} instances: {next(iter(made.refused.values()))}"
         )
     leaves = [_leaf(each) for each in instances if each.name in made.refused]
     data = mediadir.named_by_content(mediadir.with_leaves(made.data, leaves) if leaves else made.data)

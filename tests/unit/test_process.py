@@ -507,7 +507,7 @@ def test_an_environment_that_is_not_activated_is_looked_into(tmp_path, clean):
 def test_a_named_folder_is_not_left_for_another_one(tmp_path):
     with pytest.raises(ToolError, match="echoscu was not found in") as caught, Toolbox(tmp_path) as toolbox:
         toolbox.require(["echoscu"])
-    assert caught.value.binary == "echoscu"
+    assert "--dcmtk_dir" in caught.value.remedy
 
 
 def test_a_file_that_cannot_be_executed_and_a_folder_are_no_tools(tmp_path, clean):
