@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import combinations
-from pathlib import Path
 
 from pacsifier.checkup.finds import FEW, Sample
-from pacsifier.checkup.probe import LOOK_INTO_LOG, Outcome, Probe
+from pacsifier.checkup.probe import LOOK_INTO_LOG, Outcome, Probe, skipped
+from pacsifier.config import PacsConfig
 from pacsifier.dcmtk.movescu import Move, MoveRequest
 from pacsifier.dcmtk.pacs import Pacs
 from pacsifier.dcmtk.storescp import Receiver
 from pacsifier.dcmtk.timeouts import Timeouts
-from pacsifier.dcmtk.toolbox import Toolbox
 from pacsifier.dcmtk.transcript import MOVE_DESTINATION_UNKNOWN, MoveState
 from pacsifier.transfer.fetch.arrivals import Arrivals
 from pacsifier.transfer.fetch.verdict import is_clean, refused_for_good
@@ -40,7 +39,8 @@ class Trial:
 class Delivery:
     """What came of a trial: of the expected instances, and how many others; `end` None: there was no final response.
 
-    `said`: why, then, in words; `remedy` where the association itself failed.
+    `said`: why, then, in words; `remedy` where the association itself failed. `contacted`: the PACS has called this
+    machine; `refused_classes`: the SOP classes that it offered then and the receiver does not take.
     """
 
     came: frozenset[str]
@@ -49,6 +49,8 @@ class Delivery:
     seconds: float
     said: str = ""
     remedy: str = ""
+    refused_classes: tuple[str, ...] = ()
+    contacted: bool = False
 
 
 def one_instance(samples: Sequence[Sample]) -> list[Trial]:
@@ -98,151 +100,176 @@ def took(trial: Trial, delivery: Delivery) -> bool | None:
     return False if end is not None and (is_clean(end) or refused_for_good(end)) else None
 
 
-class MoveProbes:
-    """The C-MOVE probes, in the order of `NAMES`."""
+@dataclass(frozen=True)
+class Moved:
+    """What the C-MOVE probes found out of the PACS; None: not tried, or nothing can be said."""
 
-    def __init__(
-        self, pacs: Pacs, toolbox: Toolbox, staging: Path, timeouts: Timeouts, *, own_address: str
-    ) -> None:
-        self._pacs = pacs
-        self._toolbox = toolbox
-        self._staging = staging
-        self._timeouts = timeouts
-        self._own_address = own_address
-        self.uid_lists: bool | None = None
-        self.image_moves: bool | None = None
+    uid_lists: bool | None = None
+    image_moves: bool | None = None
 
-    def run(self, samples: Sequence[Sample], sop_classes: Iterable[str]) -> Iterator[Probe]:
-        """Lets the PACS send instances of the samples, one request after the other."""
-        config, classes = self._pacs.config, list(sop_classes)
-        with Receiver(self._toolbox, self._staging, config.aet, config.move_port, classes) as self._receiver:
-            self._arrivals = Arrivals(self._receiver.folder)
-            reached = self._try_one(samples)
-            yield reached
-            if reached.outcome is not Outcome.OK:
-                for name in NAMES[1:]:
-                    yield Probe.skipped(name, f"{ONE} failed")
-                return
-            yield self._try_list(two_series(samples))
-            yield self._try_instances(some_instances(samples))
 
-    def _try_one(self, samples: Sequence[Sample]) -> Probe:
-        delivery = Delivery(frozenset(), 0, None, 0.0)
-        for trial in one_instance(samples):
-            delivery = self._deliver(trial)
-            if trial.expected <= delivery.came:
-                number = len(delivery.came)
-                came = "1 instance" if number == 1 else f"{number} instances"
-                return Probe.ok(ONE, f"{came} came within {delivery.seconds:.1f} s, deleted again")
-            if took(trial, delivery) is None:
-                break
-        return self._not_reached(delivery)
+@dataclass(frozen=True)
+class Line:
+    """The PACS on one side, the receiver on the other: what one request needs. It decides nothing."""
 
-    def _not_reached(self, delivery: Delivery) -> Probe:
-        """Nothing came: who did not find whom."""
-        config, end = self._pacs.config, delivery.end
-        here = f"this machine's address ({self._own_address}) and port {config.move_port}"
-        declare = f"ask the PACS administrator to declare the AE title {config.aet} with {here}"
-        if end is None:
-            return Probe.failed(ONE, delivery.said, delivery.remedy or LOOK_INTO_LOG)
-        status = f"{end.words or 'status'} (0x{end.status or 0:04X})"
-        if end.status == MOVE_DESTINATION_UNKNOWN:
-            return Probe.failed(ONE, f"the PACS does not know the AE title {config.aet} (0xA801)", declare)
-        if self._receiver.refused_classes():
-            return Probe.failed(
-                ONE,
-                f"{status}; the PACS offered a SOP class that was refused here",
-                f"name it with --sop_class, by its UID: {self._receiver.refused_classes()[0]}",
-            )
-        if self._receiver.contacted():
-            return Probe.failed(ONE, f"{status}; the PACS called, but sent nothing whole", LOOK_INTO_LOG)
-        if is_clean(end):
-            return Probe.failed(
-                ONE,
-                "the PACS says that it sent what was asked, but nothing came here",
-                f"the AE title {config.aet} stands for another machine or port: {declare}",
-            )
+    pacs: Pacs
+    receiver: Receiver
+    arrivals: Arrivals
+    timeouts: Timeouts
+
+
+def probe_moves(
+    pacs: Pacs, receiver: Receiver, timeouts: Timeouts, samples: Sequence[Sample], own_address: str
+) -> Generator[Probe, None, Moved]:
+    """Lets the PACS send instances of the samples, one request after the other; starts and ends the receiver."""
+    with receiver:
+        line = Line(pacs, receiver, Arrivals(receiver.folder), timeouts)
+        one = probe_one(line, one_instance(samples), own_address)
+        yield one
+        if one.outcome is not Outcome.OK:
+            yield from skipped(NAMES[1:], f"{ONE} failed")
+            return Moved()
+        lists, uid_lists = probe_list(line, two_series(samples))
+        yield lists
+        instances, image_moves = probe_instances(line, some_instances(samples))
+        yield instances
+        return Moved(uid_lists, image_moves)
+
+
+def probe_one(line: Line, trials: Iterable[Trial], own_address: str) -> Probe:
+    """Tries one way after the other to have a single instance sent, until one is good."""
+    delivery = Delivery(frozenset(), 0, None, 0.0)
+    for trial in trials:
+        delivery = deliver(line, trial)
+        if trial.expected <= delivery.came:
+            number = len(delivery.came)
+            came = "1 instance" if number == 1 else f"{number} instances"
+            return Probe.ok(ONE, f"{came} came within {delivery.seconds:.1f} s, deleted again")
+        if took(trial, delivery) is None:
+            break
+    return not_reached(delivery, line.pacs.config, own_address)
+
+
+def not_reached(delivery: Delivery, config: PacsConfig, own_address: str) -> Probe:
+    """Nothing came: who did not find whom."""
+    end = delivery.end
+    here = f"this machine's address ({own_address}) and port {config.move_port}"
+    declare = f"ask the PACS administrator to declare the AE title {config.aet} with {here}"
+    if end is None:
+        return Probe.failed(ONE, delivery.said, delivery.remedy or LOOK_INTO_LOG)
+    status = _status(end)
+    if end.status == MOVE_DESTINATION_UNKNOWN:
+        return Probe.failed(ONE, f"the PACS does not know the AE title {config.aet} (0xA801)", declare)
+    if delivery.refused_classes:
         return Probe.failed(
             ONE,
-            f"{status}; the PACS never called this machine",
-            f"{declare}, and to let it pass the firewalls in between",
+            f"{status}; the PACS offered a SOP class that was refused here",
+            f"name it with --sop_class, by its UID: {delivery.refused_classes[0]}",
         )
-
-    def _try_list(self, trial: Trial | None) -> Probe:
-        if trial is None:
-            return Probe.skipped(LISTS, _NO_SUCH_SERIES)
-        delivery = self._deliver(trial)
-        self.uid_lists = took(trial, delivery)
-        if self.uid_lists:
-            return Probe.ok(LISTS, "two series of one study in one request came both")
-        return Probe.warning(
-            LISTS,
-            f"two series of one study in one request: {_shortfall(trial, delivery)}",
-            _REMEMBER.format("one series at a time") if self.uid_lists is False else _LATER,
+    if delivery.contacted:
+        return Probe.failed(ONE, f"{status}; the PACS called, but sent nothing whole", LOOK_INTO_LOG)
+    if is_clean(end):
+        return Probe.failed(
+            ONE,
+            "the PACS says that it sent what was asked, but nothing came here",
+            f"the AE title {config.aet} stands for another machine or port: {declare}",
         )
+    return Probe.failed(
+        ONE,
+        f"{status}; the PACS never called this machine",
+        f"{declare}, and to let it pass the firewalls in between",
+    )
 
-    def _try_instances(self, trial: Trial | None) -> Probe:
-        if trial is None:
-            return Probe.skipped(INSTANCES, _NO_SUCH_SERIES)
-        delivery = self._deliver(trial)
-        self.image_moves = took(trial, delivery)
-        if self.image_moves:
-            return Probe.ok(INSTANCES, f"{len(trial.expected)} of a series came, and no other")
-        return Probe.warning(
-            INSTANCES,
-            f"some instances of a series: {_shortfall(trial, delivery)}",
-            _REMEMBER.format("whole series") if self.image_moves is False else _LATER,
-        )
 
-    # -- one request
+def probe_list(line: Line, trial: Trial | None) -> tuple[Probe, bool | None]:
+    """Tries one request for two series; returns also whether the PACS takes such lists."""
+    if trial is None:
+        return Probe.skipped(LISTS, _NO_SUCH_SERIES), None
+    delivery = deliver(line, trial)
+    uid_lists = took(trial, delivery)
+    if uid_lists:
+        return Probe.ok(LISTS, "two series of one study in one request came both"), uid_lists
+    warning = Probe.warning(
+        LISTS,
+        f"two series of one study in one request: {_shortfall(trial, delivery)}",
+        _REMEMBER.format("one series at a time") if uid_lists is False else _LATER,
+    )
+    return warning, uid_lists
 
-    def _deliver(self, trial: Trial) -> Delivery:
-        """Asks for it, and takes what comes; ends the request when far more comes than was asked."""
-        started = time.monotonic()
-        move = self._pacs.move([trial.request], self._pacs.config.aet)
-        try:
-            end, said = self._wait(move, len(trial.expected) + FEW)
-            remedy = ""
-            if not move.admitted:
-                error = self._pacs.no_association(move.process)
-                said, remedy = error.said, error.remedy
-        finally:
-            move.close()
-        came, others = self._settle(trial, end)
-        return Delivery(came, others, end, time.monotonic() - started, said, remedy)
 
-    def _wait(self, move: Move, most: int) -> tuple[MoveState | None, str]:
-        before = self._arrivals.received
-        patience_s = self._timeouts.silence_timeout_s
-        while not move.ended:
-            for end in move.poll():
-                # The association is released in peace.
-                move.process.wait(self._timeouts.settle_time_s)
-                return (end, "") if end.status is not None else (None, end.words)
-            if self._arrivals.scan():
-                move.heard = time.monotonic()
-            if self._arrivals.received - before > most:
-                return None, "far more came than was asked for, and was cut off"
-            if time.monotonic() - move.heard > patience_s:
-                return None, f"the PACS was silent for {patience_s:g} s"
-            self._receiver.check()
-            time.sleep(_POLL_S)
-        return None, "movescu ended without a final response"
+def probe_instances(line: Line, trial: Trial | None) -> tuple[Probe, bool | None]:
+    """Tries a request for some instances of a series; returns also whether the PACS takes such requests."""
+    if trial is None:
+        return Probe.skipped(INSTANCES, _NO_SUCH_SERIES), None
+    delivery = deliver(line, trial)
+    image_moves = took(trial, delivery)
+    if image_moves:
+        return Probe.ok(INSTANCES, f"{len(trial.expected)} of a series came, and no other"), image_moves
+    warning = Probe.warning(
+        INSTANCES,
+        f"some instances of a series: {_shortfall(trial, delivery)}",
+        _REMEMBER.format("whole series") if image_moves is False else _LATER,
+    )
+    return warning, image_moves
 
-    def _settle(self, trial: Trial, end: MoveState | None) -> tuple[frozenset[str], int]:
-        """The instances that came, those after the final response too; nothing of them is left on disk."""
-        deadline = time.monotonic() + self._timeouts.settle_time_s
-        came: list[str] = []
-        while True:
-            self._arrivals.scan()
-            for arrival in self._arrivals.take_strangers():
-                came.append(arrival.sop_instance_uid)
-                arrival.path.unlink()
-            waits = end is not None and is_clean(end) and time.monotonic() < deadline
-            if trial.expected <= set(came) or not waits:
-                break
-            time.sleep(_POLL_S)
-        return trial.expected & set(came), sum(uid not in trial.expected for uid in came)
+
+# --- one request
+
+
+def deliver(line: Line, trial: Trial) -> Delivery:
+    """Asks for it, and takes what comes; ends the request when far more comes than was asked."""
+    started = time.monotonic()
+    move = line.pacs.move([trial.request], line.pacs.config.aet)
+    try:
+        end, said = _wait(line, move, len(trial.expected) + FEW)
+        remedy = ""
+        if not move.admitted:
+            error = line.pacs.no_association(move.process)
+            said, remedy = error.said, error.remedy
+    finally:
+        move.close()
+    came, others = _settle(line, trial, end)
+    return Delivery(
+        *(came, others, end, time.monotonic() - started, said, remedy),
+        refused_classes=line.receiver.refused_classes(),
+        contacted=line.receiver.contacted(),
+    )
+
+
+def _wait(line: Line, move: Move, most: int) -> tuple[MoveState | None, str]:
+    """The final response, or why there was none; `most`: of so many objects more is far too many."""
+    before = line.arrivals.received
+    patience_s = line.timeouts.silence_timeout_s
+    while not move.ended:
+        for end in move.poll():
+            # The association is released in peace.
+            move.process.wait(line.timeouts.settle_time_s)
+            return (end, "") if end.status is not None else (None, end.words)
+        if line.arrivals.scan():
+            move.heard = time.monotonic()
+        if line.arrivals.received - before > most:
+            return None, "far more came than was asked for, and was cut off"
+        if time.monotonic() - move.heard > patience_s:
+            return None, f"the PACS was silent for {patience_s:g} s"
+        line.receiver.check()
+        time.sleep(_POLL_S)
+    return None, "movescu ended without a final response"
+
+
+def _settle(line: Line, trial: Trial, end: MoveState | None) -> tuple[frozenset[str], int]:
+    """The instances that came, those after the final response too; nothing of them is left on disk."""
+    deadline = time.monotonic() + line.timeouts.settle_time_s
+    came: list[str] = []
+    while True:
+        line.arrivals.scan()
+        for arrival in line.arrivals.take_strangers():
+            came.append(arrival.sop_instance_uid)
+            arrival.path.unlink()
+        waits = end is not None and is_clean(end) and time.monotonic() < deadline
+        if trial.expected <= set(came) or not waits:
+            break
+        time.sleep(_POLL_S)
+    return trial.expected & set(came), sum(uid not in trial.expected for uid in came)
 
 
 def _series(sample: Sample) -> Trial:
@@ -262,6 +289,9 @@ def _shortfall(trial: Trial, delivery: Delivery) -> str:
     seen = f"{len(delivery.came)} of {len(trial.expected)} instances came"
     if delivery.others:
         seen += f", and {delivery.others} others"
-    end = delivery.end
-    how = delivery.said if end is None else f"the PACS says {end.words or 'status'} (0x{end.status or 0:04X})"
+    how = delivery.said if delivery.end is None else f"the PACS says {_status(delivery.end)}"
     return f"{seen}; {how}"
+
+
+def _status(end: MoveState) -> str:
+    return f"{end.words or 'status'} (0x{end.status or 0:04X})"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from enum import Enum
 
@@ -56,3 +57,8 @@ class Probe:
     def skipped(cls, name: str, why: str) -> Probe:
         """It was not tried."""
         return cls(name, Outcome.SKIPPED, why)
+
+
+def skipped(names: Iterable[str], why: str) -> Iterator[Probe]:
+    """Several probes that were not tried, all for one reason."""
+    return (Probe.skipped(name, why) for name in names)

@@ -1,22 +1,26 @@
-"""`pacsifier --check`: everything that a run needs, tried one by one; what fails makes later probes senseless."""
+"""`pacsifier --check`: everything that a run needs, tried one by one; what fails makes later probes senseless.
+
+`check` is the route. Each probe takes values and returns its `Probe` with what was seen; what a later probe needs of
+an earlier one is handed on: `Way` (how far the PACS can be reached), `Found` (C-FIND), `Moved` (C-MOVE).
+"""
 
 from __future__ import annotations
 
 import socket
 import tempfile
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pacsifier.checkup import finds, moves
-from pacsifier.checkup.finds import FindProbes
-from pacsifier.checkup.moves import MoveProbes
-from pacsifier.checkup.probe import Probe
+from pacsifier.checkup.finds import Found, Sample
+from pacsifier.checkup.moves import Moved
+from pacsifier.checkup.probe import Outcome, Probe, skipped
 from pacsifier.config import PacsConfig, load_pacs_config
 from pacsifier.dcmtk.held import count_admitted
 from pacsifier.dcmtk.identifiers import Keys
 from pacsifier.dcmtk.pacs import Pacs
-from pacsifier.dcmtk.storescp import check_port
+from pacsifier.dcmtk.storescp import Receiver, check_port
 from pacsifier.dcmtk.timeouts import Timeouts
 from pacsifier.dcmtk.toolbox import Toolbox
 from pacsifier.disk.files import free_bytes
@@ -28,8 +32,7 @@ from pacsifier.transfer.capabilities import Seen
 CONFIG, QUERY, NAME, TCP, ECHO = "config", "query file", "name resolution", "TCP", "association and C-ECHO"
 PORT, ASSOCIATIONS, RIGHTS, SPACE = "own port", "associations at a time", "write rights", "free space"
 
-_FINDS = finds.NAMES
-_OF_PACS = (NAME, TCP, ECHO, *_FINDS, PORT, *moves.NAMES, ASSOCIATIONS)
+_OF_PACS = (NAME, TCP, ECHO, *finds.NAMES, PORT, *moves.NAMES, ASSOCIATIONS)
 NEEDED = ("findscu", "movescu", "storescp")
 _WANTED = {
     "echoscu": "only this check needs it, for C-ECHO",
@@ -56,240 +59,323 @@ class Site:
     sop_classes: tuple[str, ...] = ()
 
 
-class Checkup:
-    """One check of a site; `consent` is asked before the PACS is let send a few images."""
+@dataclass(frozen=True)
+class Checked:
+    """What a check has found out of a PACS; `config` None: it is faulty, so that no PACS was asked."""
 
-    def __init__(self, site: Site, toolbox: Toolbox, consent: Callable[[str], bool]) -> None:
-        self._site = site
-        self._toolbox = toolbox
-        self._consent = consent
+    config: PacsConfig | None
+    seen: Seen
+
+
+@dataclass(frozen=True)
+class Access:
+    """What the probes of the PACS work with; it decides nothing."""
+
+    pacs: Pacs
+    toolbox: Toolbox
+    staging: Path
+    timeouts: Timeouts
+
+
+@dataclass(frozen=True)
+class Way:
+    """How far the way to the PACS has led; `barrier`: why the PACS cannot be asked, None while it can.
+
+    `missing`: the tools that cannot be used; `own_address`: the address of this machine as seen from there.
+    """
+
+    missing: frozenset[str]
+    barrier: str | None = None
+    own_address: str = ""
+
+    def barrier_for(self, *tools: str) -> str | None:
+        """Why the PACS cannot be asked by these tools; None where it can."""
+        unusable = (f"{tool} cannot be used" for tool in tools if tool in self.missing)
+        return self.barrier or next(unusable, None)
+
+
+def check(site: Site, toolbox: Toolbox, consent: Callable[[str], bool]) -> Generator[Probe, None, Checked]:
+    """Tries one thing after the other and yields what came of it; returns what it has found out of the PACS.
+
+    `consent` is asked before the PACS is let send a few images.
+
+    Raises:
+        InputError: there is no place for temporary files.
+    """
+    probe, config = read_config(site.config_path)
+    yield probe
+    query = None
+    if site.queryfile is not None:
+        probe, query = read_query(site.queryfile)
+        yield probe
+    missing = yield from try_tools(toolbox)
+    seen = Seen()
+    if config is None:
+        yield from skipped(_OF_PACS, "the config is faulty")
+    else:
         silence_s = min(site.timeouts.silence_timeout_s, _LONGEST_SILENCE_S)
-        self._timeouts = replace(site.timeouts, silence_timeout_s=silence_s)
-        self._query: Query | None = None
-        self._missing: set[str] = set()
-        # Why the PACS cannot be asked; "" while it can.
-        self._barrier = ""
-        self._own_address = ""
-        self._port_is_free = False
-        self.config: PacsConfig | None = None
-        self.seen = Seen()
-        """What the PACS can do, as far as it was found out until now."""
+        timeouts = replace(site.timeouts, silence_timeout_s=silence_s)
+        with temporary_folder() as staging:
+            access = Access(Pacs(config, toolbox, staging, timeouts), toolbox, staging, timeouts)
+            seen = yield from _ask_pacs(access, query, missing, site.sop_classes, consent)
+    yield try_rights(site.out)
+    yield try_space(site.out, site.min_free_bytes)
+    return Checked(config, seen)
 
-    def run(self) -> Generator[Probe, None, None]:
-        """Tries one thing after the other and yields what came of it.
 
-        Raises:
-            InputError: there is no place for temporary files.
-        """
-        yield from self._read_inputs()
-        yield from map(self._try_tool, TOOLS)
-        if self.config is None:
-            yield from _skipped(_OF_PACS, "the config is faulty")
-        else:
-            with temporary_folder() as staging:
-                yield from self._ask(Pacs(self.config, self._toolbox, staging, self._timeouts), staging)
-        yield from self._try_folder()
+def _ask_pacs(
+    access: Access,
+    query: Query | None,
+    missing: frozenset[str],
+    sop_classes: Sequence[str],
+    consent: Callable[[str], bool],
+) -> Generator[Probe, None, Seen]:
+    """Everything between here and the PACS, in the order in which one thing needs the other."""
+    way = yield from _reach(access, missing)
+    found = yield from _find(access, way, query)
+    port = try_port(access.pacs.config.move_port)
+    yield port
+    if barrier := _barrier_to_moves(way, found.samples, port, consent):
+        moved = Moved()
+        yield from skipped(moves.NAMES, barrier)
+    else:
+        moved = yield from _move(access, way, found, sop_classes)
+    associations = yield from _count_associations(access, way, found.study)
+    return Seen(moved.uid_lists, moved.image_moves, associations, found.relational, found.returned_keys)
 
-    def _ask(self, pacs: Pacs, staging: Path) -> Iterator[Probe]:
-        """Everything between here and the PACS."""
-        yield from self._try_name(pacs.config)
-        yield from self._unless(self._barrier, (TCP,), lambda: self._try_tcp(pacs.config))
-        yield from self._unless(self._lack("echoscu"), (ECHO,), lambda: self._try_echo(pacs))
-        kind = AssociationError if "echoscu" in self._missing else OperationError
-        finds = FindProbes(pacs, self._query, kind)
-        yield from self._unless(self._lack("findscu"), _FINDS, finds.run)
-        self.seen = replace(self.seen, relational=finds.relational, returned_keys=finds.returned_keys)
-        yield self._try_port(pacs.config.move_port)
-        barrier = self._no_move(finds)
-        yield from self._unless(barrier, moves.NAMES, lambda: self._try_moves(pacs, finds, staging))
-        barrier = self._lack("findscu") or ("" if finds.study else "no study was found")
-        yield from self._unless(
-            barrier, (ASSOCIATIONS,), lambda: self._try_associations(pacs, finds.study or {}, staging)
+
+# --- this side
+
+
+def read_config(path: Path) -> tuple[Probe, PacsConfig | None]:
+    """Reads the config; None where it is faulty."""
+    try:
+        config = load_pacs_config(path)
+    except InputError as error:
+        remedy = f"fix {path}; README.md shows every key of it"
+        return Probe.failed(CONFIG, str(error), remedy, InputError), None
+    there = f"{config.server_aet} at {config.server_address}:{config.port}"
+    return Probe.ok(CONFIG, f"{there}; here {config.aet}, port {config.move_port}"), config
+
+
+def read_query(path: Path) -> tuple[Probe, Query | None]:
+    """Reads a query file for its first row; None where it is faulty."""
+    try:
+        queries = read_query_file(path).queries
+    except InputError as error:
+        # The cells may name patients.
+        faults = (replace(each, value=None) if isinstance(each, Fault) else each for each in error.faults)
+        return Probe.failed(QUERY, "\n".join(map(str, faults)), "fix these cells", InputError), None
+    return Probe.ok(QUERY, f"{len(queries)} different queries; the first one is used here"), queries[0]
+
+
+def try_tools(toolbox: Toolbox) -> Generator[Probe, None, frozenset[str]]:
+    """Asks each of DCMTK's tools for its version; returns those that cannot be used."""
+    missing = set()
+    for name in TOOLS:
+        probe = try_tool(toolbox, name)
+        yield probe
+        if probe.outcome is not Outcome.OK:
+            missing.add(name)
+    return frozenset(missing)
+
+
+def try_tool(toolbox: Toolbox, name: str) -> Probe:
+    """Asks one tool; what no run needs is only warned of."""
+    title = f"DCMTK {name}"
+    try:
+        binary = toolbox.binary(name)
+    except ToolError as error:
+        if name in NEEDED:
+            return Probe.failed(title, error.said, error.remedy or "install a later DCMTK", ToolError)
+        return Probe.warning(title, error.said, f"{_WANTED[name]}; {error.remedy}")
+    return Probe.ok(title, f"{binary.path}, version {binary.version}")
+
+
+def try_port(port: int) -> Probe:
+    """Looks whether a receiver could listen on the port."""
+    try:
+        check_port(port, "'move_port'")
+    except InputError as error:
+        return Probe.failed(
+            PORT,
+            str(error),
+            "end that program (a --save that runs listens there), or take another move_port and have it "
+            "declared on the PACS",
         )
+    return Probe.ok(PORT, f"{port} is free")
 
-    def _unless(
-        self, barrier: str, names: Iterable[str], probes: Callable[[], Iterable[Probe]]
-    ) -> Iterator[Probe]:
-        """The probes, or the names as skipped where something stands in the way."""
-        yield from _skipped(names, barrier) if barrier else probes()
 
-    def _lack(self, *tools: str) -> str:
-        missing = [tool for tool in tools if tool in self._missing]
-        return self._barrier or (f"{missing[0]} cannot be used" if missing else "")
-
-    # -- this side
-
-    def _read_inputs(self) -> Iterator[Probe]:
-        path = self._site.config_path
-        try:
-            config = self.config = load_pacs_config(path)
-        except InputError as error:
-            yield Probe.failed(
-                CONFIG, str(error), f"mend {path}; README.md shows every key of it", InputError
-            )
-        else:
-            there = f"{config.server_aet} at {config.server_address}:{config.port}"
-            yield Probe.ok(CONFIG, f"{there}; here {config.aet}, port {config.move_port}")
-        if self._site.queryfile is not None:
-            yield self._read_query(self._site.queryfile)
-
-    def _read_query(self, path: Path) -> Probe:
-        try:
-            queries = read_query_file(path).queries
-        except InputError as error:
-            # The cells may name patients.
-            faults = (replace(each, value=None) if isinstance(each, Fault) else each for each in error.faults)
-            return Probe.failed(QUERY, "\n".join(map(str, faults)), "mend these cells", InputError)
-        self._query = queries[0]
-        return Probe.ok(QUERY, f"{len(queries)} different queries; the first one is used here")
-
-    def _try_tool(self, name: str) -> Probe:
-        shown = f"DCMTK {name}"
-        try:
-            binary = self._toolbox.binary(name)
-        except ToolError as error:
-            self._missing.add(name)
-            seen, _, remedy = str(error).partition("; ")
-            if name in NEEDED:
-                return Probe.failed(shown, seen, remedy or "install a later DCMTK", ToolError)
-            return Probe.warning(shown, seen, f"{_WANTED[name]}; {remedy}")
-        return Probe.ok(shown, f"{binary.path}, version {binary.version}")
-
-    def _try_port(self, port: int) -> Probe:
-        try:
-            check_port(port, "'move_port'")
-        except InputError as error:
-            return Probe.failed(
-                PORT,
-                str(error),
-                "end that program (a --save that runs listens there), or take another move_port and have it "
-                "declared on the PACS",
-            )
-        self._port_is_free = True
-        return Probe.ok(PORT, f"{port} is free")
-
-    def _try_folder(self) -> Iterator[Probe]:
-        out = self._site.out
-        place = next(each for each in (out.absolute(), *out.absolute().parents) if _is_there(each))
-        where = "it" if place == out.absolute() else f"its parent {place}, since it is still to be made,"
-        try:
-            # An unnamed file: nobody sees it, and it tells more than permission bits do.
-            with tempfile.TemporaryFile(dir=place) as file:
-                file.write(b"\0")
-        except OSError as error:
-            yield Probe.failed(
-                RIGHTS,
-                f"{where} cannot be written to: {error.strerror}"
-                if place.is_dir()
-                else f"{place} is no folder",
-                "name another --out_directory, or have this one opened to you",
-            )
-        else:
-            yield Probe.ok(RIGHTS, f"{out}: {where} can be written to")
-        free, least = free_bytes(place), self._site.min_free_bytes
-        if free < least:
-            yield Probe.failed(
-                SPACE,
-                f"{_megabytes(free)} are free, and a run stops below {_megabytes(least)} (--min_free)",
-                "make room, or name another --out_directory",
-            )
-        else:
-            yield Probe.ok(SPACE, f"{_megabytes(free)} are free")
-
-    # -- the way to the PACS
-
-    def _try_name(self, config: PacsConfig) -> Iterator[Probe]:
-        host = config.server_address
-        try:
-            found = socket.getaddrinfo(host, config.port, type=socket.SOCK_STREAM)
-        except (OSError, UnicodeError) as error:
-            self._barrier = f"{host} has no address"
-            said = getattr(error, "strerror", None) or error
-            yield Probe.failed(
-                NAME,
-                f"{host}: {said}",
-                "check the spelling of server_address, or name the PACS by its IP address",
-                AssociationError,
-            )
-            return
-        addresses = ", ".join(dict.fromkeys(str(each[4][0]) for each in found))
-        if any(each[0] == socket.AF_INET for each in found):
-            yield Probe.ok(NAME, f"{host} is {addresses}")
-        else:
-            yield Probe.warning(
-                NAME,
-                f"{host} has IPv6 addresses only ({addresses})",
-                "DCMTK 3.6.7 knows IPv4 only: should the association fail, give the PACS an IPv4 address",
-            )
-
-    def _try_tcp(self, config: PacsConfig) -> Iterator[Probe]:
-        address = config.server_address, config.port
-        try:
-            with socket.create_connection(address, self._timeouts.tcp_timeout_s) as connection:
-                self._own_address = connection.getsockname()[0]
-        except OSError as error:
-            self._barrier = "there is no TCP connection"
-            if isinstance(error, ConnectionRefusedError):
-                seen, remedy = "refused: nothing listens there", "check port, and that the PACS runs"
-            else:
-                seen = error.strerror or f"no answer for {self._timeouts.tcp_timeout_s:g} s"
-                remedy = "check server_address; else ask who keeps the firewall to let this machine through"
-            yield Probe.failed(TCP, f"port {config.port}: {seen}", remedy, AssociationError)
-        else:
-            yield Probe.ok(TCP, f"port {config.port} is open, seen from {self._own_address}")
-
-    def _try_echo(self, pacs: Pacs) -> Iterator[Probe]:
-        config = pacs.config
-        try:
-            pacs.echo()
-        except AssociationError as error:
-            self._barrier = "there is no association"
-            yield Probe.unassociated(ECHO, error, AssociationError)
-        except OperationError as error:
-            yield Probe.warning(ECHO, str(error), "nothing to do, should C-FIND and C-MOVE work")
-        else:
-            yield Probe.ok(ECHO, f"{config.server_aet} takes {config.aet}")
-
-    # -- with what was found
-
-    def _no_move(self, finds: FindProbes) -> str:
-        """Why no C-MOVE can be tried; "" where it can."""
-        if barrier := self._lack("movescu", "storescp"):
-            return barrier
-        if not finds.samples:
-            return "no series was found to move"
-        if not self._port_is_free:
-            return "the own port is taken"
-        question = (
-            f"May the PACS send {moves.planned(finds.samples)} images to this machine, where they are "
-            "deleted at once? Otherwise C-MOVE is not tried"
+def try_rights(out: Path) -> Probe:
+    """Looks whether the output folder can be written to, or made."""
+    nearest = _nearest_folder(out)
+    where = "it" if nearest == out.absolute() else f"its parent {nearest}, since it is still to be made,"
+    try:
+        # An unnamed file: nobody sees it, and it tells more than permission bits do.
+        with tempfile.TemporaryFile(dir=nearest) as file:
+            file.write(b"\0")
+    except OSError as error:
+        return Probe.failed(
+            RIGHTS,
+            f"{where} cannot be written to: {error.strerror}"
+            if nearest.is_dir()
+            else f"{nearest} is no folder",
+            "name another --out_directory, or have this one opened to you",
         )
-        return "" if self._consent(question) else "images are sent with consent only: give --yes"
+    return Probe.ok(RIGHTS, f"{out}: {where} can be written to")
 
-    def _try_moves(self, pacs: Pacs, finds: FindProbes, staging: Path) -> Iterator[Probe]:
-        moves = MoveProbes(pacs, self._toolbox, staging, self._timeouts, own_address=self._own_address)
-        yield from moves.run(finds.samples, (*self._site.sop_classes, *finds.sop_classes))
-        self.seen = replace(self.seen, uid_lists=moves.uid_lists, image_moves=moves.image_moves)
 
-    def _try_associations(self, pacs: Pacs, study: Keys, staging: Path) -> Iterator[Probe]:
-        timeouts = replace(self._timeouts, acse_timeout_s=min(self._timeouts.acse_timeout_s, _LONGEST_ACSE_S))
-        admitted = count_admitted(
-            pacs.config, self._toolbox, staging, timeouts, study, most=_MOST_ASSOCIATIONS
+def try_space(out: Path, least: int) -> Probe:
+    """Looks whether at least so many bytes are free where the output folder is or will be."""
+    free = free_bytes(_nearest_folder(out))
+    if free < least:
+        return Probe.failed(
+            SPACE,
+            f"{_megabytes(free)} are free, and a run stops below {_megabytes(least)} (--min_free)",
+            "make room, or name another --out_directory",
         )
-        if admitted is None:
-            yield Probe.warning(
-                ASSOCIATIONS, "not known", "nothing to do: runs find it out, beginning with one"
-            )
-        elif admitted == _MOST_ASSOCIATIONS:
-            yield Probe.ok(ASSOCIATIONS, f"{admitted} or more; runs use 2 (--associations)")
+    return Probe.ok(SPACE, f"{_megabytes(free)} are free")
+
+
+# --- the way to the PACS
+
+
+def _reach(access: Access, missing: frozenset[str]) -> Generator[Probe, None, Way]:
+    """Goes towards the PACS step by step; what lies behind a step that fails is not tried."""
+    way = Way(missing)
+    steps = ((NAME, (), try_name), (TCP, (), try_tcp), (ECHO, ("echoscu",), try_echo))
+    for name, tools, step in steps:
+        if barrier := way.barrier_for(*tools):
+            yield Probe.skipped(name, barrier)
+            continue
+        probe, way = step(access, way)
+        yield probe
+    return way
+
+
+def try_name(access: Access, way: Way) -> tuple[Probe, Way]:
+    """Looks the PACS's address up."""
+    host, port = access.pacs.config.server_address, access.pacs.config.port
+    try:
+        entries = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError) as error:
+        said = getattr(error, "strerror", None) or error
+        probe = Probe.failed(
+            NAME,
+            f"{host}: {said}",
+            "check the spelling of server_address, or name the PACS by its IP address",
+            AssociationError,
+        )
+        return probe, replace(way, barrier=f"{host} has no address")
+    addresses = ", ".join(dict.fromkeys(str(each[4][0]) for each in entries))
+    if any(each[0] == socket.AF_INET for each in entries):
+        return Probe.ok(NAME, f"{host} is {addresses}"), way
+    probe = Probe.warning(
+        NAME,
+        f"{host} has IPv6 addresses only ({addresses})",
+        "DCMTK 3.6.7 knows IPv4 only: should the association fail, give the PACS an IPv4 address",
+    )
+    return probe, way
+
+
+def try_tcp(access: Access, way: Way) -> tuple[Probe, Way]:
+    """Opens a TCP connection to the PACS, and learns this machine's address from it."""
+    config, patience_s = access.pacs.config, access.timeouts.tcp_timeout_s
+    try:
+        with socket.create_connection((config.server_address, config.port), patience_s) as connection:
+            own_address = connection.getsockname()[0]
+    except OSError as error:
+        if isinstance(error, ConnectionRefusedError):
+            seen, remedy = "refused: nothing listens there", "check port, and that the PACS runs"
         else:
-            self.seen = replace(self.seen, associations=admitted)
-            yield Probe.ok(ASSOCIATIONS, f"{admitted}, no more; runs begin with one and go no further")
+            seen = error.strerror or f"no answer for {patience_s:g} s"
+            remedy = "check server_address; else ask who keeps the firewall to let this machine through"
+        probe = Probe.failed(TCP, f"port {config.port}: {seen}", remedy, AssociationError)
+        return probe, replace(way, barrier="there is no TCP connection")
+    probe = Probe.ok(TCP, f"port {config.port} is open, seen from {own_address}")
+    return probe, replace(way, own_address=own_address)
 
 
-def _skipped(names: Iterable[str], why: str) -> Iterator[Probe]:
-    for name in names:
-        yield Probe.skipped(name, why)
+def try_echo(access: Access, way: Way) -> tuple[Probe, Way]:
+    """Asks for a C-ECHO; without an association nothing else can be asked."""
+    config = access.pacs.config
+    try:
+        access.pacs.echo()
+    except AssociationError as error:
+        probe = Probe.unassociated(ECHO, error, AssociationError)
+        return probe, replace(way, barrier="there is no association")
+    except OperationError as error:
+        return Probe.warning(ECHO, str(error), "nothing to do, should C-FIND and C-MOVE work"), way
+    return Probe.ok(ECHO, f"{config.server_aet} takes {config.aet}"), way
+
+
+# --- what the PACS can do
+
+
+def _find(access: Access, way: Way, query: Query | None) -> Generator[Probe, None, Found]:
+    if barrier := way.barrier_for("findscu"):
+        yield from skipped(finds.NAMES, barrier)
+        return Found()
+    # Without a C-ECHO before it, the first find is what shows that there is no association.
+    kind = AssociationError if "echoscu" in way.missing else OperationError
+    return (yield from finds.probe_finds(access.pacs, query, kind))
+
+
+def _barrier_to_moves(
+    way: Way, samples: Sequence[Sample], port: Probe, consent: Callable[[str], bool]
+) -> str | None:
+    """Why no C-MOVE can be tried, None where it can; a person is asked only where nothing else is in the way."""
+    if barrier := way.barrier_for("movescu", "storescp"):
+        return barrier
+    if not samples:
+        return "no series was found to move"
+    if port.outcome is not Outcome.OK:
+        return "the own port is taken"
+    question = (
+        f"May the PACS send {moves.planned(samples)} images to this machine, where they are "
+        "deleted at once? Otherwise C-MOVE is not tried"
+    )
+    return None if consent(question) else "images are sent with consent only: give --yes"
+
+
+def _move(
+    access: Access, way: Way, found: Found, sop_classes: Sequence[str]
+) -> Generator[Probe, None, Moved]:
+    config = access.pacs.config
+    classes = (*sop_classes, *found.sop_classes)
+    receiver = Receiver(access.toolbox, access.staging, config.aet, config.move_port, classes)
+    return (
+        yield from moves.probe_moves(access.pacs, receiver, access.timeouts, found.samples, way.own_address)
+    )
+
+
+def _count_associations(access: Access, way: Way, study: Keys | None) -> Generator[Probe, None, int | None]:
+    """Tries how many associations at a time the PACS admits; returns that number where it is a limit for runs."""
+    barrier = way.barrier_for("findscu")
+    if barrier or study is None:
+        yield Probe.skipped(ASSOCIATIONS, barrier or "no study was found")
+        return None
+    acse_s = min(access.timeouts.acse_timeout_s, _LONGEST_ACSE_S)
+    timeouts = replace(access.timeouts, acse_timeout_s=acse_s)
+    admitted = count_admitted(
+        access.pacs.config, access.toolbox, access.staging, timeouts, study, most=_MOST_ASSOCIATIONS
+    )
+    yield judge_associations(admitted)
+    return None if admitted == _MOST_ASSOCIATIONS else admitted
+
+
+def judge_associations(admitted: int | None) -> Probe:
+    """What a number of associations at a time means for runs; None: nothing can be said."""
+    if admitted is None:
+        return Probe.warning(ASSOCIATIONS, "not known", "nothing to do: runs find it out, beginning with one")
+    if admitted == _MOST_ASSOCIATIONS:
+        return Probe.ok(ASSOCIATIONS, f"{admitted} or more; runs use 2 (--associations)")
+    return Probe.ok(ASSOCIATIONS, f"{admitted}, no more; runs begin with one and go no further")
+
+
+def _nearest_folder(out: Path) -> Path:
+    """The output folder, or what is there of its parents."""
+    return next(each for each in (out.absolute(), *out.absolute().parents) if _is_there(each))
 
 
 def _is_there(path: Path) -> bool:

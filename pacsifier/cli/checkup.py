@@ -1,15 +1,16 @@
-"""`pacsifier --check`: one line a probe on stdout, a remedy for what does not work, a sum, an exit status."""
+"""`pacsifier --check`: one line per probe on stdout, a remedy for what does not work, a sum, an exit status."""
 
 from __future__ import annotations
 
 import argparse
 import sys
 from collections import Counter
+from collections.abc import Generator
 from contextlib import closing
 from pathlib import Path
 
 from pacsifier.checkup.probe import Outcome, Probe
-from pacsifier.checkup.site import Checkup, Site
+from pacsifier.checkup.site import Checked, Site, check
 from pacsifier.cli import common
 from pacsifier.dcmtk.timeouts import Timeouts
 from pacsifier.dcmtk.toolbox import Toolbox
@@ -37,15 +38,11 @@ def check_site(arguments: argparse.Namespace, timeouts: Timeouts) -> int:
         arguments.queryfile,
         tuple(arguments.sop_class),
     )
-    probes: list[Probe] = []
     with Toolbox(arguments.dcmtk_dir) as toolbox:
         common.on_signals(toolbox.kill)
-        checkup = Checkup(site, toolbox, lambda question: arguments.yes or _ask(question))
-        with closing(checkup.run()) as run:
-            for probe in run:
-                probes.append(probe)
-                _show(probe)
-    _write(arguments.capabilities, checkup)
+        with closing(check(site, toolbox, lambda question: arguments.yes or _ask(question))) as route:
+            probes, checked = _show_each(route)
+    _write(arguments.capabilities, checked)
     _sum_up(probes)
     kinds = {probe.kind for probe in probes if probe.outcome is Outcome.FAILED}
     return next((status for kind, status in _STATUSES if kind in kinds), common.EXIT_COMPLETE)
@@ -65,6 +62,17 @@ def _ask(question: str) -> bool:
     return sys.stdin.readline().strip().lower() in ("y", "yes")
 
 
+def _show_each(route: Generator[Probe, None, Checked]) -> tuple[list[Probe], Checked]:
+    """Prints each probe as soon as it was tried; returns them all, and what was found out."""
+    probes: list[Probe] = []
+    while True:
+        try:
+            probes.append(next(route))
+        except StopIteration as end:
+            return probes, end.value
+        _show(probes[-1])
+
+
 def _show(probe: Probe) -> None:
     first, *more = probe.seen.splitlines() or [""]
     print(f"{probe.outcome.value:<{len(_MARGIN) - 1}} {probe.name}: {first}")
@@ -75,14 +83,14 @@ def _show(probe: Probe) -> None:
     sys.stdout.flush()
 
 
-def _write(path: Path | None, checkup: Checkup) -> None:
+def _write(path: Path | None, checked: Checked) -> None:
     if path is None:
         return
-    if checkup.config is None or checkup.seen == Seen():
+    if checked.config is None or checked.seen == Seen():
         print(f"{path}: not written, since nothing was found out")
         return
-    save_capabilities(path, checkup.config, checkup.seen)
-    tried = {"uid_lists": checkup.seen.uid_lists, "image_moves": checkup.seen.image_moves}
+    save_capabilities(path, checked.config, checked.seen)
+    tried = {"uid_lists": checked.seen.uid_lists, "image_moves": checked.seen.image_moves}
     unknown = ", ".join(name for name, value in tried.items() if value is None)
     print(f"{path}: written" + (f"; not known, and taken as usual: {unknown}" if unknown else ""))
 

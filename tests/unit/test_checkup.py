@@ -2,16 +2,44 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from dataclasses import replace
 from datetime import date
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pacsifier.checkup.finds import FEW, Sample, recent_days, small_ones
-from pacsifier.checkup.moves import Delivery, Trial, one_instance, planned, some_instances, took, two_series
+from pacsifier.checkup.finds import (
+    FEW,
+    Found,
+    Sample,
+    judge_images,
+    judge_keys,
+    judge_series,
+    judge_studies,
+    recent_days,
+    small_ones,
+)
+from pacsifier.checkup.moves import (
+    Delivery,
+    Trial,
+    not_reached,
+    one_instance,
+    planned,
+    some_instances,
+    took,
+    two_series,
+)
+from pacsifier.checkup.probe import Outcome, Probe
+from pacsifier.checkup.site import Way, judge_associations, try_tool
+from pacsifier.config import PacsConfig
+from pacsifier.dcmtk.findscu import FindResult
 from pacsifier.dcmtk.movescu import MoveRequest
+from pacsifier.dcmtk.toolbox import Toolbox
 from pacsifier.dcmtk.transcript import MoveState
+from pacsifier.query import INFO_COLUMNS
 
 SIZES = st.dictionaries(
     st.sampled_from(["A", "B", "C"]),
@@ -101,3 +129,186 @@ SUCCESS = MoveState(0, 0x0000, completed=2, failed=0)
 def test_an_ability_is_affirmed_or_denied_only_where_that_was_the_reason(came, others, end, verdict) -> None:
     trial = Trial(MoveRequest(("A",), ("1", "2")), WHOLE)
     assert took(trial, Delivery(came, others, end, 0.1)) is verdict
+
+
+# --- what the answers of a level say ---------------------------------------------------------------------------------
+
+OK, WARNING, FAILED = Outcome.OK, Outcome.WARNING, Outcome.FAILED
+
+
+def says(probe: Probe, outcome: Outcome, seen: str, remedy: str) -> bool:
+    """Whether a probe ended so, in these words; only what does not work has a remedy."""
+    return (
+        probe.outcome is outcome
+        and seen in probe.seen
+        and (remedy in probe.remedy if remedy else not probe.remedy)
+    )
+
+
+def answered(*answers: dict[str, str | None], failure: str | None = None, lost: bool = False) -> FindResult:
+    return FindResult(answers, None if failure else 0, failure, lost=lost)
+
+
+def studies(uids: Iterable[str]) -> FindResult:
+    return answered(*({"StudyInstanceUID": uid, "StudyDate": "20300101"} for uid in uids))
+
+
+@pytest.mark.parametrize(
+    ("result", "asked", "outcome", "seen", "remedy"),
+    [
+        (studies(["1.2"]), {"1.2"}, OK, "1 study for today", ""),
+        (studies(["1.2", "1.3"]), {"1.2", "1.3"}, OK, "2 studies for today", ""),
+        (studies(["1.2"] * 5), {"1.2"}, OK, "5 studies or more for today", ""),
+        (studies(["1.2", "1.3"]), {"1.2"}, WARNING, "1 of 2 do not match", "discarded"),
+        (studies(["", "1.*"]), set(), FAILED, "2 studies for today, without a StudyInstanceUID", "vendor"),
+    ],
+)
+def test_studies_nobody_asked_for_are_not_taken_for_an_answer(result, asked, outcome, seen, remedy) -> None:
+    probe = judge_studies("today", result, lambda each: each["StudyInstanceUID"] in asked)
+    assert says(probe, outcome, seen, remedy)
+
+
+SERIES_OF_TWO = {"1.2": {"1": 3, "2": None}, "1.3": {"3": 1}}
+REFUSED = answered(failure="C-FIND ended with 'Failed'")
+LOST = answered(failure="the association ended", lost=True)
+FULL = answered(*[{"SeriesInstanceUID": "1"}] * 100)
+
+
+@pytest.mark.parametrize(
+    ("series", "results", "strangers", "outcome", "seen", "remedy"),
+    [
+        (SERIES_OF_TWO, [studies(["1.2"]), studies(["1.3"])], 0, OK, "3 series of 2 studies", ""),
+        ({"1.2": {"1": 1}}, [studies(["1.2"])], 0, OK, "1 series of 1 study", ""),
+        ({}, [REFUSED], 0, FAILED, "'Failed'", "AE title US"),
+        ({}, [answered(), answered()], 0, FAILED, "no series of 2 studies", "vendor"),
+        (SERIES_OF_TWO, [studies(["1.2"])], 4, WARNING, "4 answers were of other studies", "discarded"),
+        (SERIES_OF_TWO, [studies(["1.2"]), REFUSED], 0, WARNING, "for another study: C-FIND ended", "log"),
+        # Cut off by us, since far more came than was asked for: those behind it were never asked.
+        (SERIES_OF_TWO, [FULL, LOST], 0, OK, "3 series", ""),
+        (SERIES_OF_TWO, [studies(["1.2"]), LOST], 0, WARNING, "the association ended", "log"),
+    ],
+)
+def test_a_study_whose_series_failed_is_told(series, results, strangers, *, outcome, seen, remedy) -> None:
+    assert says(judge_series(Found(series=series), results, strangers, "US"), outcome, seen, remedy)
+
+
+TWO_SAMPLES = (sample("1.2", "1", 3), sample("1.2", "2", 2))
+
+
+@pytest.mark.parametrize(
+    ("samples", "results", "strangers", "outcome", "seen", "remedy"),
+    [
+        (TWO_SAMPLES, [answered({"SOPInstanceUID": "1"})], 0, OK, "5 instances of 2 series", ""),
+        ((), [answered()], 0, FAILED, "no instance of any series", "IMAGE-level"),
+        ((), [answered(), REFUSED], 0, FAILED, "'Failed'", "IMAGE-level"),
+        (TWO_SAMPLES, [answered({})], 7, WARNING, "7 answers were of other series", "discarded"),
+        ((sample("1.2", "1", 2),), [answered({})], 0, WARNING, "of 1 series another number", "nothing to do"),
+        (
+            (sample("1.2", "2", 9),),
+            [answered({})],
+            0,
+            OK,
+            "9 instances of 1 series",
+            "",
+        ),  # none was announced
+    ],
+)
+def test_numbers_that_contradict_each_other_are_told(
+    samples, results, strangers, *, outcome, seen, remedy
+) -> None:
+    assert says(
+        judge_images(Found(series=SERIES_OF_TWO, samples=samples), results, strangers), outcome, seen, remedy
+    )
+
+
+def test_a_column_that_the_pacs_does_not_return_is_named_and_no_other() -> None:
+    every = dict.fromkeys([*INFO_COLUMNS, "NumberOfSeriesRelatedInstances"], True)
+    assert says(judge_keys({"SERIES": every}), OK, "every column", "")
+    # Returned at one level is returned.
+    assert judge_keys({"STUDY": dict.fromkeys(every, False), "SERIES": every}).outcome is OK
+    without = judge_keys({"SERIES": {**every, "ProtocolName": False}})
+    assert says(without, WARNING, "does not return ProtocolName", "--save")
+    assert without.seen.endswith("return ProtocolName")
+    uncounted = judge_keys({"SERIES": {**every, "NumberOfSeriesRelatedInstances": False}})
+    assert says(uncounted, WARNING, "does not return NumberOfSeriesRelatedInstances", "nothing to do")
+    assert "nor NumberOfSeriesRelatedInstances" in judge_keys({}).seen
+
+
+# --- why nothing came ------------------------------------------------------------------------------------------------
+
+CONFIG = PacsConfig("pacs", 104, "PACS", "US", "US", 11113, 2, 0)
+NOTHING = Delivery(frozenset(), 0, MoveState(0, 0xA702, "Refused"), 0.1)
+
+
+@pytest.mark.parametrize(
+    ("changes", "seen", "remedy"),
+    [
+        ({"end": None, "said": "silent"}, "silent", "log of the PACS"),
+        ({"end": None, "said": "rejected", "remedy": "check AET"}, "rejected", "check AET"),
+        (
+            {"end": MoveState(0, 0xA801, "Refused")},
+            "does not know the AE title US (0xA801)",
+            "declare the AE title US",
+        ),
+        # What the PACS says of the destination goes before what it tried.
+        ({"end": MoveState(0, 0xA801, "Refused"), "contacted": True}, "does not know", "port 11113"),
+        (
+            {"refused_classes": ("1.2.3",), "contacted": True},
+            "Refused (0xA702); the PACS offered",
+            "UID: 1.2.3",
+        ),
+        ({"contacted": True}, "Refused (0xA702); the PACS called, but sent nothing", "log of the PACS"),
+        ({"end": SUCCESS}, "says that it sent what was asked", "stands for another machine"),
+        ({"end": SUCCESS, "contacted": True}, "status (0x0000); the PACS called", "log of the PACS"),
+        ({}, "Refused (0xA702); the PACS never called this machine", "address (192.0.2.1) and port 11113"),
+    ],
+)
+def test_where_nothing_comes_the_side_that_must_act_is_told(changes, seen, remedy) -> None:
+    assert says(not_reached(replace(NOTHING, **changes), CONFIG, "192.0.2.1"), FAILED, seen, remedy)
+
+
+# --- this side -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("way", "tools", "barrier"),
+    [
+        (Way(frozenset()), ("findscu",), None),
+        (Way(frozenset({"movescu"})), ("findscu",), None),
+        (Way(frozenset({"movescu"})), (), None),
+        (Way(frozenset({"movescu", "storescp"})), ("movescu", "storescp"), "movescu cannot be used"),
+        (Way(frozenset({"storescp"})), ("movescu", "storescp"), "storescp cannot be used"),
+        (Way(frozenset({"findscu"}), "there is no association"), ("findscu",), "there is no association"),
+        (Way(frozenset(), "there is no association"), (), "there is no association"),
+    ],
+)
+def test_a_probe_that_is_not_tried_says_what_stands_in_its_way(way, tools, barrier) -> None:
+    assert way.barrier_for(*tools) == barrier
+
+
+@pytest.mark.parametrize(
+    ("admitted", "outcome", "seen"),
+    [
+        (None, WARNING, "not known"),
+        (4, OK, "4 or more; runs use 2"),
+        (1, OK, "1, no more; runs begin with one"),
+    ],
+)
+def test_the_number_of_associations_is_told_as_what_it_means_for_runs(admitted, outcome, seen) -> None:
+    probe = judge_associations(admitted)
+    assert (probe.outcome, probe.seen.startswith(seen)) == (outcome, True)
+
+
+@pytest.mark.parametrize(("name", "outcome"), [("findscu", FAILED), ("dcmmkdir", WARNING)])
+def test_what_a_broken_tool_says_is_told_whole(tmp_path: Path, name: str, outcome: Outcome) -> None:
+    """It may hold what else parts the problem from the remedy."""
+    tool = tmp_path / name
+    tool.write_text("#!/bin/sh\necho 'libdcmnet.so: not found; version 17 is needed'\nexit 127\n")
+    tool.chmod(0o755)
+    with Toolbox(tmp_path) as toolbox:
+        probe = try_tool(toolbox, name)
+    assert says(
+        probe, outcome, "not found; version 17 is needed", "name the folder of another with --dcmtk_dir"
+    )
+    assert "version" not in probe.remedy
+    assert probe.seen.endswith("is needed")
