@@ -1,8 +1,9 @@
 """Who may write into an output folder: the run lock, and the staging folder that it guards.
 
 `flock` is exact on one machine: the kernel drops it with the process. Some network file systems keep it to one machine
-or have none, so `holder.json` says besides who holds the folder; its time of last change is a sign of life. A holder
-that cannot be asked (another machine) counts as gone when that sign is old and does not change while we watch.
+or have none, so `holder.json` also says who holds the folder (see `holder.py`); its time of last change is a sign of
+life. A holder that cannot be asked (another machine) counts as gone when that sign is old and does not change while
+we watch.
 """
 
 from __future__ import annotations
@@ -10,32 +11,34 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
-import json
 import logging
 import os
-import pwd
 import shutil
-import socket
 import tempfile
 import threading
-import time
-import uuid
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass, fields
-from datetime import datetime
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from types import TracebackType
 
 from pacsifier.disk.files import check_own_folder
+from pacsifier.disk.holder import (
+    STALE_S,
+    Holder,
+    Judgement,
+    changes,
+    judge,
+    judge_life,
+    life_age_s,
+    publish,
+    start_time,
+    user_name,
+)
 from pacsifier.disk.names import LOG_FOLDER, WORK_FOLDER
 from pacsifier.errors import InputError
 
 log = logging.getLogger(__name__)
 
 BEAT_S = 5.0
-STALE_S = 120.0
-"""A sign of life that is older may come from a holder that is gone; also what NFS clients may cache (60 s) is over."""
-
 _LOCK = "lock"
 _RESERVE = "reserve"
 _RESERVE_BYTES = 1 << 20
@@ -43,61 +46,6 @@ _HOLDER = "holder.json"
 _ATTEMPTS = 100
 _REFUSED = (errno.EAGAIN, errno.EACCES)
 _NO_LOCKS = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS, errno.EINVAL)
-
-
-@dataclass(frozen=True)
-class Holder:
-    """Who holds an output folder, as `holder.json` says; "" where it does not.
-
-    `boot` tells machines apart (and what ran before a restart), `namespace` whether a process id means the same here.
-    """
-
-    host: str = ""
-    user: str = ""
-    process: str = ""
-    started: str = ""
-    boot: str = ""
-    namespace: str = ""
-    since: str = ""
-    token: str = ""
-
-    @classmethod
-    def of_this_process(cls) -> Holder:
-        """This process, from now."""
-        return cls(
-            host=socket.gethostname(),
-            user=_user(os.geteuid()),
-            process=str(os.getpid()),
-            started=_start_time(os.getpid()),
-            boot=_content("/proc/sys/kernel/random/boot_id") or socket.gethostname(),
-            namespace=_namespace(),
-            since=datetime.now().astimezone().strftime("%Y-%m-%d %H:%M:%S %z"),
-            token=uuid.uuid4().hex,
-        )
-
-    @classmethod
-    def read(cls, path: Path) -> Holder:
-        """What a file says; nothing where it is damaged.
-
-        Raises:
-            FileNotFoundError: there is none.
-        """
-        try:
-            values = json.loads(path.read_text(encoding="utf-8", errors="replace"))
-        except ValueError:
-            values = {}
-        if not isinstance(values, dict):
-            values = {}
-        return cls(**{each.name: str(values.get(each.name, "")) for each in fields(cls)})
-
-    def runs_here(self) -> bool:
-        """Whether a process of this number, started at that moment, runs on this machine."""
-        return _start_time(int(self.process)) == self.started if self.process.isdecimal() else False
-
-    def __str__(self) -> str:
-        if not self.process:
-            return "another run"
-        return f"a run of {self.user} on {self.host} (process {self.process}, since {self.since})"
 
 
 class OutputLock:
@@ -109,7 +57,7 @@ class OutputLock:
         self._made: list[Path] = []
         self._descriptor: int | None = None
         self._me = Holder()
-        self._holder_file = self.staging / _HOLDER
+        self._record = self.staging / _HOLDER
         self._over = threading.Event()
         self._lost = False
 
@@ -141,15 +89,8 @@ class OutputLock:
         Nothing there was ever counted as received; no tool may be running any more. What another run has taken over
         is left alone.
         """
-        if self._read_holder() != self._me:
-            return
-        for path in self.staging.iterdir():
-            if path.name in (_LOCK, _HOLDER):
-                continue
-            if path.is_dir() and not path.is_symlink():
-                shutil.rmtree(path, ignore_errors=True)
-            else:
-                path.unlink(missing_ok=True)
+        if self._read_holder() == self._me:
+            _empty(self.staging, but=(_LOCK, _HOLDER))
 
     # -- to get it
 
@@ -163,7 +104,7 @@ class OutputLock:
             except FileNotFoundError as error:
                 # A run that ends now may remove its folders between two of our steps.
                 if attempt == _ATTEMPTS - 1:
-                    raise self._cannot_write(error) from error
+                    raise _cannot_write(self.folder, error) from error
         self.make_room()
         self._keep_reserve()
 
@@ -185,7 +126,7 @@ class OutputLock:
                 self.folder.is_dir() or not os.path.lexists(self.folder)
             ):
                 raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(self.folder)) from error
-            raise self._cannot_write(error) from error
+            raise _cannot_write(self.folder, error) from error
 
     def _acquire(self) -> bool:
         """Takes lock and holder file; False: the lock was removed under us, try again."""
@@ -193,9 +134,9 @@ class OutputLock:
         try:
             descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
         except FileNotFoundError:
-            raise
+            raise  # to `_enter`, which tries again
         except OSError as error:
-            raise self._cannot_write(error) from error
+            raise _cannot_write(self.folder, error) from error
         self._descriptor = descriptor
         flocked = self._flock(descriptor)
         if not os.path.samestat(os.fstat(descriptor), lock.stat()):
@@ -204,11 +145,11 @@ class OutputLock:
         return True
 
     def _keep_reserve(self) -> None:
-        """Sets room for the tables of the run aside."""
+        """Sets aside room for the tables of the run."""
         try:
             (self.staging / _RESERVE).write_bytes(bytes(_RESERVE_BYTES))
         except OSError as error:
-            raise self._cannot_write(error) from error
+            raise _cannot_write(self.folder, error) from error
 
     def _flock(self, descriptor: int) -> bool:
         """Whether the kernel guards the folder; False where the file system has no such locks."""
@@ -228,98 +169,64 @@ class OutputLock:
 
     def _take(self, lock: int, *, flocked: bool) -> None:
         self._me = Holder.of_this_process()
-        if self._holder_file.exists():
+        if self._record.exists():
             self._set_stale_holder_aside(lock, flocked=flocked)
         try:
-            _publish(json.dumps(asdict(self._me), indent=1) + "\n", self._holder_file)
+            publish(self._me, self._record)
         except FileExistsError as error:
             raise self._in_use(self._read_holder()) from error
         except FileNotFoundError:
             raise
         except OSError as error:
-            raise self._cannot_write(error) from error
+            raise _cannot_write(self.folder, error) from error
 
     def _set_stale_holder_aside(self, lock: int, *, flocked: bool) -> None:
         """Renames the record of a holder that is gone; raises InputError while it may still run."""
         holder = self._read_holder()
         if self._may_run(holder, lock, flocked=flocked):
-            raise self._in_use(holder, self._age_s(lock) if holder.boot != self._me.boot else None)
-        aside = self._holder_file.with_name(f"{_HOLDER}.{self._me.token}")
-        self._holder_file.rename(aside)
+            raise self._in_use(
+                holder, life_age_s(self._record, lock) if holder.boot != self._me.boot else None
+            )
+        aside = self._record.with_name(f"{_HOLDER}.{self._me.token}")
+        self._record.rename(aside)
         if Holder.read(aside) != holder:
             # Another run judged the same and was faster: this is its record.
-            if not self._holder_file.exists():
-                aside.rename(self._holder_file)
+            if not self._record.exists():
+                aside.rename(self._record)
             raise self._in_use(self._read_holder())
         aside.unlink()
 
     def _may_run(self, holder: Holder, lock: int, *, flocked: bool) -> bool:
-        if holder.boot == self._me.boot:
-            if holder.started and holder.namespace == self._me.namespace:
-                return holder.runs_here()
-            if flocked:
-                return False
-        # No clock of this machine decides: the file system's is held against itself, and what looks old is watched.
-        if abs(self._age_s(lock)) <= STALE_S:
-            return True
-        log.warning(
-            "%s is held by %s, without a sign of life; watching for %g s", self.folder, holder, 2 * BEAT_S
-        )
-        return self._changes(2 * BEAT_S)
-
-    def _age_s(self, lock: int) -> float:
-        """How old the holder's sign of life is by the clock of the file system."""
-        os.utime(lock)
-        return os.fstat(lock).st_mtime - self._sign_of_life()
-
-    def _sign_of_life(self) -> float:
-        # Opened, not only looked up: NFS asks the server then.
-        with self._holder_file.open("rb") as file:
-            return os.fstat(file.fileno()).st_mtime
-
-    def _changes(self, patience_s: float) -> bool:
-        before, deadline = self._sign_of_life(), time.monotonic() + patience_s
-        while time.monotonic() < deadline:
-            time.sleep(patience_s / 20)
-            if self._sign_of_life() != before:
-                return True
-        return False
+        judgement = judge(holder, self._me, started=start_time(holder.process), flocked=flocked)
+        if judgement is Judgement.OPEN:
+            age_s = life_age_s(self._record, lock)
+            judgement = judge_life(age_s)
+            if judgement is Judgement.OPEN:
+                log.warning(
+                    "%s is held by %s, without a sign of life; watching for %g s",
+                    *(self.folder, holder, 2 * BEAT_S),
+                )
+                judgement = judge_life(age_s, changed=changes(self._record, 2 * BEAT_S))
+        return judgement is Judgement.MAY_RUN
 
     def _read_holder(self) -> Holder:
         try:
-            return Holder.read(self._holder_file)
+            return Holder.read(self._record)
         except OSError:
             return Holder()
 
     def _in_use(self, holder: Holder, age_s: float | None = None) -> InputError:
-        advice = "wait for its end"
-        if age_s is not None:
-            advice = (
-                f"its last sign of life is {age_s:.0f} s old. Wait for its end; if it was killed, start again in "
-                f"{STALE_S:g} s, or remove {self._holder_file}"
-            )
-        return InputError(f"{self.folder} is in use by {holder}; {advice}")
-
-    def _cannot_write(self, error: OSError) -> InputError:
-        why = error.strerror or str(error)
-        if isinstance(error, FileExistsError | NotADirectoryError):
-            why = "it is not a folder"
-        if isinstance(error, PermissionError) and error.filename:
-            with contextlib.suppress(OSError):
-                path = Path(error.filename)
-                owner = next(each for each in (path, *path.parents) if os.path.lexists(each))
-                why += f" ({owner} belongs to {_user(owner.lstat().st_uid)})"
-        return InputError(f"cannot write to the output folder {self.folder}: {why}")
+        return _in_use(self.folder, self._record, holder, age_s)
 
     # -- to keep it
 
     def _show_life(self) -> None:
         while not self._over.wait(BEAT_S):
             try:
-                if Holder.read(self._holder_file) != self._me:
+                if Holder.read(self._record) != self._me:
                     self._lost = True
                     return
-                os.utime(self._holder_file)
+                os.utime(self._record)
             except FileNotFoundError:
                 self._lost = not self._over.is_set()
                 return
@@ -332,7 +239,7 @@ class OutputLock:
             # The lock goes last: a run that starts in between must not lose its staging folder.
             with contextlib.suppress(OSError):
                 self.make_room()
-                self._holder_file.unlink(missing_ok=True)
+                self._record.unlink(missing_ok=True)
                 (self.staging / _LOCK).unlink(missing_ok=True)
                 self.staging.rmdir()
         self._close()
@@ -346,26 +253,37 @@ class OutputLock:
             self._descriptor = None
 
 
-def _publish(text: str, path: Path) -> None:
-    """Makes a private file with all of its text at once; raises FileExistsError where there is one."""
-    partial = path.with_name(f"{path.name}.{uuid.uuid4().hex}")
-    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(text)
-        try:
-            os.link(partial, path)
-        except (FileExistsError, FileNotFoundError):
-            raise
-        except OSError:  # a file system without hard links
-            os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
-            try:
-                path.write_text(text, encoding="utf-8")
-            except BaseException:
-                path.unlink()
-                raise
-    finally:
-        partial.unlink(missing_ok=True)
+def _empty(folder: Path, but: Collection[str]) -> None:
+    for path in folder.iterdir():
+        if path.name in but:
+            continue
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
+
+
+def _in_use(folder: Path, record: Path, holder: Holder, age_s: float | None) -> InputError:
+    """The error where another run holds the folder; `age_s` of its sign of life where only that speaks for it."""
+    advice = "wait for its end"
+    if age_s is not None:
+        advice = (
+            f"its last sign of life is {age_s:.0f} s old. Wait for its end; if it was killed, start again in "
+            f"{STALE_S:g} s, or remove {record}"
+        )
+    return InputError(f"{folder} is in use by {holder}; {advice}")
+
+
+def _cannot_write(folder: Path, error: OSError) -> InputError:
+    why = error.strerror or str(error)
+    if isinstance(error, FileExistsError | NotADirectoryError):
+        why = "it is not a folder"
+    if isinstance(error, PermissionError) and error.filename:
+        with contextlib.suppress(OSError):
+            path = Path(error.filename)
+            owner = next(each for each in (path, *path.parents) if os.path.lexists(each))
+            why += f" ({owner} belongs to {user_name(owner.lstat().st_uid)})"
+    return InputError(f"cannot write to the output folder {folder}: {why}")
 
 
 @contextlib.contextmanager
@@ -385,29 +303,3 @@ def temporary_folder() -> Iterator[Path]:
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-
-
-def _user(number: int) -> str:
-    try:
-        return pwd.getpwuid(number).pw_name
-    except KeyError:
-        return f"user {number}"
-
-
-def _start_time(process: int) -> str:
-    """When a process started, in clock ticks since the machine did (proc(5)); "" where none runs."""
-    values = _content(f"/proc/{process}/stat").rpartition(")")[2].split()
-    # A zombie holds nothing any more.
-    return values[19] if len(values) > 19 and values[0] not in "ZX" else ""
-
-
-def _namespace() -> str:
-    with contextlib.suppress(OSError):
-        return os.readlink("/proc/self/ns/pid")  # noqa: PTH115 - it is no path
-    return ""
-
-
-def _content(path: str) -> str:
-    with contextlib.suppress(OSError):
-        return Path(path).read_text(encoding="ascii", errors="replace").strip()
-    return ""

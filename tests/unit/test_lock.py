@@ -17,7 +17,8 @@ from pathlib import Path
 import pytest
 
 from pacsifier.disk import lock
-from pacsifier.disk.lock import Holder, OutputLock, temporary_folder
+from pacsifier.disk.holder import Holder, Judgement, judge, judge_life, start_time
+from pacsifier.disk.lock import OutputLock, temporary_folder
 from pacsifier.errors import InputError
 
 # --- one run after the other -----------------------------------------------------------------------------------------
@@ -287,6 +288,67 @@ def test_of_two_that_find_the_same_dead_run_one_gets_the_folder(tmp_path: Path, 
     with pytest.raises(InputError, match="in use"), OutputLock(tmp_path):
         pass
     assert holder.read_text() == faster
+
+
+# --- the judgement, as tables ----------------------------------------------------------------------------------------
+
+HERE = Holder(process="10", started="500", boot="b", namespace="n")
+
+
+@pytest.mark.parametrize(
+    ("holder", "started", "flocked", "judgement"),
+    [
+        (HERE, "500", True, Judgement.MAY_RUN),
+        (HERE, "500", False, Judgement.MAY_RUN),
+        (HERE, "501", False, Judgement.GONE),  # its number belongs to another process now
+        (HERE, "", False, Judgement.GONE),
+        (replace(HERE, started=""), "", True, Judgement.GONE),  # the kernel lets no second one have the lock
+        (replace(HERE, started=""), "", False, Judgement.OPEN),
+        (replace(HERE, namespace="m"), "500", True, Judgement.GONE),
+        (
+            replace(HERE, namespace="m"),
+            "500",
+            False,
+            Judgement.OPEN,
+        ),  # 10 is another process in its container
+        (replace(HERE, namespace="m"), "", False, Judgement.OPEN),
+        (replace(HERE, boot="c"), "500", True, Judgement.OPEN),  # flock may not reach another machine
+        (replace(HERE, boot="c"), "", True, Judgement.OPEN),
+        (Holder(), "", True, Judgement.OPEN),
+    ],
+)
+def test_a_holder_that_may_run_is_never_judged_gone_by_its_process(
+    holder, started, flocked, judgement
+) -> None:
+    assert judge(holder, replace(HERE, process="11"), started=started, flocked=flocked) is judgement
+
+
+@pytest.mark.parametrize(
+    ("age_s", "changed", "judgement"),
+    [
+        (0, None, Judgement.MAY_RUN),
+        (120, None, Judgement.MAY_RUN),
+        (-120, None, Judgement.MAY_RUN),
+        (120.5, None, Judgement.OPEN),
+        (-120.5, None, Judgement.OPEN),
+        (120.5, True, Judgement.MAY_RUN),  # a clock has jumped
+        (-9e9, True, Judgement.MAY_RUN),
+        (120.5, False, Judgement.GONE),
+        (-120.5, False, Judgement.GONE),
+    ],
+)
+def test_no_old_sign_of_life_is_believed_before_it_was_watched(age_s, changed, judgement) -> None:
+    assert judge_life(age_s, changed=changed) is judgement
+
+
+def test_only_a_process_that_runs_has_a_start_time() -> None:
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    assert start_time(str(os.getpid())).isdecimal()
+    assert [start_time(each) for each in ("", "x", "../self", "4194400")] == [""] * 4
+    # Not reaped yet: a zombie.
+    os.waitid(os.P_PID, ended.pid, os.WEXITED | os.WNOWAIT)
+    assert start_time(str(ended.pid)) == ""
+    ended.wait()
 
 
 # --- a run that lives ------------------------------------------------------------------------------------------------
