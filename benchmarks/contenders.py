@@ -172,7 +172,7 @@ class Raw(Contender):
         self._shares(work, folder)
         classes = negotiation.receiver_classes(sorted({record.sop_class for record in work.records}))
         contexts = [(uid, negotiation.EVERY_SYNTAX) for uid in classes]
-        (folder / "receiver.cfg").write_text(negotiation.render(contexts))
+        (folder / "receiver.cfg").write_text(negotiation.config_text(contexts))
         for each in ("found", "received"):
             (folder / each).mkdir()
 

@@ -11,7 +11,7 @@ from pacsifier.dcmtk.timeouts import Timeouts
 from pacsifier.errors import AssociationError
 
 _NO_GET = "No adequate Presentation Contexts"
-# getscu tells the particulars of a rejection with `-d` only.
+# getscu gives the details of a rejection with `-d` only.
 _REASONS = ("F: ", "E: ", "D: Result: ", "D: Reason: ")
 _TRANSIENT = "Rejected Transient"
 _ACCEPTED = "Association Accepted"
@@ -32,8 +32,8 @@ def association_error(
 ) -> AssociationError:
     """The error for a tool that ended before any final response, with what its log says and a remedy.
 
-    `answered`: whether there were pending ones; a PACS that admits a stranger and hangs up at his first word is no
-    temporary fault. None: not known.
+    `answered`: whether there were pending responses; None: not known. A PACS that accepts the association of a stranger
+    and hangs up at the first request does so again: no temporary fault.
     """
     peer = f"{config.server_aet} at {config.server_address}:{config.port}"
     if process.silenced:
@@ -58,7 +58,7 @@ def own_place(config: PacsConfig) -> str:
             config.server_address, config.port, type=socket.SOCK_DGRAM
         )[0]
         with socket.socket(family, kind, protocol) as probe:
-            # Connecting a datagram socket sends nothing; it only chooses the way.
+            # Connecting a datagram socket sends nothing; it only chooses the route.
             probe.connect(peer)
             address = f" ({probe.getsockname()[0]})"
     return f"this machine's address{address} and port {config.move_port}"

@@ -36,7 +36,7 @@ def find_binaries(name: str, dcmtk_dir: Path | None = None) -> list[Path]:
     one for its version takes a second.
 
     Raises:
-        ToolError: there is none.
+        ToolError: there is no such executable.
     """
     named = dcmtk_dir or os.environ.get("PACSIFIER_DCMTK_DIR")
     if named:
@@ -104,7 +104,10 @@ def first_of_dcmtk(name: str, first: AskedVersion, others: Sequence[Path]) -> Bi
 
 
 def check_dictionary() -> None:
-    """DCMTK cannot encode anything without its data dictionary, and says so only once it is connected."""
+    """Raises ToolError where DCMTK would find no data dictionary.
+
+    Without one it cannot encode anything, and says so only once it is connected.
+    """
     named = os.environ.get("DCMDICTPATH", "")
     if named and not any(os.access(each, os.R_OK) for each in named.split(os.pathsep) if each):
         raise ToolError(
@@ -114,7 +117,7 @@ def check_dictionary() -> None:
 
 
 def _version(asked: AskedVersion) -> str:
-    """The version of DCMTK's tool; raises ToolError where it is none, or too old."""
+    """The version of DCMTK's tool; raises ToolError where it is another program, or too old."""
     name, path = asked.name, asked.path
     exit_status, output = asked.answer()
     found = _BANNER.search(output)
@@ -141,7 +144,7 @@ def _version(asked: AskedVersion) -> str:
 
 
 class AskedVersion:
-    """A program that is asked for its `--version`; as a context manager it does not outlive it."""
+    """A program that is asked for its `--version`; a context manager, which ends it on every way out."""
 
     def __init__(self, name: str, path: Path) -> None:
         self.name = name
@@ -157,7 +160,7 @@ class AskedVersion:
                     argv = [str(self.path), "--version"]
                     self._command = run_in_background(argv, nothing, self._output, Path("/"), None)
                 except (muted_sh().ForkException, muted_sh().CommandNotFound, OSError):
-                    # Told by `answer`: another program of the name may do.
+                    # `answer` says so: another program of that name may do.
                     log.debug("%s cannot be started", self.name)
             stack.pop_all()
         return self

@@ -12,13 +12,13 @@ from pacsifier.dcmtk.toolbox import Toolbox
 from pacsifier.errors import ToolError
 
 FILE_SET_ID: Final = "PACSIFIER"
-_PATIENCE_S: Final = 7 * 86400.0  # it says nothing while it works, 0.2 ms a file
+_PATIENCE_S: Final = 7 * 86400.0  # it says nothing while it works, 0.2 ms per file
 _LISTED = re.compile(r"W:   (\S+)")
 _REASON = re.compile(r"E: (.+?)(?: in file|: reading file)?: (\S+)")
 
 
 @dataclass(frozen=True)
-class Profile:
+class MediaProfile:
     """A media storage application profile of PS3.11: its name, dcmmkdir's option, the transfer syntaxes it is for."""
 
     name: str
@@ -29,15 +29,15 @@ class Profile:
 _EXPLICIT: Final = "1.2.840.10008.1.2.1"
 _JPEG: Final = frozenset(f"1.2.840.10008.1.2.4.{number}" for number in (50, 51, 70))
 _JPEG_2000: Final = frozenset(f"1.2.840.10008.1.2.4.{number}" for number in (90, 91))
-ANY: Final = Profile("STD-GEN-MIME", "-Pmi", frozenset())
+ANY: Final = MediaProfile("STD-GEN-MIME", "-Pmi", frozenset())
 PROFILES: Final = (
-    Profile("STD-GEN-CD", "-Pgp", frozenset([_EXPLICIT])),
-    Profile("STD-GEN-USB-JPEG", "-Pfl", frozenset([_EXPLICIT, *_JPEG])),
-    Profile("STD-GEN-USB-J2K", "-Pf2", frozenset([_EXPLICIT, *_JPEG_2000])),
+    MediaProfile("STD-GEN-CD", "-Pgp", frozenset([_EXPLICIT])),
+    MediaProfile("STD-GEN-USB-JPEG", "-Pfl", frozenset([_EXPLICIT, *_JPEG])),
+    MediaProfile("STD-GEN-USB-J2K", "-Pf2", frozenset([_EXPLICIT, *_JPEG_2000])),
 )
 
 
-def profiles_for(syntaxes: frozenset[str]) -> tuple[Profile, ...]:
+def profiles_for(syntaxes: frozenset[str]) -> tuple[MediaProfile, ...]:
     """The narrowest general purpose profile for these transfer syntaxes, then the one that allows all of them."""
     fitting = next((each for each in PROFILES if syntaxes <= each.syntaxes), ANY)
     return (fitting,) if fitting is ANY else (fitting, ANY)
@@ -53,7 +53,7 @@ class Made:
 
 
 def make_dicomdir(
-    toolbox: Toolbox, folder: Path, names: Sequence[str], profile: Profile, staging: Path
+    toolbox: Toolbox, folder: Path, names: Sequence[str], profile: MediaProfile, staging: Path
 ) -> Made:
     """Runs dcmmkdir for files of a folder (relative names); the DICOMDIR stays in memory. Raises ToolError."""
     target = staging / "DICOMDIR"
@@ -78,7 +78,7 @@ def make_dicomdir(
 
 
 def _refused(log: str, names: Sequence[str]) -> dict[str, str]:
-    """The files that are not in the DICOMDIR and why, as dcmmkdir says it."""
+    """The files that are not in the DICOMDIR, and why, in dcmmkdir's words."""
     reasons: dict[str, str] = {}
     listed: dict[str, None] = {}
     for line in log.splitlines():

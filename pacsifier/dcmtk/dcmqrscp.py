@@ -31,8 +31,8 @@ class Peer:
 class DemoPacs:
     """dcmqrscp over the DICOM files of a folder, as a context manager.
 
-    It holds compressed objects only by a profile with one transfer syntax a SOP class (`-xf`), so the files of
-    a class must share their syntax: `syntaxes` names those other than Explicit VR Little Endian.
+    It takes compressed objects only where `-xf` names one transfer syntax per SOP class, so the files of a class must
+    share their syntax: `syntaxes` names those other than Explicit VR Little Endian.
     """
 
     def __init__(
@@ -76,7 +76,9 @@ class DemoPacs:
             (uid, (self._syntaxes.get(uid, negotiation.UNCOMPRESSED[0]),))
             for uid in (*self._syntaxes, *negotiation.storage_classes()[: negotiation.MAX_CONTEXTS - 20])
         ]
-        text = negotiation.render([*dict(contexts).items(), *_QUERY_CONTEXTS], senders=tuple(dict(contexts)))
+        text = negotiation.config_text(
+            [*dict(contexts).items(), *_QUERY_CONTEXTS], senders=tuple(dict(contexts))
+        )
         (self._folder / "associations.cfg").write_text(text, encoding="ascii")
         arguments = [
             *("-dhl", "-c", "dcmqrscp.cfg", "-xf", "associations.cfg", negotiation.NAME, negotiation.NAME),

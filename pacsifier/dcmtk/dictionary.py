@@ -1,6 +1,6 @@
-"""The data dictionary that findscu and movescu are given: the elements which they write and are answered with.
+"""The data dictionary that findscu and movescu get: the elements that they write and are answered with.
 
-DCMTK reads its own, 5,000 lines, at each start of a tool: 10 ms, more than all else that a start takes.
+DCMTK reads its own, 5,000 lines, at each start of a tool: 10 ms, more than everything else in a start.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ _ELEMENTS: Final[tuple[tuple[int, str, str], ...]] = (
 )
 
 
-def render() -> str:
+def dictionary_text() -> str:
     """The text of the dictionary: tag, VR, keyword, multiplicity, version; separated by tabs (DCMTK's datadict.txt)."""
     queried = ((each.tag, each.vr, each.keyword) for each in ATTRIBUTES.values())
     lines = (

@@ -1,4 +1,7 @@
-"""C-FIND by findscu: its answers are read as its log announces them."""
+"""C-FIND by findscu: running requests, whose answers are read as the log announces them.
+
+findscu writes each answer to a file of its own; how a request ended stands in the log only.
+"""
 
 from __future__ import annotations
 
@@ -12,11 +15,7 @@ from pacsifier.dcmtk.association import association_error
 from pacsifier.dcmtk.identifiers import Keys, remove_folder
 from pacsifier.dcmtk.process import Process
 from pacsifier.dcmtk.timeouts import Timeouts
-from pacsifier.dcmtk.transcript import (
-    SUCCESS,
-    Answer,
-    FindTranscript,
-)
+from pacsifier.dcmtk.transcript import SUCCESS, Answer, FindTranscript
 from pacsifier.dicom import part10
 from pacsifier.query.attributes import ATTRIBUTES
 from pacsifier.query.series import PackedValues
@@ -66,7 +65,7 @@ class Find:
         self._read = 0
 
     def hear(self, data: bytes) -> None:
-        """Takes the next bytes of the log, and the answers that they tell of."""
+        """Takes the next bytes of the log, and reads the answers that it announces."""
         for event in self._transcript.feed(data):
             if isinstance(event, Answer):
                 path = self._folder / event.name
@@ -98,7 +97,7 @@ class Find:
 
 
 def listen(finds: Sequence[Find], silence_timeout_s: float) -> None:
-    """Takes what the tools have to say, in turn, until all have ended."""
+    """Takes what the tools log, in turn, until all have ended."""
     news = {find: find.process.news(silence_timeout_s) for find in finds}
     while news:
         heard = False

@@ -1,7 +1,7 @@
 """Ends the process groups it was told of once its standard input closes, however its parent died.
 
-Run as a program by `process.py`, never imported by it. The protocol is one line a fact: `+PGID` for a
-group that was started, `-PGID` for one that has ended.
+Run as a program by `toolbox.py`; of the module only its path and `GRACE_S` are used. The protocol is one line per
+fact: `+PGID` for a group that was started, `-PGID` for one that has ended.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """How many associations at a time a PACS admits: findscu keeps each open while the next is tried.
 
-findscu is given a named pipe in the place of its first answer file, and cannot go on until somebody reads it. So the
+findscu finds a named pipe in the place of its first answer file, and cannot go on until somebody reads it. So the
 association stays open without any traffic, and ends by a release once the answer is read.
 """
 
@@ -46,6 +46,8 @@ def count_admitted(
 
 
 class _Held:
+    """A findscu that keeps its association open until `release`."""
+
     def __init__(
         self, config: PacsConfig, toolbox: Toolbox, folder: Path, timeouts: Timeouts, keys: Keys
     ) -> None:

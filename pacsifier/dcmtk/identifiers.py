@@ -1,9 +1,9 @@
-"""Identifiers (PS3.4 C.2.2, C.4) as DICOM files for findscu, movescu and getscu."""
+"""Identifiers (PS3.4 C.2.2, C.4) as DICOM files in the working folder of a findscu, movescu or getscu."""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from pacsifier.dicom import part10
@@ -14,7 +14,7 @@ _TEXT_VRS = frozenset({"LO", "SH", "PN", "LT", "ST", "UT", "UC"})
 
 
 def encode_identifier(keys: Keys) -> bytes:
-    """An identifier as a DICOM file for findscu and movescu; the character set is the least that holds all values.
+    """An identifier as the bytes of a DICOM file; the character set is the least that holds all values.
 
     None for ASCII, ISO_IR 100 where it suffices, else ISO_IR 192 (PS3.5 6.1.2.3).
     """
@@ -28,6 +28,15 @@ def encode_identifier(keys: Keys) -> bytes:
     if character_set:
         elements.append((ATTRIBUTES["SpecificCharacterSet"].tag, "CS", character_set.encode()))
     return part10.encode(elements)
+
+
+def write_identifiers(folder: Path, identifiers: Iterable[Keys]) -> list[str]:
+    """Writes each identifier into a file of its own and returns their names, in that order."""
+    names = []
+    for number, keys in enumerate(identifiers):
+        names.append(f"q{number:06d}.dcm")
+        (folder / names[-1]).write_bytes(encode_identifier(keys))
+    return names
 
 
 def remove_folder(folder: Path) -> None:

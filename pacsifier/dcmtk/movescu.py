@@ -10,10 +10,7 @@ from pathlib import Path
 from pacsifier.dcmtk import negotiation
 from pacsifier.dcmtk.identifiers import Keys, remove_folder
 from pacsifier.dcmtk.process import Process
-from pacsifier.dcmtk.transcript import (
-    MoveState,
-    MoveTranscript,
-)
+from pacsifier.dcmtk.transcript import MoveState, MoveTranscript
 
 INCOMING = "incoming"
 
@@ -38,15 +35,17 @@ class MoveRequest:
 
 
 class Move:
-    """A running movescu: poll it for what its requests have come to."""
+    """A running movescu: poll it for what its requests have come to.
 
-    def __init__(self, requests: tuple[MoveRequest, ...], process: Process, folder: Path) -> None:
-        self.requests = requests
+    `heard`: when the PACS was last heard of (monotonic clock); whoever sees its objects arrive says so here too.
+    """
+
+    def __init__(self, number: int, process: Process, folder: Path) -> None:
         self.process = process
         self._folder = folder
         self._output = process.log_path.open("rb")
         self._transcript = MoveTranscript()
-        self._states = [MoveState(index) for index in range(len(requests))]
+        self._states = [MoveState(index) for index in range(number)]
         self.heard = time.monotonic()
         self.ended = False
 
@@ -83,11 +82,6 @@ class Move:
         """Whether the PACS answered the association request with a rejection."""
         return any("Association Rejected" in line for line in self.process.last_lines())
 
-    @property
-    def completed(self) -> int:
-        """Sub-operations completed so far, over all requests."""
-        return sum(state.completed or 0 for state in self._states)
-
     def close(self) -> None:
         """Ends the process if it runs, and removes identifiers and log."""
         self.process.end()
@@ -101,10 +95,10 @@ class Move:
 
 
 class Get(Move):
-    """A running getscu: what it has stored is put under names of its own among the received objects at each poll."""
+    """A running getscu: each poll moves what it has stored to the received objects, under names used only once."""
 
-    def __init__(self, request: MoveRequest, process: Process, folder: Path, received: Path) -> None:
-        super().__init__((request,), process, folder)
+    def __init__(self, process: Process, folder: Path, received: Path) -> None:
+        super().__init__(1, process, folder)
         self._received = received
         self._stored = 0
 

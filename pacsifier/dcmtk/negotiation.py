@@ -1,4 +1,7 @@
-"""Association negotiation profiles, as `-xf` of DCMTK's tools reads them."""
+"""What an association offers: SOP classes and transfer syntaxes, in the file that `-xf` of DCMTK's tools reads.
+
+DCMTK calls an offer in such a file a profile, and has the tool choose one by its name (`NAME`).
+"""
 
 from __future__ import annotations
 
@@ -45,7 +48,6 @@ EVERY_SYNTAX = (*UNCOMPRESSED, *LOSSLESS, *LOSSY)
 
 NAME = "Pacsifier"
 
-
 # How getscu is told to propose a compressed syntax before the uncompressed ones; it can be told one.
 GETSCU_PREFERENCES: Mapping[str, str] = {
     "1.2.840.10008.1.2.4.70": "+xs",
@@ -91,8 +93,8 @@ def receiver_classes(found: Iterable[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys((*found, *storage_classes())))[:MAX_CONTEXTS]
 
 
-def render(contexts: Sequence[tuple[str, Sequence[str]]], senders: Sequence[str] = ()) -> str:
-    """The text of a profile named `Pacsifier`: a context for each (SOP Class UID, transfer syntaxes).
+def config_text(contexts: Sequence[tuple[str, Sequence[str]]], senders: Sequence[str] = ()) -> str:
+    """The text of the file: one offer named `NAME`, a presentation context for each (SOP Class UID, transfer syntaxes).
 
     `senders`: the SOP classes of which the one who accepts the association may also send, as C-GET needs it.
     Source: DCMTK's `asconfig.txt`.

@@ -6,21 +6,20 @@ and then exited 2 because the release failed, and exits 0 after failed requests.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from pacsifier.config import PacsConfig
-from pacsifier.dcmtk import confinement, dictionary, negotiation
+from pacsifier.dcmtk import confinement, negotiation
 from pacsifier.dcmtk.association import association_error, peer_arguments
+from pacsifier.dcmtk.dictionary import dictionary_text
 from pacsifier.dcmtk.findscu import Find, FindResult, listen
-from pacsifier.dcmtk.identifiers import Keys, encode_identifier, remove_folder
+from pacsifier.dcmtk.identifiers import Keys, remove_folder, write_identifiers
 from pacsifier.dcmtk.movescu import INCOMING, Get, Move, MoveRequest
 from pacsifier.dcmtk.process import Process
 from pacsifier.dcmtk.timeouts import DEFAULT_TIMEOUTS, Timeouts
 from pacsifier.dcmtk.toolbox import Toolbox
-from pacsifier.dcmtk.transcript import (
-    echo_response,
-)
+from pacsifier.dcmtk.transcript import echo_response
 from pacsifier.errors import AssociationError, OperationError
 
 _DICTIONARY = "dictionary.dic"
@@ -37,7 +36,7 @@ class Pacs:
         self._staging = staging
         self._timeouts = timeouts
         self._runs = 0
-        (staging / _DICTIONARY).write_text(dictionary.render(), encoding="ascii")
+        (staging / _DICTIONARY).write_text(dictionary_text(), encoding="ascii")
 
     def echo(self) -> None:
         """Asks for a C-ECHO over an association of its own.
@@ -46,7 +45,7 @@ class Pacs:
             AssociationError: there was no association, or it ended without an answer.
             OperationError: the answer is not Success.
         """
-        folder, _ = self._write_identifiers("echo", ())
+        folder = self._make_folder("echo")
         peer = peer_arguments(self.config, self._timeouts)
         process = self._toolbox.start("echoscu", peer, folder, "echoscu", level="INFO")
         words = echo_response(b"".join(process.follow(self._timeouts.silence_timeout_s)))
@@ -61,9 +60,9 @@ class Pacs:
     ) -> list[FindResult]:
         """Asks all identifiers at one level (STUDY, SERIES, IMAGE; Study Root) over that many associations.
 
-        A failed request is a `FindResult` with a failure; the others stand, and those of an association that was not
-        admitted beside others are lost. After `at_most` answers to one request it is cancelled; a PACS that then still
-        goes on is cut off, and with it the requests behind.
+        A failed request is a `FindResult` with a failure, and says nothing of the others. Where one association is not
+        admitted beside the others, its requests are lost. After `at_most` answers a request is cancelled; a PACS that
+        still goes on is cut off, and with it the requests behind.
 
         Raises:
             AssociationError: there was no association at all.
@@ -86,7 +85,8 @@ class Pacs:
 
     def _start_find(self, level: str, requests: Sequence[Keys], at_most: int | None) -> Find:
         wanted = [{"QueryRetrieveLevel": level, **keys} for keys in requests]
-        folder, names = self._write_identifiers("find", wanted)
+        folder = self._make_folder("find")
+        names = write_identifiers(folder, wanted)
         (folder / "answers").mkdir()
         peer = peer_arguments(self.config, self._timeouts)
         cancel = ["--cancel", str(at_most)] if at_most else []
@@ -98,12 +98,13 @@ class Pacs:
 
     def move(self, requests: Sequence[MoveRequest], destination: str) -> Move:
         """Starts C-MOVE of the requests, one after the other over one association, to an AE title."""
-        folder, names = self._write_identifiers("move", [request.keys() for request in requests])
+        folder = self._make_folder("move")
+        names = write_identifiers(folder, [request.keys() for request in requests])
         arguments = ["-S", "-aem", destination, *peer_arguments(self.config, self._timeouts), *names]
         process = self._toolbox.start(
             "movescu", arguments, folder, "movescu", level="DEBUG", dictionary=f"../{_DICTIONARY}"
         )
-        return Move(tuple(requests), process, folder)
+        return Move(len(requests), process, folder)
 
     def get(self, request: MoveRequest, received: Path, syntax: str = "") -> Get:
         """Starts a C-GET of one request; what it brings goes to the folder `received` as storescp names it.
@@ -112,7 +113,8 @@ class Pacs:
         takes one request, for with several it crashes. Where the kernel cannot keep it from writing elsewhere, it
         stores what it understood (`-B`, under names that are safe) in place of what it was sent (`+B`).
         """
-        folder, names = self._write_identifiers("get", [request.keys()])
+        folder = self._make_folder("get")
+        names = write_identifiers(folder, [request.keys()])
         (folder / INCOMING).mkdir(mode=0o700)
         confined = folder / INCOMING if confinement.is_possible() else None
         prefer = negotiation.GETSCU_PREFERENCES.get(syntax)
@@ -123,19 +125,15 @@ class Pacs:
         ]
         # Its log comes by the standard output: confined, it could write no other.
         process = self._toolbox.start("getscu", arguments, folder, "getscu", writes_to=confined)
-        return Get(request, process, folder, received)
+        return Get(process, folder, received)
 
     def no_association(self, process: Process) -> AssociationError:
         """The error for a tool that ended before any response, with what its log says."""
         return association_error(self.config, process)
 
-    def _write_identifiers(self, verb: str, identifiers: Iterable[Keys]) -> tuple[Path, list[str]]:
+    def _make_folder(self, verb: str) -> Path:
+        """A working folder for the next tool."""
         self._runs += 1
         folder = self._staging / f"{verb}{self._runs:05d}"
         folder.mkdir(mode=0o700)
-        names = []
-        for number, keys in enumerate(identifiers):
-            name = f"q{number:06d}.dcm"
-            (folder / name).write_bytes(encode_identifier(keys))
-            names.append(name)
-        return folder, names
+        return folder

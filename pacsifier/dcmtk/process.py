@@ -1,9 +1,7 @@
-"""Finds DCMTK's binaries, starts them, and ends whatever was started on every way out.
+"""`Process`: one running DCMTK binary, for whoever waits for it, follows its log, or ends it.
 
-Every child gets `TCP_NODELAY=1` (DCMTK leaves Nagle's algorithm on otherwise, which costs 40 ms an object),
-a process group of its own, and its arguments by a command file, so that nothing of a query or of a
-path stands in the process list. A guardian process outlives pacsifier's own death by SIGKILL just long enough
-to end those groups.
+It ends as a group: what the binary forked (storescp forks for each association) never outlives it. Started by
+`Toolbox.start` only.
 """
 
 from __future__ import annotations
@@ -16,15 +14,11 @@ import socket
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pacsifier.dcmtk import guardian
-from pacsifier.errors import ToolError
-
-if TYPE_CHECKING:
-    pass
-
 from pacsifier.dcmtk.spawn import signal_group
+from pacsifier.errors import ToolError
 
 log = logging.getLogger(__name__)
 _LAST_LINES = 12
@@ -134,7 +128,7 @@ class Process:
     def last_lines(self) -> tuple[str, ...]:
         """The last lines of the log, for an error message (no data set is ever dumped there)."""
         with contextlib.suppress(OSError), self.log_path.open("rb") as output:
-            # A long C-MOVE makes it as long as 1 kB an instance.
+            # A long C-MOVE makes it as long as 1 kB per instance.
             output.seek(max(0, output.seek(0, os.SEEK_END) - _LAST_BYTES))
             return tuple(output.read().decode("utf-8", "replace").splitlines()[-_LAST_LINES:])
         return ()

@@ -39,7 +39,7 @@ def check_port(port: int, source: str) -> None:
 
 
 def received_folder(staging: Path) -> Path:
-    """The folder for received objects, made where it is not there."""
+    """The folder for received objects; created where it is missing."""
     folder = staging / "received"
     folder.mkdir(mode=0o700, exist_ok=True)
     return folder
@@ -78,7 +78,7 @@ class Receiver:
             return self._process
         check_port(self._port, "'move_port'")
         contexts = [(uid, negotiation.EVERY_SYNTAX) for uid in self.sop_classes]
-        (self._staging / "receiver.cfg").write_text(negotiation.render(contexts), encoding="ascii")
+        (self._staging / "receiver.cfg").write_text(negotiation.config_text(contexts), encoding="ascii")
         arguments = [
             *("+v", "--fork", "+B", "+uf", "-pdu", "131072", "-aet", self._ae_title),
             *("-xf", "receiver.cfg", negotiation.NAME, "-od", self.folder.name, str(self._port)),
@@ -107,7 +107,7 @@ class Receiver:
             self._output = None
 
     def refused_classes(self) -> tuple[str, ...]:
-        """The SOP classes that senders offered and the profile does not know: UIDs, or DCMTK's names of them."""
+        """The SOP classes that senders offered and this receiver does not: UIDs, or DCMTK's names of them."""
         self._read_log()
         return tuple(self._refused)
 

@@ -1,4 +1,4 @@
-"""The storage SCU: sends files to the PACS by DCMTK's storescu and tells the outcome of each."""
+"""The storage SCU: sends files to the PACS by DCMTK's storescu and yields the outcome of each."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Sendable:
 
 
 def associations(files: Sequence[Sendable]) -> list[list[Sendable]]:
-    """Cuts the files into as many associations as 128 presentation contexts each make necessary; the order kept."""
+    """Cuts the files into as few associations of 128 presentation contexts each as their order allows."""
     parts: list[list[Sendable]] = []
     contexts: set[tuple[str, str]] = set()
     for file in files:
@@ -53,9 +53,9 @@ def store(
 ) -> Iterator[tuple[Sendable, StoreEnd]]:
     """Sends the files over one association and yields each one's outcome once; `folder` is an empty working folder.
 
-    One presentation context a class and syntax, so that nothing is converted in between; a refused file does not stop
-    the others (`-nh`). The tool sees short names only: links in `folder`. Where the association ends early, the file
-    that had no answer and those behind it are `lost`; one on which the PACS was silent is not.
+    One presentation context per SOP class and transfer syntax, so that nothing is converted in between; a refused file
+    does not stop the others (`-nh`). The tool sees short names only: links in `folder`. Where the association ends
+    early, the file that had no answer and those behind it are `lost`; one on which the PACS was silent is not.
 
     Raises:
         AssociationError: there was no association.
@@ -66,7 +66,7 @@ def store(
         (folder / name).symlink_to(file.path.absolute())
         names[name] = file
     contexts = [(sop_class, (syntax,)) for sop_class, syntax in dict.fromkeys(each.context for each in files)]
-    (folder / "sender.cfg").write_text(negotiation.render(contexts), encoding="ascii")
+    (folder / "sender.cfg").write_text(negotiation.config_text(contexts), encoding="ascii")
     arguments = ["-nh", "-xf", "sender.cfg", negotiation.NAME, *peer_arguments(config, timeouts), *names]
     process = toolbox.start("storescu", arguments, folder, "storescu", level="INFO")
     answered = 0

@@ -1,4 +1,8 @@
-"""`Toolbox`: the DCMTK binaries of one run; whatever was started is ended on every way out."""
+"""`Toolbox`: the DCMTK binaries of one run; it starts them, and ends whatever it started on every way out.
+
+A binary gets its arguments by a command file, so that nothing of a query or of a path stands in the process list. A
+guardian process outlives pacsifier's own death by SIGKILL just long enough to end the groups that were started.
+"""
 
 from __future__ import annotations
 
@@ -9,22 +13,18 @@ import signal
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from types import TracebackType
+from typing import Any
 
 from pacsifier.dcmtk import confinement, guardian
-from pacsifier.errors import ToolError
-
-if TYPE_CHECKING:
-    from types import TracebackType
-
 from pacsifier.dcmtk.binaries import AskedVersion, Binary, check_dictionary, find_binaries, first_of_dcmtk
 from pacsifier.dcmtk.process import Process
 from pacsifier.dcmtk.spawn import run_in_background, signal_group, signals_held
+from pacsifier.errors import ToolError
 
 log = logging.getLogger(__name__)
 
-
-# With `-v` or `-d` a tool writes each line in four pieces and a dot for each PDU, up to 200 system calls an instance.
+# With `-v` or `-d` a tool writes each line in four pieces and a dot for each PDU, up to 200 system calls per instance.
 _LOGGING = """log4cplus.rootLogger = WARN, F
 log4cplus.logger.dcmtk.apps = {level}
 log4cplus.logger.dcmtk.dcmnet = INFO
@@ -40,7 +40,7 @@ log4cplus.appender.F.layout.ConversionPattern = %P: %m%n
 
 
 def _quoted(argument: str) -> str:
-    """One argument as DCMTK reads it from a command file, which knows quotes but no escapes."""
+    """One argument as DCMTK reads it from a command file, where there are quotes but no escapes."""
     if "\n" in argument or "\r" in argument:
         raise ToolError(f"DCMTK cannot be given the argument {argument!r}: it holds a line break")
     for quote in ('"', "'"):
@@ -81,7 +81,7 @@ class Toolbox:
                 self._asked[name].__enter__()
 
     def require(self, names: Iterable[str]) -> None:
-        """Checks that the binaries are there, are DCMTK's own and recent enough; once a binary.
+        """Checks that the binaries are there, are DCMTK's own and recent enough; asks each only once.
 
         Raises:
             ToolError: one is absent, older than DCMTK 3.6.6, or another program of the same name.
@@ -109,7 +109,7 @@ class Toolbox:
     ) -> Process:
         """Starts a binary in `folder` (0700); its log and command file there are named after `tag`.
 
-        `level`: what it is to tell of its work, INFO as with `-v`, DEBUG as with `-d`; `writes_to`: it may write below
+        `level`: how much it logs of its work, INFO as with `-v`, DEBUG as with `-d`; `writes_to`: it may write below
         that folder only (see `confinement`, which must be possible), and so takes no `level`; `dictionary`: its data
         dictionary, as a path from `folder`, where DCMDICTPATH names none.
         """
@@ -178,7 +178,7 @@ class Toolbox:
             if writes_to is not None:
                 confinement.confine(writes_to)
 
-        # To append lets a reader empty it.
+        # Opened to append, so that a reader may empty it.
         descriptor = os.open(log_path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND, 0o600)
         with os.fdopen(descriptor, "wb") as output, Path(os.devnull).open("rb") as nothing:
             return run_in_background(argv, nothing, output, folder, announce, dictionary=dictionary)

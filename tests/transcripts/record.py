@@ -176,7 +176,7 @@ def stores(server: Server, folder: Path, hospital: Hospital) -> None:
         (folder / f"f{number:07d}").symlink_to(path)
     names = [f"f{number:07d}" for number in range(5)]
     syntax = negotiation.UNCOMPRESSED[:1]
-    (folder / "sender.cfg").write_text(negotiation.render([(MR, syntax), (SR, syntax)]))
+    (folder / "sender.cfg").write_text(negotiation.config_text([(MR, syntax), (SR, syntax)]))
     fixed = ["-v", "-nh", "-xf", "sender.cfg", negotiation.NAME]
     if server.kind == "orthanc":
         run("store_orthanc", "storescu", folder, [*fixed, *peer(server), *names])
@@ -224,7 +224,7 @@ def statuses(folder: Path, hospital: Hospital) -> None:
         names = [f"s{number:07d}" for number in range(len(stored) + 1)]
         for name, path in zip(names, images, strict=False):
             (folder / name).symlink_to(path)
-        (folder / "sender.cfg").write_text(negotiation.render([(MR, negotiation.UNCOMPRESSED[:1])]))
+        (folder / "sender.cfg").write_text(negotiation.config_text([(MR, negotiation.UNCOMPRESSED[:1])]))
         fixed = ["-v", "-nh", "-xf", "sender.cfg", negotiation.NAME]
         run("store_statuses", "storescu", folder, [*fixed, *there, *names])
     finally:

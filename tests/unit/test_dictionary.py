@@ -16,7 +16,7 @@ _LINE = re.compile(r"\(([0-9A-F]{4}),([0-9A-F]{4})\)\t([A-Z]{2})\t(\w+)\t1-n\tDI
 
 
 def _entries() -> dict[int, tuple[str, str]]:
-    found = [_LINE.fullmatch(line) for line in dictionary.render().splitlines()]
+    found = [_LINE.fullmatch(line) for line in dictionary.dictionary_text().splitlines()]
     assert all(found)
     return {int(each[1] + each[2], 16): (each[3], each[4]) for each in found if each}
 
@@ -33,7 +33,7 @@ def test_every_entry_is_what_the_standard_says():
 
 def test_dcmtk_knows_each_attribute_of_an_answer_without_vrs_by_it(tmp_path):
     path = tmp_path / "small.dic"
-    path.write_text(dictionary.render(), encoding="ascii")
+    path.write_text(dictionary.dictionary_text(), encoding="ascii")
     answer = Dataset()
     for each in ATTRIBUTES.values():
         answer.add_new(each.tag, each.vr, None)

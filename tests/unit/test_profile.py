@@ -89,7 +89,7 @@ def test_every_other_transfer_syntax_of_the_standard_is_offered() -> None:
 
 
 def test_contexts_of_one_syntax_list_share_it() -> None:
-    text = negotiation.render([("1.2.3", ("1.2.840.10008.1.2",)), ("1.2.4", ("1.2.840.10008.1.2",))])
+    text = negotiation.config_text([("1.2.3", ("1.2.840.10008.1.2",)), ("1.2.4", ("1.2.840.10008.1.2",))])
     assert text.count("TransferSyntax1 = 1.2.840.10008.1.2") == 1
     assert "PresentationContext1 = 1.2.3\\Syntaxes0" in text
     assert "PresentationContext2 = 1.2.4\\Syntaxes0" in text
@@ -108,7 +108,7 @@ def _listens(process: subprocess.Popen[bytes], port: int) -> bool:
 @pytest.mark.parametrize("found", [(), ("1.3.12.2.1107.5.9.1", "1.2.840.10008.5.1.4.1.1.66")])
 def test_a_real_storescp_accepts_the_profile_and_listens(tmp_path: Path, found: tuple[str, ...]) -> None:
     contexts = [(uid, negotiation.EVERY_SYNTAX) for uid in negotiation.receiver_classes(found)]
-    (tmp_path / "receiver.cfg").write_text(negotiation.render(contexts), encoding="ascii")
+    (tmp_path / "receiver.cfg").write_text(negotiation.config_text(contexts), encoding="ascii")
     port = free_port()
     argv = [find_binary("storescp"), "-xf", "receiver.cfg", negotiation.NAME, str(port)]
     with (tmp_path / "log").open("wb") as log:
