@@ -15,7 +15,7 @@ from pacsifier.errors import InputError
 
 
 def check_own_folder(folder: Path) -> None:
-    """Checks that a folder of pacsifier's own (logs, staging) is one or can be made; nobody else may look into it.
+    """Checks that a folder of pacsifier's own (logs, staging) is a folder or can be made; closes it to everybody else.
 
     Raises:
         InputError: a link or a file stands in its place.
@@ -48,7 +48,7 @@ def free_bytes(folder: Path) -> int:
 
 @contextlib.contextmanager
 def written_beside(path: Path, mode: int = 0o666) -> Iterator[IO[str]]:
-    """A file to write beside its place; renamed there when all went well, removed when not."""
+    """Opens a partial file beside `path`, which gets that name when all went well and is removed when not."""
     partial = path.with_name(f".{path.name}.partial")
     descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, mode)
     try:
@@ -61,7 +61,7 @@ def written_beside(path: Path, mode: int = 0o666) -> Iterator[IO[str]]:
 
 
 def write_whole(path: Path, text: str | Iterable[str], mode: int = 0o666) -> None:
-    """Writes a file beside its place and renames it there, so that it is never seen half written.
+    """Writes a file under a partial name and renames it, so that it is never seen half written.
 
     Raises:
         OSError: it could not be written; the text names it, and the old one is as it was.
@@ -77,9 +77,9 @@ def write_whole(path: Path, text: str | Iterable[str], mode: int = 0o666) -> Non
 
 
 def write_all_whole(files: Mapping[Path, str], mode: int = 0o600) -> tuple[Path, ...]:
-    """Writes several files, all of them whole before the first gets its name; gives those that were not so before.
+    """Writes several files, all of them whole before the first gets its name; returns those that have changed.
 
-    A file that holds its text already is left alone. Raises OSError; what was there is then as it was.
+    A file that already holds its text is left alone. Raises OSError; what was there is then as it was.
     """
     changed = {path: text for path, text in files.items() if not _holds(path, text)}
     with contextlib.ExitStack() as stack:
@@ -99,9 +99,9 @@ def _holds(path: Path, text: str) -> bool:
 
 
 def move_file(source: Path, target: Path) -> None:
-    """Moves a file to another folder, which is made, also of another file system; never overwrites.
+    """Moves a file to another folder, on another file system too; creates the folder, never overwrites.
 
-    A kill leaves the file in its old place, or whole in both. Raises FileExistsError or another OSError.
+    A kill leaves the file where it was, or whole in both folders. Raises FileExistsError or another OSError.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     try:
@@ -114,7 +114,7 @@ def move_file(source: Path, target: Path) -> None:
 
 
 def _copy_whole(source: Path, target: Path) -> None:
-    """Copies a file beside its place and renames it there, if the place is still free."""
+    """Copies a file under a partial name and renames it, if the name is still free."""
     partial = target.with_name(f".{target.name}.partial")
     try:
         shutil.copy2(source, partial, follow_symlinks=False)

@@ -11,17 +11,17 @@ from pacsifier.query.attributes import INFO_COLUMNS
 
 
 def write_info(path: Path, values: Mapping[str, str | None]) -> None:
-    """Writes an info CSV: one header, one row, the values as found ("" where the PACS told none)."""
+    """Writes an info CSV: one header, one row, the values as found ("" where the PACS returned none)."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with written_beside(path) as file:
         writer = csv.writer(file)
         writer.writerow(INFO_COLUMNS)
-        # Python 3.10 refuses NUL in CSV; a text value holds none but by mistake.
+        # Python 3.10 refuses NUL in CSV; a text value holds one only by mistake.
         writer.writerow([(values.get(column) or "").replace("\0", "") for column in INFO_COLUMNS])
 
 
 def read_info(path: Path) -> dict[str, str]:
-    """The row of an info CSV by column; empty where the file is none."""
+    """The row of an info CSV by column; empty where the file cannot be read as one."""
     try:
         with path.open(encoding="utf-8", newline="") as file:
             row = next(csv.DictReader(line.replace("\0", "") for line in file), {})

@@ -1,7 +1,7 @@
-"""The layout on disk: names of folders and files, placing, walking. Staging and the run lock: `staging.py`.
+"""`Tree`: the output folder of a run: which folder each series gets, and how received instances come into it.
 
-`<out>/sub-<PatientID>/ses-<StudyDate><StudyTime>/<SeriesNumber>-<SeriesDescription>/<prefix>.<SOPInstanceUID>`. No
-value of a query or of a PACS reaches a path but through `slug`, which leaves ASCII letters, digits and `_`.
+`<out>/sub-<PatientID>/ses-<StudyDate><StudyTime>/<SeriesNumber>-<SeriesDescription>/<prefix>.<SOPInstanceUID>`; the
+names are spelled in `names.py`. Staging and the run lock: `lock.py`.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ _NAMING_TAGS = {keyword: ATTRIBUTES[keyword].tag for keyword in _NAMING}
 
 @dataclass(frozen=True)
 class SeriesIdentity:
-    """What the place of a series depends on; values as found, "" where absent or empty."""
+    """What the folder of a series depends on; values as found, "" where absent or empty."""
 
     patient_id: str
     issuer: str
@@ -68,7 +68,7 @@ class SeriesIdentity:
 
 
 class Placed(Enum):
-    """What placing a received instance came to."""
+    """What became of a received instance: put into its folder, there already, or contradicting one there."""
 
     NEW = "new"
     EQUAL = "equal"
@@ -110,13 +110,13 @@ class Tree:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._names: dict[str, dict[str, list[tuple[str, Occupant]]]] = defaultdict(dict)
-        self._places: dict[tuple[str, str], tuple[str, str]] = {}
+        self._folders: dict[tuple[str, str], tuple[str, str]] = {}
         self._listed: dict[str, Mapping[str, list[str]]] = {}
         self._placed: tuple[Path | None, dict[tuple[str, str], Path]] = None, {}
 
     @property
     def logs(self) -> Path:
-        """The folder of log, redo table and unexpected objects (0700); made and marked when first asked for."""
+        """The folder of log, redo table and unexpected objects (0700); created and marked when first asked for."""
         folder = self.folder / LOG_FOLDER
         check_own_folder(folder)
         folder.mkdir(mode=0o700, exist_ok=True)
@@ -124,26 +124,26 @@ class Tree:
         return folder
 
     def drop_partial_logs(self) -> None:
-        """Removes what a run that was killed while it wrote its tables has left half written."""
+        """Removes the half-written tables of a run that was killed while it wrote them."""
         for path in (self.folder / LOG_FOLDER).glob(".*.partial"):
             path.unlink(missing_ok=True)
 
     def series_folder(self, series: SeriesIdentity) -> Path:
-        """The folder of a series, made out at its first call and kept; does not make it.
+        """The folder of a series. Chosen at the first call and remembered; creates nothing.
 
         Where a name is taken by another patient, study or series (in this run, or on disk as the headers there
         tell), `_<8 hex of the SHA-256 of the UID>` is appended.
         """
         key = series.study_uid, series.series_uid
-        if key not in self._places:
-            place = self._find_place(series)
-            self._places[key] = sys.intern(str(place.parent)), place.name
-        return Path(*self._places[key])
+        if key not in self._folders:
+            folder = self._choose_folder(series)
+            self._folders[key] = sys.intern(str(folder.parent)), folder.name
+        return Path(*self._folders[key])
 
     def placed_folders(self, series: SeriesIdentity, hint: str = "") -> list[Path]:
         """The folders on disk that hold this series, as the headers in them tell; none or one.
 
-        Looked for among all series folders of its study, since the name may depend on what only the images told; then
+        Looks into all series folders of its patient, since the name may depend on what only the images told; then
         where `hint` says, relative to the tree: the PACS may not even tell the patient.
         """
         key = _me(series).series_key
@@ -156,7 +156,7 @@ class Tree:
         return [folder] if there is not None and there.series_key == key else []
 
     def _placed_of(self, patient: Path) -> Mapping[tuple[str, str], Path]:
-        """The series folders of a patient by what the headers in them tell; only the last patient's are kept."""
+        """The series folders of a patient as the headers in them tell; those of the last patient are remembered."""
         of, placed = self._placed
         if of != patient:
             placed = {}
@@ -182,7 +182,7 @@ class Tree:
                 path.unlink()
 
     def patient_folder(self, series: SeriesIdentity) -> Path:
-        """The `sub-` folder of the series' patient; does not make it."""
+        """The `sub-` folder of the series' patient; creates nothing."""
         me = _me(series)
         person = f"{me.issuer}|{me.patient_id}|{me.birth_date}"
         if not me.patient_id:
@@ -230,9 +230,9 @@ class Tree:
         return target
 
     def _on_disk_as(self, parent: Path, name: str) -> list[Path]:
-        """The folders of that name that were there before this run, whatever their case, or their info CSVs.
+        """The folders of that name, in whatever case, that this run found there, by themselves or by their info CSVs.
 
-        The tree may be copied to a system for which they are one.
+        The tree may be copied to a system for which names in another case are the same.
         """
         if str(parent) not in self._listed:
             listed: dict[str, list[str]] = defaultdict(list)
@@ -243,7 +243,7 @@ class Tree:
             self._listed[str(parent)] = dict(listed) or _NOTHING
         return [parent / each for each in self._listed[str(parent)].get(name.casefold(), ())]
 
-    def _find_place(self, series: SeriesIdentity) -> Path:
+    def _choose_folder(self, series: SeriesIdentity) -> Path:
         me = _me(series)
         patient = self.patient_folder(series)
         study = self._choose(
@@ -262,7 +262,7 @@ class Tree:
                 taken += [(twin.name, there) for twin in twins if (there := who(twin))]
             for number, (where, other) in enumerate(taken):
                 if _same(me, other, level):
-                    # What one study leaves out (a birth date), another may tell: later ones are held against both.
+                    # What one study leaves out (a birth date), another may tell: later ones are compared with both.
                     taken[number] = where, other.completed_by(me)
                     return parent / where
             if not taken:
@@ -308,7 +308,7 @@ def _patient(folder: Path) -> Occupant | None:
 
 
 def _occupant(folder: Path) -> Occupant | None:
-    """Who is in a patient, study or series folder: by its first instance, else by an info CSV; None: nobody."""
+    """Whose patient, study or series folder it is: by its first instance, else by an info CSV; None: nobody's."""
     tables = [folder.with_name(f"{folder.name}.csv")]
     for path in filter(Path.is_file, _walk(folder)):
         if path.suffix == ".csv":
@@ -327,7 +327,7 @@ def _occupant_of(values: Mapping[str, str | None]) -> Occupant:
 
 
 def _comparable(value: str) -> str:
-    """A value as it can be held against one from an info CSV, which holds no NUL."""
+    """A value as it can be compared with one from an info CSV, which holds no NUL."""
     return value.replace("\0", "").strip()
 
 
