@@ -1,6 +1,6 @@
-"""Starts a program by the library sh: the one place where pacsifier forks, for `Toolbox` and for what it asks first.
+"""Starts a program by the library sh: for `Toolbox`, and for the programs that are asked for their version.
 
-Every child gets a process group of its own, which is ended as a whole, and `TCP_NODELAY=1`: DCMTK leaves Nagle's
+Every child gets a process group of its own, which can be ended as a whole, and `TCP_NODELAY=1`: DCMTK leaves Nagle's
 algorithm on otherwise, which costs 40 ms per object.
 """
 

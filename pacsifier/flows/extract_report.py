@@ -86,7 +86,7 @@ class Summary:
     failures: tuple[tuple[Path, str], ...]
 
 
-class UnreadableError(Exception):
+class UnreadableReportError(Exception):
     """A report that cannot be read; the text says why."""
 
 
@@ -114,7 +114,7 @@ def extract(data_folder: Path, *, as_json: bool, progress: Progress) -> Summary:
                 continue
             changed += _write(report, written, as_json=as_json)
             rows.append([str(path.relative_to(data_folder)), *report.values.values(), report.text])
-        except (UnreadableError, OSError) as error:
+        except (UnreadableReportError, OSError) as error:
             failures.append((path, getattr(error, "strerror", None) or str(error)))
         except RecursionError:
             failures.append((path, "nested too deep"))
@@ -150,14 +150,14 @@ def _write(report: Report, written: dict[Path, str], *, as_json: bool) -> int:
     """Writes the files of one report; gives how many changed."""
     text = report.text
     if not text:
-        raise UnreadableError("holds no text")
+        raise UnreadableReportError("holds no text")
     name = report_name(report.values["SOPInstanceUID"])
     files = {report.path.with_name(f"{name}.txt"): text}
     if as_json:
         files[report.path.with_name(f"{name}.json")] = _json(report)
     for path, content in files.items():
         if written.setdefault(path, content) != content:
-            raise UnreadableError(
+            raise UnreadableReportError(
                 f"another report in this folder has its SOP Instance UID: {path.name} is that one's"
             )
     return len(write_all_whole(files))
@@ -172,9 +172,9 @@ def _json(report: Report) -> str:
 
 
 def _read(path: Path) -> Report | None:
-    """The report in a file; None where there is none. Raises UnreadableError, OSError."""
+    """The report in a file; None where there is none. Raises UnreadableReportError, OSError."""
     if path.is_dir():
-        raise UnreadableError("a link to a folder, or a folder that cannot be read: not looked into")
+        raise UnreadableReportError("a link to a folder, or a folder that cannot be read: not looked into")
     if not path.is_file():
         return None
     file = part10.read(path, (_SOP_CLASS, _SOP_INSTANCE))
@@ -182,12 +182,12 @@ def _read(path: Path) -> Report | None:
     if not sop_class.startswith(_REPORTS) or sop_class == _KEY_OBJECTS:
         return None
     if file.is_part10 and file.defect:
-        raise UnreadableError(f"not whole: {file.defect}")
+        raise UnreadableReportError(f"not whole: {file.defect}")
     return read_report(path)
 
 
 def read_report(path: Path) -> Report:
-    """Read a structured report, its text by its own character sets. Raises UnreadableError, OSError."""
+    """Read a structured report, its text by its own character sets. Raises UnreadableReportError, OSError."""
     from pydicom import dcmread
 
     try:
@@ -197,9 +197,9 @@ def read_report(path: Path) -> Report:
     except OSError:
         raise
     except Exception as error:  # whatever a malformed file makes of pydicom
-        raise UnreadableError(f"cannot be read ({type(error).__name__})") from error
+        raise UnreadableReportError(f"cannot be read ({type(error).__name__})") from error
     if not values["SOPInstanceUID"]:
-        raise UnreadableError("has no SOP Instance UID")
+        raise UnreadableReportError("has no SOP Instance UID")
     return Report(path, {**values, "Title": content.name}, content)
 
 
