@@ -89,7 +89,7 @@ class OutputLock:
         Nothing there was ever counted as received; no tool may be running any more. What another run has taken over
         is left alone.
         """
-        if self._read_holder() == self._me:
+        if _holder_of(self._record) == self._me:
             _empty(self.staging, but=(_LOCK, _HOLDER))
 
     # -- to get it
@@ -157,7 +157,7 @@ class OutputLock:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             if error.errno in _REFUSED:
-                raise self._in_use(self._read_holder()) from error
+                raise self._in_use(_holder_of(self._record)) from error
             if error.errno not in _NO_LOCKS:
                 raise InputError(f"cannot lock the output folder {self.folder}: {error.strerror}") from error
             log.warning(
@@ -174,7 +174,7 @@ class OutputLock:
         try:
             publish(self._me, self._record)
         except FileExistsError as error:
-            raise self._in_use(self._read_holder()) from error
+            raise self._in_use(_holder_of(self._record)) from error
         except FileNotFoundError:
             raise
         except OSError as error:
@@ -182,7 +182,7 @@ class OutputLock:
 
     def _set_stale_holder_aside(self, lock: int, *, flocked: bool) -> None:
         """Renames the record of a holder that is gone; raises InputError while it may still run."""
-        holder = self._read_holder()
+        holder = _holder_of(self._record)
         if self._may_run(holder, lock, flocked=flocked):
             raise self._in_use(
                 holder, life_age_s(self._record, lock) if holder.boot != self._me.boot else None
@@ -193,7 +193,7 @@ class OutputLock:
             # Another run judged the same and was faster: this is its record.
             if not self._record.exists():
                 aside.rename(self._record)
-            raise self._in_use(self._read_holder())
+            raise self._in_use(_holder_of(self._record))
         aside.unlink()
 
     def _may_run(self, holder: Holder, lock: int, *, flocked: bool) -> bool:
@@ -208,12 +208,6 @@ class OutputLock:
                 )
                 judgement = judge_life(age_s, changed=changes(self._record, 2 * BEAT_S))
         return judgement is Judgement.MAY_RUN
-
-    def _read_holder(self) -> Holder:
-        try:
-            return Holder.read(self._record)
-        except OSError:
-            return Holder()
 
     def _in_use(self, holder: Holder, age_s: float | None = None) -> InputError:
         return _in_use(self.folder, self._record, holder, age_s)
@@ -235,7 +229,7 @@ class OutputLock:
 
     def _leave(self) -> None:
         """Removes staging where it is ours, and the folders made for the run where they are empty."""
-        if self._me.token and self._read_holder() == self._me:
+        if self._me.token and _holder_of(self._record) == self._me:
             # The lock goes last: a run that starts in between must not lose its staging folder.
             with contextlib.suppress(OSError):
                 self.make_room()
@@ -251,6 +245,13 @@ class OutputLock:
         if self._descriptor is not None:
             os.close(self._descriptor)
             self._descriptor = None
+
+
+def _holder_of(record: Path) -> Holder:
+    try:
+        return Holder.read(record)
+    except OSError:
+        return Holder()
 
 
 def _empty(folder: Path, but: Collection[str]) -> None:
