@@ -33,10 +33,11 @@ from pacsifier.checkup.moves import (
     two_series,
 )
 from pacsifier.checkup.probe import Outcome, Probe
-from pacsifier.checkup.site import Way, judge_associations, try_tool
+from pacsifier.checkup.site import Site, Way, check, judge_associations, try_tool
 from pacsifier.config import PacsConfig
 from pacsifier.dcmtk.findscu import FindResult
 from pacsifier.dcmtk.movescu import MoveRequest
+from pacsifier.dcmtk.timeouts import DEFAULT_TIMEOUTS
 from pacsifier.dcmtk.toolbox import Toolbox
 from pacsifier.dcmtk.transcript import MoveState
 from pacsifier.query import INFO_COLUMNS
@@ -312,3 +313,19 @@ def test_what_a_broken_tool_says_is_told_whole(tmp_path: Path, name: str, outcom
     )
     assert "version" not in probe.remedy
     assert probe.seen.endswith("is needed")
+
+
+def test_each_thing_is_told_before_the_next_is_tried(tmp_path: Path) -> None:
+    """A check takes minutes where a PACS is silent: nobody waits for its end to read of the first fault."""
+    with Toolbox(tmp_path) as toolbox:
+        site = Site(tmp_path / "no.json", tmp_path / "out", DEFAULT_TIMEOUTS, 0)
+        route = check(site, toolbox, lambda _: False)
+        assert next(route).name == "config"
+        tool = tmp_path / "findscu"
+        tool.write_text("#!/bin/sh\necho '$dcmtk: findscu v3.6.7 2022-04-22 $'\n")
+        tool.chmod(0o755)
+        outcomes = {probe.name: probe.outcome for probe in route}
+    assert outcomes["DCMTK findscu"] is OK
+    assert outcomes["DCMTK movescu"] is FAILED
+    assert outcomes["C-FIND, STUDY level"] is outcomes["own port"] is Outcome.SKIPPED
+    assert outcomes["write rights"] is OK
