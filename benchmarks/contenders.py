@@ -21,7 +21,8 @@ from pacs.servers import Record, Server, find_binary
 from pacsifier.dcmtk import negotiation
 from pacsifier.dcmtk.identifiers import encode_identifier
 from pacsifier.query import ATTRIBUTES, INFO_COLUMNS
-from pacsifier.transfer.find.finder import SERIES_RETURN_KEYS, STUDY_RETURN_KEYS
+from pacsifier.transfer.find.series import SERIES_RETURN_KEYS
+from pacsifier.transfer.find.studies import STUDY_RETURN_KEYS
 
 ENVIRONMENT = {**os.environ, "TCP_NODELAY": "1"}
 

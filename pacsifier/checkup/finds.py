@@ -15,8 +15,9 @@ from pacsifier.dcmtk.pacs import Pacs
 from pacsifier.errors import AssociationError, PacsifierError
 from pacsifier.query import ATTRIBUTES, INFO_COLUMNS, Match, Query, is_single_key, matches, study_keys
 from pacsifier.transfer.find.answers import whole_number
-from pacsifier.transfer.find.finder import SERIES_RETURN_KEYS, STUDY_RETURN_KEYS
 from pacsifier.transfer.find.images import instances_of
+from pacsifier.transfer.find.series import SERIES_RETURN_KEYS
+from pacsifier.transfer.find.studies import STUDY_RETURN_KEYS
 
 STUDY, SERIES, IMAGE = "C-FIND, STUDY level", "C-FIND, SERIES level", "C-FIND, IMAGE level"
 KEYS, RELATIONAL = "returned keys", "relational C-FIND"

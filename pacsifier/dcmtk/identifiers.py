@@ -5,11 +5,14 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Final
 
 from pacsifier.dicom import part10
 from pacsifier.query.attributes import ATTRIBUTES
 
 Keys = Mapping[str, str]
+# A list of UIDs is one value of at most 65,534 bytes (PS3.5 7.1.2), a malformed UID up to 128 and its backslash.
+LONGEST_UID_LIST: Final = 500
 _TEXT_VRS = frozenset({"LO", "SH", "PN", "LT", "ST", "UT", "UC"})
 
 

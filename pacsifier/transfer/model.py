@@ -2,24 +2,16 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-from pacsifier.query.series import Series
-
-if TYPE_CHECKING:
-    pass
-
-import logging
-from collections import Counter
+from types import MappingProxyType
 
 from pacsifier.dcmtk.movescu import MoveRequest
-from pacsifier.query import (
-    Query,
-)
+from pacsifier.query import Query
+from pacsifier.query.series import Series
 
 
 class Status(Enum):
@@ -73,28 +65,50 @@ class SeriesState:
         return len(self.found) or self.moved
 
 
-log = logging.getLogger(__name__)
+_NO_COUNTS: Mapping[str, int] = MappingProxyType({})
+_NO_STUDIES: Mapping[str, str | None] = MappingProxyType({})
 
 
-@dataclass
+@dataclass(frozen=True, slots=True)
 class RowReport:
-    """What became of one query row until now; `reason` in words, "" while all is well."""
+    """What is known of one query row; each stage of a find reports its part. Texts are "" while all is well."""
 
     query: Query
     failure: str = ""
     not_found: str = ""
     ambiguous: str = ""
-    rejected: Counter[str] = field(default_factory=Counter)
-    lenient: set[str] = field(default_factory=set)
+    rejected: Mapping[str, int] = field(default_factory=lambda: _NO_COUNTS)
+    lenient: frozenset[str] = frozenset()
     # Series that are left out since their patient is excluded.
     excluded: int = 0
     # Columns that series came with empty, which was taken as not matching.
-    empty: Counter[str] = field(default_factory=Counter)
+    empty: Mapping[str, int] = field(default_factory=lambda: _NO_COUNTS)
     # Other parts ask the row too, for their patients: only all parts together can tell that nothing matches.
     divided: bool = False
     # Its studies in other parts: how many; and, of a row that should find one study, which ones and whose.
     elsewhere: int = 0
-    other_studies: dict[str, str | None] = field(default_factory=dict)
+    other_studies: Mapping[str, str | None] = field(default_factory=lambda: _NO_STUDIES)
+
+    def followed_by(self, later: RowReport) -> RowReport:
+        """Both reports of the row in one: counts are added; where both have a text, the later one stands."""
+        return RowReport(
+            self.query,
+            failure=later.failure or self.failure,
+            not_found=later.not_found or self.not_found,
+            ambiguous=later.ambiguous or self.ambiguous,
+            rejected=_sum(self.rejected, later.rejected),
+            lenient=self.lenient | later.lenient,
+            excluded=self.excluded + later.excluded,
+            empty=_sum(self.empty, later.empty),
+            divided=self.divided or later.divided,
+            elsewhere=self.elsewhere + later.elsewhere,
+            other_studies={**self.other_studies, **later.other_studies},
+        )
+
+
+def _sum(first: Mapping[str, int], later: Mapping[str, int]) -> Mapping[str, int]:
+    # Most rows have nothing to count: the empty mapping stays shared.
+    return Counter(first) + Counter(later) if first and later else first or later
 
 
 @dataclass(frozen=True)

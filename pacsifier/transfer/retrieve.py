@@ -44,7 +44,7 @@ from pacsifier.transfer.fetch.verdict import (
 from pacsifier.transfer.fetch.work import Breaker, batches, chunks
 from pacsifier.transfer.find.answers import looks_capped
 from pacsifier.transfer.find.asking import CarefulFinds
-from pacsifier.transfer.find.finder import Finder
+from pacsifier.transfer.find.finder import find
 from pacsifier.transfer.find.images import instances_of, list_instances
 from pacsifier.transfer.model import Found, Part, SeriesState, Status
 from pacsifier.transfer.options import Observer, Options
@@ -117,7 +117,7 @@ class Retrieval:
             finds = CarefulFinds(pacs, self._traffic.retry, self._traffic.wait_until_open, self._traffic.most)
             found = self._find(finds)
             if self._options.dry_run:
-                self._plan(finds, found, None)
+                found = self._plan(finds, found, None)
                 for state in self._states:
                     if state.status is Status.PENDING:
                         state.status = Status.LISTED
@@ -167,7 +167,7 @@ class Retrieval:
         """All after the find; what the tables say is true on every way out."""
         journal = Journal(self._tree, self._table, self._config.move_aet if self._options.move else "")
         began, ended = time.monotonic(), "interrupted"
-        self._plan(finds, found, journal)
+        found = self._plan(finds, found, journal)
         journal.follow(self._states)
         try:
             if self._options.save or self._options.move:
@@ -206,7 +206,7 @@ class Retrieval:
     # -- find and plan
 
     def _find(self, finds: CarefulFinds) -> Found:
-        finder = Finder(
+        found = find(
             finds,
             self._table.queries,
             image_values=self._options.info,
@@ -214,7 +214,6 @@ class Retrieval:
             headers_decide=self._options.save,
             shard=self._options.shard,
         )
-        found = finder.find()
         self._series_of_study = found.series_of_study
         if found.missing_keys:
             log.info("the PACS does not return %s", ", ".join(found.missing_keys))
@@ -246,7 +245,8 @@ class Retrieval:
             if not self._options.list_all and not self._observer.confirm(question):
                 raise InputError(f"row {row} was not confirmed; narrow it, or give --yes or --limit")
 
-    def _plan(self, finds: CarefulFinds, found: Found, journal: Journal | None) -> None:
+    def _plan(self, finds: CarefulFinds, found: Found, journal: Journal | None) -> Found:
+        rows = dict(found.rows)
         allowed = [
             series for series in found.series if series.values.get("PatientID") not in self._options.excluded
         ]
@@ -254,13 +254,13 @@ class Retrieval:
         for series in found.series:
             if series.values.get("PatientID") in self._options.excluded:
                 for row in {*series.rows, *series.undecided}:
-                    found.rows[row].excluded += 1
+                    rows[row] = replace(rows[row], excluded=rows[row].excluded + 1)
         chosen = sorted(allowed, key=lambda series: (series.values.get("PatientID") or "", *series.key))
         if self._options.limit is not None and len(chosen) > self._options.limit:
             self._observer.say(f"--limit: {self._options.limit} of {len(chosen)} series are taken")
             for series in chosen[self._options.limit :]:
                 for row in {*series.rows, *series.undecided}:
-                    found.rows[row].failure = "series were left out by --limit"
+                    rows[row] = replace(rows[row], failure="series were left out by --limit")
             chosen = chosen[: self._options.limit]
         self._states = [SeriesState(series) for series in chosen]
         by_key = {state.series.key: state for state in self._states}
@@ -271,6 +271,7 @@ class Retrieval:
             self._plan_series(state, journal)
         if self._options.save and self._options.resume:
             self._skip_complete(finds, journal)
+        return replace(found, rows=rows)
 
     def _plan_series(self, state: SeriesState, journal: Journal | None) -> None:
         series, options = state.series, self._options

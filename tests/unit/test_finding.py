@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, timedelta
-from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -18,7 +17,7 @@ from pacsifier.dcmtk.findscu import FindResult
 from pacsifier.dcmtk.transcript import REFUSED_OUT_OF_RESOURCES, SUCCESS
 from pacsifier.query import Query
 from pacsifier.query.matching import _wildcard_match
-from pacsifier.transfer.find.finder import Finder
+from pacsifier.transfer.find import finder
 from pacsifier.transfer.model import Found
 
 unhurried = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -117,9 +116,7 @@ def query(row: int = 2, **cells: str) -> Query:
 def find(pacs: FakePacs, *queries: Query, **options: bool) -> Found:
     """Find as `--save` does, unless `options` say otherwise."""
     wanted = {"image_values": False, "list_all": False, "headers_decide": True} | options
-    made: Any = Finder(pacs, queries, **wanted)  # type: ignore[arg-type]
-    found: Found = made.find()
-    return found
+    return finder.find(pacs, queries, **wanted)  # type: ignore[arg-type]
 
 
 def uids(found: Found) -> list[str]:

@@ -77,10 +77,8 @@ def wanting(query: Query, mine: list[SeriesState]) -> list[SeriesState]:
 
 
 def report(query: Query, shard: Shard, mine: list[SeriesState]) -> RowReport:
-    made = RowReport(query, divided=shard.divides(query))
-    if not wanting(query, mine):
-        made.not_found = "nothing matches"
-    return made
+    not_found = "" if wanting(query, mine) else "nothing matches"
+    return RowReport(query, not_found=not_found, divided=shard.divides(query))
 
 
 def run_parts(out: Path, table: QueryTable, all_states: list[SeriesState], *numbers: int) -> None:

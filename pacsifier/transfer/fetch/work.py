@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import TypeVar
 
+from pacsifier.dcmtk.identifiers import LONGEST_UID_LIST
 from pacsifier.dcmtk.movescu import MoveRequest
 from pacsifier.query import is_single_key
 from pacsifier.transfer.capabilities import USUAL, Capabilities
@@ -24,8 +25,6 @@ _LARGEST_SHARE = 10_000
 _LARGEST_LIST = 500
 # An association for each small study costs twice as much as the study; what is listed together is placed together.
 _LARGEST_STUDY_LIST = 200
-# A list of UIDs is one value of at most 65,534 bytes (PS3.5 7.1.2), a malformed UID up to 128 and its backslash.
-_LONGEST_UID_LIST = 500
 
 
 Item = TypeVar("Item")
@@ -133,7 +132,7 @@ def _filled(items: Iterable[tuple[Item, int]], most: int) -> Iterator[list[Item]
     listed: list[Item] = []
     total = 0
     for item, size in items:
-        if listed and (total + size > most or len(listed) == _LONGEST_UID_LIST):
+        if listed and (total + size > most or len(listed) == LONGEST_UID_LIST):
             yield listed
             listed, total = [], 0
         listed.append(item)
@@ -148,7 +147,7 @@ def _one_series(state: SeriesState) -> Part:
 
 def _instances(state: SeriesState) -> list[Part]:
     missing = iter(_missing(state))
-    lists = iter(lambda: tuple(islice(missing, _LONGEST_UID_LIST)), ())
+    lists = iter(lambda: tuple(islice(missing, LONGEST_UID_LIST)), ())
     series = state.series
     return [(MoveRequest((series.study_uid,), (series.series_uid,), uids), (state,)) for uids in lists]
 

@@ -1,9 +1,9 @@
-"""What an answer of a C-FIND says: caps, numbers, and whether it matches."""
+"""What an answer of a C-FIND says: caps, numbers, whether it matches; and what that tells of the rows. Pure."""
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Collection, Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
 from typing import Protocol
@@ -21,8 +21,8 @@ from pacsifier.query import (
 )
 from pacsifier.query.names import family_name, is_structured
 from pacsifier.query.series import PackedValues
+from pacsifier.transfer.model import RowReport
 
-log = logging.getLogger(__name__)
 # An answer list of so many, or of a multiple of 500, looks like the cap of a PACS.
 _CAPS = frozenset({100, 200, 250, 300, 400})
 # Character sets of answers that cannot hold every name (PS3.3 C.12.1.1.2); others are taken at their word.
@@ -39,12 +39,12 @@ class Finds(Protocol):
 
 
 def merged(study: Values, series: Values) -> PackedValues:
-    """The values of both levels; a key that only one of them told counts."""
-    merged = dict(study)
-    merged.update({keyword: value for keyword, value in series.items() if value is not None})
+    """The values of both levels; a key that the SERIES level did not return has the value of the STUDY level."""
+    values = dict(study)
+    values.update({keyword: value for keyword, value in series.items() if value is not None})
     for keyword in series:
-        merged.setdefault(keyword, None)
-    return PackedValues(merged)
+        values.setdefault(keyword, None)
+    return PackedValues(values)
 
 
 def compare(query: Query, values: Values, columns: Collection[str]) -> Verdict:
@@ -104,3 +104,41 @@ def whole_number(value: str | None) -> int | None:
     """An integer string; None where it is absent, empty or not a number: unknown is not zero."""
     text = (value or "").strip()
     return int(text) if text.isascii() and text.isdigit() and len(text) <= 12 else None
+
+
+def absent_keys(asked: Iterable[str], answers: Sequence[Values]) -> frozenset[str]:
+    """The keys asked for that were returned in none of the answers; none of them where there is no answer."""
+    if not answers:
+        return frozenset()
+    return frozenset(key for key in asked if all(answer.get(key) is None for answer in answers))
+
+
+def reports_of(
+    asked: Mapping[int, Query], failures: Mapping[int, str], verdicts: Mapping[tuple[int, Verdict], int]
+) -> dict[int, RowReport]:
+    """What one stage has to say of its rows; `verdicts`: how often a row got that verdict on an answer."""
+    rejected: dict[int, Counter[str]] = defaultdict(Counter)
+    lenient: dict[int, frozenset[str]] = {}
+    for (row, verdict), number in verdicts.items():
+        if verdict.result is Match.NO:
+            rejected[row].update(dict.fromkeys(verdict.rejected_by, number))
+        elif verdict.lenient:
+            lenient[row] = lenient.get(row, frozenset()).union(verdict.lenient)
+    return {
+        row: RowReport(
+            asked[row],
+            failure=failures.get(row, ""),
+            rejected=rejected.get(row, {}),
+            lenient=lenient.get(row, frozenset()),
+        )
+        for row in {**failures, **rejected, **lenient}
+    }
+
+
+def joined(*parts: Mapping[int, RowReport]) -> dict[int, RowReport]:
+    """The reports of several stages, in their order, as one of each row."""
+    reports: dict[int, RowReport] = {}
+    for part in parts:
+        for row, report in part.items():
+            reports[row] = reports[row].followed_by(report) if row in reports else report
+    return reports

@@ -1,39 +1,107 @@
-"""The IMAGE level: which instances a series has."""
+"""The IMAGE level: which instances a series has, and which rows that were left undecided want it."""
 
 from __future__ import annotations
 
-import logging
-from collections import defaultdict
-from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from pacsifier.dcmtk.findscu import FindResult, Values
-from pacsifier.dcmtk.identifiers import Keys
-from pacsifier.query import (
-    is_uid,
-)
+from pacsifier.dcmtk.identifiers import LONGEST_UID_LIST, Keys
+from pacsifier.query import Match, Query, Verdict, is_uid
 from pacsifier.query.series import Instance, Series
-from pacsifier.transfer.find.answers import Finds, looks_capped
+from pacsifier.transfer.find.answers import NOTHING_UNKNOWN, Finds, compare, looks_capped, reports_of
+from pacsifier.transfer.model import RowReport
 
-log = logging.getLogger(__name__)
-# Such a list stays far below the 65,534 bytes of one value.
-_LONGEST_UID_LIST = 500
+
+@dataclass(frozen=True)
+class Decided:
+    """The series that rows still want, and the rows' reports by first row number."""
+
+    series: tuple[Series, ...]
+    reports: Mapping[int, RowReport]
+
+
+def decide_by_images(finds: Finds, asked: Mapping[int, Query], series: tuple[Series, ...]) -> Decided:
+    """Asks for the instances of those series that a row is undecided about; `asked`: rows by first row number.
+
+    Raises:
+        AssociationError: there was no association.
+    """
+    open_series = [each for each in series if each.undecided]
+    if not open_series:
+        return Decided(series, {})
+    columns = {column for each in open_series for unknown in each.undecided.values() for column in unknown}
+    listed = list_instances(finds, open_series, sorted(columns))
+    decided: dict[tuple[str, str], Series | None] = {}
+    verdicts: Counter[tuple[int, Verdict]] = Counter()
+    for each, result in zip(open_series, listed, strict=True):
+        decided[each.key], rejected = decide(asked, each, result)
+        verdicts.update(rejected.items())
+    left = (decided.get(each.key, each) for each in series)
+    return Decided(tuple(each for each in left if each is not None), reports_of(asked, {}, verdicts))
+
+
+def decide(
+    asked: Mapping[int, Query], series: Series, listed: FindResult
+) -> tuple[Series | None, dict[int, Verdict]]:
+    """The series with those rows settled that its instances settle, and the verdict of those that it is not for. Pure.
+
+    None: no row wants it after all.
+    """
+    if listed.failure or not listed.answers:
+        return series, {}
+    rows, undecided, rejected = list(series.rows), {}, {}
+    for row, columns in series.undecided.items():
+        verdicts = [compare(asked[row], answer, columns) for answer in listed.answers]
+        results = {verdict.result for verdict in verdicts}
+        if Match.YES in results:
+            rows.append(row)
+        elif Match.UNKNOWN in results:
+            undecided[row] = columns
+        else:
+            rejected[row] = verdicts[0]
+    if not rows and not undecided:
+        return None, rejected
+    instances = instances_of(listed)
+    left = undecided or NOTHING_UNKNOWN
+    return replace(series, rows=tuple(sorted(rows)), undecided=left, instances=instances), rejected
+
+
+def reject_empty(asked: Mapping[int, Query], series: Sequence[Series]) -> Decided:
+    """Takes an empty value as not matching where the PACS tells that key for another series of this run. Pure.
+
+    Only where no image will be fetched whose header could decide (info and move); each is counted for its row.
+    """
+    told = {column for each in series for column, value in each.values.items() if value}
+    empty: dict[int, Counter[str]] = defaultdict(Counter)
+    kept = []
+    for each in series:
+        left = {}
+        for row, columns in each.undecided.items():
+            if all(column in told and each.values.get(column) == "" for column in columns):
+                empty[row].update(columns)
+            else:
+                left[row] = columns
+        if each.rows or left:
+            kept.append(replace(each, undecided=left) if len(left) < len(each.undecided) else each)
+    return Decided(tuple(kept), {row: RowReport(asked[row], empty=columns) for row, columns in empty.items()})
 
 
 def list_instances(
-    pacs: Finds, series: Sequence[Series], columns: Iterable[str] = (), *, uid_lists: bool = False
+    finds: Finds, series: Sequence[Series], columns: Iterable[str] = (), *, uid_lists: bool = False
 ) -> list[FindResult]:
     """Asks the IMAGE level for the instances of each series, and for the values of `columns`.
 
-    `uid_lists`: asks once for all series of a study, which costs a PACS without an index for it as much as one series
-    does; series that such an answer leaves open are asked for one by one.
+    `uid_lists`: asks once for all series of a study, which costs a PACS without an index no more than one series does;
+    series that such an answer leaves open are asked for one by one.
     """
     keys = dict.fromkeys(("SOPInstanceUID", "SOPClassUID", *columns), "")
     results: dict[tuple[str, str], FindResult] = {}
     if uid_lists:
-        results = _list_by_study(pacs, series, keys)
+        results = _list_by_study(finds, series, keys)
     left = [each for each in series if each.key not in results]
-    singles = pacs.find(
+    singles = finds.find(
         "IMAGE",
         [{**keys, "StudyInstanceUID": each.study_uid, "SeriesInstanceUID": each.series_uid} for each in left],
     )
@@ -43,19 +111,19 @@ def list_instances(
     return [results[each.key] for each in series]
 
 
-def _list_by_study(pacs: Finds, series: Sequence[Series], keys: Keys) -> dict[tuple[str, str], FindResult]:
+def _list_by_study(finds: Finds, series: Sequence[Series], keys: Keys) -> dict[tuple[str, str], FindResult]:
     """The answers by series, where a list of Series Instance UIDs was understood and answered whole."""
     studies: dict[str, list[Series]] = defaultdict(list)
     for each in series:
         studies[each.study_uid].append(each)
     lists = [
-        each[start : start + _LONGEST_UID_LIST]
+        each[start : start + LONGEST_UID_LIST]
         for each in studies.values()
         if len(each) > 1
-        for start in range(0, len(each), _LONGEST_UID_LIST)
+        for start in range(0, len(each), LONGEST_UID_LIST)
     ]
     found: dict[tuple[str, str], FindResult] = {}
-    # One shows whether the PACS understands lists at all.
+    # The first shows whether the PACS understands lists at all.
     for some in filter(None, (lists[:1], lists[1:])):
         requests = [
             {
@@ -65,7 +133,7 @@ def _list_by_study(pacs: Finds, series: Sequence[Series], keys: Keys) -> dict[tu
             }
             for each in some
         ]
-        for asked, result in zip(some, pacs.find("IMAGE", requests), strict=True):
+        for asked, result in zip(some, finds.find("IMAGE", requests), strict=True):
             found |= _by_series(asked, result)
         if not found:
             break
@@ -73,7 +141,7 @@ def _list_by_study(pacs: Finds, series: Sequence[Series], keys: Keys) -> dict[tu
 
 
 def _by_series(asked: Sequence[Series], result: FindResult) -> dict[tuple[str, str], FindResult]:
-    """The answer to a list, by series; none where the list was refused, cut, or a series is left out."""
+    """The answer to a list, by series; empty where the list was refused or cut, or a series was left out."""
     answers: dict[str, list[Values]] = {each.series_uid: [] for each in asked}
     for answer in result.answers:
         uid = answer.get("SeriesInstanceUID") or ""

@@ -1,0 +1,254 @@
+"""The STUDY level: which studies the rows ask for.
+
+The rows are asked as typed; those that found nothing once more with wildcards; rows of a SeriesInstanceUID alone in
+their own way. A list of answers that looks cut by the PACS is asked for again by halves of its dates.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import date
+from typing import Final
+
+from pacsifier.dcmtk.findscu import FindResult, Values
+from pacsifier.dcmtk.identifiers import Keys
+from pacsifier.query import (
+    WHOLE,
+    Match,
+    Query,
+    Shard,
+    Verdict,
+    ascii_wildcards,
+    halves,
+    is_single_key,
+    study_keys,
+)
+from pacsifier.transfer.find.answers import (
+    Finds,
+    absent_keys,
+    columns_at,
+    compare,
+    joined,
+    looks_capped,
+    reports_of,
+)
+from pacsifier.transfer.model import RowReport
+
+STUDY_RETURN_KEYS = (
+    *("StudyInstanceUID", "PatientID", "IssuerOfPatientID", "PatientName", "PatientBirthDate", "StudyDate"),
+    *("StudyTime", "StudyDescription", "AccessionNumber", "NumberOfStudyRelatedSeries", "ModalitiesInStudy"),
+    *("SOPClassesInStudy", "InstanceAvailability"),
+)
+_COLUMNS: Final = columns_at("STUDY")
+_DEEPEST_SPLIT = 16
+# In one run, over all rows.
+_MOST_SPLITS = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Study:
+    """A study as the PACS first told it; `wanted_by` maps a row to the STUDY-level columns it told too little of."""
+
+    values: Values
+    wanted_by: Mapping[int, tuple[str, ...]]
+
+
+@dataclass(frozen=True)
+class Studies:
+    """The studies that the rows want, by StudyInstanceUID, and the rows' reports by first row number.
+
+    `missing_keys`: keys that were asked for, and that no answer to one of the finds returned.
+    """
+
+    studies: Mapping[str, Study]
+    reports: Mapping[int, RowReport]
+    missing_keys: frozenset[str] = frozenset()
+
+
+def find_studies(
+    finds: Finds, queries: Sequence[Query], *, list_all: bool = False, shard: Shard = WHOLE
+) -> Studies:
+    """Asks the STUDY level for all rows.
+
+    Raises:
+        AssociationError: there was no association.
+    """
+    hierarchical = [query for query in queries if not only_series_uid(query)]
+    typed = [(query, keys) for query in hierarchical for keys in study_keys(query)]
+    results, splits = _ask(finds, typed, _MOST_SPLITS)
+    first = take_studies(typed, results, shard)
+    answered = answered_rows(first)
+    wider = with_wildcards(query for query in hierarchical if query.rows[0] not in answered)
+    results, splits = _ask(finds, wider, splits)
+    second = take_studies(wider, results, shard)
+    series_rows = [query for query in queries if only_series_uid(query)]
+    of_series, refused = _studies_of_series(finds, series_rows, list_all=list_all)
+    results, _ = _ask(finds, of_series, splits)
+    return join_studies(first, second, Studies({}, refused), take_studies(of_series, results, shard))
+
+
+def only_series_uid(query: Query) -> bool:
+    """Whether a row has a SeriesInstanceUID and nothing by which its study could be found."""
+    return "SeriesInstanceUID" in query.cells and not _COLUMNS & set(query.cells)
+
+
+def names_accession(query: Query) -> bool:
+    """Whether a row holds an AccessionNumber without a wildcard, and so should find one study."""
+    return not set("*?") & set(query.cells.get("AccessionNumber", "*"))
+
+
+def answered_rows(studies: Studies) -> set[int]:
+    """The rows that need no second try: they found something, here or in another part, or failed."""
+    found = {row for study in studies.studies.values() for row in study.wanted_by}
+    return found | {row for row, report in studies.reports.items() if report.failure or report.elsewhere}
+
+
+def with_wildcards(queries: Iterable[Query]) -> list[tuple[Query, Keys]]:
+    """Requests with `*` for non-ASCII characters: some PACS compare bytes of another character set."""
+    requests: list[tuple[Query, Keys]] = []
+    for query in queries:
+        for keys in study_keys(query):
+            plain = {keyword: ascii_wildcards(value) for keyword, value in keys.items()}
+            if plain != dict(keys) and "*" not in plain.values():
+                requests.append((query, plain))
+    return requests
+
+
+# -- asking
+
+
+def _ask(finds: Finds, requests: Sequence[tuple[Query, Keys]], splits: int) -> tuple[list[FindResult], int]:
+    """The result of each request, and how many of the `splits` are left."""
+    keys = [{**dict.fromkeys(STUDY_RETURN_KEYS, ""), **asked} for _, asked in requests]
+    results = []
+    for each, result in zip(keys, finds.find("STUDY", keys), strict=True):
+        whole, splits = (
+            _split_by_date(finds, each, result, splits) if looks_capped(result) else (result, splits)
+        )
+        results.append(whole)
+    return results, splits
+
+
+def _split_by_date(
+    finds: Finds, keys: Keys, result: FindResult, splits: int, depth: int = 0
+) -> tuple[FindResult, int]:
+    """Asks a capped find again in two halves of its StudyDate, down to single days; and the splits left."""
+    if keys.get("StudyInstanceUID"):
+        return result, splits
+    parts = halves(keys.get("StudyDate") or None, f"{date.today():%Y%m%d}")
+    if parts is None or depth == _DEEPEST_SPLIT or splits == 0:
+        count = f"{len(result.answers)} answers however narrow the dates"
+        cap = f"{count} look like a cap of the PACS: narrow the row"
+        return replace(result, failure=result.failure or cap), splits
+    splits -= 1
+    answers: dict[str, Values] = {each.get("StudyInstanceUID") or "": each for each in result.answers}
+    failure = None
+    identifiers = [{**keys, "StudyDate": part} for part in parts]
+    for each, part in zip(identifiers, finds.find("STUDY", identifiers), strict=True):
+        whole = part
+        # Once a part cannot be had whole, the row fails: the others need not be cut finer.
+        if looks_capped(part) and not failure:
+            whole, splits = _split_by_date(finds, each, part, splits, depth + 1)
+        answers |= {answer.get("StudyInstanceUID") or "": answer for answer in whole.answers}
+        failure = failure or whole.failure
+    return FindResult(tuple(answers.values()), result.status, failure), splits
+
+
+def _studies_of_series(
+    finds: Finds, queries: Sequence[Query], *, list_all: bool
+) -> tuple[list[tuple[Query, Keys]], dict[int, RowReport]]:
+    """The requests for the studies of rows of a SeriesInstanceUID alone, and the rows that a PACS cannot answer so."""
+    if list_all:
+        return [(query, {}) for query in queries], {}
+    keys = [
+        {"SeriesInstanceUID": query.cells["SeriesInstanceUID"], "StudyInstanceUID": ""} for query in queries
+    ]
+    requests: list[tuple[Query, Keys]] = []
+    refused = {}
+    for query, result in zip(queries, finds.find("SERIES", keys), strict=True):
+        uids = study_uids(query.cells["SeriesInstanceUID"], result)
+        if uids is None:
+            refused[query.rows[0]] = RowReport(
+                query,
+                failure="the PACS answers no SeriesInstanceUID alone; add StudyInstanceUID or PatientID to the row, "
+                "or let all studies be listed with --yes",
+            )
+        requests += [(query, {"StudyInstanceUID": uid}) for uid in uids or ()]
+    return requests, refused
+
+
+def study_uids(series_uid: str, result: FindResult) -> list[str] | None:
+    """The studies of the one relational query, its answers checked; None where it was not understood."""
+    strangers = {answer.get("SeriesInstanceUID") for answer in result.answers} - {series_uid}
+    studies = {answer.get("StudyInstanceUID") or "" for answer in result.answers}
+    if result.failure or strangers or not all(map(is_single_key, studies)):
+        return None
+    return sorted(studies)
+
+
+# -- what the answers say
+
+
+def take_studies(
+    requests: Sequence[tuple[Query, Keys]], results: Sequence[FindResult], shard: Shard
+) -> Studies:
+    """The studies in the results of the requests that their rows want. Pure."""
+    told: dict[str, Values] = {}
+    wanted_by: dict[str, dict[int, tuple[str, ...]]] = defaultdict(dict)
+    failures: dict[int, str] = {}
+    verdicts: Counter[tuple[int, Verdict]] = Counter()
+    elsewhere: dict[int, list[Values]] = defaultdict(list)
+    for (query, _), result in zip(requests, results, strict=True):
+        row, divided = query.rows[0], shard.divides(query)
+        if failure := _failure(result):
+            failures[row] = failure
+        for values in result.answers:
+            uid = values.get("StudyInstanceUID") or ""
+            if not is_single_key(uid):
+                continue
+            verdict = compare(query, values, _COLUMNS)
+            if verdict.result is not Match.NO and divided and not shard.holds(values.get("PatientID")):
+                elsewhere[row].append(values)
+                continue
+            verdicts[row, verdict] += 1
+            if verdict.result is not Match.NO:
+                told.setdefault(uid, values)
+                wanted_by[uid][row] = verdict.unknown
+    asked = {query.rows[0]: query for query, _ in requests}
+    return Studies(
+        {uid: Study(values, wanted_by[uid]) for uid, values in told.items()},
+        joined(
+            reports_of(asked, failures, verdicts),
+            {row: _report_elsewhere(asked[row], answers) for row, answers in elsewhere.items()},
+        ),
+        frozenset(key for result in results for key in absent_keys(STUDY_RETURN_KEYS, result.answers)),
+    )
+
+
+def _failure(result: FindResult) -> str:
+    if not all(is_single_key(values.get("StudyInstanceUID") or "") for values in result.answers):
+        return "STUDY level: an answer without a usable StudyInstanceUID"
+    return f"STUDY level: {result.failure}" if result.failure else ""
+
+
+def _report_elsewhere(query: Query, answers: Sequence[Values]) -> RowReport:
+    """What is known of the studies of a row whose patients belong to other parts."""
+    one = names_accession(query)
+    studies = {each["StudyInstanceUID"] or "": each.get("PatientID") for each in answers if one}
+    return RowReport(query, elsewhere=len(answers), other_studies=studies)
+
+
+def join_studies(*parts: Studies) -> Studies:
+    """The studies and reports of several asks in one; the values of a study are those of its first answer."""
+    studies: dict[str, Study] = {}
+    for part in parts:
+        for uid, study in part.studies.items():
+            known = studies.get(uid, study)
+            studies[uid] = Study(known.values, {**known.wanted_by, **study.wanted_by})
+    return Studies(
+        studies,
+        joined(*(part.reports for part in parts)),
+        frozenset(key for part in parts for key in part.missing_keys),
+    )
