@@ -245,10 +245,13 @@ def join_studies(*parts: Studies) -> Studies:
     studies: dict[str, Study] = {}
     for part in parts:
         for uid, study in part.studies.items():
-            known = studies.get(uid, study)
-            studies[uid] = Study(known.values, {**known.wanted_by, **study.wanted_by})
+            studies[uid] = _both(studies[uid], study) if uid in studies else study
     return Studies(
         studies,
         joined(*(part.reports for part in parts)),
         frozenset(key for part in parts for key in part.missing_keys),
     )
+
+
+def _both(first: Study, later: Study) -> Study:
+    return Study(first.values, {**first.wanted_by, **later.wanted_by})
