@@ -16,7 +16,7 @@ from pacsifier.dcmtk.storescp import Receiver
 from pacsifier.dcmtk.timeouts import Timeouts
 from pacsifier.dcmtk.transcript import MOVE_DESTINATION_UNKNOWN, MoveState
 from pacsifier.transfer.fetch.arrivals import Arrivals
-from pacsifier.transfer.fetch.verdict import is_clean, refused_for_good
+from pacsifier.transfer.retry import is_clean, refused_for_good
 
 ONE, LISTS, INSTANCES = "C-MOVE to this machine", "C-MOVE of a UID list", "C-MOVE at the IMAGE level"
 NAMES = (ONE, LISTS, INSTANCES)

@@ -324,7 +324,8 @@ def _retrieve(arguments: argparse.Namespace) -> int:
     from pacsifier.config import load_pacs_config
     from pacsifier.dcmtk.toolbox import Toolbox
     from pacsifier.query import read_query_file
-    from pacsifier.transfer.retrieve import Retrieval
+    from pacsifier.transfer.options import Job
+    from pacsifier.transfer.retrieve import retrieve
 
     with Toolbox(arguments.dcmtk_dir) as toolbox, Console() as console:
         common.on_signals(toolbox.kill)
@@ -337,10 +338,7 @@ def _retrieve(arguments: argparse.Namespace) -> int:
         options = _options(arguments, config)
         for note in table.notes:
             console.say(note)
-        retrieval = Retrieval(
-            config, table, arguments.out_directory, options, toolbox=toolbox, observer=console
-        )
-        summary = retrieval.run()
+        summary = retrieve(Job.of(config, table, arguments.out_directory, options), console, toolbox)
     if arguments.dry_run:
         _print_plan(summary)
     else:

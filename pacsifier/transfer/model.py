@@ -1,17 +1,36 @@
-"""The values that a row's way is made of: the state of a series, what the finds brought, the cut of the work."""
+"""The values that a row's way is made of: the state of a series, what the finds brought, the cut of the work.
+
+The states of a series, and the method of `SeriesState` that makes each transition:
+
+    PENDING --list------------> LISTED                     --info, --dry_run: nothing is fetched
+            --leave_undecided-> UNDECIDED                  the PACS told too little, and no image will decide
+            --skip------------> SKIPPED                    --resume: an earlier run has all of it
+            --complete--------> COMPLETE                   statuses, counts and what is in place agree
+            --close-----------> INCOMPLETE | FAILED        the run is over: something came, or nothing did
+    any     --discard---------> NOT_WANTED --want--> PENDING    its images do not match the row; a late one does
+            --exclude---------> EXCLUDED                   its images are of an excluded patient
+            --spoil, close----> INCOMPLETE                 an object contradicts another, or is of another patient
+
+An interrupted run leaves PENDING. `enter` and `postpone` keep the state: they write down how a request ended.
+"""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from pathlib import Path
 from types import MappingProxyType
 
 from pacsifier.dcmtk.movescu import MoveRequest
 from pacsifier.query import Query
-from pacsifier.query.series import Series
+from pacsifier.query.series import Instance, Series
+
+SeriesKey = tuple[str, str]
+"""Study and Series Instance UID."""
+
+COUNTED = "counters agree"
 
 
 class Status(Enum):
@@ -40,7 +59,11 @@ class Status(Enum):
 
 @dataclass(slots=True)
 class SeriesState:
-    """The progress of one series: `found` maps the SOP Instance UIDs in place to their sizes in bytes."""
+    """The progress of one series, changed by its own methods only; `reason` is text for people, never read back.
+
+    `found` maps the SOP Instance UIDs in place to their sizes in bytes; `moved` counts the instances that a C-MOVE
+    to another AE title completed; `seconds` that its requests took.
+    """
 
     series: Series
     status: Status = Status.PENDING
@@ -58,11 +81,115 @@ class SeriesState:
     failed: bool = False
     # The PACS refused it for good: asking again would be the same.
     refused: bool = False
+    # Nothing was announced, but the counters of its own request and what is in place agree.
+    counted: bool = False
 
     @property
     def files(self) -> int:
         """Instances on disk, or moved."""
         return len(self.found) or self.moved
+
+    @property
+    def pending(self) -> bool:
+        """Whether nothing has settled it yet."""
+        return self.status is Status.PENDING
+
+    # -- before anything is fetched
+
+    def list(self) -> None:
+        """It is told of only."""
+        self.status = Status.LISTED
+
+    def leave_undecided(self, reason: str) -> None:
+        """The PACS told too little, and nothing that this run fetches could decide."""
+        self.status, self.reason = Status.UNDECIDED, reason
+
+    def skip(self, reason: str = "", moved: int = 0) -> None:
+        """An earlier run has all of it; `moved`: that many instances to the same AE title."""
+        self.status, self.reason, self.moved = Status.SKIPPED, reason, max(moved, self.moved)
+
+    def tell(self, instances: tuple[Instance, ...]) -> None:
+        """Takes the IMAGE-level list of its instances."""
+        self.series = replace(self.series, instances=instances)
+
+    # -- what its objects say
+
+    def put(self, sop_instance_uid: str, size: int) -> bool:
+        """An instance of `size` bytes is in place; whether it is new."""
+        new = sop_instance_uid not in self.found
+        self.found[sop_instance_uid] = size
+        return new
+
+    def lie_in(self, folder: Path) -> None:
+        """Its instances are in this folder."""
+        self.folder = folder
+
+    def complete_values(self, values: Mapping[str, str | None]) -> None:
+        """Takes the values that its images completed."""
+        self.series = replace(self.series, values=values)
+
+    def want(self, rows: Iterable[int]) -> None:
+        """Images decided: these rows want it. One that was discarded is asked for again."""
+        self.series = replace(self.series, rows=tuple(rows), undecided={})
+        if self.status is Status.NOT_WANTED:
+            self.status = Status.PENDING
+
+    def discard(self, reason: str) -> None:
+        """Images decided: no row wants it."""
+        self.status, self.reason = Status.NOT_WANTED, reason
+
+    def exclude(self, reason: str) -> None:
+        """Its images are of a patient who must not be fetched."""
+        self.status, self.reason = Status.EXCLUDED, reason
+
+    def spoil(self, why: str) -> None:
+        """Nothing can make it complete any more."""
+        self.spoiled = why
+
+    def damage(self, reason: str) -> None:
+        """An object of it arrived damaged: the counters alone say nothing any more."""
+        self.reason, self.counted = reason, False
+
+    def claim(self) -> None:
+        """An object in place names another study or series than the PACS lists it under."""
+        self.relabelled += 1
+
+    # -- what its requests came to
+
+    def take_time(self, seconds: float, moved: int | None = None) -> None:
+        """A request for it has ended after so long; `moved`: the instances it completed for this series alone."""
+        self.tried = True
+        self.seconds += seconds
+        self.moved = max(self.moved, moved or 0)
+
+    def postpone(self, reason: str) -> None:
+        """A request for it failed and will be repeated, or asked in another way."""
+        self.tried, self.reason, self.counted = True, reason, False
+
+    def enter(self, reason: str, *, failed: bool, refused: bool, counted: bool = False) -> None:
+        """A request for it has ended; the verdict comes later."""
+        self.reason = COUNTED if counted else reason
+        self.failed, self.refused, self.counted = failed, refused, counted
+
+    def complete(self, note: str = "") -> None:
+        """All of it is where it was asked for."""
+        self.status, self.reason = Status.COMPLETE, note
+
+    def close(self, stop_reason: str = "") -> None:
+        """The run is over for it: what is still open has failed, in part or as a whole."""
+        if self.spoiled:
+            self.status, self.reason = Status.INCOMPLETE, self.spoiled
+        if self.status is not Status.PENDING:
+            return
+        expected = self.series.expected
+        counts = f"{self.files} of {'?' if expected is None else expected} instances"
+        why = "" if self.counted else self.reason
+        self.status = Status.INCOMPLETE if self.files else Status.FAILED
+        self.reason = "; ".join(each for each in (counts, why, stop_reason) if each)
+
+    def remark(self, *words: str) -> None:
+        """Adds to the reason; what is "" adds nothing."""
+        self.reason = "; ".join(filter(None, (self.reason, *words)))
 
 
 _NO_COUNTS: Mapping[str, int] = MappingProxyType({})
@@ -125,11 +252,12 @@ class Found:
 
 
 Part = tuple[MoveRequest, tuple[SeriesState, ...]]
+"""One identifier of C-MOVE or C-GET, and the series that it brings."""
 
 
 @dataclass(frozen=True)
 class Chunk:
-    """The requests of one movescu, each with the series it brings; `size` in instances."""
+    """The requests of one association, each with the series it brings; `size` in instances."""
 
     parts: tuple[Part, ...]
     size: int
@@ -138,3 +266,75 @@ class Chunk:
     def requests(self) -> tuple[MoveRequest, ...]:
         """The identifiers in the order sent."""
         return tuple(request for request, _ in self.parts)
+
+
+@dataclass(frozen=True)
+class Cut:
+    """How small the pieces of work must be: a request for each series, an association for each request."""
+
+    one_series_each: bool = False
+    one_request_each: bool = False
+
+
+@dataclass(frozen=True)
+class Came:
+    """What an ended request has brought that is new, once it was placed."""
+
+    instances: int = 0
+    bytes: int = 0
+
+
+@dataclass(frozen=True)
+class Stop:
+    """Why nothing more is started; `unreachable`: nothing has ever reached us, so another way may do better."""
+
+    reason: str
+    unreachable: bool = False
+
+
+@dataclass(frozen=True)
+class Question:
+    """What a person is asked before the run goes on, and the fault where the answer is no."""
+
+    words: str
+    refusal: str
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a run will do: the series in the order of the work, the rows with what became of them until now.
+
+    `notes` are told first, then the questions are asked, then `last_note` is told; `excluded_series` are left out since
+    their patient is excluded.
+    """
+
+    states: tuple[SeriesState, ...]
+    rows: Mapping[int, RowReport]
+    sop_classes: frozenset[str]
+    series_of_study: Mapping[str, int]
+    notes: tuple[str, ...] = ()
+    questions: tuple[Question, ...] = ()
+    last_note: str = ""
+    excluded_series: int = 0
+
+    @property
+    def todo(self) -> list[SeriesState]:
+        """The series that are still open."""
+        return [state for state in self.states if state.pending]
+
+    @property
+    def every(self) -> dict[SeriesKey, SeriesState]:
+        """All series by their UIDs."""
+        return {state.series.key: state for state in self.states}
+
+
+@dataclass
+class Tally:
+    """What was done with the objects that arrived: numbers of objects, and the bytes placed."""
+
+    new_instances: int = 0
+    bytes: int = 0
+    unexpected: int = 0
+    conflicts: int = 0
+    # Objects of excluded patients, deleted as they arrived.
+    excluded: int = 0

@@ -1,15 +1,19 @@
-"""What a run is asked to do, what it tells while it works, and the figures at its end."""
+"""What a run is asked to do, and what it tells while it works."""
 
 from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
 from datetime import datetime, time
+from pathlib import Path
 
+from pacsifier.config import PacsConfig
 from pacsifier.dcmtk.timeouts import DEFAULT_TIMEOUTS, Timeouts
-from pacsifier.query import WHOLE, Shard
+from pacsifier.query import WHOLE, QueryTable, Shard
 from pacsifier.transfer.capabilities import USUAL, Capabilities
 from pacsifier.transfer.exclusion import NOBODY, Excluded
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -55,8 +59,6 @@ class Rate:
         return (size if self.in_bytes else instances) / self.per_s
 
 
-log = logging.getLogger(__name__)
-
 MIN_FREE_BYTES = 200_000_000
 
 
@@ -85,6 +87,21 @@ class Options:
     excluded: Excluded = NOBODY
     # One part of many by patient; other parts run elsewhere, each into an output folder of its own.
     shard: Shard = WHOLE
+
+
+@dataclass(frozen=True)
+class Job:
+    """A run: its options over a checked query table, of which a shard takes a part, into an output folder."""
+
+    config: PacsConfig
+    table: QueryTable
+    out: Path
+    options: Options
+
+    @classmethod
+    def of(cls, config: PacsConfig, table: QueryTable, out: Path, options: Options) -> Job:
+        """The job with the part of the table that is this run's."""
+        return cls(config, options.shard.part(table), out, options)
 
 
 class Observer:

@@ -10,7 +10,14 @@ import logging
 import random
 from dataclasses import dataclass
 
-from pacsifier.dcmtk.transcript import REFUSED_MATCHES, REFUSED_SUBOPERATIONS, MoveState
+from pacsifier.dcmtk.transcript import (
+    MOVE_DESTINATION_UNKNOWN,
+    REFUSED_MATCHES,
+    REFUSED_SUBOPERATIONS,
+    SUCCESS,
+    WARNING_SUBOPERATIONS,
+    MoveState,
+)
 
 log = logging.getLogger(__name__)
 
@@ -37,3 +44,15 @@ class Retry:
 def is_temporary(end: MoveState) -> bool:
     """Whether a C-MOVE ended so that the same request may succeed later."""
     return end.status in _TEMPORARY_MOVE
+
+
+def is_clean(end: MoveState) -> bool:
+    """Whether a C-MOVE ended with Success and no failed sub-operation."""
+    return end.status == SUCCESS and not end.failed
+
+
+def refused_for_good(end: MoveState) -> bool:
+    """Whether the PACS would not take the identifier itself: a failure that neither time nor another place fixes."""
+    if end.status in (None, SUCCESS, WARNING_SUBOPERATIONS, MOVE_DESTINATION_UNKNOWN):
+        return False
+    return not is_temporary(end) and not end.completed

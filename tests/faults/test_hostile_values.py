@@ -41,7 +41,7 @@ from pacsifier.query import (
     study_keys,
 )
 from pacsifier.query.names import family_name
-from pacsifier.transfer.record.journal import Journal
+from pacsifier.transfer.record.outcomes import write_rows
 
 # What pydicom thinks of such values is known.
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
@@ -711,7 +711,7 @@ def test_the_tables_come_back_from_csv_and_pandas_as_they_were(
     raw = dict(enumerate(cells, 2))
     table = QueryTable(out / "query.csv", ("PatientID", "SeriesDescription"), queries, raw, ())
     outcomes = {row: ("failed", texts[0]) for row, texts in raw.items()}
-    Journal(Tree(out), table).write_rows(outcomes)
+    write_rows(Tree(out), table, outcomes)
     path = out / "logs" / "query_rows.csv"
     expected = [[_kept(text) for text in (texts[0], *texts)] for texts in cells]
     columns = ["reason", "PatientID", "SeriesDescription"]

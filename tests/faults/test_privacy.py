@@ -330,9 +330,9 @@ def test_a_fault_of_one_cell_does_not_tell_the_others_of_its_row(secret, tmp_pat
 def test_a_fault_of_pacsifier_itself_tells_where_it_arose_and_no_value(secret, tmp_path, verbosity):
     code = (
         "from pacsifier.cli.retrieve import main\n"
-        "from pacsifier.transfer.retrieve import Retrieval\n"
-        "def fail(self):\n    raise KeyError('SECRETID1')\n"
-        "Retrieval.run = fail\n"
+        "from pacsifier.transfer import retrieve\n"
+        "def fail(*_):\n    raise KeyError('SECRETID1')\n"
+        "retrieve.retrieve = fail\n"
     )
     seen = _watch(arguments(secret, tmp_path, BY_ID, "--save", *verbosity), tmp_path / "out", code=code)
     assert seen.status == 1

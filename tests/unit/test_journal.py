@@ -14,7 +14,7 @@ from pacsifier.query import Query, QueryTable, read_query_file
 from pacsifier.query.series import Series
 from pacsifier.transfer.model import RowReport, SeriesState, Status
 from pacsifier.transfer.record.journal import Journal
-from pacsifier.transfer.record.outcomes import row_outcome
+from pacsifier.transfer.record.outcomes import row_outcome, write_rows
 
 QUERY = """\
 PatientID,StudyDate,Modality,new_ids
@@ -245,8 +245,8 @@ def test_awkward_values_come_back_exactly_from_the_log(tmp_path: Path) -> None:
 
 
 def test_only_the_owner_may_read_what_names_patients(tmp_path: Path) -> None:
-    journal = write(tmp_path, [state()])
-    journal.write_rows({2: ("failed", "x"), 3: ("complete", "")})
+    write(tmp_path, [state()])
+    write_rows(Tree(tmp_path), table(tmp_path), {2: ("failed", "x"), 3: ("complete", "")})
     logs = tmp_path / "logs"
     assert stat.S_IMODE(logs.stat().st_mode) == 0o700
     modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in logs.iterdir()}
@@ -257,7 +257,7 @@ def test_progress_is_on_disk_while_the_run_goes_on(tmp_path: Path) -> None:
     open_ = state(status=Status.PENDING)
     journal = write(tmp_path, [open_])
     assert log(tmp_path)[1][0]["Status"] == "pending"
-    open_.status = Status.COMPLETE
+    open_.complete()
     journal.tick()
     assert log(tmp_path)[1][0]["Status"] == "pending", "the log is not written at every tick"
     journal.write_log()
@@ -268,31 +268,29 @@ def test_what_was_moved_to_an_ae_title_is_remembered_for_that_title_only(tmp_pat
     moved, failed = state("1.1"), state("1.2", status=Status.FAILED)
     write(tmp_path, [moved, failed], destination="RESEARCH")
     later = Journal(Tree(tmp_path), table(tmp_path), "RESEARCH")
-    assert (later.moved_earlier(moved.series, "RESEARCH") or {})["FilesMoved"] == "2"
-    assert later.moved_earlier(moved.series, "OTHER") is None
-    assert later.moved_earlier(failed.series, "RESEARCH") is None
-    assert later.moved_earlier(state("1.3").series, "RESEARCH") is None
+    assert later.moved_to("RESEARCH") == {moved.series.key: 2}
+    assert later.moved_to("OTHER") == {}
 
 
 def test_a_later_save_does_not_forget_what_was_moved(tmp_path: Path) -> None:
     write(tmp_path, [state()], destination="RESEARCH")
     write(tmp_path, [state(status=Status.INCOMPLETE)])
     later = Journal(Tree(tmp_path), table(tmp_path), "RESEARCH")
-    assert later.moved_earlier(state().series, "RESEARCH")
+    assert later.moved_to("RESEARCH") == {state().series.key: 2}
 
 
 def test_what_was_saved_is_not_taken_for_moved(tmp_path: Path) -> None:
     write(tmp_path, [state()])
     later = Journal(Tree(tmp_path), table(tmp_path), "RESEARCH")
-    assert later.moved_earlier(state().series, "RESEARCH") is None
+    assert later.moved_to("RESEARCH") == {}
 
 
 # --- rows and redo --------------------------------------------------------------------------------------------------
 
 
 def test_every_row_of_the_query_has_its_outcome(tmp_path: Path) -> None:
-    journal = write(tmp_path, [])
-    journal.write_rows({2: ("complete", ""), 3: ("not_found", "nothing matches")})
+    write(tmp_path, [])
+    write_rows(Tree(tmp_path), table(tmp_path), {2: ("complete", ""), 3: ("not_found", "nothing matches")})
     columns, rows = read(tmp_path / "logs" / "query_rows.csv")
     assert columns == ["row", "outcome", "reason", "PatientID", "StudyDate", "Modality", "new_ids"]
     assert [(row["row"], row["outcome"], row["reason"]) for row in rows] == [
@@ -304,8 +302,10 @@ def test_every_row_of_the_query_has_its_outcome(tmp_path: Path) -> None:
 
 
 def test_the_redo_table_can_be_run_again_as_it_stands(tmp_path: Path) -> None:
-    journal = write(tmp_path, [])
-    path = journal.write_rows({2: ("failed", "STUDY level: C-FIND, ended"), 3: ("not_found", "")})
+    write(tmp_path, [])
+    path = write_rows(
+        Tree(tmp_path), table(tmp_path), {2: ("failed", "STUDY level: C-FIND, ended"), 3: ("not_found", "")}
+    )
     assert path == tmp_path / "logs" / "redo.csv"
     columns, rows = read(path)
     assert columns == ["PatientID", "StudyDate", "Modality", "new_ids", "reason"]
@@ -315,14 +315,14 @@ def test_the_redo_table_can_be_run_again_as_it_stands(tmp_path: Path) -> None:
         ({"PatientID": "123421", "StudyDate": "20150512"}, "P0001"),
         ({"PatientID": "45322", "StudyDate": "20180102-", "Modality": "MR"}, None),
     ]
-    second = Journal(Tree(tmp_path), again).write_rows({2: ("failed", "again"), 3: ("failed", "again")})
+    second = write_rows(Tree(tmp_path), again, {2: ("failed", "again"), 3: ("failed", "again")})
     assert second is not None
     assert read(second)[0] == columns
 
 
 def test_cells_come_back_from_the_redo_table_as_the_user_wrote_them(tmp_path: Path) -> None:
     text = 'SeriesDescription,PatientID\n"T1, ""axial"" été",00123\n'
-    path = write(tmp_path, [], text).write_rows({2: ("failed", "x")})
+    path = write_rows(Tree(tmp_path), table(tmp_path, text), {2: ("failed", "x")})
     assert path is not None
     (query,) = read_query_file(path).queries
     assert query.cells == {"PatientID": "00123", "SeriesDescription": 'T1, "axial" été'}
@@ -333,14 +333,14 @@ def test_cells_come_back_from_the_redo_table_as_the_user_wrote_them(tmp_path: Pa
     ["failed", "not_found", "incomplete", "pending", "undecided", "complete", "listed", "ambiguous"],
 )
 def test_a_row_stands_in_the_redo_table_unless_it_is_done(tmp_path: Path, outcome: str) -> None:
-    path = write(tmp_path, []).write_rows({2: (outcome, ""), 3: ("complete", "")})
+    path = write_rows(Tree(tmp_path), table(tmp_path), {2: (outcome, ""), 3: ("complete", "")})
     assert (path is None) == (outcome in ("complete", "listed", "ambiguous"))
 
 
 def test_a_redo_table_of_an_earlier_run_does_not_outlive_a_good_one(tmp_path: Path) -> None:
-    journal = write(tmp_path, [])
-    assert journal.write_rows({2: ("failed", ""), 3: ("complete", "")})
-    assert journal.write_rows({2: ("complete", ""), 3: ("complete", "")}) is None
+    write(tmp_path, [])
+    assert write_rows(Tree(tmp_path), table(tmp_path), {2: ("failed", ""), 3: ("complete", "")})
+    assert write_rows(Tree(tmp_path), table(tmp_path), {2: ("complete", ""), 3: ("complete", "")}) is None
     assert not (tmp_path / "logs" / "redo.csv").exists()
 
 

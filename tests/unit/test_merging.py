@@ -16,7 +16,7 @@ from pacsifier.query.series import Series
 from pacsifier.transfer.model import RowReport, SeriesState, Status
 from pacsifier.transfer.record.journal import Journal
 from pacsifier.transfer.record.merging import MergeSummary, merge_parts
-from pacsifier.transfer.record.outcomes import row_outcome
+from pacsifier.transfer.record.outcomes import row_outcome, write_rows
 
 QUERY = """\
 PatientID,StudyDate,Modality,new_ids
@@ -66,7 +66,7 @@ def run(folder: Path, table: QueryTable, all_states: list[SeriesState], shard: S
     outcomes = {
         query.rows[0]: row_outcome(report(query, shard, mine), wanting(query, mine)) for query in part.queries
     }
-    journal.write_rows(outcomes)
+    write_rows(Tree(folder), part, outcomes)
     for state in mine:
         (folder / f"sub-{state.series.values['PatientID']}").mkdir()
     (folder / "logs" / "audit.jsonl").write_text(f'{{"shard": "{shard}"}}\n', encoding="utf-8")

@@ -14,7 +14,7 @@ from pacsifier.dcmtk.identifiers import encode_identifier
 from pacsifier.dcmtk.movescu import MoveRequest
 from pacsifier.query.series import Instance, Series
 from pacsifier.transfer.capabilities import Capabilities
-from pacsifier.transfer.fetch.work import Breaker, batches, beginning, chunks, one_chunk, simpler, size_of
+from pacsifier.transfer.fetch.work import batches, beginning, chunks, one_chunk, simpler, size_of
 from pacsifier.transfer.model import SeriesState
 from pacsifier.transfer.options import Hours, Rate
 
@@ -382,14 +382,6 @@ def test_hours_that_are_none_are_refused(text: str) -> None:
 def test_a_rate_counts_instances_or_bytes(per_s: float, instances: int, size: int) -> None:
     assert Rate(per_s).pause_s(instances, size) * per_s == pytest.approx(instances)
     assert Rate(per_s, in_bytes=True).pause_s(instances, size) * per_s == pytest.approx(size)
-
-
-@given(st.lists(st.booleans()), st.integers(1, 5))
-def test_the_breaker_opens_after_so_many_failures_in_a_row(ends: list[bool], most: int) -> None:
-    breaker = Breaker(most)
-    for number, failed in enumerate(ends, 1):
-        last = ends[max(0, number - most) : number]
-        assert breaker.count(failed=failed) is (len(last) == most and all(last))
 
 
 @unhurried

@@ -32,7 +32,7 @@ class Run:
         self.out = folder / "out"
         values = {"PatientID": patient_id, "StudyInstanceUID": KEY[0], "SeriesInstanceUID": KEY[1]}
         self.state = SeriesState(Series(values, (2,), {}, 2))
-        self.placer = Placer(Tree(self.out), (), {KEY: self.state}, excluded, info=False)
+        self.placer = Placer(Tree(self.out), (), excluded, info=False)
         self.arrivals = Arrivals(self.staging)
         self.out.mkdir()
 
@@ -48,7 +48,7 @@ class Run:
         (self.staging / f"SRt.{sop_uid}.0").write_bytes(part10.encode(elements))
         self.arrivals.scan()
         self.placer.place(self.state, self.arrivals)
-        self.placer.set_strangers_aside(self.arrivals)
+        self.placer.set_strangers_aside(self.arrivals, {KEY: self.state})
 
     def placed(self) -> list[str]:
         return sorted(path.name for path in self.out.glob("sub-*/*/*/*"))
@@ -74,7 +74,7 @@ def test_images_of_an_excluded_patient_are_deleted_whatever_the_index_said(
     run.arrive("1.2", b"b2 ")
     assert (run.placed(), run.unexpected(), list(run.staging.iterdir())) == ([], [], [])
     assert run.state.status is Status.EXCLUDED
-    assert run.placer.excluded == 2
+    assert run.placer.tally.excluded == 2
 
 
 def test_images_of_an_excluded_patient_that_nobody_asked_for_are_not_kept_aside(tmp_path: Path) -> None:
@@ -82,7 +82,7 @@ def test_images_of_an_excluded_patient_that_nobody_asked_for_are_not_kept_aside(
     run.arrive("1.1", b"A1")
     run.arrive("1.7", b"B2", OTHER)
     assert (run.placed(), run.unexpected(), list(run.staging.iterdir())) == (["SRt.1.1"], [], [])
-    assert run.placer.excluded == 1
+    assert run.placer.tally.excluded == 1
 
 
 def test_a_series_of_which_only_a_part_is_of_an_excluded_patient_is_not_called_complete(
@@ -108,7 +108,7 @@ def test_an_object_under_other_uids_is_placed_where_the_index_lists_it_and_only_
     assert run.unexpected() == ["SRt.1.3", "SRt.1.4"], (
         "what is not listed, or another patient's, is never placed"
     )
-    assert (run.state.relabelled, run.placer.unexpected) == (2, 2)
+    assert (run.state.relabelled, run.placer.tally.unexpected) == (2, 2)
     assert "another PatientID" in run.state.spoiled
 
 

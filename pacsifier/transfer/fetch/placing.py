@@ -15,7 +15,7 @@ from pacsifier.query import Match, Query, matches
 from pacsifier.query.series import PackedValues
 from pacsifier.transfer.exclusion import Excluded
 from pacsifier.transfer.fetch.arrivals import Arrival, Arrivals, read_object
-from pacsifier.transfer.model import SeriesState, Status
+from pacsifier.transfer.model import SeriesKey, SeriesState, Status, Tally
 
 log = logging.getLogger(__name__)
 
@@ -27,25 +27,19 @@ class Placer:
         self,
         tree: Tree,
         queries: Sequence[Query],
-        states: Mapping[tuple[str, str], SeriesState],
         excluded: Excluded,
         *,
         info: bool,
     ) -> None:
         self._tree = tree
         self._queries = queries
-        self._states = states
         self._excluded = excluded
         self._info = info
         # The PatientID of the first object of each series, and what was placed of it by an earlier run.
         self._patients: dict[tuple[str, str], str] = {}
         self._placed: dict[tuple[str, str], list[Mapping[str, str | None]]] = {}
         self._strangers: list[Arrival] = []
-        self.excluded = 0
-        self.new_instances = 0
-        self.bytes = 0
-        self.unexpected = 0
-        self.conflicts = 0
+        self.tally = Tally()
 
     def place(self, state: SeriesState, arrivals: Arrivals) -> None:
         """Places all that has arrived of a series; where no row wants it for certain, the headers decide first."""
@@ -72,8 +66,8 @@ class Placer:
                     self._patients[state.series.key] = (placed.text("PatientID") or "").strip()
                 if state.series.undecided:
                     self._placed.setdefault(state.series.key, []).append(placed.values())
-                state.found[placed.sop_instance_uid] = placed.file.size
-        state.folder = folder
+                state.put(placed.sop_instance_uid, placed.file.size)
+        state.lie_in(folder)
         info = folder.with_name(f"{folder.name}.csv")
         if self._info and write and state.found and not info.exists():
             write_info(info, state.series.values)
@@ -88,13 +82,11 @@ class Placer:
         if arrival.text("PatientID") not in self._excluded:
             return False
         arrival.path.unlink()
-        self.excluded += 1
+        self.tally.excluded += 1
         if state is not None and state.files:
-            state.spoiled = (
-                "objects of an excluded patient arrived under this series' UIDs; they were deleted"
-            )
+            state.spoil("objects of an excluded patient arrived under this series' UIDs; they were deleted")
         elif state is not None:
-            state.status, state.reason = Status.EXCLUDED, "the images are of an excluded patient"
+            state.exclude("the images are of an excluded patient")
         return True
 
     def _decide_by_headers(self, state: SeriesState, values: Sequence[Mapping[str, str | None]]) -> None:
@@ -107,12 +99,10 @@ class Placer:
         ]
         rows = sorted({*rows, *state.series.rows})
         if rows:
-            state.series = replace(state.series, rows=tuple(rows), undecided={})
-            if state.status is Status.NOT_WANTED:
-                # An image that came late matches: those discarded before it are asked for again.
-                state.status = Status.PENDING
+            # Where an image that came late matches, those discarded before it are asked for again.
+            state.want(rows)
         else:
-            state.status, state.reason = Status.NOT_WANTED, "the images do not match the query row"
+            state.discard("the images do not match the query row")
 
     def _place_one(self, state: SeriesState, arrival: Arrival) -> None:
         own_id = arrival.text("PatientID")
@@ -120,33 +110,31 @@ class Placer:
         # An index that tells no PatientID must not let two people share a series.
         asked_id = state.series.values.get("PatientID") or first_id
         if _another_patient(asked_id or "", own_id or ""):
-            state.spoiled = (
-                "an object of another PatientID arrived under this series' UIDs: see logs/unexpected"
-            )
+            state.spoil("an object of another PatientID arrived under this series' UIDs: see logs/unexpected")
             self._set_aside(arrival)
             return
         folder = state.folder or self._open_folder(state, arrival.values())
         uid = arrival.sop_instance_uid
         placed = self._tree.place(arrival.path, folder, instance_name(arrival.prefix, uid))
         if placed is Placed.CONFLICT:
-            self.conflicts += 1
-            state.spoiled = "two different objects share a SOP Instance UID: one is in logs/unexpected"
+            self.tally.conflicts += 1
+            state.spoil("two different objects share a SOP Instance UID: one is in logs/unexpected")
             self._set_aside(arrival)
             return
-        if uid not in state.found:
-            self.new_instances += 1
-            self.bytes += arrival.file.size
-        state.found[uid] = arrival.file.size
+        if state.put(uid, arrival.file.size):
+            self.tally.new_instances += 1
+            self.tally.bytes += arrival.file.size
 
     def _open_folder(self, state: SeriesState, header: Mapping[str, str | None]) -> Path:
         before = SeriesIdentity.of(state.series.values)
         self._complete_values(state, header)
         identity = SeriesIdentity.of(state.series.values)
-        state.folder = self._tree.series_folder(identity)
+        folder = self._tree.series_folder(identity)
+        state.lie_in(folder)
         if self._info:
             write_info(self._tree.info_path(identity), state.series.values)
             self._tree.drop_other_info(before, identity)
-        return state.folder
+        return folder
 
     def _complete_values(self, state: SeriesState, header: Mapping[str, str | None]) -> None:
         """Takes the index's values, and the header's where the PACS told none."""
@@ -155,10 +143,10 @@ class Placer:
             **header,
             **{key: value for key, value in state.series.values.items() if value},
         }
-        state.series = replace(state.series, values=_exact(values, header))
+        state.complete_values(_exact(values, header))
 
     def _set_aside(self, arrival: Arrival) -> Path:
-        self.unexpected += 1
+        self.tally.unexpected += 1
         return self._tree.set_aside(arrival.path, arrival.prefix, arrival.sop_instance_uid)
 
     def claim_strangers(self, states: Sequence[SeriesState]) -> None:
@@ -178,19 +166,23 @@ class Placer:
             if state is None or not stranger.path.is_file():
                 self._strangers.append(stranger)
                 continue
-            self.unexpected -= 1
+            self.tally.unexpected -= 1
             self._place_one(state, stranger)
-            state.relabelled += stranger.sop_instance_uid in state.found
+            if stranger.sop_instance_uid in state.found:
+                state.claim()
 
-    def set_strangers_aside(self, arrivals: Arrivals) -> None:
-        """Keeps what nobody asked for in `logs/unexpected`; removes what arrived damaged and says so."""
+    def set_strangers_aside(self, arrivals: Arrivals, states: Mapping[SeriesKey, SeriesState]) -> None:
+        """Keeps what nobody asked for in `logs/unexpected`; removes what arrived damaged and says so.
+
+        `states`: every series of the run.
+        """
         for arrival in arrivals.take_strangers():
-            if not self._drop_excluded(arrival, self._states.get(arrival.series_key)):
+            if not self._drop_excluded(arrival, states.get(arrival.series_key)):
                 self._strangers.append(replace(arrival, path=self._set_aside(arrival)))
         for arrival in arrivals.take_broken():
             log.warning("an object of %d bytes arrived damaged: %s", arrival.file.size, arrival.file.defect)
-            if state := self._states.get(arrival.series_key):
-                state.reason = f"an object arrived damaged: {arrival.file.defect}"
+            if state := states.get(arrival.series_key):
+                state.damage(f"an object arrived damaged: {arrival.file.defect}")
             arrival.path.unlink(missing_ok=True)
 
 

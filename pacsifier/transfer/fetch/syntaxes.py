@@ -17,7 +17,7 @@ from pacsifier.dcmtk.movescu import MoveRequest
 from pacsifier.dcmtk.transcript import MoveState
 from pacsifier.transfer.fetch.arrivals import Arrival, Arrivals
 from pacsifier.transfer.fetch.verdict import is_complete
-from pacsifier.transfer.find.asking import CarefulFinds
+from pacsifier.transfer.find.answers import Finds
 from pacsifier.transfer.find.images import list_instances
 from pacsifier.transfer.model import Part, SeriesState
 
@@ -50,7 +50,7 @@ class Syntaxes:
         self._tries: Counter[str] = Counter()
         self._came: dict[SeriesKey, _Came] = defaultdict(_Came)
 
-    def ask(self, finds: CarefulFinds, states: Sequence[SeriesState], *, uid_lists: bool = False) -> bool:
+    def ask(self, finds: Finds, states: Sequence[SeriesState], *, uid_lists: bool = False) -> bool:
         """Asks the PACS at the IMAGE level in which syntaxes it has the series, and returns whether it tells.
 
         One series shows that; `uid_lists` as for `list_instances`.

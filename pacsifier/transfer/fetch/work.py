@@ -30,6 +30,16 @@ _LARGEST_STUDY_LIST = 200
 Item = TypeVar("Item")
 
 
+@dataclass(frozen=True)
+class Task:
+    """A chunk that is to be asked for, after `repeats` repeats, in `wait_s` seconds; `first`: before all that waits."""
+
+    chunk: Chunk
+    repeats: int = 0
+    wait_s: float = 0.0
+    first: bool = False
+
+
 def batches(states: Sequence[SeriesState], batch_size: int, batch_wait_s: float) -> list[list[SeriesState]]:
     """At most `batch_size` series each, the order kept; one batch where there is no pause to make."""
     if not batch_wait_s:
@@ -158,19 +168,6 @@ def _missing(state: SeriesState) -> tuple[str, ...]:
         return ()
     uids = (each.sop_instance_uid for each in state.series.instances)
     return tuple(uid for uid in uids if uid not in state.found and is_single_key(uid))
-
-
-@dataclass
-class Breaker:
-    """Opens after `most` failures in a row."""
-
-    most: int
-    in_a_row: int = 0
-
-    def count(self, *, failed: bool) -> bool:
-        """Enters the end of a request; whether the breaker is open now."""
-        self.in_a_row = self.in_a_row + 1 if failed else 0
-        return self.in_a_row >= self.most
 
 
 def size_of(states: Iterable[SeriesState]) -> int:

@@ -8,10 +8,11 @@ from dataclasses import dataclass, replace
 
 from pacsifier.dcmtk.findscu import FindResult, Values
 from pacsifier.dcmtk.identifiers import LONGEST_UID_LIST, Keys
+from pacsifier.errors import AssociationError
 from pacsifier.query import Match, Query, Verdict, is_uid
 from pacsifier.query.series import Instance, Series
 from pacsifier.transfer.find.answers import NOTHING_UNKNOWN, Finds, compare, looks_capped, reports_of
-from pacsifier.transfer.model import RowReport
+from pacsifier.transfer.model import RowReport, SeriesState
 
 
 @dataclass(frozen=True)
@@ -168,3 +169,23 @@ def instances_of(result: FindResult) -> tuple[Instance, ...]:
         if (uid := answer.get("SOPInstanceUID"))
     }
     return tuple(found.values())
+
+
+def tell_instances(
+    finds: Finds, states: Sequence[SeriesState], *, uid_lists: bool
+) -> AssociationError | None:
+    """Enters the IMAGE-level lists into the states of series; returns the error where there was no association.
+
+    A list that looks cut by the PACS cannot speak against a larger announced number, or for none.
+    """
+    try:
+        listed = list_instances(finds, [state.series for state in states], uid_lists=uid_lists)
+    except AssociationError as error:
+        return error
+    for state, result in zip(states, listed, strict=True):
+        instances, announced = instances_of(result), state.series.announced
+        if result.failure is not None or not instances:
+            continue
+        if not looks_capped(result) or (announced is not None and len(instances) >= announced):
+            state.tell(instances)
+    return None

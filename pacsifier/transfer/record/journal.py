@@ -1,37 +1,20 @@
-"""What a run writes down: the log table (a current row a series), the outcome of each query row, the redo table.
+"""The log table: one current row per series, of this run and of earlier ones.
 
-All of it holds identities: files 0600, in `logs/` (0700), written beside and renamed.
+It holds identities: 0600, in `logs/` (0700), written beside and renamed.
 """
 
 from __future__ import annotations
 
 import csv
-import getpass
-import hashlib
-import json
-import os
-import socket
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict
-from datetime import datetime
-from pathlib import Path
-from typing import TYPE_CHECKING
 
-from pacsifier import __version__
-from pacsifier.config import PacsConfig
-from pacsifier.disk.files import append_line, write_whole
-from pacsifier.disk.names import AUDIT_NAME, LOG_NAME
+from pacsifier.disk.files import write_whole
+from pacsifier.disk.names import LOG_NAME
 from pacsifier.disk.tree import Tree
 from pacsifier.query import QueryTable
-from pacsifier.query.series import PackedValues, Series
-
-if TYPE_CHECKING:
-    from pacsifier.transfer.options import Options
-    from pacsifier.transfer.record.summary import Summary
-
-from pacsifier.transfer.model import SeriesState, Status
-from pacsifier.transfer.record.outcomes import write_rows
+from pacsifier.query.series import PackedValues
+from pacsifier.transfer.model import SeriesKey, SeriesState, Status
 from pacsifier.transfer.record.tables import csv_lines
 
 _OWN_COLUMNS = ("StudyInstanceUID", "SeriesInstanceUID", "SeriesNumber", "FilesFound", "Completed")
@@ -45,7 +28,7 @@ _NO_ROW = PackedValues({})
 
 
 class Journal:
-    """The tables of one run in `<out>/logs/`."""
+    """The log table of one run in `<out>/logs/`."""
 
     def __init__(self, tree: Tree, table: QueryTable, destination: str = "") -> None:
         self._tree = tree
@@ -62,18 +45,19 @@ class Journal:
         self._written = 0.0
         self._cost_s = 0.0
 
-    def moved_earlier(self, series: Series, destination: str) -> Mapping[str, str | None] | None:
-        """The earlier log row of a series that was moved completely to this AE title."""
-        row = self._earlier.get(series.key)
-        if not row or row.get("MoveDestination") != destination:
-            return None
-        moved = row.get("FilesMoved") or ""
-        known = moved.isdecimal() and moved.isascii()
-        return row if known and int(moved) >= (series.expected or 0) else None
+    def moved_to(self, destination: str) -> dict[SeriesKey, int]:
+        """The instances of each series that an earlier run moved completely to this AE title."""
+        return {
+            key: int(moved)
+            for key, row in self._earlier.items()
+            if row.get("MoveDestination") == destination
+            and (moved := row.get("FilesMoved") or "").isdecimal()
+            and moved.isascii()
+        }
 
-    def folder_of(self, series: Series) -> str:
-        """The folder in which an earlier run placed a series, as its log has it; "" where there is none."""
-        return self._earlier.get(series.key, _NO_ROW).get("Folder") or ""
+    def folders(self) -> dict[SeriesKey, str]:
+        """The folders in which earlier runs placed series, as their log has them."""
+        return {key: folder for key, row in self._earlier.items() if (folder := row.get("Folder"))}
 
     def follow(self, states: Sequence[SeriesState]) -> None:
         """Takes the series of this run and writes the table."""
@@ -99,36 +83,6 @@ class Journal:
         write_whole(self._tree.logs / LOG_NAME, lines, 0o600)
         self._written = time.monotonic()
         self._cost_s = self._written - started
-
-    def write_rows(self, outcomes: Mapping[int, tuple[str, str]]) -> Path | None:
-        """Writes the outcome of each query row, and the redo table where one is to be run again; its path."""
-        return write_rows(self._tree, self._table, outcomes)
-
-    def write_audit(
-        self, config: PacsConfig, options: Options, summary: Summary, ended: str, seconds: float
-    ) -> None:
-        """Appends one line of JSON about the run: who, when, how, which query, counts; no identity of a patient."""
-        line = {
-            "ended_at": datetime.now().astimezone().isoformat(timespec="seconds"),
-            "seconds": round(seconds, 1),
-            "ended": "stopped" if ended == "ended" and summary.problems else ended,
-            "user": _user(),
-            "host": socket.gethostname(),
-            "version": __version__,
-            "did": [name for name in ("save", "info", "move", "resume") if getattr(options, name)],
-            "shard": str(options.shard),
-            **({"retrieve_method": options.retrieve_method} if options.save else {}),
-            "config": asdict(config),
-            "query_sha256": _digest(self._table.path),
-            "rows": dict(sorted(summary.outcomes.items())),
-            "series": {status.value: number for status, number in summary.series.items()},
-            "instances": summary.instances,
-            "bytes": summary.bytes,
-            "unexpected": summary.unexpected,
-            "excluded_series": summary.excluded_series,
-            "excluded_objects": summary.excluded_objects,
-        }
-        append_line(self._tree.logs / AUDIT_NAME, json.dumps(line))
 
     def _log_rows(self) -> Iterator[Mapping[str, str | None]]:
         """The rows of earlier runs, or those of this run in their place, and then its new ones; one at a time."""
@@ -192,20 +146,6 @@ class Journal:
                 for row in csv.DictReader(lines)
             ]
         return {_key(row, number): row for number, row in enumerate(rows)}
-
-
-def _user() -> str:
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):
-        return str(os.getuid())
-
-
-def _digest(path: Path) -> str:
-    """The SHA-256 of the query file; "" where it cannot be read twice."""
-    if not path.is_file():
-        return ""
-    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def _key(row: Mapping[str, str | None], number: int) -> tuple[str, str]:

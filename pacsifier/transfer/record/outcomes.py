@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from pacsifier.disk.files import write_whole
 from pacsifier.disk.tree import Tree
 from pacsifier.query import QueryTable
-from pacsifier.transfer.model import RowReport
-
-if TYPE_CHECKING:
-    pass
-
-from pacsifier.transfer.model import SeriesState, Status
+from pacsifier.transfer.model import RowReport, SeriesState, Status
 from pacsifier.transfer.record.tables import csv_lines
 
 ROWS_NAME = "query_rows.csv"
@@ -44,6 +39,27 @@ def write_rows(tree: Tree, table: QueryTable, outcomes: Mapping[int, tuple[str, 
         return None
     write_whole(path, csv_lines((*table.columns, "reason"), redo), 0o600)
     return path
+
+
+Outcome = tuple[str, str]
+"""What has become of a row, and the reason."""
+
+
+def outcomes_of(
+    rows: Mapping[int, RowReport], wanting: Mapping[int, Sequence[SeriesState]]
+) -> dict[int, Outcome]:
+    """The outcome of each row, by its first row number, from the series it wants."""
+    return {row: row_outcome(report, wanting[row]) for row, report in rows.items()}
+
+
+def by_row(states: Iterable[SeriesState]) -> dict[int, list[SeriesState]]:
+    """The series that each row wants, without those that no row wants after all."""
+    wanting: dict[int, list[SeriesState]] = defaultdict(list)
+    for state in states:
+        if state.status is not Status.NOT_WANTED:
+            for row in {*state.series.rows, *state.series.undecided}:
+                wanting[row].append(state)
+    return wanting
 
 
 def row_outcome(report: RowReport, states: Iterable[SeriesState]) -> tuple[str, str]:

@@ -1,15 +1,15 @@
-"""The figures at the end of a run."""
+"""The figures at the end of a run, and the plan that a dry run shows."""
 
 from __future__ import annotations
 
-import logging
 from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from pacsifier.transfer.model import Status
-
-log = logging.getLogger(__name__)
+from pacsifier.query import Query
+from pacsifier.transfer.model import Plan, SeriesState, Status, Stop, Tally
+from pacsifier.transfer.record.outcomes import Outcome
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class RowPlan:
 
 @dataclass
 class Summary:
-    """The figures at the end of a run; `outcomes` counts query rows by outcome. `plan`: of a dry run, a line a row."""
+    """The figures at the end of a run; `outcomes` counts query rows by outcome, `plan` is a dry run's."""
 
     rows: int = 0
     outcomes: Counter[str] = field(default_factory=Counter)
@@ -47,3 +47,56 @@ class Summary:
     def complete(self) -> bool:
         """Whether everything asked for is there."""
         return not self.problems and not self.conflicts and self.redo is None
+
+
+def summed_up(
+    plan: Plan,
+    queries: Sequence[Query],
+    outcomes: Mapping[int, Outcome],
+    tally: Tally,
+    *,
+    stop: Stop | None = None,
+    problems: Sequence[str] = (),
+) -> Summary:
+    """The figures of a run over these queries; `outcomes` by first row number."""
+    stopped = stop is not None and not all(state.status.settled for state in plan.states)
+    by_outcome: Counter[str] = Counter()
+    for query in queries:
+        by_outcome[outcomes[query.rows[0]][0]] += len(query.rows)
+    return Summary(
+        rows=sum(len(query.rows) for query in queries),
+        outcomes=by_outcome,
+        series=Counter(state.status for state in plan.states),
+        instances=sum(state.files for state in plan.states),
+        bytes=tally.bytes,
+        unexpected=tally.unexpected,
+        conflicts=tally.conflicts,
+        excluded_series=plan.excluded_series,
+        excluded_objects=tally.excluded,
+        problems=list(dict.fromkeys([*problems, *([stop.reason] if stop and stopped else [])])),
+    )
+
+
+def row_plans(
+    queries: Sequence[Query],
+    outcomes: Mapping[int, Outcome],
+    wanting: Mapping[int, Sequence[SeriesState]],
+) -> Iterator[RowPlan]:
+    """What each row of a dry run would bring; `wanting`: the series that each row wants, by first row number."""
+    for query in queries:
+        first = query.rows[0]
+        for row in query.rows:
+            yield _row_plan(row, *outcomes[first], wanting.get(first, ()))
+
+
+def _row_plan(row: int, outcome: str, reason: str, states: Sequence[SeriesState]) -> RowPlan:
+    ahead = [state for state in states if not state.status.completed]
+    numbers = [state.series.expected for state in ahead]
+    return RowPlan(
+        row,
+        outcome,
+        reason,
+        studies=len({state.series.study_uid for state in ahead}),
+        series=len(ahead),
+        instances=None if None in numbers else sum(number or 0 for number in numbers),
+    )

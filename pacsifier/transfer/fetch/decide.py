@@ -1,0 +1,199 @@
+"""What follows from the end of a request: what is settled, what is asked again and how, what was learned. Pure.
+
+temporarily refused, not all is there   each study again, after a growing wait; after the last repeat: settled
+not understood, or taken in part        the same work in simpler requests, and no such list any more
+refused in one syntax (C-GET)           the series that are open again in another syntax, before all else
+cut off                                 the request in flight again after a wait; those behind it as they were
+silent, or the run is to stop           settled as it is
+anything else                           settled
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from enum import Enum
+
+from pacsifier.dcmtk.transcript import MoveState
+from pacsifier.transfer.capabilities import Capabilities
+from pacsifier.transfer.fetch.pool import CutOff, Ended, NotAdmitted
+from pacsifier.transfer.fetch.verdict import is_complete, left_behind, took_only_some
+from pacsifier.transfer.fetch.work import Task, beginning, one_chunk, simpler, study_by_study
+from pacsifier.transfer.model import Chunk, Part, SeriesState
+from pacsifier.transfer.retry import is_temporary, refused_for_good
+
+# Until something has come, so many instances show whether the PACS reaches the destination.
+_FIRST_INSTANCES = 100
+
+
+@dataclass(frozen=True)
+class Said:
+    """What an end says: `settled` series get their verdict from `end`, `postponed` ones are asked `again`.
+
+    `counts`: the end tells of the PACS's health; `unable`: the list of UIDs that the PACS did not take; `warning`: what
+    the log is told.
+    """
+
+    end: MoveState
+    settled: tuple[SeriesState, ...] = ()
+    postponed: tuple[SeriesState, ...] = ()
+    again: tuple[Task, ...] = ()
+    counts: bool = True
+    unable: Unable | None = None
+    warning: str = ""
+
+
+@dataclass(frozen=True)
+class Unable:
+    """A field of `Capabilities` that does not hold, and what is asked for instead."""
+
+    capability: str
+    instead: str
+
+    def enter(self, known: Capabilities) -> Capabilities:
+        """The capabilities without it."""
+        return replace(known, **{self.capability: False})
+
+
+IMAGE_MOVES = Unable("image_moves", "whole series")
+STUDY_LISTS = Unable("study_lists", "one study at a time")
+UID_LISTS = Unable("uid_lists", "one series at a time")
+
+
+def decide(
+    ended: Ended, came: int, others: Sequence[Part], wait_s: float | None, *, verb: str, sees: bool
+) -> Said:
+    """What follows from a final status, once what it brought (`came` instances) was placed.
+
+    `others`: requests in another syntax for what could not be sent in this one; `wait_s`: before a repeat, None: no
+    more repeats; `sees`: what comes can be looked at here.
+    """
+    end, (_, states) = ended.end, ended.part
+    if others:
+        return _in_other_syntaxes(ended, others)
+    if is_temporary(end) and not all(is_complete(state) for state in states):
+        if wait_s is None:
+            return Said(end, settled=states)
+        return Said(
+            end,
+            postponed=states,
+            again=(Task(one_chunk(open_studies(ended.part)), ended.task.repeats + 1, wait_s),),
+            warning=f"{verb} was temporarily refused: asking again in {wait_s:.1f} s",
+        )
+    if sees and (refused_for_good(end) or took_only_some(ended.part, end, came)):
+        return _in_simpler_requests(ended)
+    return Said(end, settled=states)
+
+
+def _in_other_syntaxes(ended: Ended, others: Sequence[Part]) -> Said:
+    still_open = tuple(state for _, states in others for state in states)
+    keys = {state.series.key for state in still_open}
+    _, states = ended.part
+    done = tuple(state for state in states if state.series.key not in keys)
+    return Said(
+        ended.end,
+        settled=done,
+        postponed=still_open,
+        again=tuple(Task(one_chunk([each]), first=True) for each in others),
+        counts=bool(done),
+    )
+
+
+def _in_simpler_requests(ended: Ended) -> Said:
+    _, states = ended.part
+    left = {state.series.key for state in left_behind(ended.part)}
+    parts = [each for each in simpler(ended.part) if any(state.series.key in left for state in each[1])]
+    if not parts:
+        return Said(ended.end, settled=states)
+    again = tuple(Task(one_chunk([each])) for each in parts)
+    return Said(ended.end, postponed=states, again=again, unable=unable(ended.part))
+
+
+def cut_off(cut: CutOff, wait_s: float | None, silence: str, *, stopped: bool) -> Said:
+    """What follows where an association ended before its last requests were answered; only the first was begun.
+
+    `wait_s`: before a repeat, None: no more repeats; `silence`: how a silence that was too long is told.
+    """
+    first, *behind = cut.parts
+    end, (_, states) = cut.ends[0], first
+    wait_s = None if cut.silent else wait_s
+    begun_later = Task(one_chunk(behind), cut.task.repeats, wait_s or 0.0, first=True)
+    rest = (begun_later,) if behind else ()
+    if wait_s is None or stopped:
+        return Said(replace(end, words=silence) if cut.silent else end, settled=states, again=rest)
+    task = Task(one_chunk(open_studies(first)), cut.task.repeats + 1, wait_s)
+    warning = f"the association was cut off: going on in {wait_s:.1f} s"
+    return Said(end, postponed=states, again=(task, *rest), warning=warning)
+
+
+class Refusal(Enum):
+    """What it means that there was no association for a task."""
+
+    TOO_MANY = "the PACS admits no more than those that run"
+    FOR_GOOD = "there never was one, and nothing says that time will help"
+    FOR_NOW = "it may be admitted later"
+
+
+def refusal(refused: NotAdmitted, *, associated: bool) -> Refusal:
+    """What it means that a task was not admitted; `associated`: another one ever was."""
+    if refused.beside and refused.rejected:
+        return Refusal.TOO_MANY
+    if not associated and not refused.error.temporary:
+        return Refusal.FOR_GOOD
+    return Refusal.FOR_NOW
+
+
+def unable(part: Part) -> Unable:
+    """What the PACS cannot do that did not take this request."""
+    request, _ = part
+    if request.instance_uids:
+        return IMAGE_MOVES
+    return STUDY_LISTS if len(request.study_uids) > 1 else UID_LISTS
+
+
+def understood(chunk: Chunk, known: Capabilities) -> Chunk:
+    """The same work without the lists that the PACS is known not to take."""
+    parts = chunk.parts
+    if not (known.study_lists and known.uid_lists):
+        parts = tuple(single for part in parts for single in study_by_study(part))
+    if not known.uid_lists:
+        parts = tuple(single for part in parts for single in _one_by_one(part))
+    return chunk if parts == chunk.parts else one_chunk(parts)
+
+
+def first_of(task: Task, known: Capabilities, *, reached: bool, single: bool) -> tuple[Task, Task | None]:
+    """What of a task is asked for now, in requests that the PACS is known to take, and what waits.
+
+    Until something has come (`reached`), a little shows whether the PACS reaches the destination; `single`: each
+    association takes one request.
+    """
+    chunk = understood(task.chunk, known)
+    first, others = beginning(chunk, _most_at_once(chunk, reached=reached, single=single))
+    rest = replace(task, chunk=one_chunk(others), wait_s=0.0, first=True) if others else None
+    return replace(task, chunk=first), rest
+
+
+def _most_at_once(chunk: Chunk, *, reached: bool, single: bool) -> int:
+    """The instances to ask for at once."""
+    if single:
+        return 1
+    if reached:
+        return chunk.size
+    # Whether the PACS understands lists of UIDs is learned from one.
+    listed = any(
+        len(request.series_uids) > 1 or len(request.study_uids) > 1 or request.instance_uids
+        for request in chunk.requests
+    )
+    return 1 if listed else _FIRST_INSTANCES
+
+
+def open_studies(part: Part) -> list[Part]:
+    """A request for several studies as one for each that is not complete: it may be one of them that fails."""
+    studies = study_by_study(part)
+    return [each for each in studies if not all(is_complete(state) for state in each[1])] or [part]
+
+
+def _one_by_one(part: Part) -> list[Part]:
+    """A request with a list of series as one request for each series."""
+    request, _ = part
+    return simpler(part) if len(request.series_uids) > 1 else [part]

@@ -1,0 +1,313 @@
+"""From series that are open to series that are settled: asked for once, verified, and once more what is short.
+
+A round opens its way, cuts the work, and handles what the pool tells until all is done: objects are placed first, then
+`decide` and `health` say what follows, then it is entered. Objects that come late are waited for before a round ends.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from pacsifier.errors import AssociationError
+from pacsifier.transfer.fetch.decide import Refusal, Said, cut_off, decide, first_of, refusal
+from pacsifier.transfer.fetch.health import after, told
+from pacsifier.transfer.fetch.pool import CutOff, Ended, Event, NotAdmitted, Pool
+from pacsifier.transfer.fetch.verdict import conclude, is_short, judge
+from pacsifier.transfer.fetch.ways import Place, Way, turned
+from pacsifier.transfer.fetch.work import Task, batches, chunks
+from pacsifier.transfer.find.images import tell_instances
+from pacsifier.transfer.model import Chunk, Cut, Plan, SeriesState, Stop
+from pacsifier.transfer.run import Run
+
+log = logging.getLogger(__name__)
+
+_POLL_S = 0.01
+_LONGEST_SETTLE = 15
+
+
+@dataclass(frozen=True)
+class Round:
+    """What a round works with; `tick` writes the log now and then; `again`: it asks for what is short."""
+
+    way: Way
+    run: Run
+    plan: Plan
+    tick: Callable[[], None]
+    again: bool = False
+
+    @property
+    def cut(self) -> Cut:
+        """How small the requests must be; with a rate the work comes in pieces as small as can be."""
+        own, rated = self.way.cut, self.run.traffic.one_request_each
+        return Cut(
+            one_series_each=self.again or own.one_series_each or rated,
+            one_request_each=own.one_request_each or rated,
+        )
+
+    @property
+    def reached(self) -> bool:
+        """Whether the PACS has ever sent anything to the destination."""
+        return self.way.reached(self.plan.states)
+
+
+def fetch(plan: Plan, ways: Sequence[Way], run: Run, tick: Callable[[], None]) -> None:
+    """Asks for all open series by the first way that reaches us, verifies, and asks once more for what is short.
+
+    Every open series has its verdict afterwards, whatever happens.
+
+    Raises:
+        InputError: another run has taken the output folder over.
+        AssociationError: the PACS never admitted an association.
+        ToolError: a DCMTK binary died.
+    """
+    todo = plan.todo
+    _tell_of_work(todo, run)
+    if not todo:
+        return
+    way = ways[0]
+    try:
+        for number, way in enumerate(ways, 1):
+            this = Round(way, run, plan, tick)
+            _prepare(this, plan.todo)
+            _one_round(plan.todo, this)
+            if number == len(ways) or not _turns(this):
+                break
+        # What the PACS refused for good it would refuse again.
+        short = [state for state in _verify(todo, way, run) if not state.refused]
+        if short and not run.stop:
+            run.observer.say(f"{len(short)} series are incomplete; asking for them once more")
+            _one_round(short, Round(way, run, plan, tick, again=True))
+            _verify(short, way, run)
+    finally:
+        for state in todo:
+            state.close(run.stop.reason if run.stop else "")
+            state.remark(way.remark(state))
+        if words := way.afterword(todo):
+            run.observer.say(words)
+
+
+def _tell_of_work(todo: Sequence[SeriesState], run: Run) -> None:
+    # It would be asked afterwards; asked now, it also says how much work there is.
+    unknown = [state for state in todo if state.series.expected is None]
+    run.lost(tell_instances(run.finds, unknown, uid_lists=run.known.uid_lists))
+    numbers = [state.series.expected for state in todo]
+    run.observer.planned(len(todo), None if None in numbers else sum(number or 0 for number in numbers))
+
+
+def _turns(this: Round) -> bool:
+    """Whether this way brought nothing for want of a way to us, and the next is to be tried; the user is told."""
+    way, run = this.way, this.run
+    if this.reached or (run.stop is not None and not run.stop.unreachable):
+        return False
+    nothing = f"nothing reached port {run.job.config.move_port}: {way.advice('')}"
+    run.observer.say(turned(run.stop.reason if run.stop else nothing))
+    run.stop = None
+    return True
+
+
+def _prepare(this: Round, states: Sequence[SeriesState]) -> None:
+    run = this.run
+    try:
+        for words in this.way.prepare(run.finds, states, uid_lists=run.known.uid_lists):
+            run.observer.say(words)
+    except AssociationError as error:
+        run.lost(error)
+
+
+def _one_round(states: Sequence[SeriesState], this: Round) -> None:
+    """Asks once for all the series."""
+    plan, run = this.plan, this.run
+    classes = [*run.job.options.sop_classes, *sorted(plan.sop_classes)]
+    if this.again:
+        listed = {instance.sop_class for state in states for instance in state.series.instances or ()}
+        classes += sorted(listed - {""})
+    with this.way.open(states, classes, plan.every) as place:
+        _work_in_batches(states, place, this)
+        if this.way.sees:
+            _settle(states, place, run)
+
+
+def _work_in_batches(states: Sequence[SeriesState], place: Place, this: Round) -> None:
+    """Works in batches of `batch_size` series with the configured pause between them."""
+    run, config, way = this.run, this.run.job.config, this.way
+    silence_timeout_s = run.job.options.timeouts.silence_timeout_s
+    hold_last = not this.cut.one_request_each
+    pool = Pool(way.start, way.explain, run.traffic, silence_timeout_s, hold_last=hold_last)
+    every_batch = batches(states, config.batch_size, config.batch_wait_s)
+    try:
+        for number, batch in enumerate(every_batch, 1):
+            pool.add(Task(chunk) for chunk in _cut(batch, this))
+            _work(pool, place, this)
+            if run.stop:
+                break
+            if number < len(every_batch):
+                log.info("batch %d of %d done; pausing %g s", number, len(every_batch), config.batch_wait_s)
+                time.sleep(config.batch_wait_s)
+    finally:
+        pool.close()
+
+
+def _cut(batch: Sequence[SeriesState], this: Round) -> Iterator[Chunk]:
+    for group in this.way.groups(batch):
+        yield from chunks(
+            group,
+            this.run.job.options.associations,
+            this.plan.series_of_study,
+            this.run.known,
+            one_series_each=this.cut.one_series_each,
+            one_request_each=this.cut.one_request_each,
+        )
+
+
+def _work(pool: Pool, place: Place, this: Round) -> None:
+    """Works until every task has ended, or the run is stopped."""
+    run = this.run
+    while pool.working or (pool.waiting and not run.stop):
+        _check_place(this)
+        _start_what_is_due(pool, this)
+        for event in pool.step(heard=place.scan() > 0):
+            _handle(event, pool, place, this)
+        place.check()
+        if run.stop:
+            pool.end()
+        moved = 0 if this.way.sees else sum(state.moved for state in this.plan.states)
+        run.observer.progress(run.done, run.placer.tally.new_instances + moved)
+        this.tick()
+        pool.rest()
+
+
+def _check_place(this: Round, *, now: bool = False) -> None:
+    """Stops the run before the disk is full; `now`: also where that was looked at a moment ago.
+
+    Raises:
+        InputError: another run has taken the output folder over.
+    """
+    run = this.run
+    run.check_lock()
+    if this.way.sees:
+        tally = run.placer.tally
+        ahead = _instances_ahead(this.plan.states)
+        if reason := run.room.look(tally.new_instances, tally.bytes, ahead, now=now):
+            run.halt(Stop(reason))
+
+
+def _instances_ahead(states: Iterable[SeriesState]) -> Callable[[], int]:
+    def ahead() -> int:
+        pending = (state for state in states if state.pending)
+        return sum(max(0, (state.series.expected or 0) - len(state.found)) for state in pending)
+
+    return ahead
+
+
+def _start_what_is_due(pool: Pool, this: Round) -> None:
+    run = this.run
+    while not run.stop and (task := pool.due()):
+        first, rest = first_of(task, run.known, reached=this.reached, single=this.cut.one_request_each)
+        pool.add([rest] if rest else [])
+        pool.start(first)
+
+
+def _handle(event: Event, pool: Pool, place: Place, this: Round) -> None:
+    """What came is placed before anything is said of it."""
+    way, run = this.way, this.run
+    way.health = replace(way.health, associated=way.health.associated or pool.admitted)
+    if isinstance(event, NotAdmitted):
+        _wait_for_admission(event, pool, this)
+        return
+    wait_s = run.traffic.retry.wait_s(event.task.repeats)
+    if isinstance(event, CutOff):
+        for _, states in event.parts:
+            place.take(states)
+        said = cut_off(event, wait_s, way.terms.silence, stopped=run.stop is not None)
+        _enter(said, event, this, silent=event.silent)
+    else:
+        # An end is believed only where its objects had room.
+        _check_place(this, now=True)
+        came = place.take(event.part[1])
+        completed = event.end.completed or 0
+        run.traffic.brought(max(came.instances, completed), came.bytes, event.since)
+        others = way.others(event.part, event.end, came.instances)
+        said = decide(event, came.instances, others, wait_s, verb=way.terms.verb, sees=way.sees)
+        _enter(said, event, this)
+    pool.add(said.again)
+
+
+def _enter(said: Said, event: Ended | CutOff, this: Round, *, silent: bool = False) -> None:
+    """Enters what an end says into the series, the run and the health of the way."""
+    way, run = this.way, this.run
+    why = told(said.end, way.terms.act)
+    for state in said.postponed:
+        state.postpone(why)
+    if said.settled:
+        _conclude(said, why, time.monotonic() - event.since, this)
+    if said.warning:
+        log.warning("%s", said.warning)
+    if said.unable:
+        run.known = said.unable.enter(run.known)
+        log.info("the PACS does not take a list of UIDs: asking for %s", said.unable.instead)
+    if said.counts:
+        settled = bool(said.settled)
+        way.health, stop = after(
+            way.health, said.end, way.terms, reached=this.reached, settled=settled, silent=silent
+        )
+        if stop is not None and stop.unreachable:
+            stop = replace(stop, reason=f"{stop.reason}: {way.advice(why)}")
+        run.halt(stop)
+
+
+def _conclude(said: Said, why: str, seconds: float, this: Round) -> None:
+    alone = len(said.settled) == 1
+    moved = said.end.completed if alone and not this.way.sees else None
+    for state in said.settled:
+        this.run.done += not state.tried
+        state.take_time(seconds / len(said.settled), moved)
+        if state.pending:
+            conclude(state, said.end, why, of=said.settled)
+            log.info("series %s: %s %s", state.series.series_uid, state.status.value, state.reason)
+
+
+def _wait_for_admission(event: NotAdmitted, pool: Pool, this: Round) -> None:
+    """There was no association: the task waits, unless there never was one, or too many tries were in vain."""
+    way, run = this.way, this.run
+    # On a full disk the tool's log could not be written: nothing is known of the association.
+    _check_place(this, now=True)
+    if run.stop:
+        return
+    meaning = refusal(event, associated=way.health.associated)
+    if meaning is Refusal.FOR_GOOD:
+        raise event.error
+    if meaning is Refusal.TOO_MANY:
+        run.traffic.rejected(event.beside)
+    elif not run.traffic.lost():
+        if not way.health.associated:
+            raise event.error
+        run.lost(event.error)
+    pool.add([replace(event.task, wait_s=0.0, first=True)])
+
+
+def _settle(states: Sequence[SeriesState], place: Place, run: Run) -> None:
+    """Waits for objects that come after the final response, as long as a series is short and some do come."""
+    settle_s = run.job.options.timeouts.settle_time_s
+    heard = began = time.monotonic()
+    while time.monotonic() - heard < settle_s and time.monotonic() - began < _LONGEST_SETTLE * settle_s:
+        if place.scan():
+            heard = time.monotonic()
+        place.take(states)
+        if not any(state.tried and is_short(state) for state in states):
+            return
+        time.sleep(_POLL_S)
+
+
+def _verify(states: Sequence[SeriesState], way: Way, run: Run) -> list[SeriesState]:
+    """Settles by the IMAGE level what counts and statuses left open; returns the series that remain short."""
+    still_open = [state for state in states if state.pending and state.tried]
+    if not run.stop:
+        unlisted = [state for state in still_open if state.series.instances is None]
+        run.lost(tell_instances(run.finds, unlisted, uid_lists=run.known.uid_lists))
+    run.placer.claim_strangers(still_open)
+    for state in still_open:
+        judge(state, moved=not way.sees)
+    return [state for state in still_open if state.pending]

@@ -1,0 +1,396 @@
+"""The ways that images take, behind one small protocol: to our receiver, by C-GET, or elsewhere.
+
+`ToReceiver`: C-MOVE to storescp here (`--save`). `ByGet`: C-GET over our own association (`--retrieve_method get`).
+`Elsewhere`: C-MOVE to another AE title (`--move`). `--retrieve_method auto` is a list of the first two. What a way has
+seen is born with it and gone with it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from pacsifier.config import PacsConfig
+from pacsifier.dcmtk import confinement
+from pacsifier.dcmtk.association import own_place
+from pacsifier.dcmtk.movescu import Move
+from pacsifier.dcmtk.pacs import Pacs
+from pacsifier.dcmtk.process import Process
+from pacsifier.dcmtk.storescp import Receiver, check_port, received_folder
+from pacsifier.dcmtk.toolbox import Toolbox
+from pacsifier.dcmtk.transcript import MoveState
+from pacsifier.errors import AssociationError, InputError
+from pacsifier.transfer.fetch.arrivals import Arrivals
+from pacsifier.transfer.fetch.health import Health, Terms
+from pacsifier.transfer.fetch.placing import Placer
+from pacsifier.transfer.fetch.pool import silence_words
+from pacsifier.transfer.fetch.syntaxes import NotedArrivals, Syntaxes
+from pacsifier.transfer.find.answers import Finds
+from pacsifier.transfer.model import Came, Chunk, Cut, Part, SeriesKey, SeriesState
+from pacsifier.transfer.options import Observer, Options
+
+_AS_HELD = "by C-MOVE (--retrieve_method move) they come as held"
+
+AllSeries = Mapping[SeriesKey, SeriesState]
+
+
+@dataclass(frozen=True)
+class Means:
+    """What the ways work with: the PACS and its config, DCMTK's tools, the staging folder, where objects go."""
+
+    config: PacsConfig
+    options: Options
+    toolbox: Toolbox
+    pacs: Pacs
+    staging: Path
+    placer: Placer
+
+
+class Place(Protocol):
+    """Where objects come to while a way is open."""
+
+    def scan(self) -> int:
+        """Reads the headers of objects that are new; how many are whole now."""
+        ...
+
+    def take(self, states: Iterable[SeriesState]) -> Came:
+        """Places all that has arrived of some series; what of it is new."""
+        ...
+
+    def check(self) -> None:
+        """Raises ToolError where nothing can come any more."""
+        ...
+
+
+class Way:
+    """How images come; what stands here holds for a way that has nothing to say on it.
+
+    `terms` is what it calls things, `cut` how small its requests must be, `health` what it has seen of the PACS;
+    `sees`: what comes can be looked at here.
+    """
+
+    binaries: tuple[str, ...] = ()
+    cut = Cut()
+    sees = True
+
+    def __init__(self, means: Means, terms: Terms) -> None:
+        self.means = means
+        self.terms = terms
+        self.health = Health()
+
+    def ahead(self) -> AbstractContextManager[None]:
+        """Starts what the first round will need, while the finds run."""
+        return nullcontext()
+
+    def prepare(self, finds: Finds, states: Sequence[SeriesState], *, uid_lists: bool) -> Iterator[str]:
+        """Asks what must be known before it begins, and yields what the user is told; may raise AssociationError."""
+        yield from ()
+
+    def open(
+        self, states: Sequence[SeriesState], classes: Sequence[str], every: AllSeries
+    ) -> AbstractContextManager[Place]:
+        """Lets objects of the series come; `classes`: SOP classes expected; `every`: all series of the run."""
+        raise NotImplementedError
+
+    def start(self, chunk: Chunk) -> Move:
+        """Begins the requests of a chunk over one association."""
+        return self.means.pacs.move(chunk.requests, self.terms.destination)
+
+    def explain(self, process: Process) -> AssociationError:
+        """Why a process got no association."""
+        return self.means.pacs.no_association(process)
+
+    def groups(self, states: Sequence[SeriesState]) -> list[Sequence[SeriesState]]:
+        """The series apart that may not be asked for together."""
+        return [states]
+
+    def others(self, part: Part, end: MoveState, came: int) -> list[Part]:
+        """Requests in another form for what could not be sent in this one."""
+        return []
+
+    def reached(self, states: Iterable[SeriesState]) -> bool:
+        """Whether the PACS has ever sent anything to the destination."""
+        return any(state.files for state in states)
+
+    def advice(self, why: str) -> str:
+        """What to do where nothing comes; `why`: how the last request ended."""
+        return f"have the AE title {self.terms.destination} declared on the PACS"
+
+    def remark(self, state: SeriesState) -> str:
+        """What is to be said of a series at the end; "" for nothing."""
+        return ""
+
+    def afterword(self, states: Iterable[SeriesState]) -> str:
+        """What the user is told at the end; "" for nothing."""
+        return ""
+
+
+class Elsewhere(Way):
+    """C-MOVE to another AE title, series by series; what arrives there, only the counters tell."""
+
+    binaries = ("movescu",)
+    cut = Cut(one_series_each=True)
+    sees = False
+
+    def __init__(self, means: Means) -> None:
+        super().__init__(means, _move_terms(means, means.config.move_aet))
+
+    def open(
+        self, states: Sequence[SeriesState], classes: Sequence[str], every: AllSeries
+    ) -> AbstractContextManager[Place]:
+        """See `Way`."""
+        return nullcontext(_Nowhere())
+
+
+class ToReceiver(Way):
+    """C-MOVE to DCMTK's storescp, which runs here while the way is open."""
+
+    binaries = ("movescu", "storescp")
+
+    def __init__(self, means: Means) -> None:
+        super().__init__(means, _move_terms(means, means.config.aet))
+        self._refused: tuple[str, ...] = ()
+        self._ahead: Receiver | None = None
+        self._last: Receiver | None = None
+
+    @contextmanager
+    def ahead(self) -> Iterator[None]:
+        """See `Way`; with --hours it may be long until anything is asked for."""
+        if self.means.options.hours:
+            yield
+            return
+        receiver = self._ahead = self._receiver(self.means.options.sop_classes)
+        with ExitStack() as stack:
+            stack.callback(receiver.end)
+            receiver.start()
+            yield
+
+    @contextmanager
+    def open(
+        self, states: Sequence[SeriesState], classes: Sequence[str], every: AllSeries
+    ) -> Iterator[Place]:
+        """See `Way`; SOP classes that senders offered and an earlier receiver did not know are taken too."""
+        with self._next_receiver([*classes, *self._refused]) as receiver:
+            self._last = receiver
+            inbox = _Inbox(Arrivals(receiver.folder), self.means.placer, receiver)
+            with _emptied(inbox, states, every):
+                yield inbox
+            self._refused = receiver.refused_classes()
+
+    def reached(self, states: Iterable[SeriesState]) -> bool:
+        """See `Way`."""
+        return super().reached(states) or (self._last is not None and self._last.contacted())
+
+    def advice(self, why: str) -> str:
+        """See `Way`."""
+        where = own_place(self.means.config)
+        return f"{super().advice(why)} with {where}, and let no firewall stand between"
+
+    def _next_receiver(self, classes: Sequence[str]) -> Receiver:
+        ahead, self._ahead = self._ahead, None
+        if ahead is not None:
+            if ahead.knows(classes):
+                return ahead
+            ahead.end()
+        return self._receiver(classes)
+
+    def _receiver(self, classes: Sequence[str]) -> Receiver:
+        means = self.means
+        return Receiver(means.toolbox, means.staging, means.config.aet, means.config.move_port, classes)
+
+
+class ByGet(Way):
+    """C-GET by getscu: one request an association, in one compressed syntax at a time."""
+
+    binaries = ("getscu",)
+    cut = Cut(one_request_each=True)
+
+    def __init__(self, means: Means) -> None:
+        super().__init__(means, _get_terms(means))
+        self._syntaxes = Syntaxes()
+
+    def prepare(self, finds: Finds, states: Sequence[SeriesState], *, uid_lists: bool) -> Iterator[str]:
+        """See `Way`: in which syntaxes the PACS holds the series."""
+        if not confinement.is_possible():
+            yield (
+                "this system has no Landlock to keep getscu in its folder: by C-GET objects are stored with the same "
+                "values, but not byte for byte"
+            )
+        if not self._syntaxes.ask(finds, states, uid_lists=uid_lists):
+            yield (
+                "the PACS does not tell which images it holds compressed: by C-GET they may come decompressed, "
+                f"unnoticed; {_AS_HELD}"
+            )
+
+    @contextmanager
+    def open(
+        self, states: Sequence[SeriesState], classes: Sequence[str], every: AllSeries
+    ) -> Iterator[Place]:
+        """See `Way`; getscu knows a fixed list of SOP classes."""
+        inbox = _Inbox(NotedArrivals(self._folder, self._syntaxes), self.means.placer)
+        with _emptied(inbox, states, every):
+            yield inbox
+
+    def start(self, chunk: Chunk) -> Move:
+        """See `Way`."""
+        ((request, states),) = chunk.parts
+        return self.means.pacs.get(request, self._folder, self._syntaxes.of(states))
+
+    def groups(self, states: Sequence[SeriesState]) -> list[Sequence[SeriesState]]:
+        """See `Way`: a request has one syntax."""
+        return [*self._syntaxes.groups(states)]
+
+    def others(self, part: Part, end: MoveState, came: int) -> list[Part]:
+        """See `Way`: in another syntax."""
+        return self._syntaxes.others(part, end, came)
+
+    def advice(self, why: str) -> str:
+        """See `Way`."""
+        return f"{why}; have C-GET allowed to {self.means.config.aet}"
+
+    def remark(self, state: SeriesState) -> str:
+        """See `Way`: what did not come as held, and the SOP classes of what is missing, for getscu's are fixed."""
+        missing = "" if state.status.completed else _missing_classes(state)
+        return "; ".join(filter(None, (self._syntaxes.remark(state), missing)))
+
+    def afterword(self, states: Iterable[SeriesState]) -> str:
+        """See `Way`."""
+        told = sum(bool(self._syntaxes.remark(state)) for state in states)
+        if not told:
+            return ""
+        return (
+            f"the objects of {told} series did not come in the compressed form in which the PACS holds, or "
+            f"once had, them (see the reasons in the log); {_AS_HELD}"
+        )
+
+    @property
+    def _folder(self) -> Path:
+        return received_folder(self.means.staging)
+
+
+class _Inbox:
+    """The place of what comes to us: read as it arrives, renamed into the tree once its request has ended."""
+
+    def __init__(self, arrivals: Arrivals, placer: Placer, receiver: Receiver | None = None) -> None:
+        self.arrivals = arrivals
+        self.placer = placer
+        self._receiver = receiver
+
+    def scan(self) -> int:
+        """See `Place`."""
+        return self.arrivals.scan()
+
+    def take(self, states: Iterable[SeriesState]) -> Came:
+        """See `Place`."""
+        self.arrivals.scan()
+        tally = self.placer.tally
+        instances, size = tally.new_instances, tally.bytes
+        for state in states:
+            self.placer.place(state, self.arrivals)
+        return Came(tally.new_instances - instances, tally.bytes - size)
+
+    def check(self) -> None:
+        """See `Place`."""
+        if self._receiver is not None:
+            self._receiver.check()
+
+
+class _Nowhere:
+    """The place of what goes elsewhere: nothing of it is seen here."""
+
+    def scan(self) -> int:
+        """See `Place`."""
+        return 0
+
+    def take(self, states: Iterable[SeriesState]) -> Came:
+        """See `Place`."""
+        return Came()
+
+    def check(self) -> None:
+        """See `Place`."""
+
+
+@contextmanager
+def _emptied(inbox: _Inbox, states: Sequence[SeriesState], every: AllSeries) -> Iterator[None]:
+    """Keeps what came whole, also of requests that were cut short; strangers go aside after the last scan."""
+    try:
+        yield
+    finally:
+        inbox.take(states)
+        inbox.placer.set_strangers_aside(inbox.arrivals, every)
+
+
+def _missing_classes(state: SeriesState) -> str:
+    """The SOP classes of what is missing: C-GET knows a fixed list of them."""
+    instances = state.series.instances or ()
+    classes = {each.sop_class for each in instances if each.sop_instance_uid not in state.found} - {""}
+    return f"missing are objects of the SOP class {', '.join(sorted(classes))}" if classes else ""
+
+
+def _move_terms(means: Means, destination: str) -> Terms:
+    return Terms(
+        server=means.config.server_aet,
+        verb="C-MOVE",
+        act=f"C-MOVE to {destination}",
+        destination=destination,
+        reaching=f"reaching {destination}",
+        silence=silence_words(means.options.timeouts.silence_timeout_s),
+        max_failures=means.options.max_failures,
+    )
+
+
+def _get_terms(means: Means) -> Terms:
+    return Terms(
+        server=means.config.server_aet,
+        verb="C-GET",
+        act="C-GET",
+        destination=means.config.aet,
+        reaching="bringing anything by C-GET",
+        silence=silence_words(means.options.timeouts.silence_timeout_s),
+        max_failures=means.options.max_failures,
+        hangs_up=True,
+    )
+
+
+Kind = type[ToReceiver] | type[ByGet] | type[Elsewhere]
+
+
+def kinds_of(options: Options) -> tuple[Kind, ...]:
+    """The kinds of ways that a run may go, in this order; none where nothing is fetched."""
+    if options.dry_run:
+        return ()
+    if options.move:
+        return (Elsewhere,)
+    saved: Mapping[str, tuple[Kind, ...]] = {
+        "move": (ToReceiver,),
+        "get": (ByGet,),
+        "auto": (ToReceiver, ByGet),
+    }
+    return saved[options.retrieve_method] if options.save else ()
+
+
+def passable(kinds: Sequence[Kind], config: PacsConfig, observer: Observer) -> tuple[Kind, ...]:
+    """The kinds without our receiver where its port is taken and another way is left.
+
+    Raises:
+        InputError: there is no other.
+    """
+    if ToReceiver not in kinds:
+        return tuple(kinds)
+    try:
+        check_port(config.move_port, "'move_port'")
+    except InputError as error:
+        others = tuple(kind for kind in kinds if kind is not ToReceiver)
+        if not others:
+            raise
+        observer.say(turned(str(error)))
+        return others
+    return tuple(kinds)
+
+
+def turned(why: str) -> str:
+    """How it is told that another way is gone than the first."""
+    return f"--retrieve_method auto: C-GET is used instead of C-MOVE: {why}"

@@ -1,0 +1,116 @@
+"""From what the finds brought to what the run will do: which series, in which order, and what is told before. Pure."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
+
+from pacsifier.query import Query
+from pacsifier.query.series import Series
+from pacsifier.transfer.model import Found, Plan, Question, RowReport, SeriesKey, SeriesState
+from pacsifier.transfer.options import Options
+
+_ASK_ABOVE_SERIES = 500
+_NAMED = ("PatientID", "AccessionNumber", "PatientName", "StudyInstanceUID", "SeriesInstanceUID")
+_LEFT_OUT = "series were left out by --limit"
+
+
+def make_plan(found: Found, options: Options, moved: Mapping[SeriesKey, int] | None = None) -> Plan:
+    """The states of the series to list, fetch or move, in the order of the work.
+
+    `moved`: of an earlier run to the same AE title, the instances moved of each series (--move --resume).
+    """
+    allowed = [series for series in found.series if series.values.get("PatientID") not in options.excluded]
+    barred = [series for series in found.series if series.values.get("PatientID") in options.excluded]
+    ordered = sorted(allowed, key=lambda series: (series.values.get("PatientID") or "", *series.key))
+    limit = len(ordered) if options.limit is None else options.limit
+    chosen, beyond = ordered[:limit], ordered[limit:]
+    return Plan(
+        states=tuple(_state_of(series, options, moved or {}) for series in chosen),
+        rows=_rows(found.rows, barred, beyond),
+        sop_classes=found.sop_classes,
+        series_of_study=found.series_of_study,
+        notes=tuple(_notes(found.rows)),
+        questions=() if options.list_all else tuple(_questions(found)),
+        last_note=f"--limit: {limit} of {len(ordered)} series are taken" if beyond else "",
+        excluded_series=len(barred),
+    )
+
+
+def rows_of(series: Series) -> set[int]:
+    """The rows that want a series, for certain or perhaps."""
+    return {*series.rows, *series.undecided}
+
+
+def untold_columns(series: Series) -> str:
+    """The columns of which the PACS told too little, as one text."""
+    return ", ".join(sorted({column for columns in series.undecided.values() for column in columns}))
+
+
+def _rows(
+    reports: Mapping[int, RowReport], barred: Iterable[Series], beyond: Iterable[Series]
+) -> dict[int, RowReport]:
+    """The rows' reports with what is left out entered: series of excluded patients, and those above the limit."""
+    excluded = Counter(row for series in barred for row in rows_of(series))
+    cut = {row for series in beyond for row in rows_of(series)}
+    return {
+        row: replace(
+            report,
+            excluded=report.excluded + excluded[row],
+            failure=_LEFT_OUT if row in cut else report.failure,
+        )
+        for row, report in reports.items()
+    }
+
+
+def _state_of(series: Series, options: Options, moved: Mapping[SeriesKey, int]) -> SeriesState:
+    state = SeriesState(series)
+    if options.move:
+        _plan_move(state, options, moved)
+    elif not options.save:
+        state.list()
+        if not series.rows:
+            state.leave_undecided(f"unverified: the PACS does not tell {untold_columns(series)}")
+    return state
+
+
+def _plan_move(state: SeriesState, options: Options, moved: Mapping[SeriesKey, int]) -> None:
+    """Of what goes elsewhere no image can be looked at: the PACS must have told enough."""
+    series = state.series
+    if options.excluded and not series.values.get("PatientID"):
+        state.leave_undecided(
+            "the PACS does not tell PatientID; --move cannot tell whether the patient is excluded"
+        )
+    elif not series.rows:
+        untold = untold_columns(series)
+        state.leave_undecided(f"the PACS does not tell {untold}; --move cannot decide by the images")
+    elif options.resume and series.key in moved and moved[series.key] >= (series.expected or 0):
+        state.skip(moved=moved[series.key])
+
+
+def _notes(reports: Mapping[int, RowReport]) -> Iterator[str]:
+    for row, report in reports.items():
+        not_found = "" if report.divided else report.not_found
+        yield from (f"row {row}: {each}" for each in (report.failure, not_found, report.ambiguous) if each)
+        if report.lenient:
+            columns = ", ".join(sorted(report.lenient))
+            yield f"row {row}: {columns} matched only without regard to case, accents or parts"
+        if report.empty:
+            columns = ", ".join(f"{column} ({number})" for column, number in sorted(report.empty.items()))
+            yield f"row {row}: series that came with an empty value were taken as not matching: {columns}"
+
+
+def _questions(found: Found) -> Iterator[Question]:
+    """Whether to go on with rows that name nobody and match many series."""
+    wanted = Counter(row for series in found.series for row in rows_of(series))
+    for row, report in found.rows.items():
+        if wanted[row] > _ASK_ABOVE_SERIES and not _names_anybody(report.query):
+            yield Question(
+                f"row {row} names no patient, accession or UID and matches {wanted[row]} series; go on?",
+                f"row {row} was not confirmed; narrow it, or give --yes or --limit",
+            )
+
+
+def _names_anybody(query: Query) -> bool:
+    return any(column in query.cells for column in _NAMED)

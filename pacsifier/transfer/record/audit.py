@@ -1,0 +1,59 @@
+"""The audit trail: one line of JSON per run, with no identity of a patient."""
+
+from __future__ import annotations
+
+import getpass
+import hashlib
+import json
+import os
+import socket
+from dataclasses import asdict
+from datetime import datetime
+from pathlib import Path
+
+from pacsifier import __version__
+from pacsifier.disk.files import append_line
+from pacsifier.disk.names import AUDIT_NAME
+from pacsifier.disk.tree import Tree
+from pacsifier.transfer.options import Job
+from pacsifier.transfer.record.summary import Summary
+
+
+def write_audit(tree: Tree, job: Job, summary: Summary, ended: str, seconds: float) -> None:
+    """Appends one line of JSON about the run: who, when, how, which query, counts; no identity of a patient."""
+    options = job.options
+    line = {
+        "ended_at": datetime.now().astimezone().isoformat(timespec="seconds"),
+        "seconds": round(seconds, 1),
+        "ended": "stopped" if ended == "ended" and summary.problems else ended,
+        "user": _user(),
+        "host": socket.gethostname(),
+        "version": __version__,
+        "did": [name for name in ("save", "info", "move", "resume") if getattr(options, name)],
+        "shard": str(options.shard),
+        **({"retrieve_method": options.retrieve_method} if options.save else {}),
+        "config": asdict(job.config),
+        "query_sha256": _digest(job.table.path),
+        "rows": dict(sorted(summary.outcomes.items())),
+        "series": {status.value: number for status, number in summary.series.items()},
+        "instances": summary.instances,
+        "bytes": summary.bytes,
+        "unexpected": summary.unexpected,
+        "excluded_series": summary.excluded_series,
+        "excluded_objects": summary.excluded_objects,
+    }
+    append_line(tree.logs / AUDIT_NAME, json.dumps(line))
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return str(os.getuid())
+
+
+def _digest(path: Path) -> str:
+    """The SHA-256 of the query file; "" where it cannot be read twice."""
+    if not path.is_file():
+        return ""
+    return hashlib.sha256(path.read_bytes()).hexdigest()

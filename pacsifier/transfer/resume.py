@@ -1,0 +1,34 @@
+"""`--resume`: what an earlier run has placed, as the headers on disk tell; the log table may have been moved away."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from pacsifier.disk.tree import SeriesIdentity
+from pacsifier.transfer.fetch.verdict import is_complete
+from pacsifier.transfer.find.images import tell_instances
+from pacsifier.transfer.model import SeriesKey, SeriesState
+from pacsifier.transfer.run import Run
+
+
+def skip_what_is_there(states: Sequence[SeriesState], run: Run, folders: Mapping[SeriesKey, str]) -> None:
+    """Reads what is on disk and skips the series that are whole there.
+
+    `folders`: where the earlier log has a series, relative to the tree. Of what is there in part only the missing
+    instances will be asked for, by their UIDs.
+    """
+    present = [state for state in states if _adopted(state, run, folders.get(state.series.key, ""))]
+    partly = [state for state in present if not is_complete(state)]
+    run.lost(tell_instances(run.finds, partly, uid_lists=run.known.uid_lists))
+    for state in present:
+        if is_complete(state):
+            run.placer.decide_by_placed(state)
+        if is_complete(state) and state.series.rows and state.pending:
+            state.skip("was complete")
+
+
+def _adopted(state: SeriesState, run: Run, hint: str) -> bool:
+    """Whether there is something of the series on disk."""
+    for folder in run.tree.placed_folders(SeriesIdentity.of(state.series.values), hint):
+        run.placer.adopt(state, folder, write=not run.job.options.dry_run)
+    return bool(state.found)
