@@ -17,12 +17,15 @@ An interrupted run leaves PENDING. `enter` and `postpone` keep the state: they w
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum
 from pathlib import Path
 from types import MappingProxyType
+from typing import Protocol
 
+from pacsifier.dcmtk.findscu import FindResult
+from pacsifier.dcmtk.identifiers import Keys
 from pacsifier.dcmtk.movescu import MoveRequest
 from pacsifier.query import Query
 from pacsifier.query.series import Instance, Series
@@ -338,3 +341,79 @@ class Tally:
     conflicts: int = 0
     # Objects of excluded patients, deleted as they arrived.
     excluded: int = 0
+
+
+class Finds(Protocol):
+    """Whatever answers C-FIND: `Pacs`, or `CarefulFinds`."""
+
+    def find(self, level: str, requests: Sequence[Keys]) -> list[FindResult]:
+        """Asks all identifiers at one level; one result for each."""
+        ...
+
+
+class Waits(Protocol):
+    """How long to wait before a repeat: `Retry`."""
+
+    def wait_s(self, earlier: int) -> float | None:
+        """The wait before the next try after `earlier` repeats; None: no more."""
+        ...
+
+
+class Traffic(Protocol):
+    """How many associations there may be, and when the next may start."""
+
+    @property
+    def retry(self) -> Waits:
+        """What is waited before a repeat."""
+        ...
+
+    @property
+    def one_request_each(self) -> bool:
+        """Whether each request needs an association of its own."""
+        ...
+
+    def may_start(self, running: int) -> bool:
+        """Whether one more association may be opened beside those that run."""
+        ...
+
+    def answered(self, running: int) -> None:
+        """All associations that run have been answered."""
+        ...
+
+    def rejected(self, running: int) -> None:
+        """The PACS admits no more than those that run."""
+        ...
+
+    def lost(self) -> bool:
+        """There was no association; whether it is worth another try."""
+        ...
+
+    def brought(self, instances: int, size: int, since: float) -> None:
+        """So much has come by work that began at `since`."""
+        ...
+
+
+class Placer(Protocol):
+    """What brings objects to their place in the tree."""
+
+    tally: Tally
+
+    def adopt(self, state: SeriesState, folder: Path, *, write: bool = True) -> None:
+        """Takes over what an earlier run has placed."""
+        ...
+
+    def decide_by_placed(self, state: SeriesState) -> None:
+        """Settles by what an earlier run has placed whether a row wants the series."""
+        ...
+
+    def claim_strangers(self, states: Sequence[SeriesState]) -> None:
+        """Places objects under other UIDs that the IMAGE level lists for these series."""
+        ...
+
+
+class Room(Protocol):
+    """What watches the room that is left on the disk."""
+
+    def look(self, came: int, size: int, ahead: Callable[[], int], *, now: bool = False) -> str:
+        """Why the run must stop, "" while there is room."""
+        ...

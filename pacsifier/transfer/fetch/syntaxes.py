@@ -17,9 +17,8 @@ from pacsifier.dcmtk.movescu import MoveRequest
 from pacsifier.dcmtk.transcript import MoveState
 from pacsifier.transfer.fetch.arrivals import Arrival, Arrivals
 from pacsifier.transfer.fetch.verdict import is_complete
-from pacsifier.transfer.find.answers import Finds
 from pacsifier.transfer.find.images import list_instances
-from pacsifier.transfer.model import Part, SeriesState
+from pacsifier.transfer.model import Finds, Part, SeriesState
 
 _KEY = "AvailableTransferSyntaxUID"
 # What images are held in, the lossless ones first; videos are asked for in what the PACS tells.

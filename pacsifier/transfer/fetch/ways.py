@@ -28,8 +28,7 @@ from pacsifier.transfer.fetch.health import Health, Terms
 from pacsifier.transfer.fetch.placing import Placer
 from pacsifier.transfer.fetch.pool import silence_words
 from pacsifier.transfer.fetch.syntaxes import NotedArrivals, Syntaxes
-from pacsifier.transfer.find.answers import Finds
-from pacsifier.transfer.model import Came, Chunk, Cut, Part, SeriesKey, SeriesState
+from pacsifier.transfer.model import Came, Chunk, Cut, Finds, Part, SeriesKey, SeriesState
 from pacsifier.transfer.options import Observer, Options
 
 _AS_HELD = "by C-MOVE (--retrieve_method move) they come as held"

@@ -6,10 +6,8 @@ from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
-from typing import Protocol
 
 from pacsifier.dcmtk.findscu import FindResult, Values
-from pacsifier.dcmtk.identifiers import Keys
 from pacsifier.dcmtk.transcript import REFUSED_OUT_OF_RESOURCES
 from pacsifier.query import (
     ATTRIBUTES,
@@ -28,14 +26,6 @@ _CAPS = frozenset({100, 200, 250, 300, 400})
 # Character sets of answers that cannot hold every name (PS3.3 C.12.1.1.2); others are taken at their word.
 _CODECS = {"": "ascii", "ISO_IR 6": "ascii", "ISO_IR 100": "latin-1", "ISO_IR 101": "iso8859-2"}
 NOTHING_UNKNOWN: Mapping[int, tuple[str, ...]] = MappingProxyType({})
-
-
-class Finds(Protocol):
-    """Whatever answers C-FIND: `Pacs`, or `CarefulFinds`."""
-
-    def find(self, level: str, requests: Sequence[Keys]) -> list[FindResult]:
-        """Asks all identifiers at one level; one result for each."""
-        ...
 
 
 def merged(study: Values, series: Values) -> PackedValues:

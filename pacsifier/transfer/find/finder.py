@@ -12,11 +12,11 @@ from dataclasses import replace
 
 from pacsifier.query import WHOLE, Query, Shard, is_uid
 from pacsifier.query.series import Series
-from pacsifier.transfer.find.answers import Finds, joined, values_of
+from pacsifier.transfer.find.answers import joined, values_of
 from pacsifier.transfer.find.images import Decided, decide_by_images, reject_empty
 from pacsifier.transfer.find.series import find_series, image_columns
 from pacsifier.transfer.find.studies import Study, find_studies, names_accession
-from pacsifier.transfer.model import Found, RowReport
+from pacsifier.transfer.model import Finds, Found, RowReport
 
 
 def find(

@@ -11,8 +11,8 @@ from pacsifier.dcmtk.identifiers import LONGEST_UID_LIST, Keys
 from pacsifier.errors import AssociationError
 from pacsifier.query import Match, Query, Verdict, is_uid
 from pacsifier.query.series import Instance, Series
-from pacsifier.transfer.find.answers import NOTHING_UNKNOWN, Finds, compare, looks_capped, reports_of
-from pacsifier.transfer.model import RowReport, SeriesState
+from pacsifier.transfer.find.answers import NOTHING_UNKNOWN, compare, looks_capped, reports_of
+from pacsifier.transfer.model import Finds, RowReport, SeriesState
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,6 @@ from pacsifier.query import INFO_COLUMNS, Match, Query, Verdict, is_single_key
 from pacsifier.query.series import Series
 from pacsifier.transfer.find.answers import (
     NOTHING_UNKNOWN,
-    Finds,
     absent_keys,
     columns_at,
     compare,
@@ -22,7 +21,7 @@ from pacsifier.transfer.find.answers import (
     whole_number,
 )
 from pacsifier.transfer.find.studies import Study
-from pacsifier.transfer.model import RowReport
+from pacsifier.transfer.model import Finds, RowReport
 
 SERIES_RETURN_KEYS = (
     *("StudyInstanceUID", "SeriesInstanceUID", "Modality", "SeriesNumber", "SeriesDescription"),

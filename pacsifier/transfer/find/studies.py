@@ -26,7 +26,6 @@ from pacsifier.query import (
     study_keys,
 )
 from pacsifier.transfer.find.answers import (
-    Finds,
     absent_keys,
     columns_at,
     compare,
@@ -34,7 +33,7 @@ from pacsifier.transfer.find.answers import (
     looks_capped,
     reports_of,
 )
-from pacsifier.transfer.model import RowReport
+from pacsifier.transfer.model import Finds, RowReport
 
 STUDY_RETURN_KEYS = (
     *("StudyInstanceUID", "PatientID", "IssuerOfPatientID", "PatientName", "PatientBirthDate", "StudyDate"),
