@@ -12,6 +12,7 @@ import logging
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 
 from pacsifier.dcmtk.pacs import Pacs
 from pacsifier.dcmtk.toolbox import Toolbox
@@ -66,8 +67,7 @@ def retrieve(job: Job, observer: Observer, toolbox: Toolbox) -> Summary:
                     fetch(plan, ways, run, journal.tick)
                 record.problems += write_new_ids(run.tree, plan.states, plan.rows, info=options.info)
             summary = record.summary
-    summary.seconds = time.monotonic() - started
-    return summary
+    return replace(summary, seconds=time.monotonic() - started)
 
 
 @contextmanager
@@ -170,8 +170,8 @@ def recorded(plan: Plan, run: Run, journal: Journal) -> Iterator[Record]:
         # What is in staging was never counted; on a full disk the tables need its room.
         run.make_room()
         outcomes = outcomes_of(plan.rows, by_row(plan.states))
-        record.summary = _sum_up(plan, run, record.problems)
-        record.summary.redo = write_rows(run.tree, run.job.table, outcomes)
+        redo = write_rows(run.tree, run.job.table, outcomes)
+        record.summary = replace(_sum_up(plan, run, record.problems), redo=redo)
         journal.write_log()
         write_audit(run.tree, run.job, record.summary, ended, time.monotonic() - began)
 
@@ -186,9 +186,8 @@ def _rehearse(found: Found, run: Run) -> Summary:
     for state in plan.todo:
         state.list()
     wanting = by_row(plan.states)
-    summary = _sum_up(plan, run)
-    summary.plan = tuple(row_plans(run.job.table.queries, outcomes_of(plan.rows, wanting), wanting))
-    return summary
+    rows = row_plans(run.job.table.queries, outcomes_of(plan.rows, wanting), wanting)
+    return replace(_sum_up(plan, run), plan=tuple(rows))
 
 
 def _sum_up(plan: Plan, run: Run, problems: Sequence[str] = ()) -> Summary:

@@ -24,7 +24,7 @@ class RowPlan:
     instances: int | None
 
 
-@dataclass
+@dataclass(frozen=True)
 class Summary:
     """The figures at the end of a run; `outcomes` counts query rows by outcome, `plan` is a dry run's."""
 
@@ -40,7 +40,7 @@ class Summary:
     excluded_objects: int = 0
     seconds: float = 0.0
     redo: Path | None = None
-    problems: list[str] = field(default_factory=list)
+    problems: tuple[str, ...] = ()
     plan: tuple[RowPlan, ...] = ()
 
     @property
@@ -73,7 +73,7 @@ def summed_up(
         conflicts=tally.conflicts,
         excluded_series=plan.excluded_series,
         excluded_objects=tally.excluded,
-        problems=list(dict.fromkeys([*problems, *([stop.reason] if stop and stopped else [])])),
+        problems=tuple(dict.fromkeys([*problems, *([stop.reason] if stop and stopped else [])])),
     )
 
 
