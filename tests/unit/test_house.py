@@ -164,7 +164,6 @@ def test_the_state_of_a_series_changes_by_its_own_methods_only() -> None:
         "refused",
         "relabelled",
         "moved",
-        "seconds",
     }
     assigned = [
         f"{name}:{node.lineno} {node.attr}"
