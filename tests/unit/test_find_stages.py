@@ -561,7 +561,7 @@ def test_a_split_stops_at_16_halves_one_below_the_other() -> None:
 def test_the_studies_of_both_halves_and_those_without_a_date_are_found_once() -> None:
     days = {"1.1": "20150101", "1.2": "20150630", "1.3": "20151231", "1.4": ""}
     studies = [{"StudyInstanceUID": uid, "StudyDate": day} for uid, day in days.items()]
-    cut = FindResult((studies[0], studies[3]), REFUSED_OUT_OF_RESOURCES, "refused")
+    cut = FindResult((studies[3], studies[0]), REFUSED_OUT_OF_RESOURCES, "refused")
 
     def answer(_level: str, keys: Mapping[str, str]) -> FindResult:
         first, _, last = keys["StudyDate"].partition("-")
