@@ -21,7 +21,7 @@ class CarefulFinds:
     """C-FIND that repeats what was lost or temporarily refused; `ready` is called before each association.
 
     It stands in for `Pacs` where only `find` is needed. Many identifiers are spread over up to `associations`, once a
-    first find over a single one went well, and until the PACS admits no more than one.
+    first find over a single one went well, and until an answer is lost.
     """
 
     def __init__(

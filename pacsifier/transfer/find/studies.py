@@ -156,7 +156,7 @@ def _split_by_date(
 def _studies_of_series(
     finds: Finds, queries: Sequence[Query], *, list_all: bool
 ) -> tuple[list[tuple[Query, Keys]], dict[int, RowReport]]:
-    """For rows of a SeriesInstanceUID alone: the requests for their studies, and the rows that the PACS cannot answer."""
+    """The requests for the studies of rows of a SeriesInstanceUID alone, and the rows that the PACS cannot answer."""
     if list_all:
         return [(query, {}) for query in queries], {}
     keys = [
