@@ -123,6 +123,10 @@ class SeriesState:
         self.found[sop_instance_uid] = size
         return new
 
+    def drop(self, sop_instance_uid: str) -> None:
+        """An instance was taken out of its folder: the PACS does not list it."""
+        del self.found[sop_instance_uid]
+
     def lie_in(self, folder: Path) -> None:
         """Its instances are in this folder."""
         self.folder = folder
@@ -406,8 +410,20 @@ class Placer(Protocol):
         """Settles by what an earlier run has placed whether a row wants the series."""
         ...
 
+    def doubted(self, states: Iterable[SeriesState]) -> list[SeriesState]:
+        """The series of which strangers sent objects, or of which more is in place than was announced."""
+        ...
+
     def claim_strangers(self, states: Sequence[SeriesState]) -> None:
         """Places objects under other UIDs that the IMAGE level lists for these series."""
+        ...
+
+    def set_unlisted_aside(self, state: SeriesState) -> None:
+        """Takes out of the tree what came in this run and the IMAGE level does not list."""
+        ...
+
+    def remark(self, state: SeriesState) -> str:
+        """What is to be said of objects under the UIDs of a series that are not in its folder."""
         ...
 
 

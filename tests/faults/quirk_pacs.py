@@ -87,6 +87,10 @@ class Quirks:
     die_after: int | None = None  # ends itself by SIGKILL after N objects
     late: int = 0  # so many last objects of a request come after its final Success ...
     late_s: float = 0.2  # ... so many seconds after
+    intruders: dict[str, str] = field(
+        default_factory=dict
+    )  # file -> AE title: somebody else sends it to the destination of the first request, before that is served
+    sends_as: tuple[str, ...] = ()  # AE titles from which its objects come, one association each in turn
     extra: tuple[str, ...] = ()  # sent with the first request, though it did not ask for them
     pace: float = 0  # objects a second at most, for each request (0: as fast as it goes)
     no_pending: bool = False  # only a final response

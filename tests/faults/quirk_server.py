@@ -568,6 +568,9 @@ class Move(Request):
         parcels = self._parcels([] if ignored else self.archive.select(self.level, keys))
         self.remaining = sum(parcel.asked for parcel in parcels)
         courier = self._courier(parcels, destination)
+        if self.number == 1:
+            for path, title in self.quirks.intruders.items():
+                intrude(Path(path), title, self.state.peers[destination], destination)
         late = parcels[len(parcels) - self.quirks.late :]
         try:
             now = (parcel for parcel in parcels if parcel not in late)
@@ -730,7 +733,8 @@ class Courier:
 
     def _associate(self) -> None:
         self.close()
-        entity = AE(ae_title=self._state.aet)
+        titles = self._move.quirks.sends_as or (self._state.aet,)
+        entity = AE(ae_title=titles[self._state.count("courier") % len(titles)])
         entity.connection_timeout = 5
         entity.dimse_timeout = None
         handlers = [(evt.EVT_CONN_OPEN, without_delay), (evt.EVT_DATA_SENT, self._count)]
@@ -796,6 +800,18 @@ class OwnCourier(Courier):
 
     def _associate(self) -> None:
         """There is no other one."""
+
+
+def intrude(path: Path, title: str, peer: Sequence[Any], destination: str) -> None:
+    """Send a file from another AE title; it must be taken."""
+    dataset = pydicom.dcmread(path)
+    entity = AE(ae_title=title)
+    entity.add_requested_context(dataset.SOPClassUID, dataset.file_meta.TransferSyntaxUID)
+    association = entity.associate(*peer, ae_title=destination)
+    status = association.send_c_store(dataset)
+    association.release()
+    if status.Status != SUCCESS:
+        raise RuntimeError(f"the object of {title} was not taken: {status.Status:04X}")
 
 
 def sop_instance_uid(path: Path) -> str:

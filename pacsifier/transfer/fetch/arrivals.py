@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections import defaultdict
-from collections.abc import Iterator
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +13,11 @@ from pacsifier.dicom import part10
 from pacsifier.query import ATTRIBUTES, INFO_COLUMNS
 
 HEADER_KEYWORDS = (*INFO_COLUMNS, "SOPInstanceUID", "SOPClassUID", "IssuerOfPatientID")
-_TAGS = frozenset(ATTRIBUTES[keyword].tag for keyword in (*HEADER_KEYWORDS, "LossyImageCompression"))
+# SourceApplicationEntityTitle: who sent it, as storescp writes it.
+_CALLER = 0x00020016
+_TAGS = frozenset(ATTRIBUTES[keyword].tag for keyword in (*HEADER_KEYWORDS, "LossyImageCompression")) | {
+    _CALLER
+}
 _STUDY, _SERIES, _INSTANCE, _CLASS = (
     ATTRIBUTES[keyword].tag
     for keyword in ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID", "SOPClassUID")
@@ -41,6 +45,11 @@ class Arrival:
     def sop_class(self) -> str:
         """SOP Class UID."""
         return self._uid(_CLASS)
+
+    @property
+    def caller(self) -> str:
+        """The AE title that the sender gave; "" where it is not told."""
+        return self._uid(_CALLER).strip()
 
     @property
     def prefix(self) -> str:
@@ -106,6 +115,10 @@ class Arrivals:
             # A name in staging is used once (`+uf`): it need not be remembered.
             self._known.discard(name)
             yield arrival
+
+    def callers(self, series_keys: Iterable[tuple[str, str]]) -> Counter[str]:
+        """How many whole objects of these series wait to be taken, by the AE title of their sender."""
+        return Counter(arrival.caller for key in series_keys for arrival in self._whole.get(key, {}).values())
 
     def take_strangers(self) -> Iterator[Arrival]:
         """Hands out all whole objects that nobody took."""

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import glob
 import logging
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pacsifier.disk.info import write_info
@@ -15,9 +17,26 @@ from pacsifier.query import Match, Query, matches
 from pacsifier.query.series import PackedValues
 from pacsifier.transfer.exclusion import Excluded
 from pacsifier.transfer.fetch.arrivals import Arrival, Arrivals, read_object
+from pacsifier.transfer.fetch.callers import is_foreign
 from pacsifier.transfer.model import SeriesKey, SeriesState, Status, Tally
 
 log = logging.getLogger(__name__)
+
+
+UNLISTED = "that the PACS does not list"
+
+
+@dataclass(frozen=True)
+class Aside:
+    """An object in `logs/unexpected`, and why; `foreign`: its caller is not known to send what was asked for.
+
+    `claimable`: the IMAGE level may list it for a series all the same.
+    """
+
+    arrival: Arrival
+    why: str
+    foreign: bool = False
+    claimable: bool = False
 
 
 class Placer:
@@ -38,12 +57,23 @@ class Placer:
         # The PatientID of the first object of each series, and what was placed of it by an earlier run.
         self._patients: dict[tuple[str, str], str] = {}
         self._placed: dict[tuple[str, str], list[Mapping[str, str | None]]] = {}
-        self._strangers: list[Arrival] = []
+        # What an earlier run had placed of series that are fetched again: the PACS may not list it any more.
+        self._adopted: dict[SeriesKey, frozenset[str]] = {}
+        self.aside: list[Aside] = []
         self.tally = Tally()
 
-    def place(self, state: SeriesState, arrivals: Arrivals) -> None:
-        """Places all that has arrived of a series; where no row wants it for certain, the headers decide first."""
-        arrived = list(arrivals.take(state.series.key))
+    def place(self, state: SeriesState, arrivals: Arrivals, known: frozenset[str] = frozenset()) -> None:
+        """Places all that has arrived of a series; where no row wants it for certain, the headers decide first.
+
+        What comes from another AE title than the `known` ones is a stranger's, whatever series it names.
+        """
+        arrived: list[Arrival] = []
+        for each in arrivals.take(state.series.key):
+            if not is_foreign(each.caller, known):
+                arrived.append(each)
+            # A stranger's object says nothing of the patient of a series.
+            elif not self._drop_excluded(each, None):
+                self._set_aside(each, "from an AE title that is not known to send it", foreign=True)
         if not arrived:
             return
         arrived = [each for each in arrived if not self._drop_excluded(each, state)]
@@ -68,6 +98,7 @@ class Placer:
                     self._placed.setdefault(state.series.key, []).append(placed.values())
                 state.put(placed.sop_instance_uid, placed.file.size)
         state.lie_in(folder)
+        self._adopted[state.series.key] = frozenset(state.found)
         info = folder.with_name(f"{folder.name}.csv")
         if self._info and write and state.found and not info.exists():
             write_info(info, state.series.values)
@@ -111,7 +142,7 @@ class Placer:
         asked_id = state.series.values.get("PatientID") or first_id
         if _another_patient(asked_id or "", own_id or ""):
             state.spoil("an object of another PatientID arrived under this series' UIDs: see logs/unexpected")
-            self._set_aside(arrival)
+            self._set_aside(arrival, "of another PatientID than the index tells")
             return
         folder = state.folder or self._open_folder(state, arrival.values())
         uid = arrival.sop_instance_uid
@@ -119,7 +150,7 @@ class Placer:
         if placed is Placed.CONFLICT:
             self.tally.conflicts += 1
             state.spoil("two different objects share a SOP Instance UID: one is in logs/unexpected")
-            self._set_aside(arrival)
+            self._set_aside(arrival, "another object of its SOP Instance UID is in the tree")
             return
         if state.put(uid, arrival.file.size):
             self.tally.new_instances += 1
@@ -145,14 +176,21 @@ class Placer:
         }
         state.complete_values(_exact(values, header))
 
-    def _set_aside(self, arrival: Arrival) -> Path:
-        self.tally.unexpected += 1
-        return self._tree.set_aside(arrival.path, arrival.prefix, arrival.sop_instance_uid)
+    def doubted(self, states: Iterable[SeriesState]) -> list[SeriesState]:
+        """The series of which strangers sent objects, or of which more is in place than was announced."""
+        named = {each.arrival.series_key for each in self.aside if each.foreign}
+        return [
+            state
+            for state in states
+            if state.series.key in named
+            or (state.series.expected is not None and len(state.found) > state.series.expected)
+        ]
 
     def claim_strangers(self, states: Sequence[SeriesState]) -> None:
         """Places strangers whose SOP Instance UID the IMAGE level lists for a series, under the index's identity.
 
-        Such objects carry other study or series UIDs than the index tells, after a merge for example.
+        Such objects carry other study or series UIDs than the index tells, after a merge for example. What an unknown
+        caller sent never stands for an instance that the PACS could not send.
         """
         listed = {
             instance.sop_instance_uid: state
@@ -160,16 +198,30 @@ class Placer:
             for instance in state.series.instances or ()
             if instance.sop_instance_uid not in state.found
         }
-        strangers, self._strangers = self._strangers, []
+        strangers, self.aside = self.aside, []
         for stranger in strangers:
-            state = listed.get(stranger.sop_instance_uid)
-            if state is None or not stranger.path.is_file():
-                self._strangers.append(stranger)
-                continue
-            self.tally.unexpected -= 1
-            self._place_one(state, stranger)
-            if stranger.sop_instance_uid in state.found:
-                state.claim()
+            arrival = stranger.arrival
+            state = listed.get(arrival.sop_instance_uid)
+            if state is None or not stranger.claimable or (stranger.foreign and state.failed):
+                self.aside.append(stranger)
+            elif arrival.path.is_file():
+                self.tally.unexpected -= 1
+                self._place_one(state, arrival)
+                if arrival.sop_instance_uid in state.found and arrival.series_key != state.series.key:
+                    state.claim()
+
+    def set_unlisted_aside(self, state: SeriesState) -> None:
+        """Takes out of the tree what came in this run and the IMAGE level does not list."""
+        listed = {instance.sop_instance_uid for instance in state.series.instances or ()}
+        kept = listed | self._adopted.get(state.series.key, frozenset())
+        if not listed or state.folder is None:
+            return
+        for uid in sorted(state.found.keys() - kept):
+            for path in state.folder.glob(f"*.{glob.escape(uid)}"):
+                self.tally.bytes -= state.found[uid]
+                self.tally.new_instances -= 1
+                state.drop(uid)
+                self._set_aside(read_object(path), UNLISTED)
 
     def set_strangers_aside(self, arrivals: Arrivals, states: Mapping[SeriesKey, SeriesState]) -> None:
         """Keeps what nobody asked for in `logs/unexpected`; removes what arrived damaged and says so.
@@ -178,12 +230,28 @@ class Placer:
         """
         for arrival in arrivals.take_strangers():
             if not self._drop_excluded(arrival, states.get(arrival.series_key)):
-                self._strangers.append(replace(arrival, path=self._set_aside(arrival)))
+                self._set_aside(arrival, "nobody asked for it", claimable=True)
         for arrival in arrivals.take_broken():
             log.warning("an object of %d bytes arrived damaged: %s", arrival.file.size, arrival.file.defect)
             if state := states.get(arrival.series_key):
                 state.damage(f"an object arrived damaged: {arrival.file.defect}")
             arrival.path.unlink(missing_ok=True)
+
+    def remark(self, state: SeriesState) -> str:
+        """What is to be said of objects under the UIDs of a series that are not in its folder; "" for nothing."""
+        whys = Counter(
+            f"from the AE title {each.arrival.caller}" if each.foreign else each.why
+            for each in self.aside
+            if each.arrival.series_key == state.series.key and (each.foreign or each.why == UNLISTED)
+        )
+        return "; ".join(f"{number} objects {why}: see logs/unexpected" for why, number in whys.items())
+
+    def _set_aside(
+        self, arrival: Arrival, why: str, *, foreign: bool = False, claimable: bool = False
+    ) -> None:
+        path = self._tree.set_aside(arrival.path, arrival.prefix, arrival.sop_instance_uid)
+        self.tally.unexpected += 1
+        self.aside.append(Aside(replace(arrival, path=path), why, foreign, claimable or foreign))
 
 
 def _another_patient(asked: str, own: str) -> bool:

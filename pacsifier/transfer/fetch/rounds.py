@@ -84,7 +84,7 @@ def fetch(plan: Plan, ways: Sequence[Way], run: Run, tick: Callable[[], None]) -
     finally:
         for state in todo:
             state.close(run.stop.reason if run.stop else "")
-            state.remark(way.remark(state))
+            state.remark(way.remark(state), run.placer.remark(state))
         if words := way.afterword(todo):
             run.observer.say(words)
 
@@ -226,7 +226,7 @@ def _handle(event: Event, pool: Pool, place: Place, this: Round) -> None:
     else:
         # An end is believed only where its objects had room.
         _check_place(this, now=True)
-        came = place.take(event.part[1])
+        came = place.take(event.part[1], event.end)
         completed = event.end.completed or 0
         run.traffic.brought(max(came.instances, completed), came.bytes, event.since)
         others = way.others(event.part, event.end, came.instances)
@@ -304,10 +304,13 @@ def _settle(states: Sequence[SeriesState], place: Place, run: Run) -> None:
 def _verify(states: Sequence[SeriesState], way: Way, run: Run) -> list[SeriesState]:
     """Settles by the IMAGE level what counts and statuses left open; returns the series that remain short."""
     still_open = [state for state in states if state.pending and state.tried]
+    doubted = [state for state in run.placer.doubted(states) if state not in still_open]
     if not run.stop:
-        unlisted = [state for state in still_open if state.series.instances is None]
+        unlisted = [state for state in (*still_open, *doubted) if state.series.instances is None]
         run.lost(tell_instances(run.finds, unlisted, uid_lists=run.known.uid_lists))
-    run.placer.claim_strangers(still_open)
+    run.placer.claim_strangers([*still_open, *doubted])
+    for state in run.placer.doubted([*still_open, *doubted]):
+        run.placer.set_unlisted_aside(state)
     for state in still_open:
         judge(state, moved=not way.sees)
     return [state for state in still_open if state.pending]

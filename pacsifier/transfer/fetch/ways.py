@@ -25,6 +25,7 @@ from pacsifier.dcmtk.toolbox import Toolbox
 from pacsifier.dcmtk.transcript import MoveState
 from pacsifier.errors import AssociationError, InputError
 from pacsifier.transfer.fetch.arrivals import Arrivals
+from pacsifier.transfer.fetch.callers import Callers
 from pacsifier.transfer.fetch.health import Health, Terms
 from pacsifier.transfer.fetch.placing import Placer
 from pacsifier.transfer.fetch.pool import silence_words
@@ -56,8 +57,8 @@ class Place(Protocol):
         """Reads the headers of objects that are new; how many are whole now."""
         ...
 
-    def take(self, states: Iterable[SeriesState]) -> Came:
-        """Places all that has arrived of some series; what of it is new."""
+    def take(self, states: Iterable[SeriesState], end: MoveState | None = None) -> Came:
+        """Places all that has arrived of some series, after the `end` of their request; what of it is new."""
         ...
 
     def check(self) -> None:
@@ -153,6 +154,7 @@ class ToReceiver(Way):
     def __init__(self, means: Means) -> None:
         super().__init__(means, _move_terms(means, means.config.aet))
         self._refused: tuple[str, ...] = ()
+        self._callers = Callers()
         self._ahead: Receiver | None = None
         self._last: Receiver | None = None
 
@@ -175,7 +177,7 @@ class ToReceiver(Way):
         """See `Way`; SOP classes that senders offered and an earlier receiver did not know are taken too."""
         with self._next_receiver([*classes, *self._refused]) as receiver:
             self._last = receiver
-            inbox = _Inbox(Arrivals(receiver.folder), self.means.placer, receiver)
+            inbox = _Inbox(Arrivals(receiver.folder), self.means.placer, self._callers, receiver)
             with _emptied(inbox, states, every):
                 yield inbox
             self._refused = receiver.refused_classes()
@@ -274,22 +276,34 @@ class ByGet(Way):
 class _Inbox:
     """The place of what comes to us: read as it arrives, renamed into the tree once its request has ended."""
 
-    def __init__(self, arrivals: Arrivals, placer: Placer, receiver: Receiver | None = None) -> None:
+    def __init__(
+        self,
+        arrivals: Arrivals,
+        placer: Placer,
+        callers: Callers | None = None,
+        receiver: Receiver | None = None,
+    ) -> None:
         self.arrivals = arrivals
         self.placer = placer
+        # Over an association of our own nobody else can send.
+        self._callers = callers
         self._receiver = receiver
 
     def scan(self) -> int:
         """See `Place`."""
         return self.arrivals.scan()
 
-    def take(self, states: Iterable[SeriesState]) -> Came:
+    def take(self, states: Iterable[SeriesState], end: MoveState | None = None) -> Came:
         """See `Place`."""
+        states = tuple(states)
         self.arrivals.scan()
+        if end is not None and self._callers is not None:
+            self._callers.hear(self.arrivals.callers(state.series.key for state in states), end)
+        known = self._callers.known if self._callers else frozenset()
         tally = self.placer.tally
         instances, size = tally.new_instances, tally.bytes
         for state in states:
-            self.placer.place(state, self.arrivals)
+            self.placer.place(state, self.arrivals, known)
         return Came(tally.new_instances - instances, tally.bytes - size)
 
     def check(self) -> None:
@@ -305,7 +319,7 @@ class _Nowhere:
         """See `Place`."""
         return 0
 
-    def take(self, states: Iterable[SeriesState]) -> Came:
+    def take(self, states: Iterable[SeriesState], end: MoveState | None = None) -> Came:
         """See `Place`."""
         return Came()
 

@@ -1,0 +1,105 @@
+"""Anybody may send to the open port: what a stranger sends is told from what the archive sends, and changes nothing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from pacs.servers import Hospital, Record
+
+from faults.quirk_pacs import altered
+from faults.test_far_side import BRAIN, ECHO, assert_complete, assert_holds, of, saved, unexpected
+
+SERIES = {**BRAIN, "SeriesNumber": "2"}
+
+
+@pytest.fixture
+def wanted(hospital: Hospital) -> list[Record]:
+    """The instances of one series."""
+    return of(hospital, SERIES)
+
+
+def forged(tmp_path: Path, record: Record, **values: str) -> str:
+    """A stranger's object that looks as one of the archive's, but for these values."""
+    path = tmp_path / "forged.dcm"
+    altered(record.path, path, **values)
+    return str(path)
+
+
+def test_a_strangers_new_object_under_a_wanted_series_is_set_aside_and_told(
+    quirky, hospital, tmp_path, wanted
+) -> None:
+    stranger = forged(tmp_path, wanted[0], SOPInstanceUID="1.2.3.4.5.6.7")
+    done = saved(quirky(intruders={stranger: "INTRUDER"}), tmp_path, SERIES)
+    assert done.status == 0, done.stderr
+    assert_holds(done, wanted)
+    (row,) = done.log
+    assert (row["Completed"], row["FilesFound"]) == ("True", str(len(wanted)))
+    assert "1 objects from the AE title INTRUDER: see logs/unexpected" in row["Reason"]
+    assert [path.name for path in unexpected(done)] == ["MR.1.2.3.4.5.6.7"]
+
+
+def test_a_strangers_object_does_not_stand_for_one_that_the_archive_could_not_send(
+    quirky, hospital, tmp_path, wanted
+) -> None:
+    missing = wanted[0]
+    stranger = forged(tmp_path, missing, PatientComments="forged")
+    pacs = quirky(intruders={stranger: "INTRUDER"}, lose=(missing.sop_uid,))
+    done = saved(pacs, tmp_path, SERIES)
+    assert done.status == 1
+    assert_holds(done, wanted[1:])
+    (row,) = done.log
+    assert row["Completed"] == "False"
+    alone = [move["keys"] for move in pacs.moves][-1]
+    assert alone["SOPInstanceUID"] == missing.sop_uid, "it is asked for again, alone"
+
+
+def test_what_the_archive_sends_at_the_second_asking_completes_the_series(
+    quirky, hospital, tmp_path, wanted
+) -> None:
+    missing = wanted[0]
+    stranger = forged(tmp_path, missing, PatientComments="forged")
+    pacs = quirky(intruders={stranger: "INTRUDER"}, lose=(missing.sop_uid,), object_times=1)
+    done = saved(pacs, tmp_path, SERIES)
+    assert done.status == 0, done.stderr
+    assert_holds(done, wanted)
+
+
+def test_a_strangers_copy_of_a_wanted_object_is_no_contradiction(quirky, hospital, tmp_path, wanted) -> None:
+    stranger = forged(tmp_path, wanted[0], PatientComments="forged")
+    done = saved(quirky(intruders={stranger: "INTRUDER"}), tmp_path, SERIES)
+    assert done.status == 0, done.stderr
+    assert_holds(done, wanted)
+
+
+def test_an_archive_that_sends_from_other_titles_than_the_one_asked_is_believed(
+    quirky, hospital, tmp_path
+) -> None:
+    records = of(hospital, BRAIN, ECHO)
+    pacs = quirky(sends_as=("NODE1", "NODE2"))
+    done = saved(pacs, tmp_path, BRAIN, ECHO)
+    assert_complete(done, records)
+    assert pacs.finds("IMAGE") == [], "where the counts agree nothing more is asked"
+
+
+def test_more_objects_than_announced_are_held_against_the_image_level(
+    quirky, hospital, tmp_path, wanted
+) -> None:
+    hidden = wanted[-1].sop_uid
+    done = saved(quirky(hidden=(hidden,)), tmp_path, SERIES)
+    assert done.status == 0, done.stderr
+    assert_holds(done, wanted[:-1])
+    (row,) = done.log
+    assert "1 objects that the PACS does not list: see logs/unexpected" in row["Reason"]
+
+
+def test_a_strangers_object_of_an_excluded_patient_excludes_no_series_of_another(
+    quirky, hospital, tmp_path, wanted
+) -> None:
+    stranger = forged(tmp_path, wanted[0], SOPInstanceUID="1.2.3.4.5.6.7", PatientID="OPTOUT")
+    (tmp_path / "excluded.txt").write_text("OPTOUT\n")
+    options = ("--exclude_patients", str(tmp_path / "excluded.txt"))
+    done = saved(quirky(intruders={stranger: "INTRUDER"}), tmp_path, SERIES, options=options)
+    assert done.status == 0, done.stderr
+    assert_holds(done, wanted)
+    assert unexpected(done) == []
