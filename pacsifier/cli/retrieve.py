@@ -196,6 +196,21 @@ def _add_pace_options(parser: argparse.ArgumentParser) -> None:
         metavar="SIZE",
         help="Stop the run when less is free in the output folder, such as 500MB (default: 200MB)",
     )
+    add(
+        "--max_unexpected",
+        type=common.positive,
+        default=10_000,
+        metavar="N",
+        help="Keep at most so many objects that nobody asked for in logs/unexpected; drop and count the others "
+        "(default: 10000)",
+    )
+    add(
+        "--max_unexpected_size",
+        type=_size,
+        default=2_000_000_000,
+        metavar="SIZE",
+        help="The same by their size together (default: 2GB)",
+    )
 
 
 def _add_time_limits(parser: argparse.ArgumentParser) -> None:
@@ -369,6 +384,8 @@ def _options(arguments: argparse.Namespace, config: PacsConfig) -> Options:
         rate=arguments.rate,
         max_failures=arguments.max_failures,
         min_free_bytes=arguments.min_free,
+        max_unexpected=arguments.max_unexpected,
+        max_unexpected_bytes=arguments.max_unexpected_size,
         capabilities=load_capabilities(capabilities, config) if capabilities else USUAL,
         excluded=load_excluded(excluded) if excluded else NOBODY,
         shard=arguments.shard or WHOLE,
@@ -420,7 +437,12 @@ def _print_summary(summary: Summary, *, moved: bool) -> None:
             file=out,
         )
     if summary.unexpected:
-        print(f"unexpected objects: {summary.unexpected}, see logs/unexpected", file=out)
+        print(f"unexpected objects: {summary.unexpected}, see logs/unexpected.csv", file=out)
+    if summary.dropped:
+        print(
+            f"unexpected objects beyond --max_unexpected or --max_unexpected_size: {summary.dropped} dropped",
+            file=out,
+        )
     for problem in summary.problems:
         print(f"{_PROG}: {problem}", file=out)
     if summary.redo is not None:

@@ -20,6 +20,7 @@ AUDIT_NAME = "audit.jsonl"
 # Not hidden: a run leaves no hidden file behind, and the name tells people too.
 LOG_MARK = "made_by_pacsifier"
 UNEXPECTED_FOLDER = "unexpected"
+UNEXPECTED_NAME = "unexpected.csv"
 PARTS_FOLDER = "parts"
 NO_PATIENT_ID = "No_patient_ID"
 NO_STUDY_DATE = "No_study_date"

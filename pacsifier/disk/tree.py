@@ -229,6 +229,11 @@ class Tree:
         shutil.move(staged, target)
         return target
 
+    def unexpected_sizes(self) -> list[int]:
+        """The sizes in bytes of what was set aside until now."""
+        folder = self.folder / LOG_FOLDER / UNEXPECTED_FOLDER
+        return [path.stat().st_size for path in folder.glob("*") if path.is_file()]
+
     def _on_disk_as(self, parent: Path, name: str) -> list[Path]:
         """The folders of that name, in whatever case, that this run found there, by themselves or by their info CSVs.
 

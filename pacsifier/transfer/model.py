@@ -335,6 +335,20 @@ class Plan:
         return {state.series.key: state for state in self.states}
 
 
+@dataclass(frozen=True)
+class Unexpected:
+    """An object in `logs/unexpected`: its own values, who sent it, when it was set aside, and why."""
+
+    file: str
+    study_uid: str
+    series_uid: str
+    sop_instance_uid: str
+    patient_id: str
+    caller: str
+    at: str
+    why: str
+
+
 @dataclass
 class Tally:
     """What was done with the objects that arrived: numbers of objects, and the bytes placed."""
@@ -342,6 +356,8 @@ class Tally:
     new_instances: int = 0
     bytes: int = 0
     unexpected: int = 0
+    # Objects that were to be set aside beyond the limits, and were deleted.
+    dropped: int = 0
     conflicts: int = 0
     # Objects of excluded patients, deleted as they arrived.
     excluded: int = 0
@@ -401,6 +417,11 @@ class Placer(Protocol):
     """What brings objects to their place in the tree."""
 
     tally: Tally
+
+    @property
+    def unexpected(self) -> list[Unexpected]:
+        """What this run has set aside."""
+        ...
 
     def adopt(self, state: SeriesState, folder: Path, *, write: bool = True) -> None:
         """Takes over what an earlier run has placed."""

@@ -60,6 +60,8 @@ class Rate:
 
 
 MIN_FREE_BYTES = 200_000_000
+MAX_UNEXPECTED = 10_000
+MAX_UNEXPECTED_BYTES = 2_000_000_000
 
 
 @dataclass(frozen=True)
@@ -83,6 +85,9 @@ class Options:
     # C-MOVE requests that may fail in a row before the run stops.
     max_failures: int = 10
     min_free_bytes: int = MIN_FREE_BYTES
+    # What logs/unexpected may hold.
+    max_unexpected: int = MAX_UNEXPECTED
+    max_unexpected_bytes: int = MAX_UNEXPECTED_BYTES
     capabilities: Capabilities = USUAL
     excluded: Excluded = NOBODY
     # One part of many by patient; other parts run elsewhere, each into an output folder of its own.

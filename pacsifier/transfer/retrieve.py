@@ -20,7 +20,7 @@ from pacsifier.disk.info import write_info
 from pacsifier.disk.lock import OutputLock, temporary_folder
 from pacsifier.disk.tree import SeriesIdentity, Tree
 from pacsifier.errors import InputError
-from pacsifier.transfer.fetch.placing import Placer
+from pacsifier.transfer.fetch.placing import Limits, Placer
 from pacsifier.transfer.fetch.rounds import fetch
 from pacsifier.transfer.fetch.space import DiskWatch
 from pacsifier.transfer.fetch.traffic import Traffic
@@ -35,6 +35,7 @@ from pacsifier.transfer.record.journal import Journal
 from pacsifier.transfer.record.new_ids import write_new_ids
 from pacsifier.transfer.record.outcomes import by_row, outcomes_of, write_rows
 from pacsifier.transfer.record.summary import Summary, row_plans, summed_up
+from pacsifier.transfer.record.unexpected import write_unexpected
 from pacsifier.transfer.resume import skip_what_is_there
 from pacsifier.transfer.run import Run
 
@@ -86,7 +87,8 @@ def open_run(job: Job, observer: Observer, toolbox: Toolbox) -> Iterator[tuple[R
         pacs = Pacs(config, toolbox, staging, options.timeouts)
         traffic = Traffic(options, observer)
         tree = Tree(job.out)
-        placer = Placer(tree, job.table.queries, options.excluded, info=options.info)
+        limits = Limits(options.max_unexpected, options.max_unexpected_bytes, options.min_free_bytes)
+        placer = Placer(tree, job.table.queries, options.excluded, info=options.info, limits=limits)
         run = Run(
             job=job,
             observer=observer,
@@ -173,6 +175,7 @@ def recorded(plan: Plan, run: Run, journal: Journal) -> Iterator[Record]:
         redo = write_rows(run.tree, run.job.table, outcomes)
         record.summary = replace(_sum_up(plan, run, record.problems), redo=redo)
         journal.write_log()
+        write_unexpected(run.tree, run.placer.unexpected)
         write_audit(run.tree, run.job, record.summary, ended, time.monotonic() - began)
 
 

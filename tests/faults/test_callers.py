@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import stat
 from pathlib import Path
 
 import pytest
+from pacs.runs import read_table
 from pacs.servers import Hospital, Record
 
 from faults.quirk_pacs import altered
@@ -103,3 +105,41 @@ def test_a_strangers_object_of_an_excluded_patient_excludes_no_series_of_another
     assert done.status == 0, done.stderr
     assert_holds(done, wanted)
     assert unexpected(done) == []
+
+
+def test_what_is_set_aside_is_named_with_its_sender_and_reason(quirky, hospital, tmp_path, wanted) -> None:
+    stranger = forged(tmp_path, wanted[0], SOPInstanceUID="1.2.3.4.5.6.7", PatientID="SOMEBODY")
+    done = saved(quirky(intruders={stranger: "INTRUDER"}), tmp_path, SERIES)
+    table = done.out / "logs" / "unexpected.csv"
+    assert stat.S_IMODE(table.stat().st_mode) == 0o600
+    (row,) = read_table(table)
+    record = wanted[0]
+    assert row.pop("SetAsideAt").startswith("20")
+    assert row == {
+        "File": "MR.1.2.3.4.5.6.7",
+        "StudyInstanceUID": record.study_uid,
+        "SeriesInstanceUID": record.series_uid,
+        "SOPInstanceUID": "1.2.3.4.5.6.7",
+        "PatientID": "SOMEBODY",
+        "CallingAETitle": "INTRUDER",
+        "Why": "from an AE title that is not known to send it",
+    }
+    again = saved(quirky(), tmp_path, SERIES)
+    assert len(read_table(again.out / "logs" / "unexpected.csv")) == 1, "a later run does not forget it"
+
+
+@pytest.mark.parametrize("limit", [("--max_unexpected", "1"), ("--max_unexpected_size", "50kB")])
+def test_a_flood_of_strangers_objects_does_not_fill_the_disk(
+    quirky, hospital, tmp_path, wanted, limit
+) -> None:
+    strangers = {}
+    for number in range(4):
+        path = tmp_path / f"forged{number}.dcm"
+        altered(wanted[0].path, path, SOPInstanceUID=f"1.2.3.4.{number}")
+        strangers[str(path)] = "INTRUDER"
+    assert 25_000 < path.stat().st_size < 50_000
+    done = saved(quirky(intruders=strangers), tmp_path, SERIES, options=limit)
+    assert done.status == 0, done.stderr
+    assert_holds(done, wanted)
+    assert len(unexpected(done)) == 1
+    assert "3 dropped" in done.stderr

@@ -118,6 +118,7 @@ class Arrivals:
 
     def callers(self, series_keys: Iterable[tuple[str, str]]) -> Counter[str]:
         """How many whole objects of these series wait to be taken, by the AE title of their sender."""
+        self._read_broken_again()
         return Counter(arrival.caller for key in series_keys for arrival in self._whole.get(key, {}).values())
 
     def take_strangers(self) -> Iterator[Arrival]:

@@ -8,8 +8,10 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 from pathlib import Path
 
+from pacsifier.disk.files import free_bytes
 from pacsifier.disk.info import write_info
 from pacsifier.disk.names import instance_name
 from pacsifier.disk.tree import Placed, SeriesIdentity, Tree
@@ -18,11 +20,13 @@ from pacsifier.query.series import PackedValues
 from pacsifier.transfer.exclusion import Excluded
 from pacsifier.transfer.fetch.arrivals import Arrival, Arrivals, read_object
 from pacsifier.transfer.fetch.callers import is_foreign
-from pacsifier.transfer.model import SeriesKey, SeriesState, Status, Tally
+from pacsifier.transfer.model import SeriesKey, SeriesState, Status, Tally, Unexpected
+from pacsifier.transfer.options import MAX_UNEXPECTED, MAX_UNEXPECTED_BYTES
 
 log = logging.getLogger(__name__)
 
 
+CONTRADICTS = "another object of its SOP Instance UID is in the tree"
 UNLISTED = "that the PACS does not list"
 
 
@@ -35,8 +39,31 @@ class Aside:
 
     arrival: Arrival
     why: str
+    at: str
     foreign: bool = False
     claimable: bool = False
+
+    def told(self) -> Unexpected:
+        """Its row in the table."""
+        arrival = self.arrival
+        return Unexpected(
+            arrival.path.name,
+            *arrival.series_key,
+            arrival.sop_instance_uid,
+            arrival.text("PatientID") or "",
+            arrival.caller,
+            self.at,
+            self.why,
+        )
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What `logs/unexpected` may hold, in objects and bytes, and the bytes that it must leave free on the disk."""
+
+    objects: int = MAX_UNEXPECTED
+    bytes: int = MAX_UNEXPECTED_BYTES
+    free_bytes: int = 0
 
 
 class Placer:
@@ -49,8 +76,11 @@ class Placer:
         excluded: Excluded,
         *,
         info: bool,
+        limits: Limits | None = None,
     ) -> None:
         self._tree = tree
+        self._limits = limits or Limits()
+        self._room: list[int] | None = None
         self._queries = queries
         self._excluded = excluded
         self._info = info
@@ -150,7 +180,7 @@ class Placer:
         if placed is Placed.CONFLICT:
             self.tally.conflicts += 1
             state.spoil("two different objects share a SOP Instance UID: one is in logs/unexpected")
-            self._set_aside(arrival, "another object of its SOP Instance UID is in the tree")
+            self._set_aside(arrival, CONTRADICTS)
             return
         if state.put(uid, arrival.file.size):
             self.tally.new_instances += 1
@@ -246,12 +276,37 @@ class Placer:
         )
         return "; ".join(f"{number} objects {why}: see logs/unexpected" for why, number in whys.items())
 
+    @property
+    def unexpected(self) -> list[Unexpected]:
+        """What this run has set aside."""
+        return [each.told() for each in self.aside]
+
     def _set_aside(
         self, arrival: Arrival, why: str, *, foreign: bool = False, claimable: bool = False
     ) -> None:
+        """Keeps an object in `logs/unexpected`, within the limits; beyond them it is counted and deleted.
+
+        One that contradicts what is in the tree is always kept: a person must choose.
+        """
+        if why != CONTRADICTS and not self._has_room(arrival.file.size):
+            arrival.path.unlink(missing_ok=True)
+            self.tally.dropped += 1
+            return
         path = self._tree.set_aside(arrival.path, arrival.prefix, arrival.sop_instance_uid)
         self.tally.unexpected += 1
-        self.aside.append(Aside(replace(arrival, path=path), why, foreign, claimable or foreign))
+        now = datetime.now().astimezone().isoformat(timespec="seconds")
+        self.aside.append(Aside(replace(arrival, path=path), why, now, foreign, claimable or foreign))
+
+    def _has_room(self, size: int) -> bool:
+        if self._room is None:
+            held = self._tree.unexpected_sizes()
+            self._room = [self._limits.objects - len(held), self._limits.bytes - sum(held)]
+        if self._room[0] < 1 or self._room[1] < size:
+            return False
+        if free_bytes(self._tree.folder) < self._limits.free_bytes:
+            return False
+        self._room = [self._room[0] - 1, self._room[1] - size]
+        return True
 
 
 def _another_patient(asked: str, own: str) -> bool:

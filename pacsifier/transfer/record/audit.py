@@ -39,6 +39,7 @@ def write_audit(tree: Tree, job: Job, summary: Summary, ended: str, seconds: flo
         "instances": summary.instances,
         "bytes": summary.bytes,
         "unexpected": summary.unexpected,
+        "dropped": summary.dropped,
         "excluded_series": summary.excluded_series,
         "excluded_objects": summary.excluded_objects,
     }

@@ -34,6 +34,7 @@ class Summary:
     instances: int = 0
     bytes: int = 0
     unexpected: int = 0
+    dropped: int = 0
     conflicts: int = 0
     # Series, and objects that arrived all the same, of patients who are excluded.
     excluded_series: int = 0
@@ -70,6 +71,7 @@ def summed_up(
         instances=sum(state.files for state in plan.states),
         bytes=tally.bytes,
         unexpected=tally.unexpected,
+        dropped=tally.dropped,
         conflicts=tally.conflicts,
         excluded_series=plan.excluded_series,
         excluded_objects=tally.excluded,
