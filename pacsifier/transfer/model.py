@@ -311,8 +311,7 @@ class Question:
 class Plan:
     """What a run will do: the series in the order of the work, the rows with what became of them until now.
 
-    `notes` are told first, then the questions are asked, then `last_note` is told; `excluded_series` are left out since
-    their patient is excluded.
+    `notes` are told first, then the questions are asked, then `last_note` is told.
     """
 
     states: tuple[SeriesState, ...]
@@ -322,7 +321,8 @@ class Plan:
     notes: tuple[str, ...] = ()
     questions: tuple[Question, ...] = ()
     last_note: str = ""
-    excluded_series: int = 0
+    # Series that are left out since their patient is excluded.
+    barred: tuple[SeriesState, ...] = ()
 
     @property
     def todo(self) -> list[SeriesState]:

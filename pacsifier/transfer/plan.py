@@ -34,7 +34,7 @@ def make_plan(found: Found, options: Options, moved: Mapping[SeriesKey, int] | N
         notes=tuple(_notes(found.rows)),
         questions=() if options.list_all else tuple(_questions(found)),
         last_note=f"--limit: {limit} of {len(ordered)} series are taken" if beyond else "",
-        excluded_series=len(barred),
+        barred=tuple(map(_barred, barred)),
     )
 
 
@@ -72,6 +72,12 @@ def _state_of(series: Series, options: Options, moved: Mapping[SeriesKey, int]) 
         state.list()
         if not series.rows:
             state.leave_undecided(f"unverified: the PACS does not tell {untold_columns(series)}")
+    return state
+
+
+def _barred(series: Series) -> SeriesState:
+    state = SeriesState(series)
+    state.exclude("the patient is excluded")
     return state
 
 

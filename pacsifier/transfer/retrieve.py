@@ -164,7 +164,7 @@ def recorded(plan: Plan, run: Run, journal: Journal) -> Iterator[Record]:
     """Keeps the tables true on every way out: log, rows and redo, audit."""
     began, ended = time.monotonic(), "interrupted"
     record = Record()
-    journal.follow(plan.states)
+    journal.follow((*plan.states, *plan.barred))
     try:
         yield record
         ended = "ended"

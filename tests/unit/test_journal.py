@@ -47,6 +47,13 @@ def state(
     return SeriesState(Series(found, rows, {}, 2), status, found={"1": 100, "2": 50})
 
 
+def on_disk(folder: Path) -> SeriesState:
+    """A series of which all lies in the tree."""
+    made = state()
+    made.lie_in(folder / "sub-1" / "ses-1" / "1-x")
+    return made
+
+
 def write(folder: Path, states: list[SeriesState], text: str = QUERY, destination: str = "") -> Journal:
     journal = Journal(Tree(folder), table(folder, text), destination)
     journal.follow(states)
@@ -402,3 +409,58 @@ def test_what_a_killed_run_left_half_written_goes_with_the_next_run(tmp_path: Pa
     left.write_text("PatientID\n001")
     write(tmp_path, [state()])
     assert not left.exists()
+
+
+# --- what two runs say of one series --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("earlier", "later", "told"),
+    [
+        (Status.UNDECIDED, Status.NOT_WANTED, "not_wanted"),
+        (Status.UNDECIDED, Status.EXCLUDED, "excluded"),
+        (Status.UNDECIDED, Status.COMPLETE, "complete"),
+        (Status.LISTED, Status.FAILED, "failed"),
+        (Status.COMPLETE, Status.LISTED, "complete"),
+        (Status.COMPLETE, Status.UNDECIDED, "complete"),
+    ],
+)
+def test_the_log_tells_what_the_last_run_that_did_something_found(
+    tmp_path: Path, earlier: Status, later: Status, told: str
+) -> None:
+    write(tmp_path, [state(status=earlier)])
+    write(tmp_path, [state(status=later)])
+    assert [row["Status"] for row in log(tmp_path)[1]] == [told]
+
+
+@pytest.mark.parametrize("status", [Status.NOT_WANTED, Status.EXCLUDED])
+def test_a_series_that_lies_on_disk_stays_complete_whatever_another_query_thinks_of_it(
+    tmp_path: Path, status: Status
+) -> None:
+    write(tmp_path, [on_disk(tmp_path)])
+    write(tmp_path, [state(status=status)])
+    (row,) = log(tmp_path)[1]
+    assert (row["Completed"], row["Folder"]) == ("True", "sub-1/ses-1/1-x")
+
+
+@pytest.mark.parametrize("status", [Status.NOT_WANTED, Status.EXCLUDED])
+def test_a_series_that_nobody_was_told_of_is_not_told_of_when_it_is_not_wanted(
+    tmp_path: Path, status: Status
+) -> None:
+    write(tmp_path, [state(status=status)])
+    assert log(tmp_path)[1] == []
+
+
+@pytest.mark.parametrize("moved", [Status.COMPLETE, Status.FAILED])
+def test_a_move_elsewhere_leaves_what_the_log_says_of_the_disk(tmp_path: Path, moved: Status) -> None:
+    write(tmp_path, [on_disk(tmp_path)])
+    gone = state(status=moved)
+    gone.found.clear()
+    gone.skip("", 7) if moved is Status.COMPLETE else gone.remark("C-MOVE ended with 0xC000")
+    gone.status = moved
+    write(tmp_path, [gone], destination="RESEARCH")
+    (row,) = log(tmp_path)[1]
+    assert (row["Completed"], row["Status"], row["FilesFound"]) == ("True", "complete", "2")
+    assert row["Folder"] == "sub-1/ses-1/1-x"
+    assert row["FilesMoved"] == ("7" if moved is Status.COMPLETE else "")
+    assert ("RESEARCH: C-MOVE ended" in row["Reason"]) is (moved is Status.FAILED)

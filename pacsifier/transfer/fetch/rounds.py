@@ -56,7 +56,7 @@ class Round:
 def fetch(plan: Plan, ways: Sequence[Way], run: Run, tick: Callable[[], None]) -> None:
     """Asks for all open series by the first way that reaches us, verifies, and asks once more for what is short.
 
-    Every open series has its verdict afterwards, whatever happens.
+    Afterwards every open series has its verdict; of a run that is interrupted, every one that was begun.
 
     Raises:
         InputError: another run has taken the output folder over.
@@ -81,6 +81,12 @@ def fetch(plan: Plan, ways: Sequence[Way], run: Run, tick: Callable[[], None]) -
             run.observer.say(f"{len(short)} series are incomplete; asking for them once more")
             _one_round(short, Round(way, run, plan, tick, again=True))
             _verify(short, way, run)
+    except BaseException:
+        begun = [state for state in todo if not state.pending or state.tried or state.files]
+        done = sum(state.status.settled for state in todo)
+        run.observer.say(f"{done} of {len(todo)} series are done, {len(todo) - done} are left")
+        todo = begun
+        raise
     finally:
         for state in todo:
             state.close(run.stop.reason if run.stop else "")
@@ -296,7 +302,8 @@ def _settle(states: Sequence[SeriesState], place: Place, run: Run) -> None:
         if place.scan():
             heard = time.monotonic()
         place.take(states)
-        if not any(state.tried and is_short(state) for state in states):
+        # Of what was judged and discarded nothing more is wanted.
+        if not any(state.tried and state.pending and is_short(state) for state in states):
             return
         time.sleep(_POLL_S)
 

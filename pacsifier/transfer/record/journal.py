@@ -27,6 +27,17 @@ _REWRITE_S = 5.0
 _NO_ROW = PackedValues({})
 
 
+# Series that a table tells of only where it told of them before.
+_UNTOLD = (Status.NOT_WANTED, Status.EXCLUDED)
+
+
+def _replaces(state: SeriesState, earlier: Mapping[str, str | None]) -> bool:
+    """Whether what this run says of a series replaces what the log said: not where it only looked, or looked away."""
+    if state.status in (Status.LISTED, Status.UNDECIDED):
+        return False
+    return state.status not in _UNTOLD or not earlier.get("Folder")
+
+
 class Journal:
     """The log table of one run in `<out>/logs/`."""
 
@@ -86,17 +97,11 @@ class Journal:
 
     def _log_rows(self) -> Iterator[Mapping[str, str | None]]:
         """The rows of earlier runs, or those of this run in their place, and then its new ones; one at a time."""
-        states = [state for state in self._states if state.status not in (Status.NOT_WANTED, Status.EXCLUDED)]
-        told_only = (Status.LISTED, Status.UNDECIDED)
-        again = {
-            state.series.key: state
-            for state in states
-            if state.series.key in self._earlier and state.status not in told_only
-        }
+        again = {state.series.key: state for state in self._states if state.series.key in self._earlier}
         for key, row in self._earlier.items():
-            yield self._log_row(again[key]) if key in again else row
-        for state in states:
-            if state.series.key not in self._earlier:
+            yield self._log_row(again[key]) if key in again and _replaces(again[key], row) else row
+        for state in self._states:
+            if state.series.key not in self._earlier and state.status not in _UNTOLD:
                 yield self._log_row(state)
 
     def _log_row(self, state: SeriesState) -> dict[str, str]:
@@ -118,6 +123,7 @@ class Journal:
             "Seconds": f"{state.seconds:.3f}",
             "Bytes": str(sum(state.found.values())),
             "Folder": str(state.folder.relative_to(self._tree.folder)) if state.folder else "",
+            **self._saved(state),
             **self._move(state),
         }
         for column in ("PatientID", "StudyDate", "StudyTime", "SeriesDescription"):
@@ -127,6 +133,15 @@ class Journal:
             asked = " | ".join(cell for cell in cells if cell)
             row["new_ids" if column == "new_ids" else f"query_{column}"] = asked
         return row
+
+    def _saved(self, state: SeriesState) -> dict[str, str]:
+        """Of a series that was moved elsewhere and lies on disk too: what the log says of what is on disk."""
+        earlier = self._earlier.get(state.series.key, _NO_ROW)
+        if not self._destination or not earlier.get("Folder"):
+            return {}
+        columns = ("FilesFound", "Completed", "FilesExpected", "Status", "Seconds", "Bytes", "Folder")
+        kept = {column: earlier.get(column) or "" for column in columns}
+        return kept if state.status.settled else {**kept, "Reason": f"{self._destination}: {state.reason}"}
 
     def _move(self, state: SeriesState) -> dict[str, str]:
         """To which AE title the series was last moved completely, by this run or an earlier one."""

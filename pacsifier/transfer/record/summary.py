@@ -73,7 +73,7 @@ def summed_up(
         unexpected=tally.unexpected,
         dropped=tally.dropped,
         conflicts=tally.conflicts,
-        excluded_series=plan.excluded_series,
+        excluded_series=len(plan.barred),
         excluded_objects=tally.excluded,
         problems=tuple(dict.fromkeys([*problems, *([stop.reason] if stop and stopped else [])])),
     )
