@@ -84,15 +84,18 @@ def test_an_archive_that_sends_from_other_titles_than_the_one_asked_is_believed(
     assert pacs.finds("IMAGE") == [], "where the counts agree nothing more is asked"
 
 
-def test_more_objects_than_announced_are_held_against_the_image_level(
+def test_more_objects_than_announced_and_counted_are_held_against_the_image_level(
     quirky, hospital, tmp_path, wanted
 ) -> None:
-    hidden = wanted[-1].sop_uid
-    done = saved(quirky(hidden=(hidden,)), tmp_path, SERIES)
+    """Whoever gives the archive's own title is no stranger; but the archive did not count the object."""
+    stranger = forged(tmp_path, wanted[0], SOPInstanceUID="1.2.3.4.5.6.7")
+    pacs = quirky()
+    done = saved(quirky(intruders={stranger: pacs.aet}), tmp_path, SERIES)
     assert done.status == 0, done.stderr
-    assert_holds(done, wanted[:-1])
+    assert_holds(done, wanted)
     (row,) = done.log
     assert "1 objects that the PACS does not list: see logs/unexpected" in row["Reason"]
+    assert len(pacs.finds("IMAGE")) == 1
 
 
 def test_a_strangers_object_of_an_excluded_patient_excludes_no_series_of_another(

@@ -41,6 +41,10 @@ class Callers:
 
     known: frozenset[str] = frozenset()
 
-    def hear(self, sent: Mapping[str, int], end: MoveState) -> None:
-        """Takes note of the end of a request for which each title has `sent` so many objects."""
+    def hear(self, sent: Mapping[str, int], end: MoveState) -> bool:
+        """Takes note of the end of a request for which each title has `sent` so many objects.
+
+        Returns whether the counters tell of as many as the known titles sent.
+        """
         self.known = learned(self.known, sent, end)
+        return sum(number for title, number in sent.items() if title in self.known) == done(end)

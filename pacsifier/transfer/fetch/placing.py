@@ -89,6 +89,7 @@ class Placer:
         self._placed: dict[tuple[str, str], list[Mapping[str, str | None]]] = {}
         # What an earlier run had placed of series that are fetched again: the PACS may not list it any more.
         self._adopted: dict[SeriesKey, frozenset[str]] = {}
+        self._unaccounted: set[SeriesKey] = set()
         self.aside: list[Aside] = []
         self.tally = Tally()
 
@@ -206,14 +207,18 @@ class Placer:
         }
         state.complete_values(_exact(values, header))
 
+    def doubt(self, series_keys: Iterable[SeriesKey]) -> None:
+        """The counters of a request for these series do not tell of all that came: some may be a stranger's."""
+        self._unaccounted.update(series_keys)
+
     def doubted(self, states: Iterable[SeriesState]) -> list[SeriesState]:
-        """The series of which strangers sent objects, or of which more is in place than was announced."""
+        """The series of which strangers sent objects, or of which more came than was announced and counted."""
         named = {each.arrival.series_key for each in self.aside if each.foreign}
         return [
             state
             for state in states
             if state.series.key in named
-            or (state.series.expected is not None and len(state.found) > state.series.expected)
+            or (state.series.key in self._unaccounted and len(state.found) > (state.series.expected or 0))
         ]
 
     def claim_strangers(self, states: Sequence[SeriesState]) -> None:

@@ -298,7 +298,9 @@ class _Inbox:
         states = tuple(states)
         self.arrivals.scan()
         if end is not None and self._callers is not None:
-            self._callers.hear(self.arrivals.callers(state.series.key for state in states), end)
+            keys = [state.series.key for state in states]
+            if not self._callers.hear(self.arrivals.callers(keys), end):
+                self.placer.doubt(keys)
         known = self._callers.known if self._callers else frozenset()
         tally = self.placer.tally
         instances, size = tally.new_instances, tally.bytes
