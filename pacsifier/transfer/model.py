@@ -124,8 +124,8 @@ class SeriesState:
         return new
 
     def drop(self, sop_instance_uid: str) -> None:
-        """An instance was taken out of its folder: the PACS does not list it."""
-        del self.found[sop_instance_uid]
+        """An instance does not count any more, whether it is still in its folder or not."""
+        self.found.pop(sop_instance_uid, None)
 
     def lie_in(self, folder: Path) -> None:
         """Its instances are in this folder."""
@@ -421,6 +421,11 @@ class Placer(Protocol):
     @property
     def unexpected(self) -> list[Unexpected]:
         """What this run has set aside."""
+        ...
+
+    @property
+    def contradictions(self) -> list[Unexpected]:
+        """What of it contradicts the tree or the index: a person or the PACS must settle it."""
         ...
 
     def adopt(self, state: SeriesState, folder: Path, *, write: bool = True) -> None:

@@ -8,16 +8,23 @@ from pacsifier.disk.tree import SeriesIdentity
 from pacsifier.transfer.fetch.verdict import is_complete
 from pacsifier.transfer.find.images import tell_instances
 from pacsifier.transfer.model import SeriesKey, SeriesState
+from pacsifier.transfer.record.conflicts import Conflicts
 from pacsifier.transfer.run import Run
 
 
-def skip_what_is_there(states: Sequence[SeriesState], run: Run, folders: Mapping[SeriesKey, str]) -> None:
+def skip_what_is_there(
+    states: Sequence[SeriesState], run: Run, folders: Mapping[SeriesKey, str], conflicts: Conflicts
+) -> None:
     """Reads what is on disk and skips the series that are whole there.
 
     `folders`: where the earlier log has a series, relative to the tree. Of what is there in part only the missing
-    instances will be asked for, by their UIDs.
+    instances will be asked for, by their UIDs; so will those of which two contradict each other (`conflicts`).
     """
     present = [state for state in states if _adopted(state, run, folders.get(state.series.key, ""))]
+    for state in present:
+        for uid in conflicts.get(state.series.key, ()):
+            # One of two that contradict each other: asked for again, and believed where the PACS sends it again.
+            state.drop(uid)
     partly = [state for state in present if not is_complete(state)]
     run.lost(tell_instances(run.finds, partly, uid_lists=run.known.uid_lists))
     for state in present:

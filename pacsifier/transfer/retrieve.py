@@ -31,6 +31,7 @@ from pacsifier.transfer.model import Found, Plan
 from pacsifier.transfer.options import Job, Observer
 from pacsifier.transfer.plan import make_plan
 from pacsifier.transfer.record.audit import write_audit
+from pacsifier.transfer.record.conflicts import open_conflicts, still_open, write_conflicts
 from pacsifier.transfer.record.journal import Journal
 from pacsifier.transfer.record.new_ids import write_new_ids
 from pacsifier.transfer.record.outcomes import by_row, outcomes_of, write_rows
@@ -62,7 +63,7 @@ def retrieve(job: Job, observer: Observer, toolbox: Toolbox) -> Summary:
             confirm(plan, observer)
             write_infos(plan, run)
             if options.save and options.resume:
-                skip_what_is_there(plan.states, run, journal.folders())
+                skip_what_is_there(plan.states, run, journal.folders(), open_conflicts(run.tree))
             with recorded(plan, run, journal) as record:
                 if ways:
                     fetch(plan, ways, run, journal.tick)
@@ -176,6 +177,9 @@ def recorded(plan: Plan, run: Run, journal: Journal) -> Iterator[Record]:
         record.summary = replace(_sum_up(plan, run, record.problems), redo=redo)
         journal.write_log()
         write_unexpected(run.tree, run.placer.unexpected)
+        if run.job.options.save:
+            left = still_open(open_conflicts(run.tree), plan.states, run.placer.contradictions)
+            write_conflicts(run.tree, left)
         write_audit(run.tree, run.job, record.summary, ended, time.monotonic() - began)
 
 
@@ -185,7 +189,7 @@ def _rehearse(found: Found, run: Run) -> Summary:
     plan = make_plan(found, options)
     confirm(plan, run.observer)
     if options.save and options.resume:
-        skip_what_is_there(plan.states, run, {})
+        skip_what_is_there(plan.states, run, {}, open_conflicts(run.tree))
     for state in plan.todo:
         state.list()
     wanting = by_row(plan.states)

@@ -6,11 +6,20 @@ import stat
 from pathlib import Path
 
 import pytest
-from pacs.runs import read_table
+from pacs.runs import Run, read_table
 from pacs.servers import Hospital, Record
 
 from faults.quirk_pacs import altered
-from faults.test_far_side import BRAIN, ECHO, assert_complete, assert_holds, of, saved, unexpected
+from faults.test_far_side import (
+    BRAIN,
+    ECHO,
+    asked_uids,
+    assert_complete,
+    assert_holds,
+    of,
+    saved,
+    unexpected,
+)
 
 SERIES = {**BRAIN, "SeriesNumber": "2"}
 
@@ -146,3 +155,52 @@ def test_a_flood_of_strangers_objects_does_not_fill_the_disk(
     assert_holds(done, wanted)
     assert len(unexpected(done)) == 1
     assert "3 dropped" in done.stderr
+
+
+# --- contradictions -----------------------------------------------------------------------------------------------
+
+
+def _contradicted(quirky, tmp_path: Path, uid: str) -> Run:
+    done = saved(quirky(twice=(uid,), twice_differs=True), tmp_path, SERIES)
+    assert done.status == 1
+    assert "two different objects" in done.log[0]["Reason"]
+    return done
+
+
+@pytest.mark.parametrize("log_moved", [False, True])
+def test_a_contradiction_is_not_forgotten_by_the_next_resume(
+    quirky, hospital, tmp_path, wanted, log_moved
+) -> None:
+    uid = wanted[0].sop_uid
+    done = _contradicted(quirky, tmp_path, uid)
+    if log_moved:
+        (done.out / "logs" / "pacsifier_log.csv").unlink()
+    pacs = quirky(lose=(uid,))
+    again = saved(pacs, tmp_path, SERIES, options=("--resume",))
+    assert again.status == 1
+    assert {row["Completed"] for row in again.log} == {"False"}
+    assert all(asked == [uid] for asked in asked_uids(pacs)), "only that instance is asked for"
+
+
+def test_a_contradiction_is_settled_once_the_pacs_sends_the_same_again(
+    quirky, hospital, tmp_path, wanted
+) -> None:
+    _contradicted(quirky, tmp_path, wanted[0].sop_uid)
+    for _ in range(2):
+        again = saved(quirky(), tmp_path, SERIES, options=("--resume",))
+        assert again.status == 0, again.stderr
+        assert_holds(again, wanted)
+    assert "was complete" in again.log[0]["Reason"], "it is asked for once"
+
+
+@pytest.mark.parametrize("removed", ["logs/unexpected/*", "sub-*/*/*/*"])
+def test_a_contradiction_is_settled_once_a_person_has_removed_one_of_the_two(
+    quirky, hospital, tmp_path, wanted, removed
+) -> None:
+    uid = wanted[0].sop_uid
+    done = _contradicted(quirky, tmp_path, uid)
+    (path,) = [path for path in done.out.glob(removed) if path.name.endswith(uid)]
+    path.unlink()
+    again = saved(quirky(), tmp_path, SERIES, options=("--resume",))
+    assert again.status == 0, again.stderr
+    assert len(again.files) == len(wanted)

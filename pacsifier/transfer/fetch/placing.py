@@ -27,7 +27,11 @@ log = logging.getLogger(__name__)
 
 
 CONTRADICTS = "another object of its SOP Instance UID is in the tree"
+OTHER_PATIENT = "of another PatientID than the index tells"
 UNLISTED = "that the PACS does not list"
+
+
+_SETTLED = "--resume asks the PACS again; or remove the wrong one of the two"
 
 
 @dataclass(frozen=True)
@@ -172,15 +176,19 @@ class Placer:
         # An index that tells no PatientID must not let two people share a series.
         asked_id = state.series.values.get("PatientID") or first_id
         if _another_patient(asked_id or "", own_id or ""):
-            state.spoil("an object of another PatientID arrived under this series' UIDs: see logs/unexpected")
-            self._set_aside(arrival, "of another PatientID than the index tells")
+            state.spoil(
+                f"an object of another PatientID arrived under this series' UIDs: see logs/unexpected; {_SETTLED}"
+            )
+            self._set_aside(arrival, OTHER_PATIENT)
             return
         folder = state.folder or self._open_folder(state, arrival.values())
         uid = arrival.sop_instance_uid
         placed = self._tree.place(arrival.path, folder, instance_name(arrival.prefix, uid))
         if placed is Placed.CONFLICT:
             self.tally.conflicts += 1
-            state.spoil("two different objects share a SOP Instance UID: one is in logs/unexpected")
+            state.spoil(
+                f"two different objects share a SOP Instance UID: one is in logs/unexpected; {_SETTLED}"
+            )
             self._set_aside(arrival, CONTRADICTS)
             return
         if state.put(uid, arrival.file.size):
@@ -285,6 +293,11 @@ class Placer:
     def unexpected(self) -> list[Unexpected]:
         """What this run has set aside."""
         return [each.told() for each in self.aside]
+
+    @property
+    def contradictions(self) -> list[Unexpected]:
+        """What of it contradicts the tree or the index: a person or the PACS must settle it."""
+        return [each.told() for each in self.aside if each.why in (CONTRADICTS, OTHER_PATIENT)]
 
     def _set_aside(
         self, arrival: Arrival, why: str, *, foreign: bool = False, claimable: bool = False
