@@ -70,9 +70,17 @@ class Ear(Observer):
 
     def __init__(self) -> None:
         self.heard: list[str] = []
+        self.plans: list[tuple[int, int | None]] = []
+        self.steps: list[tuple[int, int]] = []
 
     def say(self, message: str) -> None:
         self.heard.append(message)
+
+    def planned(self, series: int, instances: int | None) -> None:
+        self.plans.append((series, instances))
+
+    def progress(self, series_done: int, instances: int) -> None:
+        self.steps.append((series_done, instances))
 
 
 class NoLimits:
