@@ -395,6 +395,51 @@ def test_elsewhere_the_counters_settle_and_late_objects_are_not_waited_for(play:
     assert done.run.observer.steps[-1] == (2, 3)
 
 
+# --- associations that end early ---------------------------------------------------------------------------------
+
+THREE = of_series("1.3.1")
+TRIES = 5
+
+
+def patient(play: Make, *states: SeriesState, **traits: Any) -> Play:
+    """A run that no number of failures stops."""
+    made = play(*states, **traits)
+    made.ways[0].terms = replace(made.ways[0].terms, max_failures=ALL)
+    return made
+
+
+def test_a_request_that_ends_each_association_takes_no_other_along(play: Make) -> None:
+    states = (state("1.1.1"), state("1.2.1"), state("1.3.1"))
+    done = patient(play, *states, script={ONE: [CUT]}).fetch()
+    assert done.verdicts == {"1.1.1": FAILED, "1.2.1": COMPLETE, "1.3.1": COMPLETE}
+    assert done.asked.count(ONE) == 2 * TRIES, "in each of the two rounds"
+
+
+def test_a_pacs_that_ends_each_association_is_asked_a_few_times_for_each_request_and_not_for_ever(
+    play: Make,
+) -> None:
+    states = (state("1.1.1"), state("1.2.1"), state("1.3.1"))
+    done = patient(play, *states, script={ONE: [CUT], TWO: [CUT], THREE: [CUT]}).fetch()
+    assert set(done.verdicts.values()) == {FAILED}
+    for request in (ONE, TWO, THREE):
+        begun = [requests for requests in done.ways[0].asked if requests[0] == request]
+        assert len(begun) == 2 * TRIES
+
+
+def test_studies_of_a_list_that_ends_each_association_are_each_asked_a_few_times(play: Make) -> None:
+    uids = ("1.1", "1.2", "1.3")
+    requests = [of_studies(*uids), *(of_studies(uid) for uid in uids)]
+    states = [state(f"{uid}.1") for uid in uids]
+    script = {request: [CUT] for request in (*requests, ONE, TWO, THREE)}
+    done = patient(play, *states, of_study=dict.fromkeys(uids, 1), script=script).fetch()
+    assert set(done.verdicts.values()) == {FAILED}
+    begun = [asked[0] for asked in done.ways[0].asked]
+    assert begun.count(requests[0]) == 1
+    # The first one was in flight as the list was cut; of the others that is not known.
+    assert [begun.count(each) for each in requests[1:]] == [TRIES - 1, TRIES, TRIES]
+    assert [begun.count(each) for each in (ONE, TWO, THREE)] == [TRIES] * 3, "in the second round"
+
+
 # --- from one way to the next ------------------------------------------------------------------------------------
 
 

@@ -3,7 +3,7 @@
 temporarily refused, not all is there   each study again, after a growing wait; after the last repeat: settled
 not understood, or taken in part        the same work in simpler requests, and no such list any more
 refused in one syntax (C-GET)           the series that are open again in another syntax, before all else
-cut off                                 the request in flight again after a wait; those behind it as they were
+cut off                                 the request in flight again after a wait; those behind it as if never asked
 silent, or the run is to stop           settled as it is
 anything else                           settled
 """
@@ -117,7 +117,8 @@ def cut_off(cut: CutOff, wait_s: float | None, silence: str, *, stopped: bool) -
     first, *behind = cut.parts
     end, (_, states) = cut.ends[0], first
     wait_s = None if cut.silent else wait_s
-    begun_later = Task(one_chunk(behind), cut.task.repeats, wait_s or 0.0, first=True)
+    # Whatever the one in flight has used up, these were never begun.
+    begun_later = Task(one_chunk(behind), wait_s=wait_s or 0.0, first=True)
     rest = (begun_later,) if behind else ()
     if wait_s is None or stopped:
         return Said(replace(end, words=silence) if cut.silent else end, settled=states, again=rest)
