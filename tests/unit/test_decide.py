@@ -133,7 +133,8 @@ def _round(way: str, **options: Any) -> rounds.Round:
 
 def _unlearned(can: Capabilities) -> str:
     """What a PACS is known not to take."""
-    return " ".join(name for name in ("uid_lists", "study_lists", "image_moves") if not getattr(can, name))
+    names = ("uid_lists", "study_lists", "image_moves", "whole_studies")
+    return " ".join(name for name in names if not getattr(can, name))
 
 
 def _around_other_work(tasks: Sequence[Task]) -> tuple[tuple[Ask, ...], tuple[Ask, ...]]:
@@ -414,8 +415,14 @@ def settled(*uids: str, words: str = "Success") -> Said:
         pytest.param(
             (STUDY, FIRST, SECOND),
             NOT_UNDERSTOOD,
-            Said(later=(ask(SERIES), ask(of_series("1.1.2"))), learned="uid_lists"),
-            id="a whole study is not understood",
+            Said(later=(ask(SERIES), ask(of_series("1.1.2"))), learned="whole_studies"),
+            id="a whole study is not understood: that says nothing of lists",
+        ),
+        pytest.param(
+            (STUDY, FIRST),
+            NOT_UNDERSTOOD,
+            Said(later=(ask(SERIES),), learned="whole_studies"),
+            id="a whole study of one series is not understood",
         ),
         pytest.param(
             (THREE_STUDIES, FIRST, Has("1.2.1"), Has("1.3.1")),
@@ -894,6 +901,24 @@ def test_work_starts_in_its_order_when_its_time_has_come(*, waits_s, running, st
             [PAIR, LISTED, (SERIES, FIRST), IMAGES, (STUDY, FIRST, SECOND)],
             (STUDY_1, STUDY_2, SERIES, of_series("1.1.2"), SERIES, IMAGES[0], STUDY),
             id="no lists at all",
+        ),
+        pytest.param(
+            Capabilities(whole_studies=False),
+            [PAIR, LISTED, (SERIES, FIRST), IMAGES, (STUDY, FIRST, SECOND)],
+            (SERIES, of_series("1.2.1"), LIST, SERIES, IMAGES[0], LIST),
+            id="no whole studies, but lists of their series",
+        ),
+        pytest.param(
+            Capabilities(whole_studies=False),
+            [(STUDY, Has("1.1.1", expected=400), Has("1.1.2", expected=400))],
+            (SERIES, of_series("1.1.2")),
+            id="no list of series is larger than others are",
+        ),
+        pytest.param(
+            Capabilities(whole_studies=False, uid_lists=False),
+            [PAIR, LISTED, (STUDY, FIRST, SECOND)],
+            (SERIES, of_series("1.2.1"), SERIES, of_series("1.1.2"), SERIES, of_series("1.1.2")),
+            id="neither whole studies nor lists",
         ),
     ],
 )

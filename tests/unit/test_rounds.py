@@ -312,6 +312,17 @@ def test_a_list_that_is_not_understood_is_learned_for_all_that_follows(play: Mak
     assert set(done.verdicts.values()) == {COMPLETE}
 
 
+def test_a_pacs_that_takes_no_whole_studies_is_not_taken_for_one_that_takes_no_lists(play: Make) -> None:
+    uids = [f"1.{study}" for study in range(1, 13)]
+    states = [state(f"{uid}.{number}", announced=150) for uid in uids for number in (1, 2)]
+    script = {of_studies(uid): [Answer(NOT_UNDERSTOOD, 0)] for uid in uids}
+    done = play(*states, script=script, of_study=dict.fromkeys(uids, 2)).fetch()
+    assert set(done.verdicts.values()) == {COMPLETE}
+    assert sum(not request.series_uids for request in done.asked) == 1, "the next ones are not refused first"
+    assert [len(request.series_uids) for request in done.asked if request.series_uids] == [2] * 11 + [1] * 2
+    assert done.run.known.uid_lists, "the index is asked in lists as before"
+
+
 @pytest.mark.parametrize(
     ("comes", "after_s", "verdict"),
     [
@@ -377,7 +388,7 @@ def test_what_is_short_is_listed_and_asked_for_series_by_series(play: Make) -> N
 def test_a_run_that_stopped_neither_lists_nor_asks_again(play: Make) -> None:
     finds = Index({"1.1.1": 2})
     done = play(state(), script={ONE: [Answer(UNKNOWN_DESTINATION, 0)]}, finds=finds).fetch()
-    assert (done.asked, finds.asked) == ([ONE], [])
+    assert (done.asked, finds.asked, len(done.ways[0].opened)) == ([ONE], [], 1)
     assert done.verdicts == {"1.1.1": FAILED}
 
 
