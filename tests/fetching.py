@@ -200,11 +200,13 @@ class FakePlacer:
 
 @dataclass
 class Disk:
-    """A disk on which room is left, until it is `full`; only a look `now` sees that."""
+    """A disk on which room is left, until it is `full`; only a look `now` sees that. `looks`: came and still ahead."""
 
     full: str = ""
+    looks: list[tuple[int, int]] = field(default_factory=list)
 
     def look(self, came: int, size: int, ahead: Callable[[], int], *, now: bool = False) -> str:
+        self.looks.append((came, ahead()))
         return self.full if now else ""
 
 

@@ -37,6 +37,7 @@ from series import (
 )
 
 from pacsifier.dcmtk.movescu import MoveRequest
+from pacsifier.dcmtk.timeouts import Timeouts
 from pacsifier.dcmtk.transcript import MoveState
 from pacsifier.errors import AssociationError, InputError, ToolError
 from pacsifier.transfer.fetch.health import Health, Terms
@@ -64,19 +65,23 @@ Script = Mapping[MoveRequest, Sequence[Answer]]
 
 @dataclass
 class Late(Inbox):
-    """An inbox in which objects of some series lie only after a while."""
+    """An inbox in which objects of some series lie only after a while; `steadily`: so many come at each look."""
 
     clock: Clock | None = None
     late: dict[str, tuple[float, int]] = field(default_factory=dict)
+    steadily: int = 0
+
+    @property
+    def now_s(self) -> float:
+        return self.clock.now_s if self.clock else 0.0
 
     def scan(self) -> int:
-        now = self.clock.now_s if self.clock else 0.0
         for uid, (at_s, number) in list(self.late.items()):
-            if now >= at_s:
+            if self.now_s >= at_s:
                 self.comes[uid] = number
                 del self.late[uid]
                 return number
-        return 0
+        return self.steadily
 
 
 class Played(Way):
@@ -93,6 +98,7 @@ class Played(Way):
         self.inbox = Late(tally=run.placer.tally)
         self.proven: bool | None = None
         self.admits = True
+        self.slow_steps = 0
         for name, value in traits.items():
             setattr(self, name, value)
 
@@ -110,8 +116,12 @@ class Played(Way):
 
     def start(self, chunk: Chunk) -> Any:
         self.asked.append(chunk.requests)
+        self.inbox.taken.append("start")
         ends = [] if not self.admits else list(self._ends(chunk))
-        made = Association(len(chunk.parts), [ends], admitted=self.admits, associated=self.admits)
+        tells = [*([[]] * self.slow_steps), ends]
+        made = Association(
+            len(chunk.parts), tells, admitted=self.admits, associated=self.admits, heard=self.inbox.now_s
+        )
         self.associations.append(made)
         return made
 
@@ -343,6 +353,72 @@ def test_objects_that_come_after_the_final_response_are_waited_for(
 def test_a_complete_round_waits_for_nothing(play: Make) -> None:
     done = play(state(), state("1.2.1")).fetch()
     assert done.clock.now_s - 1000 < 1
+
+
+@pytest.mark.parametrize(
+    ("cut", "order"),
+    [
+        pytest.param(Cut(), "start 1 start start 2 3", id="the next association is opened first"),
+        pytest.param(
+            Cut(one_request_each=True),
+            "start 1 start 2 start 3",
+            id="where it must not, what came is placed first",
+        ),
+    ],
+)
+def test_placing_lets_the_next_association_pass_where_it_may(play: Make, cut: Cut, order: str) -> None:
+    states = [state(f"1.{number}.1", announced=1000) for number in (1, 2, 3)]
+    done = play(*states, cut=cut, proven=True, options=replace(SAVE, associations=1)).fetch()
+    names = [each.split(".")[1] if "." in each else each for each in done.ways[0].inbox.taken]
+    assert " ".join(names[: len(order.split())]) == order
+
+
+@pytest.mark.parametrize(
+    ("steadily", "ended"),
+    [pytest.param(1, False, id="objects come"), pytest.param(0, True, id="nothing is heard of it")],
+)
+def test_an_association_that_brings_objects_is_not_silent(play: Make, steadily: int, ended: bool) -> None:
+    options = replace(SAVE, timeouts=Timeouts(silence_timeout_s=0.1))
+    made = play(state(), options=options, slow_steps=20)
+    made.ways[0].inbox.steadily = steadily
+    made.fetch()
+    assert (made.ways[0].associations[0].process.endings > 0) is ended
+
+
+def test_a_run_that_stops_ends_what_runs_and_keeps_what_came(play: Make) -> None:
+    class Second(Played):
+        def start(self, chunk: Chunk) -> Any:
+            started = super().start(chunk)
+            self.slow_steps = 0 if self.slow_steps else 10_000
+            return started
+
+    script = {ONE: [Answer()], TWO: [Answer()], of_series("1.3.1"): [Answer(UNKNOWN_DESTINATION, 0)]}
+    states = [state(f"1.{number}.1", announced=1000) for number in (1, 2, 3)]
+    done = play(*states, script=script, kind=Second, proven=True).fetch()
+    assert done.verdicts == {"1.1.1": COMPLETE, "1.2.1": INCOMPLETE, "1.3.1": FAILED}
+    assert done.plan.states[1].files == 1000
+    assert done.ways[0].associations[1].process.endings > 0
+    assert done.clock.now_s - 1000 < 5
+
+
+def test_the_disk_is_watched_with_what_is_still_to_come(play: Make) -> None:
+    room = Disk()
+    play(
+        state("1.1.1", announced=5), state("1.2.1", found=1), state("1.3.1", status=Status.SKIPPED), room=room
+    ).fetch()
+    assert room.looks[0] == (0, 6)
+    assert room.looks[-1] == (5, 1), "before the last ones were placed"
+
+
+def test_what_is_asked_again_is_told_in_the_log(play: Make, caplog: pytest.LogCaptureFixture) -> None:
+    play(state(), script={ONE: [Answer(BUSY, 0), Answer()]}).fetch()
+    warnings = [each.getMessage() for each in caplog.records if each.levelname == "WARNING"]
+    assert warnings == ["C-MOVE was temporarily refused: asking again in 2.0 s"]
+
+
+def test_what_no_row_is_sure_to_want_is_not_called_complete(play: Make) -> None:
+    done = play(state(rows=())).fetch()
+    assert done.verdicts == {"1.1.1": INCOMPLETE}
 
 
 # --- once more what is short -------------------------------------------------------------------------------------
