@@ -24,7 +24,8 @@ from pacsifier.deidentify.engine.descriptors import Vocabulary
 from pacsifier.deidentify.engine.elements import Scope
 from pacsifier.deidentify.engine.identifiers import Identifiers, fold, words_of
 from pacsifier.deidentify.engine.profile import METHOD, Options, Profile
-from pacsifier.deidentify.engine.rules import Rules, Subject
+from pacsifier.deidentify.engine.rules import Rules
+from pacsifier.deidentify.engine.subject import Subject
 from pacsifier.deidentify.key import Key, opened, read
 from pacsifier.deidentify.patients import (
     NEW_ID_FILE,

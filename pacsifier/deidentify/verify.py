@@ -16,7 +16,7 @@ import pydicom
 from pydicom.dataset import Dataset
 
 from pacsifier.deidentify.engine.identifiers import SHORTEST_IN_BYTES, Identifiers, fold
-from pacsifier.deidentify.engine.rules import Subject
+from pacsifier.deidentify.engine.subject import Subject
 
 Hit = tuple[str, str, str]
 

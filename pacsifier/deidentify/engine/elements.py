@@ -21,36 +21,11 @@ ITEM_END = 0xFFFEE00D
 SEQUENCE_END = 0xFFFEE0DD
 UNDEFINED = 0xFFFFFFFF
 PIXEL_GROUP = 0x7FE0
+LARGE = 1 << 24  # values above this are not held in memory
+CHARACTER_SETS = 0x00080005
+ITEM_BYTES = b"\xfe\xff\x00\xe0"  # of an item in little endian
 _PIXELS = PIXEL_GROUP << 16
-_LARGE = 1 << 24  # values above this are not held in memory
 _REMEMBERED = 1 << 12  # elements above this are not kept for the next file
-_CHARACTER_SETS = 0x00080005
-_SHORT_LENGTH = frozenset(
-    [
-        "AE",
-        "AS",
-        "AT",
-        "CS",
-        "DA",
-        "DS",
-        "DT",
-        "FD",
-        "FL",
-        "IS",
-        "LO",
-        "LT",
-        "PN",
-        "SH",
-        "SL",
-        "SS",
-        "ST",
-        "TM",
-        "UI",
-        "UL",
-        "US",
-    ]
-)
-_ITEM_TAG = b"\xfe\xff\x00\xe0"
 _DEEPEST = 100
 
 
@@ -65,6 +40,17 @@ class Scope:
     parent: int
     character_sets: bytes
     creators: dict[int, str] = field(default_factory=dict)
+
+    def creator(self, tag: int) -> str:
+        """The creator of a private element's block; "" where none was met (PS3.5 section 7.8.1)."""
+        return self.creators.get(tag >> 16 << 8 | tag >> 8 & 0xFF, "")
+
+    def learn(self, tag: int, raw: bytes) -> None:
+        """Remembers the character sets, or the creator of a private block; of other elements nothing."""
+        if tag == CHARACTER_SETS:
+            self.character_sets = raw
+        elif tag & 0x1FF00 == 0x10000 and tag & 0xFFFF >= 0x10:
+            self.creators[tag >> 16 << 8 | tag & 0xFF] = raw.decode("latin_1").strip(" \0")
 
 
 class Visitor(Protocol):
@@ -144,14 +130,14 @@ def rewrite(layout: part10.Layout, visitor: Rewriter, added: list[tuple[int, byt
             continue
         while waiting[0][0] < tag:
             out.append(waiting.pop(0)[1])
-        if after - head > _REMEMBERED or tag & 0x10000 or tag == _CHARACTER_SETS or tag >= _PIXELS:
+        if after - head > _REMEMBERED or tag & 0x10000 or tag == CHARACTER_SETS or tag >= _PIXELS:
             piece = _rewritten(source, element, coding, visitor, scope)
             if isinstance(piece, bytes):
                 out.append(piece)
             else:
                 pieces += (b"".join(out), piece)
                 out.clear()
-            if tag == _CHARACTER_SETS:
+            if tag == CHARACTER_SETS:
                 memory = visitor.memory(coding, scope.character_sets, "")
             continue
         whole = source[head:after]
@@ -172,7 +158,7 @@ def visit(layout: part10.Layout, visitor: Viewer) -> None:
     if len(layout.by_tag) == len(layout.elements):
         elements = (layout.by_tag[tag] for tag in sorted(layout.by_tag.keys() - visitor.plain))
     for tag, raw_vr, _, start, stop, after in elements:
-        if not visitor.is_plain(tag, raw_vr) and tag >> 16 != PIXEL_GROUP and stop - start <= _LARGE:
+        if not visitor.is_plain(tag, raw_vr) and tag >> 16 != PIXEL_GROUP and stop - start <= LARGE:
             raw = layout.source[start:stop]
             _decided(tag, raw_vr, raw, after != stop, layout.coding, visitor, scope, 0)
 
@@ -184,15 +170,14 @@ def _rewritten(
     tag, raw_vr, head, start, stop, after = element
     if tag >> 16 == PIXEL_GROUP or visitor.is_plain(tag, raw_vr):
         return Range(head, after)
-    if stop - start > _LARGE:
+    if stop - start > LARGE:
         vr = raw_vr.decode("latin_1") or vr_of(tag, scope)
         return Range(head, after) if visitor.keeps_large(tag, vr, source, start, stop) else b""
     if after - head > _REMEMBERED or tag & 0xFF00 == 0 or not tag & 0x10000:
         new = _anew(source[head:after], element, coding, visitor, scope)
         return Range(head, after) if new is None else new
     whole = source[head:after]
-    creator = scope.creators.get(tag >> 16 << 8 | tag >> 8 & 0xFF, "")
-    memory = visitor.memory(coding, scope.character_sets, creator)
+    memory = visitor.memory(coding, scope.character_sets, scope.creator(tag))
     known = memory.get(whole)
     if known is None:
         return _remembered(whole, element, coding, visitor, scope, memory)
@@ -245,7 +230,7 @@ def _decided(  # noqa: PLR0917 - called for every element
         vr = vr_of(tag, scope)
     if undefined and vr != "SQ" and raw_vr in (b"", b"UN"):
         vr = "SQ"
-    if vr == "SQ" or (vr in ("UN", "OB") and tag & 0x10000 and raw[:4] == _ITEM_TAG):
+    if vr == "SQ" or (vr in ("UN", "OB") and tag & 0x10000 and raw[:4] == ITEM_BYTES):
         inner = IMPLICIT_LITTLE if raw_vr == b"UN" or vr != "SQ" else coding
         descends = visitor.descends(tag, vr, raw, scope)
         if not isinstance(descends, bool):
@@ -259,10 +244,8 @@ def _decided(  # noqa: PLR0917 - called for every element
                 raise
     elif undefined:
         raise UnknownEncodingError(f"undefined length of {tag:08X}")
-    if tag == _CHARACTER_SETS:
-        scope.character_sets = raw
-    if tag & 0x10000 and tag & 0xFF00 == 0 and tag & 0xFFFF >= 0x10:
-        scope.creators[tag >> 16 << 8 | tag & 0xFF] = raw.decode("latin_1").strip(" \0")
+    if tag == CHARACTER_SETS or tag & 0x1FF00 == 0x10000:
+        scope.learn(tag, raw)
     return visitor.value(tag, vr, raw, scope)
 
 
@@ -288,7 +271,7 @@ def rewrite_items(  # noqa: PLR0917 - see _decided
                 raise UnknownEncodingError(f"no item below {parent:08X}")
             content, pos, differs = _item(raw, start, length, coding, parent, visitor, scope, depth)
             if length == UNDEFINED:
-                out += (raw[start - 8 : start], content, _delimiter(ITEM_END, coding))
+                out += (raw[start - 8 : start], content, _header(ITEM_END, 0, coding))
             else:
                 out += (raw[start - 8 : start - 4], _packed(len(content), coding), content)
             changed = changed or differs
@@ -353,10 +336,10 @@ def _encoded(head: bytes, raw_vr: bytes, content: bytes, undefined: bool, coding
     """An element under its old tag and VR, with other content."""
     if undefined:
         width = 12 if raw_vr else 8
-        return head[:width] + content + _delimiter(SEQUENCE_END, coding)
+        return head[:width] + content + _header(SEQUENCE_END, 0, coding)
     if not raw_vr:
         return head[:4] + _packed(len(content), coding) + content
-    if raw_vr.decode("latin_1") in _SHORT_LENGTH:
+    if part10.has_short_length(raw_vr):
         if len(content) > 0xFFFE:
             raise UnknownEncodingError("a value has become too long")
         return head[:6] + struct.pack(">H" if coding.big else "<H", len(content)) + content
@@ -367,8 +350,13 @@ def _packed(length: int, coding: Coding) -> bytes:
     return struct.pack(">L" if coding.big else "<L", length)
 
 
-def _delimiter(tag: int, coding: Coding) -> bytes:
-    return struct.pack(">HHL" if coding.big else "<HHL", tag >> 16, tag & 0xFFFF, 0)
+def item_header(length: int, coding: Coding) -> bytes:
+    """What stands before the content of an item of this length."""
+    return _header(ITEM, length, coding)
+
+
+def _header(tag: int, length: int, coding: Coding) -> bytes:
+    return struct.pack(">HHL" if coding.big else "<HHL", tag >> 16, tag & 0xFFFF, length)
 
 
 def vr_of(tag: int, scope: Scope) -> str:
@@ -376,6 +364,6 @@ def vr_of(tag: int, scope: Scope) -> str:
     if tag & 0x10000:
         if tag & 0xFF00 == 0:
             return "LO"
-        creator = scope.creators.get(tag >> 16 << 8 | tag >> 8 & 0xFF, "")
+        creator = scope.creator(tag)
         return private_vr(tag, creator) if creator else "UN"
     return public_vr(tag)

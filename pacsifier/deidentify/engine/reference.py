@@ -13,6 +13,8 @@ from pydicom.filewriter import write_dataset, write_sequence_item
 from pydicom.tag import Tag
 
 from pacsifier.deidentify.engine.elements import (
+    ITEM_BYTES,
+    LARGE,
     PIXEL_GROUP,
     Scope,
     UnknownEncodingError,
@@ -22,10 +24,6 @@ from pacsifier.deidentify.engine.elements import (
 )
 from pacsifier.dicom import part10
 from pacsifier.dicom.splice import Piece, Range
-
-_LARGE = 1 << 24
-_CHARACTER_SETS = 0x00080005
-_ITEM_TAG = b"\xfe\xff\x00\xe0"
 
 
 def rewrite(layout: part10.Layout, visitor: Visitor, added: list[tuple[int, bytes]]) -> list[Piece]:
@@ -56,7 +54,7 @@ def _sections(layout: part10.Layout) -> list[tuple[bytes | Range, int | None]]:
     sections: list[tuple[bytes | Range, int | None]] = []
     begin: int | None = None
     for tag, _, head, start, stop, after in layout.elements:
-        large = tag >> 16 == PIXEL_GROUP or stop - start > _LARGE
+        large = tag >> 16 == PIXEL_GROUP or stop - start > LARGE
         if large and begin is not None:
             sections.append((layout.source[begin:head], tag))
             begin = None
@@ -65,7 +63,7 @@ def _sections(layout: part10.Layout) -> list[tuple[bytes | Range, int | None]]:
         elif begin is None:
             begin = head
     if begin is not None and layout.elements:
-        sections.append((layout.source[begin : layout.elements[-1][5]], None))
+        sections.append((layout.source[begin : layout.end], None))
     return sections
 
 
@@ -116,10 +114,7 @@ def _element(dataset: Dataset, tag: int, element: Any, visitor: Visitor, scope: 
             write_sequence_item(out, item, ["iso8859"])
         _put(dataset, tag, element, bytes(out.getvalue()))
     elif items is None:
-        if tag == _CHARACTER_SETS:
-            scope.character_sets = raw
-        if tag & 0x10000 and tag & 0xFF00 == 0 and tag & 0xFFFF >= 0x10:
-            scope.creators[tag >> 16 << 8 | tag & 0xFF] = raw.decode("latin_1").strip(" \0")
+        scope.learn(tag, raw)
         new = visitor.value(tag, vr, raw, scope)
         if new is not raw:
             _put(dataset, tag, element, new)
@@ -133,7 +128,7 @@ def _inner(element: RawDataElement, vr: str) -> part10.Coding:
 
 def _items(element: RawDataElement, vr: str, tag: int, raw: bytes) -> Any:
     """The items of a sequence of defined length; None where it is none."""
-    looks_so = vr in ("UN", "OB") and tag & 0x10000 and raw[:4] == _ITEM_TAG
+    looks_so = vr in ("UN", "OB") and tag & 0x10000 and raw[:4] == ITEM_BYTES
     if vr != "SQ" and not looks_so:
         return None
     inner = _inner(element, vr)
