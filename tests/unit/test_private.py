@@ -35,7 +35,7 @@ def knowledge(options: Options = MASKED) -> Knowledge:
 
 
 def written(
-    vr: str, raw: bytes, options: Options = MASKED, tag: int = ANY, creator: str = "", charset: bytes = b""
+    vr: str, raw: bytes, options: Options = MASKED, *, tag: int = ANY, creator: str = "", charset: bytes = b""
 ) -> Replacement:
     return private.replacement(Value(tag, vr, raw, charset), creator, knowledge(options))
 
@@ -83,7 +83,7 @@ def test_a_group_of_an_odd_number_is_private(tag, odd):
 )
 def test_the_creator_of_a_block_stays_where_something_of_it_may(tag, raw, options, stays):
     expected = (raw, "cleaned") if stays else (None, "removed")
-    assert written("LO", raw, options, tag, CREATOR)[:2] == expected
+    assert written("LO", raw, options, tag=tag, creator=CREATOR)[:2] == expected
 
 
 @pytest.mark.parametrize(

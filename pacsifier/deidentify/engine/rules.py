@@ -101,8 +101,7 @@ class Rules:
         return plain
 
     def _is_kept_number(self, tag: int) -> bool:
-        if private.is_private(tag) or tag & 0xFFFF == 0:
-            return False
+        # Without a creator a private element is no number, and the length of a group is never kept.
         vr = vr_of(tag, Scope(0, b""))
         return vr in _NUMBER_VRS and self._profile.action(tag, vr) is Action.KEEP
 
@@ -133,7 +132,7 @@ class Rules:
 
     def value(self, tag: int, vr: str, raw: bytes, scope: Scope) -> bytes | None:
         """What is written instead of a value: the same object where it stays, None where the element goes."""
-        creator = scope.creator(tag) if tag & 0x10000 else ""
+        creator = scope.creator(tag) if scope.creators else ""
         key = (tag, vr, raw, scope.character_sets, scope.parent, creator)
         known = self._memo.get(key)
         if known is None:
