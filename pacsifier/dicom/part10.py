@@ -284,11 +284,6 @@ def encode_element(tag: int, vr: str, value: bytes, coding: Coding) -> bytes:
     return head + name + struct.pack(f"{order}H" if width == 2 else f"{order}2xL", len(value)) + value
 
 
-def has_short_length(vr: bytes) -> bool:
-    """Whether the length field of an element with this explicit VR has 16 bits."""
-    return _LENGTH_BYTES.get(vr) == 2
-
-
 def dataset_bytes_equal(path: str | PathLike[str], other: str | PathLike[str]) -> bool:
     """Tell whether two files hold the same data set in the same transfer syntax, byte for byte.
 

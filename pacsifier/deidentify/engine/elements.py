@@ -27,6 +27,7 @@ ITEM_BYTES = b"\xfe\xff\x00\xe0"  # of an item in little endian
 _PIXELS = PIXEL_GROUP << 16
 _REMEMBERED = 1 << 12  # elements above this are not kept for the next file
 _DEEPEST = 100
+_SHORT_HEADER = 8  # bytes; with an explicit VR their length field has 16 bits
 
 
 class UnknownEncodingError(Exception):
@@ -211,7 +212,7 @@ def _anew(whole: bytes, element: Element, coding: Coding, visitor: Visitor, scop
     new = _decided(tag, raw_vr, raw, after != stop, coding, visitor, scope, 0)
     if new is raw:
         return None
-    return b"" if new is None else _encoded(whole[:12], raw_vr, new, after != stop, coding)
+    return b"" if new is None else _encoded(whole[: start - head], raw_vr, new, after != stop, coding)
 
 
 def _decided(  # noqa: PLR0917 - called for every element
@@ -318,7 +319,7 @@ def _item(  # noqa: PLR0917 - see _decided
             if new is not value:
                 changed = True
                 if new is not None:
-                    out.append(_encoded(raw[pos : pos + 12], raw_vr, new, undefined, coding))
+                    out.append(_encoded(raw[pos:start], raw_vr, new, undefined, coding))
                 pos = after
                 continue
         out.append(raw[pos:after])
@@ -332,18 +333,15 @@ def _end_of_undefined(raw: bytes, start: int, raw_vr: bytes, coding: Coding) -> 
     return part10.end_of_undefined(raw, start, raw_vr, coding) - 8
 
 
-def _encoded(head: bytes, raw_vr: bytes, content: bytes, undefined: bool, coding: Coding) -> bytes:
+def _encoded(header: bytes, raw_vr: bytes, content: bytes, undefined: bool, coding: Coding) -> bytes:
     """An element under its old tag and VR, with other content."""
     if undefined:
-        width = 12 if raw_vr else 8
-        return head[:width] + content + _header(SEQUENCE_END, 0, coding)
-    if not raw_vr:
-        return head[:4] + _packed(len(content), coding) + content
-    if part10.has_short_length(raw_vr):
+        return header + content + _header(SEQUENCE_END, 0, coding)
+    if raw_vr and len(header) == _SHORT_HEADER:
         if len(content) > 0xFFFE:
             raise UnknownEncodingError("a value has become too long")
-        return head[:6] + struct.pack(">H" if coding.big else "<H", len(content)) + content
-    return head[:8] + _packed(len(content), coding) + content
+        return header[:-2] + struct.pack(">H" if coding.big else "<H", len(content)) + content
+    return header[:-4] + _packed(len(content), coding) + content
 
 
 def _packed(length: int, coding: Coding) -> bytes:

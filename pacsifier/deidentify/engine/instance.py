@@ -60,7 +60,7 @@ def _marks(layout: Layout, rules: Rules, identity_removed: bool) -> list[tuple[i
     try:
         return marks(layout, rules, identity_removed)
     except ValueError as error:
-        raise UnreadableError(f"no place for the marks: {error}") from error
+        raise UnreadableError(f"no room for the marks: {error}") from error
 
 
 def _rewritten(
