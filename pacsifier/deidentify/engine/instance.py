@@ -1,7 +1,7 @@
 """One instance in, one instance out; knows no folders.
 
-read -> find the raw elements -> decide about each, at every depth -> new file meta information, marks, and the pixel
-data byte for byte. Source: DICOM PS3.15 section E.1, PS3.10 section 7.1.
+read -> find the raw elements -> decide about each, at every depth -> write them with new file meta information, the
+marks, and the pixel data byte for byte. Source: DICOM PS3.15 section E.1, PS3.10 section 7.1.
 """
 
 from __future__ import annotations
@@ -39,8 +39,8 @@ def deidentify(
 ) -> Done:
     """Write the de-identified instance of `source` to `target`, which must not exist; the source is only read.
 
-    `identity_removed` says whether the mark may claim it. `plain` takes pydicom's way from the start. Raises
-    UnreadableError where the file is no whole DICOM instance, and OSError.
+    `identity_removed` says whether the mark may claim it. `plain` uses pydicom from the start. Raises UnreadableError
+    if the file is not a whole DICOM instance, and OSError.
     """
     with FileIO(source) as handle:
         layout = whole_instance(handle)
@@ -71,7 +71,7 @@ def _rewritten(
             return elements.rewrite(layout, rules, added), False
         except UnknownEncodingError:
             rules.start(uid(layout, SOP_CLASS))
-    # It imports pydicom, which costs more than hundreds of instances.
+    # This imports pydicom, which takes longer than hundreds of instances.
     from pacsifier.deidentify.engine import reference
 
     try:
@@ -81,6 +81,6 @@ def _rewritten(
 
 
 def _data_set(layout: Layout, pieces: list[Piece]) -> list[AnyPiece]:
-    """The pieces of the file that the pieces of the data set become."""
+    """The data set as pieces of the new file."""
     cleared = pixels.without_overlays(layout, pieces)
     return [deflated(layout.source, pieces)] if layout.deflated else cleared

@@ -27,7 +27,7 @@ _PREAMBLE = bytes(128) + b"DICM"
 def marks(layout: Layout, rules: Rules, identity_removed: bool) -> list[tuple[int, bytes]]:
     """The four marks, encoded; what an earlier de-identification claimed is never weakened.
 
-    Raises ValueError where the methods of earlier ones and ours are too long for one element.
+    Raises ValueError if the earlier methods and ours together are too long for the element.
     """
     options, coding = rules.options, layout.coding
     if layout.by_tag.keys().isdisjoint(_MARKS):
@@ -113,7 +113,7 @@ def _code_item(code: str, meaning: str, coding: Coding) -> bytes:
 
 
 def _longitudinal(existing: bytes, options: Options) -> bytes:
-    """What is true of the study's dates now."""
+    """What is now true of the study's dates."""
     kept = "REMOVED" if options.basic else "UNMODIFIED"
     ours = "MODIFIED" if options.fuzz_dates else kept
     there = existing.decode("latin_1").strip("\0 ")
@@ -132,7 +132,7 @@ def file_meta(layout: Layout, sop_class: str, sop_instance: str) -> bytes:
 
 
 def _true_syntax(layout: Layout) -> str:
-    """The transfer syntax that the data set really has; what a compressed one says of its pixels stays."""
+    """The transfer syntax that the data set really has; a compressed one stays."""
     syntax, coding = layout.transfer_syntax, layout.coding
     uncompressed = (
         part10.IMPLICIT_VR_LITTLE_ENDIAN,
@@ -148,7 +148,7 @@ def _true_syntax(layout: Layout) -> str:
 
 @lru_cache(maxsize=64)
 def _meta_of_class(sop_class: str, syntax: str) -> tuple[bytes, bytes]:
-    """What stands before and behind the UID of the instance."""
+    """The elements before and after the UID of the instance."""
     before = _meta_element(0x00020001, "OB", b"\0\1")
     before += _meta_element(0x00020002, "UI", sop_class.encode("latin_1"))
     version = f"PACSIFIER_{__version__.partition('.dev')[0]}"[:16]

@@ -1,4 +1,4 @@
-"""What of the pixel data does not go over byte for byte: overlays in its unused bits, and what compressed ones tell."""
+"""The pixel data is copied byte for byte, except overlays in its unused bits; comments in it must name nobody."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def overlay_bits(layout: Layout) -> int:
 def without_overlays(layout: Layout, pieces: list[Piece]) -> list[AnyPiece]:
     """The pieces of a data set with the overlay bits of its pixels cleared.
 
-    Raises UnreadableError where the pixel data cannot be reached: compressed, or in a deflated data set.
+    Raises UnreadableError if the pixel data is compressed or in a deflated data set.
     """
     bits = overlay_bits(layout)
     pixels = layout.by_tag.get(PIXEL_DATA)
@@ -46,7 +46,7 @@ def without_overlays(layout: Layout, pieces: list[Piece]) -> list[AnyPiece]:
 
 
 def comments(layout: Layout) -> bytes:
-    """What the writer of compressed pixels may tell of them (JPEG's comments, Exif): they begin with it."""
+    """The beginning of compressed pixel data, where comments stand (JPEG comments, Exif); b"" if not compressed."""
     if not layout.is_compressed:
         return b""
     _, _, _, start, stop, _ = layout.by_tag[PIXEL_DATA]

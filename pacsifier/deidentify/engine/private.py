@@ -1,6 +1,6 @@
 """Private elements: which may stay, and what is written in their place; values in, values out.
 
-What stays keeps its length where its structure is unknown, for something else in it may count on that.
+A value of unknown structure keeps its length, because offsets inside it may depend on that.
 """
 
 from __future__ import annotations
@@ -27,19 +27,19 @@ from pacsifier.deidentify.engine.replacing import (
 from pacsifier.dicom import part10
 
 _MASKED_VRS = TEXT_VRS | {"AE", "CS", "TM", "AS", "DS", "IS"}
-_LONGEST_TEXT = 1024  # of bytes that may be text
+_LONGEST_TEXT = 1024  # of a binary value that is also searched as text
 _CHUNK = 1 << 20
 _OVERLAP = 256
 _LOWEST_GROUP = 0x0008
 
 
 def is_private(tag: int) -> bool:
-    """Whether an element is a private one: its group is odd."""
+    """Whether an element is private: its group is odd."""
     return bool(tag & 0x10000)
 
 
 def is_barred(tag: int, creator: str, options: Options) -> bool:
-    """Whether a private element goes, whatever it holds; `creator` is that of its block, "" where it has none."""
+    """Whether a private element goes, whatever its value; `creator` is that of its block, "" if it has none."""
     if options.remove_private or tag & 0xFFFF == 0 or tag >> 16 < _LOWEST_GROUP:
         return True
     if not options.safe_private or _is_creator(tag):
@@ -62,9 +62,9 @@ def replacement(value: Value, creator: str, knowledge: Knowledge) -> Replacement
 
 
 def holds_known(source: part10.Buffer, start: int, stop: int, knowledge: Knowledge) -> bool:
-    """Whether a known identifier or a UID of an instance stands in a value too large to be held."""
+    """Whether a value too large for memory holds a known identifier or a UID that would be replaced."""
     for at in range(start, stop, _CHUNK):
-        # A little of the next chunk, too: what is looked for may lie across the cut.
+        # Overlaps the next chunk: an identifier may lie across the border.
         chunk = source[at : min(at + _CHUNK + _OVERLAP, stop)]
         if knowledge.matcher.mask_bytes(chunk) is not chunk or _without_uids(chunk, knowledge) != chunk:
             return True
@@ -76,7 +76,7 @@ def _is_creator(tag: int) -> bool:
 
 
 def _is_barred_creator(value: Value, options: Options) -> bool:
-    """Whether this is the creator of a block of which nothing may stay."""
+    """Whether this names the creator of a block that has no safe elements."""
     if not options.safe_private or not _is_creator(value.tag):
         return False
     creators = {creator for creator, group, _ in safe_private() if group == value.tag >> 16}
@@ -104,7 +104,7 @@ def _text(value: Value, knowledge: Knowledge) -> Replacement:
 
 
 def _without_known_numbers(raw: bytes, knowledge: Knowledge) -> bytes:
-    """Numbers without those that are, as a whole, an identifier or a day of the patient."""
+    """The numbers without those that are, as a whole, an identifier or a day of the patient."""
     values = [value.strip() for value in raw.decode("latin_1").strip("\0").split("\\")]
     days, words = knowledge.subject.moved_days, knowledge.subject.known.words
     known = [value in days or value in words for value in values]
@@ -116,7 +116,7 @@ def _without_known_numbers(raw: bytes, knowledge: Knowledge) -> bytes:
 
 
 def _masked_text(raw: bytes, character_sets: bytes, knowledge: Knowledge) -> bytes:
-    """A text at equal length, with known identifiers and old UIDs overwritten."""
+    """The text with known identifiers and old UIDs overwritten at equal length."""
     raw = _without_uids(raw, knowledge)
     text = part10.decode_text(raw, character_sets)
     masked = knowledge.matcher.masked(text)
@@ -126,7 +126,7 @@ def _masked_text(raw: bytes, character_sets: bytes, knowledge: Knowledge) -> byt
 
 
 def _opaque(value: Value, knowledge: Knowledge) -> Replacement:
-    """A value of unknown structure: overwritten in place, no byte moves."""
+    """A value of unknown structure is overwritten in place: no byte moves."""
     new = knowledge.matcher.mask_bytes(_without_uids(value.raw, knowledge))
     if len(new) <= _LONGEST_TEXT and _is_text(new):
         masked = _masked_text(new, value.character_sets, knowledge)
@@ -135,7 +135,7 @@ def _opaque(value: Value, knowledge: Knowledge) -> Replacement:
 
 
 def _without_uids(raw: bytes, knowledge: Knowledge) -> bytes:
-    """The bytes with the UIDs of instances in them replaced, unless these are retained."""
+    """The bytes with the old UIDs in them replaced, unless UIDs are retained."""
     return raw if knowledge.options.retain_uids else uids.replace_in_bytes(raw, knowledge.secret)
 
 

@@ -1,4 +1,4 @@
-"""Is this a whole instance? What is not is never written."""
+"""Whether a file is a whole instance; nothing else is ever de-identified."""
 
 from __future__ import annotations
 
@@ -27,5 +27,5 @@ def whole_instance(handle: FileIO) -> Layout:
 
 
 def uid(layout: Layout, tag: int) -> str:
-    """A UID without its padding; "" where there is none."""
+    """A UID without its padding; "" if there is none."""
     return (layout.value(tag) or b"").decode("latin_1").strip("\0 ")

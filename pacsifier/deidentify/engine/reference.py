@@ -1,4 +1,4 @@
-"""The plain way through a data set, with pydicom's parser and writer: the measure of `elements`, and its stand-in."""
+"""Rewrites a data set with pydicom's parser and writer: what `elements` is tested against, and its fallback."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from pacsifier.dicom.splice import Piece, Range
 
 
 def rewrite(layout: part10.Layout, visitor: Visitor, added: list[tuple[int, bytes]]) -> list[Piece]:
-    """What `elements.rewrite` gives, by pydicom; pixel data and other large values stay ranges.
+    """Does what `elements.rewrite` does, with pydicom; pixel data and other large values stay ranges.
 
     Raises UnknownEncodingError where pydicom does not understand the data set either.
     """
@@ -44,13 +44,13 @@ def rewrite(layout: part10.Layout, visitor: Visitor, added: list[tuple[int, byte
             pieces.append(_rewritten(section, layout.coding, visitor, scope, mine, {tag for tag, _ in added}))
     except UnknownEncodingError:
         raise
-    except Exception as error:  # pydicom raises whatever a broken element makes it meet
+    except Exception as error:  # whatever pydicom raises over a broken element
         raise UnknownEncodingError(f"pydicom: {type(error).__name__}") from error
     return pieces
 
 
 def _sections(layout: part10.Layout) -> list[tuple[bytes | Range, int | None]]:
-    """The data set cut at its large values: bytes or ranges, each with the first tag behind it."""
+    """The data set cut at its large values: bytes or ranges, each with the first tag after it."""
     sections: list[tuple[bytes | Range, int | None]] = []
     begin: int | None = None
     for tag, _, head, start, stop, after in layout.elements:
@@ -101,7 +101,7 @@ def _element(dataset: Dataset, tag: int, element: Any, visitor: Visitor, scope: 
         if element.VR == "SQ":
             _sequence(dataset, tag, element.value, b"x" * len(element.value), visitor, scope)
             return
-        # pydicom has already taken an empty value for what it is.
+        # pydicom has already converted an empty value.
         element = RawDataElement(Tag(tag), element.VR, 0, b"", 0, dataset.original_encoding[0], True)
     raw = element.value or b""
     vr = vr_of(tag, scope) if element.VR in (None, "UN") else str(element.VR)
@@ -127,7 +127,7 @@ def _inner(element: RawDataElement, vr: str) -> part10.Coding:
 
 
 def _items(element: RawDataElement, vr: str, tag: int, raw: bytes) -> Any:
-    """The items of a sequence of defined length; None where it is none."""
+    """The items of a sequence of defined length; None if it is not a sequence."""
     looks_so = vr in ("UN", "OB") and tag & 0x10000 and raw[:4] == ITEM_BYTES
     if vr != "SQ" and not looks_so:
         return None
@@ -140,7 +140,7 @@ def _items(element: RawDataElement, vr: str, tag: int, raw: bytes) -> Any:
 def _sequence(  # noqa: PLR0917
     dataset: Dataset, tag: int, items: Any, raw: bytes, visitor: Visitor, scope: Scope
 ) -> bool:
-    """Walks the items; False where the sequence itself was settled."""
+    """Walks the items; returns False when the sequence itself was replaced or stays as it is."""
     descends = visitor.descends(tag, "SQ", raw, scope)
     if descends is None:
         del dataset[Tag(tag)]

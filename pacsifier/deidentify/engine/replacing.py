@@ -1,6 +1,6 @@
 """What is written instead of a value, by the action of the profile: values in, values out.
 
-`replacement` looks the action up in one table. Nothing here knows where an element stands beyond what `Value` tells.
+`replacement` looks the action up in one table.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _DUMMIES = {
     "FL": bytes(4),
     **dict.fromkeys((*BINARY_VRS, "US", "SS"), bytes(2)),
 }
-# Dates of a content item: they may say when the subject was born.
+# Dates of a content item: one may be the birth date.
 _CONTENT_DATES = frozenset((0x0040A120, 0x0040A121, 0x0040A13A))
 _UID_SIGNS = b"0123456789.\\ \0"
 _NUMBER_SIGNS = b"0123456789+-eE. \\\0"
@@ -71,7 +71,7 @@ class Value(NamedTuple):
 
 
 class Replacement(NamedTuple):
-    """What is written (None: the element goes), the kind of the change ("": none), and the words that it cost."""
+    """What is written (None: the element goes), the kind of change ("": none), and the words that were dropped."""
 
     new: bytes | None
     change: str
@@ -84,7 +84,7 @@ MALFORMED = Replacement(b"", "malformed")
 
 
 def replacement(action: Action, value: Value, knowledge: Knowledge) -> Replacement:
-    """What an action of the profile makes of a value."""
+    """What is written instead of a value under an action of the profile."""
     return _BY_ACTION[action](value, knowledge)
 
 
@@ -97,7 +97,7 @@ def new_uid(old: str, secret: bytes) -> str:
 
 
 def _kept(value: Value, knowledge: Knowledge) -> Replacement:
-    """A value that stays, if it is one of its VR at all."""
+    """The value itself, if it is valid for its VR."""
     if value.tag in _CONTENT_DATES and (moved := known_days_moved(value.raw, knowledge.subject)):
         return Replacement(moved, "replaced")
     if value.vr == "CS" and value.tag != _CHARACTER_SETS and not _CS.fullmatch(value.raw):
@@ -106,7 +106,7 @@ def _kept(value: Value, knowledge: Knowledge) -> Replacement:
 
 
 def _is_valid(value: Value) -> bool:
-    """Whether the bytes are a value of the VR; of texts and binary values nothing is asked."""
+    """Whether the value is valid for its VR; texts and binary values always are."""
     tag, vr, raw, _ = value
     if vr in ("DS", "IS"):
         return is_number(raw)
@@ -122,7 +122,7 @@ def _is_valid(value: Value) -> bool:
 
 
 def _cleaned_code(value: Value, knowledge: Knowledge) -> Replacement:
-    """A code string with signs that no code has: what a person typed goes, word by word."""
+    """A code string with characters that no code has was typed by a person: cleaned word by word."""
     text, _ = knowledge.vocabulary.clean(
         part10.decode_text(value.raw, value.character_sets), knowledge.matcher
     )
@@ -137,7 +137,7 @@ def _dummy(value: Value, knowledge: Knowledge) -> Replacement:
 
 
 def mapped_uids(value: Value, knowledge: Knowledge) -> Replacement:
-    """Every UID of a value by its new one."""
+    """The value with every UID replaced by its new one."""
     olds = value.raw.decode("latin_1").split("\\")
     news = [new_uid(old.strip(" \0"), knowledge.secret) for old in olds]
     new = "\\".join(news).encode("latin_1")
@@ -145,7 +145,7 @@ def mapped_uids(value: Value, knowledge: Knowledge) -> Replacement:
 
 
 def shifted_dates(value: Value, knowledge: Knowledge) -> Replacement:
-    """Every date of a value moved by the patient's shift."""
+    """The value with every date moved by the patient's shift."""
     if value.tag in _CONTENT_DATES and (known := known_days_moved(value.raw, knowledge.subject)):
         return Replacement(known, "replaced")
     return _moved(value, knowledge.subject.date_shift_days)
@@ -171,7 +171,7 @@ def _derived(value: Value, knowledge: Knowledge) -> Replacement:
 
 
 def _cleaned(value: Value, knowledge: Knowledge) -> Replacement:
-    """A description without the words that are not allowed; what the profile says where none is left."""
+    """A description without the words that are not allowed; the profile's fallback if none is left."""
     values = part10.decode_text(value.raw, value.character_sets).rstrip("\0 ").split("\\")
     cleaned = [knowledge.vocabulary.clean(each, knowledge.matcher) for each in values]
     texts = [text for text, _ in cleaned]
@@ -185,7 +185,7 @@ def _cleaned(value: Value, knowledge: Knowledge) -> Replacement:
 
 
 def _checked(value: Value, knowledge: Knowledge) -> Replacement:
-    """A text that stays, without the known identifiers in it."""
+    """A text without the known identifiers and old UIDs in it."""
     raw = value.raw
     if not knowledge.options.retain_uids:
         raw = uids.replace_in_bytes(raw, knowledge.secret)
@@ -223,7 +223,7 @@ def _pseudonym(text: str) -> Replacement:
 
 
 def known_days_moved(raw: bytes, subject: Subject) -> bytes:
-    """A date, datetime or several, in which a known day of the patient stands, moved; b"" where none does."""
+    """Dates or datetimes moved, if one of them is a known day of the patient; else b""."""
     days, hits = subject.moved_days, []
 
     def moved(match: re.Match[str]) -> str:
@@ -238,7 +238,7 @@ def known_days_moved(raw: bytes, subject: Subject) -> bytes:
 
 
 def shifted(vr: str, raw: bytes, days: int) -> str | None:
-    """Every date (DA) or datetime of a value moved by some days; None where one of them is none."""
+    """Every date (DA) or datetime of a value moved by some days; None if one of them is not a date."""
     shift = dates.shift_date if vr == "DA" else dates.shift_datetime
     values = [value.strip() for value in raw.decode("latin_1").rstrip("\0").split("\\")]
     moved = [value and shift(value, days) for value in values]
@@ -246,18 +246,18 @@ def shifted(vr: str, raw: bytes, days: int) -> str | None:
 
 
 def is_number(raw: bytes) -> bool:
-    """Whether a DS or IS holds nothing but numbers and what joins them."""
+    """Whether a DS or IS holds only numbers and their separators."""
     return not raw.translate(None, _NUMBER_SIGNS)
 
 
 def padded(text: str) -> bytes:
-    """ASCII of even length."""
+    """The text as ASCII, padded to even length."""
     raw = text.encode("ascii", "replace")
     return raw + b" " * (len(raw) % 2)
 
 
 def encoded(text: str, raw: bytes, character_sets: bytes) -> bytes:
-    """A changed text in the character sets of the old one, padded to even length."""
+    """The changed text in the character sets of the old value, padded to even length."""
     new = part10.encode_like(text, raw, character_sets)
     return new + b" " * (len(new) % 2)
 

@@ -1,7 +1,7 @@
 """Decides about every element of one patient's files, and remembers what it decided.
 
-The action comes from the profile, except where an element's VR or place says more; what is written is the matter of
-`replacing` and `private`.
+The profile names the action, except where the VR or the place of an element says more; `replacing` and `private`
+say what is written.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ _MEMO_BYTES = 1 << 13
 
 # The codes in these name an institution or a person.
 _IDENTIFYING_CODES = frozenset((0x00080082, 0x00401101))
-# Of type 2 there, so empty instead of gone.
+# These are of type 2 in that sequence, so they are emptied instead of removed.
 _NEEDED_EMPTY = frozenset(((0x0040A370, 0x00401001), (0x0040A370, 0x00081110)))
-# Of type 1 in presentation states, which the table removes for the sake of the others.
+# The table removes these; in presentation states they are of type 1.
 _PRESENTATION_STATE = "1.2.840.10008.5.1.4.1.1.11."
 _PRESENTATION_CREATION = frozenset((0x00700082, 0x00700083))
 
 CHANGES = ("removed", "emptied", "replaced", "cleaned", "malformed")
-"""The kinds of what may be done to an element."""
+"""The kinds of changes to an element."""
 
 
 class Rules:
@@ -58,7 +58,7 @@ class Rules:
         self._plain: dict[tuple[int, bytes], bool] = {}
 
     def start(self, sop_class: str) -> None:
-        """Begins a new file."""
+        """Begins a new file: its notes are empty."""
         self._changes = []
         if sop_class != self._sop_class or self._memo_bytes > _MEMO_LIMIT_BYTES:
             self._sop_class = sop_class
@@ -71,28 +71,28 @@ class Rules:
         return replacing.new_uid(old, self._knowledge.secret)
 
     def names_somebody(self, raw: bytes) -> bool:
-        """Whether a known identifier stands in some bytes."""
+        """Whether the bytes hold a known identifier."""
         return self._knowledge.matcher.mask_bytes(raw) is not raw
 
     # --- the memory -------------------------------------------------------------------------------------------
 
     def notes(self) -> list[tuple[str, int]]:
-        """What was done in this file: kind and tag in the order met; never values."""
+        """What was changed in this file: kind and tag in the order met, never values."""
         return self._changes
 
     def memory(self, coding: Coding, character_sets: bytes, creator: str) -> dict[bytes, Outcome]:
-        """What became of whole elements of this patient's files of one class, under these circumstances."""
+        """What became of whole elements with this coding, in this patient's files of one SOP class."""
         return self._memories.setdefault((coding, character_sets, creator), {})
 
     def remember(self, memory: dict[bytes, Outcome], whole: bytes, outcome: Outcome) -> None:
-        """Adds an element."""
+        """Adds an element to a memory."""
         memory[whole] = outcome
         self._memo_bytes += 2 * len(whole) + _MEMO_ENTRY_BYTES
 
     # --- the visitor ------------------------------------------------------------------------------------------
 
     def is_plain(self, tag: int, raw_vr: bytes) -> bool:
-        """Whether an element with this tag and VR stays whatever it holds: public numbers."""
+        """Whether an element with this tag and VR stays, whatever its value: kept public numbers."""
         plain = self._plain.get((tag, raw_vr))
         if plain is None:
             written = raw_vr.decode("latin_1")
@@ -106,7 +106,7 @@ class Rules:
         return vr in _NUMBER_VRS and self._profile.action(tag, vr) is Action.KEEP
 
     def descends(self, tag: int, vr: str, raw: bytes, scope: Scope) -> bool | bytes | None:  # noqa: ARG002
-        """Whether the items of a sequence are looked at; else what is written instead."""
+        """Whether to look into the items of a sequence; or what is written instead."""
         if private.is_private(tag):
             if private.is_barred(tag, scope.creator(tag), self.options):
                 return self._noted(tag, GONE)
@@ -119,7 +119,7 @@ class Rules:
         return bool(raw)
 
     def keeps_large(self, tag: int, vr: str, source: part10.Buffer, start: int, stop: int) -> bool:
-        """Whether a value too large to be held stays: public by the profile, private where nothing known is in it."""
+        """Whether a value too large for memory stays: public by the profile, private if nothing known is in it."""
         if private.is_private(tag):
             keeps = not private.is_barred(tag, "", self.options) and not private.holds_known(
                 source, start, stop, self._knowledge
@@ -131,7 +131,7 @@ class Rules:
         return keeps
 
     def value(self, tag: int, vr: str, raw: bytes, scope: Scope) -> bytes | None:
-        """What is written instead of a value: the same object where it stays, None where the element goes."""
+        """What is written instead of a value: the same object if it stays, None if the element goes."""
         creator = scope.creator(tag) if scope.creators else ""
         key = (tag, vr, raw, scope.character_sets, scope.parent, creator)
         known = self._memo.get(key)
@@ -172,7 +172,7 @@ class Rules:
         return replacing.replacement(action, value._replace(vr=vr), self._knowledge)
 
     def _action(self, tag: int, vr: str, parent: int) -> Action:
-        """That of the profile, except where the place of an element says more."""
+        """The profile's action, except where the place of the element says more."""
         if vr in TEXT_VRS and parent in _IDENTIFYING_CODES:
             return Action.DUMMY
         action = self._profile.action(tag, vr)
@@ -187,7 +187,7 @@ class Rules:
 
 
 def _hides(vr: str, possible: Collection[str]) -> bool:
-    """Whether a value under this VR cannot be what an element of one of the `possible` VRs holds."""
+    """Whether a value with this VR cannot belong to an element that has one of the `possible` VRs."""
     if "SQ" in possible:
         return True
     if BINARY_VRS.intersection(possible):

@@ -1,4 +1,4 @@
-"""Who a patient becomes: what is settled for all of the patient's files before the first is written."""
+"""Who a patient becomes: decided for all of the patient's files before the first is written."""
 
 from __future__ import annotations
 
