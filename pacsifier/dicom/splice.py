@@ -45,10 +45,11 @@ AnyPiece = Piece | MaskedRange
 
 @dataclass(frozen=True)
 class Spliced:
-    """What a file becomes, as pieces in order; `handle` is the source."""
+    """What a file becomes, as pieces in order; `handle` is the source, `held` its bytes if they are in memory."""
 
     handle: FileIO
     pieces: Sequence[AnyPiece]
+    held: part10.Buffer | None = None
 
     def chunks(self) -> Iterator[bytes]:
         """All bytes in order, at most 1 MB at a time."""
@@ -94,12 +95,17 @@ class Spliced:
             if isinstance(piece, bytes):
                 waiting.append(piece)
             elif isinstance(piece, Range) and piece.stop - piece.start < _LEAST_RANGE:
-                waiting.append(_read(source, piece.stop - piece.start, piece.start))
+                waiting.append(self._short(piece))
             else:
                 size += write_all(descriptor, b"".join(waiting))
                 waiting = []
                 size += copy_range(source, descriptor, piece)
         return size + write_all(descriptor, b"".join(waiting))
+
+    def _short(self, piece: Range) -> bytes:
+        if isinstance(self.held, bytes):
+            return self.held[piece.start : piece.stop]
+        return _read(self.handle.fileno(), piece.stop - piece.start, piece.start)
 
 
 def unchanged(handle: FileIO) -> Spliced:

@@ -52,7 +52,7 @@ def deidentify(
         if told and rules.names_somebody(told):
             raise UnreadableError("a known identifier stands inside compressed pixel data")
         head = file_meta(layout, sop_class, new_uid)
-        size = Spliced(handle, [head, *_data_set(layout, pieces)]).write(target)
+        size = Spliced(handle, [head, *_data_set(layout, pieces)], layout.source).write(target)
     return Done(new_uid, tuple(rules.notes()), by_pydicom, size)
 
 
