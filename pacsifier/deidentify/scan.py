@@ -13,7 +13,7 @@ from pathlib import Path
 from pacsifier.deidentify.engine import dates, elements
 from pacsifier.deidentify.engine.descriptors import words
 from pacsifier.deidentify.engine.elements import Scope, UnknownEncodingError, vr_of
-from pacsifier.deidentify.engine.identifiers import Identifiers, fold, long_enough, words_of
+from pacsifier.deidentify.engine.identifiers import Identifiers, fold_for_search, long_enough, words_of
 from pacsifier.deidentify.engine.pixels import overlay_bits
 from pacsifier.deidentify.engine.profile import TEXT_VRS, Action, Profile, read_words
 from pacsifier.deidentify.engine.reading import whole_instance
@@ -273,6 +273,6 @@ class _Collector:
         self._known.words |= staff.words - read_words("vocabulary.txt")
 
     def _add_other(self, value: str) -> None:
-        folded = fold(value).strip()
+        folded = fold_for_search(value).strip()
         if long_enough(folded) and folded not in read_words("vocabulary.txt"):
             self._known.add_id(value)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection
 
-from pacsifier.deidentify.engine.identifiers import Matcher, fold
+from pacsifier.deidentify.engine.identifiers import Matcher, fold_for_search
 from pacsifier.deidentify.engine.profile import read_words
 
 _WORD = re.compile(r"\d+(?:[.,]\d+)?[^\W\d_]*|[^\W\d_]+\d*[^\W_]*")
@@ -30,11 +30,11 @@ class Vocabulary:
     """The words that may stay: the shipped ones, and those that a person or their spread over patients accepted."""
 
     def __init__(self, accepted: Collection[str] = ()) -> None:
-        self._words = read_words("vocabulary.txt") | {fold(word) for word in accepted}
+        self._words = read_words("vocabulary.txt") | {fold_for_search(word) for word in accepted}
 
     def allows(self, word: str) -> bool:
         """Whether a word of a description may stay."""
-        folded = fold(word)
+        folded = fold_for_search(word)
         if folded in self._words or _NUMBER.fullmatch(folded) or _CODE.fullmatch(folded):
             return True
         stem = folded.rstrip("0123456789")
@@ -52,7 +52,7 @@ class Vocabulary:
                 kept.append(text[at : match.start()])
                 at = match.end()
                 if not hit:
-                    dropped.append(fold(match[0]))
+                    dropped.append(fold_for_search(match[0]))
         if not at:
             return text, []
         kept.append(text[at:])
@@ -62,4 +62,6 @@ class Vocabulary:
 
 def words(text: str) -> set[str]:
     """The folded words of a description that could be accepted: those with at least three letters."""
-    return {fold(word) for word in _WORD.findall(text) if sum(each.isalpha() for each in word) >= 3}
+    return {
+        fold_for_search(word) for word in _WORD.findall(text) if sum(each.isalpha() for each in word) >= 3
+    }

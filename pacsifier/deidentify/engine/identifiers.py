@@ -31,7 +31,7 @@ _TITLES = frozenset(
 )
 
 
-def fold(text: str) -> str:
+def fold_for_search(text: str) -> str:
     """The text in the form that is compared: compatibility forms, no accents, lower case."""
     if text.isascii():
         return text.lower()
@@ -56,7 +56,7 @@ def long_enough(word: str) -> bool:
 def name_words(name: str) -> set[str]:
     """The folded words of a person's name: every part of every component, and each component as a whole."""
     words: set[str] = set()
-    for component in re.split(r"[\^=\\,;]", fold(name)):
+    for component in re.split(r"[\^=\\,;]", fold_for_search(name)):
         whole = component.strip()
         if not whole:
             continue
@@ -70,8 +70,8 @@ def name_words(name: str) -> set[str]:
 def _spellings(name: str) -> set[str]:
     """A name as it stands, with umlauts spelled out, and with spelled umlauts as plain letters; folded."""
     lower = unicodedata.normalize("NFC", name).lower()
-    plain = fold(name)
-    return {plain, fold(lower.translate(_SPELLED_OUT)), re.sub("([aou])e", r"\1", plain)}
+    plain = fold_for_search(name)
+    return {plain, fold_for_search(lower.translate(_SPELLED_OUT)), re.sub("([aou])e", r"\1", plain)}
 
 
 def _full_names(name: str) -> set[str]:
@@ -99,13 +99,13 @@ class Identifiers:
         for spelling in _spellings(name):
             for word in name_words(spelling) | _full_names(spelling):
                 self._add(word)
-        self._add(fold(name).strip().strip("^"))
+        self._add(fold_for_search(name).strip().strip("^"))
         for part in () if name.isascii() else re.split(r"[\^=\\ ]+", name):
             self._add_encoded(part)
 
     def add_id(self, value: str) -> None:
         """Adds an identifier, phone number or serial number: matched as a whole word, whatever the punctuation."""
-        word = fold(value).strip()
+        word = fold_for_search(value).strip()
         self._add(word)
         if word.startswith("0") and len(word.lstrip("0")) >= SHORTEST_WORD:
             self._add(word.lstrip("0"))
@@ -170,7 +170,7 @@ class Matcher:
 
     def spans(self, text: str) -> list[tuple[int, int]]:
         """Where known identifiers stand in a text, as slices of it."""
-        folded = fold(text)
+        folded = fold_for_search(text)
         if folded.strip(" \0") in self.known.wholes:
             return [(0, len(text))]
         if self._pattern is None:
@@ -233,4 +233,4 @@ def _stands_alone(lower: bytes, at: int, needle: bytes) -> bool:
 
 def words_of(texts: Iterable[str]) -> set[str]:
     """The folded words of some texts."""
-    return {word for text in texts for word in _SIGNS.split(fold(text)) if word}
+    return {word for text in texts for word in _SIGNS.split(fold_for_search(text)) if word}
