@@ -30,7 +30,7 @@ _MASKED_VRS = TEXT_VRS | {"AE", "CS", "TM", "AS", "DS", "IS"}
 _LONGEST_TEXT = 1024  # of a binary value that is also searched as text
 _CHUNK = 1 << 20
 _OVERLAP = 256
-_LOWEST_GROUP = 0x0008
+_LOWEST_GROUP = 0x0009  # of private elements (PS3.5 section 7.8)
 
 
 def is_private(tag: int) -> bool:
