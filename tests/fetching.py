@@ -24,7 +24,7 @@ from pacsifier.transfer.fetch.placing import Placer
 from pacsifier.transfer.fetch.pool import Pool
 from pacsifier.transfer.fetch.traffic import Traffic
 from pacsifier.transfer.fetch.ways import Means
-from pacsifier.transfer.model import Came, Chunk, SeriesState, Tally
+from pacsifier.transfer.model import Came, Chunk, SeriesState, Tally, Unexpected
 from pacsifier.transfer.options import Job, Observer, Options
 from pacsifier.transfer.run import Run
 
@@ -165,7 +165,7 @@ class Inbox:
     def scan(self) -> int:
         return 0
 
-    def take(self, states: Iterable[SeriesState]) -> Came:
+    def take(self, states: Iterable[SeriesState], end: MoveState | None = None) -> Came:
         new = 0
         for state in states:
             uid = state.series.series_uid
@@ -187,6 +187,8 @@ class FakePlacer:
 
     tally: Tally = field(default_factory=Tally)
     claimed: list[str] = field(default_factory=list)
+    doubts: tuple[str, ...] = ()
+    cleaned: list[str] = field(default_factory=list)
 
     def adopt(self, state: SeriesState, folder: Path, *, write: bool = True) -> None:
         raise NotImplementedError
@@ -196,6 +198,23 @@ class FakePlacer:
 
     def claim_strangers(self, states: Sequence[SeriesState]) -> None:
         self.claimed += [state.series.series_uid for state in states]
+
+    def doubted(self, states: Iterable[SeriesState]) -> list[SeriesState]:
+        return [state for state in states if state.series.series_uid in self.doubts]
+
+    def set_unlisted_aside(self, state: SeriesState) -> None:
+        self.cleaned.append(state.series.series_uid)
+
+    def remark(self, state: SeriesState) -> str:
+        return ""
+
+    @property
+    def unexpected(self) -> list[Unexpected]:
+        return []
+
+    @property
+    def contradictions(self) -> list[Unexpected]:
+        return []
 
 
 @dataclass

@@ -73,7 +73,7 @@ def test_excluded_patients_are_left_out_and_counted_for_each_row_that_wanted_the
     brought = replace(brought, rows={**brought.rows, 3: RowReport(NOBODY_NAMED), 4: RowReport(NOBODY_NAMED)})
     plan = make_plan(brought, replace(SAVE, excluded=OPTED_OUT))
     assert planned(plan) == [("1.2.1", Status.PENDING, "")]
-    assert plan.excluded_series == 2
+    assert len(plan.barred) == 2
     assert {row: report.excluded for row, report in plan.rows.items()} == {2: 6, 3: 1, 4: 0}
 
 

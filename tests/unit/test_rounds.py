@@ -616,18 +616,13 @@ class Raises:
 @pytest.mark.parametrize(
     ("error", "place"),
     [
-        pytest.param(KeyboardInterrupt(), "start", id="interrupted as a request begins"),
         pytest.param(AssociationError("gone"), "start", id="no association"),
         pytest.param(ToolError("storescp died"), "inbox.check", id="the receiver has died"),
         pytest.param(OSError("disk"), "inbox.take", id="the disk fails"),
         pytest.param(InputError("taken over"), "run.check_lock", id="another run has the folder"),
-        pytest.param(KeyboardInterrupt(), "tick", id="interrupted while it works"),
-        pytest.param(KeyboardInterrupt(), "prepare", id="interrupted before it begins"),
     ],
 )
-def test_every_open_series_has_a_verdict_whatever_is_raised(
-    monkeypatch, play: Make, error, place: str
-) -> None:
+def test_every_open_series_has_a_verdict_whatever_fails(monkeypatch, play: Make, error, place: str) -> None:
     made = play(
         state("1.1.1", reason="before"), state("1.2.1", found=1), state("1.3.1", status=Status.SKIPPED)
     )
@@ -644,6 +639,32 @@ def test_every_open_series_has_a_verdict_whatever_is_raised(
     assert all("as told" in each for each in made.reasons[:2]), "the way has its word"
     assert made.reasons[2] == "", "what was settled before is left as it was"
     assert made.told[-1] == "the end"
+    assert all(each.closed for each in way.associations), "nothing is left running"
+    assert not way.open_now
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        pytest.param("start", id="as a request begins"),
+        pytest.param("prepare", id="before it begins"),
+    ],
+)
+def test_a_signal_leaves_what_was_not_begun_pending_and_tells_how_much_is_left(
+    monkeypatch, play: Make, place: str
+) -> None:
+    made = play(
+        state("1.1.1", reason="before"), state("1.2.1", found=1), state("1.3.1", status=Status.SKIPPED)
+    )
+    way = made.ways[0]
+    monkeypatch.setattr(way, place, Raises(KeyboardInterrupt()))
+    with pytest.raises(KeyboardInterrupt):
+        made.fetch()
+    not_begun, begun, settled = (each.status for each in made.plan.states)
+    assert not_begun is Status.PENDING
+    assert begun is Status.INCOMPLETE
+    assert settled is Status.SKIPPED
+    assert "0 of 2 series are done, 2 are left" in made.told
     assert all(each.closed for each in way.associations), "nothing is left running"
     assert not way.open_now
 

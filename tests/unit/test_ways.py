@@ -87,7 +87,7 @@ class Placer:
         self.tally = Tally()
         self.log: list[str] = []
 
-    def place(self, series: SeriesState, arrivals: Any) -> None:
+    def place(self, series: SeriesState, arrivals: Any, known: frozenset[str] = frozenset()) -> None:
         self.log.append(f"place {series.series.series_uid}")
         self.tally.new_instances += 2
         self.tally.bytes += 1000

@@ -81,7 +81,10 @@ def fetch(plan: Plan, ways: Sequence[Way], run: Run, tick: Callable[[], None]) -
             run.observer.say(f"{len(short)} series are incomplete; asking for them once more")
             _one_round(short, Round(way, run, plan, tick, again=True))
             _verify(short, way, run)
+    except Exception:
+        raise
     except BaseException:
+        # A signal: what was not begun has not failed.
         begun = [state for state in todo if not state.pending or state.tried or state.files]
         done = sum(state.status.settled for state in todo)
         run.observer.say(f"{done} of {len(todo)} series are done, {len(todo) - done} are left")
