@@ -169,21 +169,14 @@ def on_signals(kill: Callable[[], None]) -> None:
 def parsed(parser: argparse.ArgumentParser, argv: Sequence[str] | None) -> argparse.Namespace:
     """The command line with every path absolute, defaults too: a tool works in another folder than we do.
 
-    Links and `..` stay as they were typed: `link/..` is not the folder of the link. `typed` holds how to spell the
-    paths on the console, see `streams.as_typed`.
+    Links and `..` stay as they were typed: `link/..` is not the folder of the link.
     """
     arguments = parser.parse_args(argv)
-    relative = {
-        name: value
-        for name, value in vars(arguments).items()
-        if isinstance(value, Path) and not value.is_absolute()
-    }
     # Where this folder is gone, only relative paths are lost.
     with contextlib.suppress(OSError):
-        for name, value in relative.items():
-            setattr(arguments, name, value.absolute())
-    spellings = {str(getattr(arguments, name)): str(value) for name, value in relative.items()}
-    arguments.typed = sorted(spellings.items(), reverse=True)
+        for name, value in vars(arguments).items():
+            if isinstance(value, Path):
+                setattr(arguments, name, value.absolute())
     return arguments
 
 
@@ -197,18 +190,11 @@ def run(
 ) -> int:
     """Runs a flow and maps what it raises to an exit status, with one message on stderr.
 
-    `remedy` says how to go on after an interruption; `arguments` (see `parsed`) hold the paths that the user named.
+    `remedy` says how to go on after an interruption; `arguments` hold the paths that the user named.
     """
     with contextlib.suppress(OSError, ValueError):
         # A dump of our memory, or of a tool's, would hold patients' data.
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    with streams.as_typed(arguments.typed if arguments else ()):
-        return _status_of(work, prog, verbosity, remedy, arguments)
-
-
-def _status_of(
-    work: Callable[[], int], prog: str, verbosity: int, remedy: str, arguments: argparse.Namespace | None
-) -> int:
     try:
         return work()
     except PacsifierError as error:

@@ -5,9 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import os
-import re
 import sys
-from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -52,38 +50,6 @@ class Unfiltered:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._stream, name)
-
-
-class _AsTyped:
-    """A stream that spells paths as the user did."""
-
-    def __init__(self, stream: Any, spellings: Sequence[tuple[str, str]]) -> None:
-        self._stream, self._spellings = stream, spellings
-
-    def write(self, text: str) -> int:
-        return int(self._stream.write(self._spelled(text)))
-
-    def write_as_is(self, text: str) -> int:
-        """Writes text that may steer the terminal."""
-        return int(Unfiltered(self._stream).write(self._spelled(text)))
-
-    def _spelled(self, text: str) -> str:
-        for absolute, typed in self._spellings:
-            if absolute in text:
-                # Whole parts of paths only: beside /work/out lies /work/out.key.json.
-                text = re.sub(rf"(?<![\w./-]){re.escape(absolute)}(?!\.?[\w-])", lambda _: typed, text)  # noqa: B023
-        return text
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._stream, name)
-
-
-@contextlib.contextmanager
-def as_typed(spellings: Sequence[tuple[str, str]]) -> Iterator[None]:
-    """Shows absolute paths on the standard streams as they were typed; `spellings` are pairs of these."""
-    streams: list[Any] = [_AsTyped(stream, spellings) for stream in (sys.stdout, sys.stderr)]
-    with contextlib.redirect_stdout(streams[0]), contextlib.redirect_stderr(streams[1]):
-        yield
 
 
 def secure() -> None:

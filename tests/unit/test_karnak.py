@@ -330,7 +330,7 @@ def test_what_cannot_be_tagged_is_named_and_the_others_are(folder):
 def test_an_in_folder_that_is_none_is_refused(folder, name):
     done = run(folder, "-d", name)
     assert done.returncode == 2
-    assert f"--in_folder {name}: there is no such folder" in done.stderr
+    assert f"--in_folder {folder / name}: there is no such folder" in done.stderr
 
 
 def test_a_folder_without_instances_is_said(tmp_path):
@@ -339,7 +339,7 @@ def test_a_folder_without_instances_is_said(tmp_path):
     write(tmp_path, {"1": 0}, "shifts.json")
     done = run(tmp_path)
     assert done.returncode == 1
-    assert "no DICOM instance below in" in done.stderr
+    assert f"no DICOM instance below {tmp_path / 'in'}\n" in done.stderr
 
 
 def test_modes_of_files_stay_and_the_run_leaves_nothing_behind(folder):
