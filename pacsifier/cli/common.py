@@ -244,6 +244,14 @@ def _told(path: Path, given: Sequence[Path]) -> str:
     return "" if of_a_patient else str(path)
 
 
+def ask(question: str) -> bool | None:
+    """Whether the person at the terminal says yes; None: nobody is there."""
+    if not (sys.stdin is not None and sys.stdin.isatty() and sys.stderr.isatty()):
+        return None
+    print(f"{question} [y/N] ", end="", file=sys.stderr, flush=True)
+    return sys.stdin.readline().strip().lower() in ("y", "yes")
+
+
 def read_all(first: Callable[[], _First], second: Callable[[], _Second]) -> tuple[_First, _Second]:
     """Reads two inputs; where one or both are faulty, all faults come in one InputError."""
     faults: list[Fault | str] = []
