@@ -14,18 +14,19 @@ import os
 import re
 import sys
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from pacsifier.dcmtk import dcmmkdir
-from pacsifier.dicom import mediadir, part10, splice
+from pacsifier.dicom import kinds, mediadir, part10, splice
+from pacsifier.dicom.kinds import Kind
 from pacsifier.disk.files import free_bytes
 from pacsifier.disk.lock import OutputLock
 from pacsifier.disk.names import short_hash
-from pacsifier.disk.walk import Walk, walk_with_logs
-from pacsifier.errors import InputError, ToolError
+from pacsifier.disk.walk import Progress, Walk, walk_with_logs
+from pacsifier.errors import InputError, ToolError, first_of
 from pacsifier.query import is_uid
 
 if TYPE_CHECKING:
@@ -35,8 +36,6 @@ if TYPE_CHECKING:
 
 
 NAME: Final = "DICOMDIR"
-_META_CLASS: Final = 0x00020002
-_DIRECTORY_CLASS: Final = b"1.2.840.10008.1.3.10"
 _STANDARD_ROOT: Final = "1.2.840.10008."
 _FICLONE: Final = 0x40049409
 _NO_DATE: Final = "19000101"
@@ -46,6 +45,12 @@ _MOST: Final = 999_999
 _COMPONENT: Final = re.compile(r"[A-Z0-9_]{1,8}")
 _ANYTHING: Final = re.compile(".*")
 _OURS: Final = re.compile(r"PA\d{6}/ST\d{6}/SE\d{6}/IM\d{6}")
+_WHY_NOT: Final[Mapping[Kind, str]] = {
+    Kind.FOLDER: "a link to a folder, or a folder that cannot be read: not looked into",
+    Kind.DEAD_LINK: "a link that leads nowhere",
+    Kind.UNREADABLE: "cannot be read: {}",
+    Kind.NOT_WHOLE: "not whole: {}",
+}
 _PREFIXES: Final = ("PA", "ST", "SE", "IM")
 
 _TAGS: Final = {
@@ -71,19 +76,16 @@ _TAGS: Final = {
     "InstanceNumber": 0x00200013,
     "Rows": 0x00280010,
 }
-_PLACES: Final = {keyword: place for place, keyword in enumerate(_TAGS)}
-_SEEN: Final[dict[bytes, bytes]] = {}
+_INDEX: Final = {keyword: index for index, keyword in enumerate(_TAGS)}
 _VRS: Final = {
     **{"PatientName": "PN", "PatientID": "LO", "StudyDate": "DA", "StudyTime": "TM", "StudyID": "SH"},
     **{"SeriesNumber": "IS", "InstanceNumber": "IS", "StudyInstanceUID": "UI", "SeriesInstanceUID": "UI"},
     **{"Modality": "CS", "AccessionNumber": "SH", "StudyDescription": "LO"},
 }
 _NEEDED: Final = ("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID", "Modality")
-_MENDED: Final = ("PatientID", "StudyDate", "StudyTime", "StudyID", "SeriesNumber", "InstanceNumber")
+_INVENTABLE: Final = ("PatientID", "StudyDate", "StudyTime", "StudyID", "SeriesNumber", "InstanceNumber")
 _DATES: Final = ("StudyDate", "SeriesDate", "AcquisitionDate", "ContentDate")
 _TIMES: Final = ("StudyTime", "SeriesTime", "AcquisitionTime", "ContentTime")
-
-Progress = Callable[[str, int, int], None]
 
 
 _NOTHING: Final[Mapping[str, bytes]] = {}
@@ -110,7 +112,7 @@ class Instance:
 
     def raw(self, keyword: str) -> bytes | None:
         """A value as it stands in the file; None where the element is absent."""
-        return self.values[_PLACES[keyword]]
+        return self.values[_INDEX[keyword]]
 
     def text(self, keyword: str) -> str:
         """A value that identifies or orders, without its padding."""
@@ -145,11 +147,11 @@ class Instance:
 
 
 @dataclass(frozen=True)
-class Summary:
+class FileSet:
     """What a run came to; `refused` are files that are not in the File-set, and why."""
 
     path: Path
-    profile: str
+    media_profile: str
     instances: int
     written: int
     changed: bool
@@ -159,7 +161,7 @@ class Summary:
     refused: tuple[tuple[Path | str, str], ...]
 
 
-def create(in_folder: Path, out_folder: Path, toolbox: Toolbox, progress: Progress, *, link: bool) -> Summary:
+def create(in_folder: Path, out_folder: Path, toolbox: Toolbox, progress: Progress, *, link: bool) -> FileSet:
     """Makes the File-set of all instances below a folder; the same folder for both gets a DICOMDIR only.
 
     Raises InputError before anything is written: folders, logs of ours, names that PS3.10 does not allow, a File-set
@@ -168,7 +170,8 @@ def create(in_folder: Path, out_folder: Path, toolbox: Toolbox, progress: Progre
     _check_folders(in_folder, out_folder)
     toolbox.require(["dcmmkdir"])
     in_place = out_folder.exists() and out_folder.samefile(in_folder)
-    found = _scan(in_folder, out_folder, progress)
+    read = _Reader()
+    found = _scan(in_folder, out_folder, read, progress)
     if not found.instances:
         raise InputError(
             f"--in_folder {in_folder}: no DICOM instance in {found.files} files",
@@ -179,7 +182,7 @@ def create(in_folder: Path, out_folder: Path, toolbox: Toolbox, progress: Progre
     if in_place:
         _check_in_place(in_folder, found)
     with OutputLock(out_folder) as lock:
-        earlier = _Found() if in_place else _scan_copies(out_folder)
+        earlier = _Found() if in_place else _scan_copies(out_folder, read)
         notes = [] if in_place else [*_plan(found.instances, earlier.instances)]
         _check_space(out_folder, found.instances, link=link or in_place)
         written = 0 if in_place else _copy(found.instances, out_folder, lock.staging, progress, link=link)
@@ -191,7 +194,7 @@ def create(in_folder: Path, out_folder: Path, toolbox: Toolbox, progress: Progre
     total = len(found.instances) + len(kept)
     path, refused = out_folder / NAME, tuple(found.refused)
     notes = [*found.passed_over, *notes, *told]
-    return Summary(path, profile, total, written, changed, len(kept), found.others, tuple(notes), refused)
+    return FileSet(path, profile, total, written, changed, len(kept), found.others, tuple(notes), refused)
 
 
 # --- what is there ------------------------------------------------------------------------------------------------
@@ -213,7 +216,7 @@ def _check_folders(in_folder: Path, out_folder: Path) -> None:
         raise InputError(f"--out_folder {out_folder}: is a file, not a folder")
 
 
-def _scan(in_folder: Path, out_folder: Path, progress: Progress) -> _Found:
+def _scan(in_folder: Path, out_folder: Path, read: _Reader, progress: Progress) -> _Found:
     """Reads the header of every file; twins are one instance, contradicting ones none."""
     found = _Found()
     by_uid: dict[str, list[Instance]] = defaultdict(list)
@@ -225,13 +228,13 @@ def _scan(in_folder: Path, out_folder: Path, progress: Progress) -> _Found:
             continue
         found.files += 1
         progress("files read", found.files, 0)
-        instance = _read(path)
-        if isinstance(instance, Instance):
-            by_uid[instance.text("SOPInstanceUID")].append(instance)
-        elif instance:
+        instance = read(path)
+        if instance is None:
+            found.others += 1
+        elif isinstance(instance, str):
             found.refused.append((path, instance))
         else:
-            found.others += 1
+            by_uid[instance.text("SOPInstanceUID")].append(instance)
     found.passed_over = walk.notes
     for twins in by_uid.values():
         first, *rest = twins
@@ -246,31 +249,32 @@ def _scan(in_folder: Path, out_folder: Path, progress: Progress) -> _Found:
     return found
 
 
-def _read(path: Path) -> Instance | str:
-    """The instance in a file; else why it cannot be one of a File-set; "" where nobody would expect it."""
-    if path.is_dir():
-        return "a link to a folder, or a folder that cannot be read: not looked into"
-    if not path.is_file():
-        return "a link that leads nowhere" if path.is_symlink() else ""
-    try:
-        file = part10.read(path, (*_TAGS.values(), _META_CLASS))
-    except OSError as error:
-        return f"cannot be read: {error.strerror}"
-    # Most values repeat from instance to instance.
-    values = tuple(each and _SEEN.setdefault(each, each) for each in map(file.values.get, _TAGS.values()))
-    instance = Instance(str(path), file.size, sys.intern(file.transfer_syntax), file.character_sets, values)
-    if file.is_part10:
-        if file.values.get(_META_CLASS, b"").strip(b"\0 ") == _DIRECTORY_CLASS:
-            return ""
-        return _why_not(instance, file.defect) or instance
-    known = instance.text("SOPClassUID").startswith(_STANDARD_ROOT) and instance.text("SOPInstanceUID")
-    return "has no DICOM preamble and prefix, which PS3.10 demands" if known else ""
+class _Reader:
+    """Reads files one after another; values that repeat from instance to instance are kept once."""
+
+    def __init__(self) -> None:
+        self._values: dict[bytes, bytes] = {}
+
+    def __call__(self, path: Path) -> Instance | str | None:
+        """The instance in a file; else why it cannot be one of a File-set; None for what nobody would list."""
+        read = kinds.examine(path, _TAGS.values())
+        if read.kind in _WHY_NOT:
+            return _WHY_NOT[read.kind].format(read.why)
+        if read.kind not in (Kind.INSTANCE, Kind.BARE):
+            return None
+        file, known = read.file, self._values
+        values = tuple(each and known.setdefault(each, each) for each in map(file.values.get, _TAGS.values()))
+        instance = Instance(
+            str(path), file.size, sys.intern(file.transfer_syntax), file.character_sets, values
+        )
+        if read.kind is Kind.INSTANCE:
+            return _why_not(instance) or instance
+        bare = "has no DICOM preamble and prefix, which PS3.10 demands"
+        return bare if instance.text("SOPInstanceUID") else None
 
 
-def _why_not(instance: Instance, defect: str) -> str:
-    """Why a Part 10 file cannot be in a File-set, "" where it can."""
-    if defect:
-        return f"not whole: {defect}"
+def _why_not(instance: Instance) -> str:
+    """Why a whole Part 10 file cannot be in a File-set, "" where it can."""
     missing = [keyword for keyword in _NEEDED if not instance.text(keyword)]
     if missing:
         return f"lacks {', '.join(missing)}, which cannot be invented"
@@ -278,23 +282,21 @@ def _why_not(instance: Instance, defect: str) -> str:
     return f"its {odd[0]} is no UID" if odd else ""
 
 
-def _scan_copies(out_folder: Path) -> _Found:
+def _scan_copies(out_folder: Path, read: _Reader) -> _Found:
     """The instances that an earlier run has put into the out folder."""
     found = _Found()
     for path in walk_with_logs(out_folder):
         name = path.relative_to(out_folder).as_posix()
         if _OURS.fullmatch(name):
-            instance = _read(path)
+            instance = read(path)
             if isinstance(instance, Instance):
                 instance.name = name
                 found.instances.append(instance)
     return found
 
 
-def _first(refused: Sequence[tuple[Path | str, str]]) -> Iterator[str]:
-    yield from (f"{path}: {why}" for path, why in refused[:_LONGEST_LIST])
-    if len(refused) > _LONGEST_LIST:
-        yield f"and {len(refused) - _LONGEST_LIST} more"
+def _first(refused: Sequence[tuple[Path | str, str]]) -> list[str]:
+    return first_of([f"{path}: {why}" for path, why in refused], _LONGEST_LIST)
 
 
 def _check_in_place(folder: Path, found: _Found) -> None:
@@ -303,7 +305,7 @@ def _check_in_place(folder: Path, found: _Found) -> None:
     for each in found.instances:
         each.name = Path(each.path).relative_to(folder).as_posix()
         parts = each.name.split("/")
-        lacking = [keyword for keyword in _MENDED if not each.text(keyword)]
+        lacking = [keyword for keyword in _INVENTABLE if not each.text(keyword)]
         if each.name == NAME or len(parts) > 8 or not all(map(_COMPONENT.fullmatch, parts)):
             faults.append(
                 (each.path, "no name that PS3.10 allows: at most 8 parts of at most 8 of A-Z, 0-9 and _")
@@ -352,8 +354,8 @@ def _plan(instances: Sequence[Instance], earlier: Sequence[Instance]) -> Iterato
         names.know(each)
     for each in instances:
         each.name = names.of(each.way)
-    studies: dict[tuple[str, ...], dict[str, bytes]] = {}
-    series: dict[tuple[str, ...], dict[str, bytes]] = {}
+    studies: dict[tuple[str, ...], _Known] = {}
+    series: dict[tuple[str, ...], _Known] = {}
     for each in instances:
         _remember(studies.setdefault(each.way[:2], {}), each, ("StudyID",), "StudyID")
         _remember(studies[each.way[:2]], each, _DATES, "StudyDate")
@@ -379,14 +381,18 @@ _INVENTIONS: Final = {
 }
 
 
-def _remember(known: dict[str, bytes], each: Instance, sources: Iterable[str], keyword: str) -> None:
+_Known = dict[str, tuple[int, bytes]]
+"""By keyword: the best value that any instance has, behind its rank among those (0: the best)."""
+
+
+def _remember(known: _Known, each: Instance, sources: Iterable[str], keyword: str) -> None:
     """Keeps the best value for a keyword that any instance of a study or series has."""
     for rank, source in enumerate(sources):
-        if each.text(source) and rank < known.get(f"rank of {keyword}", b"\xff")[0]:
-            known |= {keyword: each.raw(source) or b"", f"rank of {keyword}": bytes([rank])}
+        if each.text(source) and (keyword not in known or rank < known[keyword][0]):
+            known[keyword] = rank, each.raw(source) or b""
 
 
-def _invented(each: Instance, known: Mapping[str, bytes]) -> dict[str, bytes]:
+def _invented(each: Instance, known: _Known) -> dict[str, bytes]:
     """What the copy of an instance gets, by keyword."""
     numbers = [part[2:].lstrip("0").encode() for part in each.name.split("/")]
     otherwise = {
@@ -397,7 +403,9 @@ def _invented(each: Instance, known: Mapping[str, bytes]) -> dict[str, bytes]:
         "SeriesNumber": numbers[2],
         "InstanceNumber": numbers[3],
     }
-    invented = {key: known.get(key, otherwise[key]) for key in _MENDED if not each.text(key)}
+    invented = {
+        key: known[key][1] if key in known else otherwise[key] for key in _INVENTABLE if not each.text(key)
+    }
     return invented if each.raw("PatientName") is not None else {"PatientName": b"", **invented}
 
 

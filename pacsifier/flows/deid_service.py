@@ -10,7 +10,7 @@ import contextlib
 import json
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
@@ -18,8 +18,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from pacsifier.config import DeidServiceConfig
+from pacsifier.disk.walk import Progress
 from pacsifier.errors import AnswerError, InputError, ServiceError
-from pacsifier.maps import LARGEST_SHIFT_DAYS, PREFIX
+from pacsifier.maps import LARGEST_SHIFT_DAYS, PREFIX, named
 
 if TYPE_CHECKING:
     from requests import Response
@@ -36,7 +37,6 @@ LONGEST_PAUSE_S: Final = 120.0
 _LARGEST_ANSWER: Final = 1 << 24
 _LONGEST_ANSWER_S: Final = 300.0
 _TEMPORARY: Final = (429, 502, 503, 504)
-_NAMED: Final = 10
 
 _PSEUDONYMS: Final[Mapping[str, Any]] = {"type": "object", "additionalProperties": {"type": "string"}}
 _SHIFTS: Final[Mapping[str, Any]] = {
@@ -54,8 +54,6 @@ _REMEDIES: Final = {
     404: "look at deid_URL",
     405: "look at deid_URL",
 }
-
-Progress = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True)
@@ -186,13 +184,6 @@ class DeidService:
     @staticmethod
     def _spelled(url: str) -> str:
         return f"the de-ID service at {url}"
-
-
-def named(patients: Sequence[str]) -> str:
-    """How many, and the first ten: `2 patients: '123', '45'`."""
-    shown = ", ".join(repr(each) for each in patients[:_NAMED])
-    more = f" and {len(patients) - _NAMED} more" if len(patients) > _NAMED else ""
-    return f"{len(patients)} patient{'s' if len(patients) != 1 else ''}: {shown}{more}"
 
 
 def _check_bundle(path: Path) -> None:

@@ -19,8 +19,8 @@ from pacsifier.disk.files import write_all_whole
 from pacsifier.disk.lock import OutputLock
 from pacsifier.disk.names import pseudonym_paths, slug
 from pacsifier.errors import AnswerError, Fault, InputError
-from pacsifier.flows.deid_service import Answers, named
-from pacsifier.maps import PREFIX
+from pacsifier.flows.deid_service import Answers
+from pacsifier.maps import PREFIX, named
 from pacsifier.query.attributes import QUERY_COLUMNS
 from pacsifier.query.cells import NEW_IDS, cell_problems, new_id_problems
 from pacsifier.query.csvtext import BLANKS, NumberedRow

@@ -7,21 +7,19 @@ from __future__ import annotations
 
 import contextlib
 import filecmp
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from pacsifier.disk.files import move_file
 from pacsifier.disk.lock import OutputLock
-from pacsifier.disk.walk import walk_with_logs
-from pacsifier.errors import Fault, InputError
+from pacsifier.disk.walk import Progress, walk_with_logs
+from pacsifier.errors import Fault, InputError, first_of
 
 MAPPER: Final = "mapper.json"
 _SUFFIX: Final = ".csv"
 _LONGEST_LIST: Final = 20
-
-Progress = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True)
@@ -55,10 +53,8 @@ def plan(data_folder: Path, info_folder: Path) -> Plan:
         for parent in _files_in_the_way(moves)
     ]
     if conflicts:
-        more = len(conflicts) - _LONGEST_LIST
-        rest = [f"and {more} more"] if more > 0 else []
         raise InputError(
-            *conflicts[:_LONGEST_LIST], *rest, "nothing was moved: rename or remove one of each pair"
+            *first_of(conflicts, _LONGEST_LIST), "nothing was moved: rename or remove one of each pair"
         )
     return Plan(tuple(moves), tuple(there), tuple(left))
 
