@@ -45,29 +45,26 @@ examples:
 
 """
 
-# What argparse took for a documented option while only these existed.
-_OLD_ABBREVIATIONS = {
-    "keep_patient_dir_names": ("--k", "--ke", "--kee", "--keep", "--keep_"),
-    "remove_private_tags": ("--r", "--re"),
-    "delete_identifiable": ("--d",),
-}
+_DOCUMENTED = (
+    *("--help", "--in_folder", "--out_folder", "--delete_identifiable", "--remove_private_tags"),
+    *("--fuzz_acq_dates", "--new_ids", "--keep_patient_dir_names"),
+)
 
 
 def build_parser() -> argparse.ArgumentParser:
     """The parser of the command; no side effects."""
-    parser = argparse.ArgumentParser(
+    parser = common.Parser(
         prog=_PROG,
         description="Anonymize DICOM files.",
         epilog=_EXPLANATION + common.EXIT_STATUSES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    parser.documented = _DOCUMENTED
     _add_documented_options(parser)
     common.add_common_arguments(parser)
     _add_key_options(parser.add_argument_group("patients and the key"))
     _add_profile_options(parser.add_argument_group("what is kept, by the options of DICOM PS3.15"))
     _add_run_options(parser.add_argument_group("the run"))
-    for dest, spellings in _OLD_ABBREVIATIONS.items():
-        parser.add_argument(*spellings, dest=dest, action="store_true", help=argparse.SUPPRESS)
     return parser
 
 

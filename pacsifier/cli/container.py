@@ -77,7 +77,7 @@ def written_out(
     words: list[str] = []
     read: list[Path] = []
     written: dict[Path, Path] = {}
-    for action in reversed({each.dest: each for each in reversed(list(actions))}.values()):
+    for action in actions:
         value = getattr(namespace, action.dest, None)
         name = max(action.option_strings, key=len)
         if isinstance(value, Path) and action.dest not in needs.inside:

@@ -17,7 +17,7 @@ from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from pacsifier.config import DeidServiceConfig
+from pacsifier.config import DeidServiceConfig, departures
 from pacsifier.disk.walk import Progress
 from pacsifier.errors import AnswerError, InputError, ServiceError
 from pacsifier.maps import LARGEST_SHIFT_DAYS, PREFIX, named
@@ -273,8 +273,6 @@ def _retry_after_s(response: Response) -> float:
 
 def _document(content: bytes, question: _Question) -> dict[str, Any]:
     """The JSON object of an answer; ServiceError where it is none, AnswerError where a value is of another kind."""
-    from jsonschema import Draft202012Validator
-
     try:
         pairs: Any = json.loads(
             content.decode("utf-8-sig"), object_pairs_hook=_object, parse_constant=_refuse
@@ -286,13 +284,8 @@ def _document(content: bytes, question: _Question) -> dict[str, Any]:
         ) from None
     if not isinstance(pairs, dict):
         raise ServiceError(f"the de-ID service did not answer a JSON object of {question.what}")
-    wrong = [
-        str(error.absolute_path[0])
-        for error in Draft202012Validator(question.schema).iter_errors(pairs)
-        if error.absolute_path
-    ]
-    if wrong:
-        patients = [key.removeprefix(PREFIX) for key in dict.fromkeys(wrong)]
+    patients = [each.keys[0].removeprefix(PREFIX) for each in departures(pairs, question.schema)]
+    if patients:
         kind = "texts" if question.schema is _PSEUDONYMS else "whole numbers of days"
         raise AnswerError(
             f"the service gave {question.what} that are no {kind} for {named(patients)}; nothing was written"

@@ -29,7 +29,7 @@ from pacsifier.query.workbook import read_rows
 
 log = logging.getLogger(__name__)
 
-LARGEST_SHIFT_DAYS: Final = 30
+LARGEST_DRAWN_DAYS: Final = 30
 _LONGEST_PROJECT: Final = 100
 _EMPTY_MAPPING: Final = "is empty: lines of two columns are expected, the old pseudonym and the new one"
 _HEADER_NAMES: Final = frozenset(name.lower() for name in (*QUERY_COLUMNS, NEW_IDS, "new_id", "old_id"))
@@ -206,7 +206,7 @@ def from_mapping(
 
 def _draw() -> int:
     """A day shift from -30 to 30 days, but not 0, which would leave every date as it was."""
-    number = secrets.randbelow(2 * LARGEST_SHIFT_DAYS) - LARGEST_SHIFT_DAYS
+    number = secrets.randbelow(2 * LARGEST_DRAWN_DAYS) - LARGEST_DRAWN_DAYS
     return number if number < 0 else number + 1
 
 

@@ -78,6 +78,3 @@ def _patient(patient_id: str) -> str:
     """What is left of a PatientID where neither tolerance in matching nor a folder name can tell two apart."""
     plain = unicodedata.normalize("NFKD", fold(patient_id))
     return "".join(each for each in plain.casefold() if each.isascii() and each.isalnum())
-
-
-__all__ = ["WHOLE", "Shard", "names_patient"]
