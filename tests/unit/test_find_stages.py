@@ -22,6 +22,7 @@ from pacsifier.transfer.find.answers import (
     merged,
     reports_of,
     values_of,
+    whole_number,
 )
 from pacsifier.transfer.find.finder import conclude, find
 from pacsifier.transfer.find.images import (
@@ -147,6 +148,8 @@ def test_a_key_counts_as_not_returned_where_no_answer_has_it(
         ("Müller^Zoé", "M?ller^Zo?", None, Match.UNKNOWN),
         ("Müller^Zoé", "M?ller^Zo?", " ISO_IR 6 ", Match.UNKNOWN),
         ("Müller", "M?ller^Zo?", "ISO_IR 6", Match.UNKNOWN),
+        ("Zoé Müller", "M?ller^Zo?", "ISO_IR 6", Match.UNKNOWN),
+        ("Zoé Müller^A", "x M?ller^A", "ISO_IR 6", Match.NO),
         ("Łukasz^A", "?ukasz^A", "ISO_IR 100", Match.UNKNOWN),
         ("Łukasz^A", "?ukasz^A", "ISO_IR 101", Match.NO),
         ("Müller^Zoé", "M?ller^Zo?", "ISO_IR 100", Match.NO),
@@ -174,6 +177,8 @@ def test_a_description_that_came_mangled_rejects_nothing_and_the_other_columns_s
     other = compare(row, {**told, "PatientID": "2"}, columns)
     assert (other.result, other.rejected_by) == (Match.NO, ("StudyDescription", "PatientID"))
     assert compare(row, told, {"PatientID"}).result is Match.YES
+    longer = query(StudyDescription="große Schädel")
+    assert compare(longer, {**told, "StudyDescription": "x Sch?del"}, columns).result is Match.NO
 
 
 @pytest.mark.parametrize(
@@ -181,6 +186,14 @@ def test_a_description_that_came_mangled_rejects_nothing_and_the_other_columns_s
 )
 def test_each_of_several_values_is_read(text: str | None, values: list[str]) -> None:
     assert values_of(text) == values
+
+
+@pytest.mark.parametrize(
+    ("text", "number"),
+    [("0", 0), (" 7 ", 7), ("9" * 12, 999_999_999_999), ("9" * 13, None), ("-1", None), (None, None)],
+)
+def test_an_unknown_number_is_not_zero(text: str | None, number: int | None) -> None:
+    assert whole_number(text) == number
 
 
 # --- what is told of the rows ----------------------------------------------------------------------------------------
@@ -545,6 +558,39 @@ def test_a_split_stops_at_16_halves_one_below_the_other() -> None:
     assert len(pacs.asked) == 1 + 2 * 16
 
 
+def test_the_studies_of_both_halves_and_those_without_a_date_are_found_once() -> None:
+    days = {"1.1": "20150101", "1.2": "20150630", "1.3": "20151231", "1.4": ""}
+    studies = [{"StudyInstanceUID": uid, "StudyDate": day} for uid, day in days.items()]
+    cut = FindResult((studies[3], studies[0]), REFUSED_OUT_OF_RESOURCES, "refused")
+
+    def answer(_level: str, keys: Mapping[str, str]) -> FindResult:
+        first, _, last = keys["StudyDate"].partition("-")
+        fitting = [each for each in studies if first <= each["StudyDate"] <= (last or "9")]
+        return cut if not keys["StudyDate"] or len(fitting) > 1 else result(*fitting)
+
+    found = find_studies(FakePacs([], wrong=answer), [query(Modality="MR")])
+    assert {uid: study.values["StudyDate"] for uid, study in found.studies.items()} == days
+    assert not found.reports
+    within = find_studies(FakePacs([], wrong=answer), [query(StudyDate="20150101-20150101")])
+    assert list(within.studies) == ["1.1"]
+
+
+@pytest.mark.parametrize(
+    ("list_all", "levels"), [(False, ["STUDY", "SERIES", "STUDY"]), (True, ["STUDY", "STUDY"])]
+)
+def test_all_studies_are_listed_for_a_series_uid_only_where_the_user_allows_it(
+    list_all: bool, levels: list[str]
+) -> None:
+    pacs = FakePacs([image("1.1"), image("2.1", PatientID="other")])
+    rows = [query(2, PatientID="123421"), query(3, SeriesInstanceUID="1.2.1")]
+    studies = find_studies(pacs, rows, list_all=list_all)
+    assert pacs.levels() == levels
+    assert {uid: set(study.wanted_by) for uid, study in studies.studies.items()} == (
+        {"1.1": {2, 3}, "1.2": {3}} if list_all else {"1.1": {2}, "1.2": {3}}
+    )
+    assert not studies.reports
+
+
 def test_a_study_uid_whose_answer_looks_cut_is_not_split() -> None:
     pacs = FakePacs([image("1.1")] * 3, cap=1, cap_status=REFUSED_OUT_OF_RESOURCES)
     found = find_studies(pacs, [query(StudyInstanceUID="1.1")])
@@ -806,6 +852,15 @@ def test_the_series_of_a_study_are_listed_at_once_where_the_pacs_takes_lists() -
     pacs = FakePacs(IMAGES)
     assert uids(list_instances(pacs, ASKED)) == EACH_ITS_OWN
     assert requests(pacs) == ["1.1.1", "1.1.2", "1.2.1"]
+    pacs = FakePacs(IMAGES[:4])
+    assert uids(list_instances(pacs, ASKED, uid_lists=True)) == [*EACH_ITS_OWN[:2], []]
+    assert requests(pacs) == ["1.1.1\\1.1.2", "1.2.1"], "a series alone in its study is asked for once"
+
+
+def test_instances_of_another_series_are_left_out_and_those_that_name_none_are_believed() -> None:
+    told = result({"SOPInstanceUID": "7"}, {"SOPInstanceUID": "8", "SeriesInstanceUID": "1.1.2"})
+    pacs = FakePacs([], wrong=lambda _level, _keys: told)
+    assert uids(list_instances(pacs, [series("1.1")])) == [["7"]]
 
 
 BOTH = [{**each} for each in IMAGES[:4]]

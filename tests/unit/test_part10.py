@@ -589,6 +589,46 @@ class TestEncode:
         with pytest.raises(ValueError, match=r"."):
             part10.encode(elements)
 
+    @pytest.mark.parametrize(
+        ("implicit", "big", "vr", "length", "fits"),
+        [
+            (False, False, "LO", 0xFFFE, True),
+            (False, False, "LO", 0xFFFF, False),
+            (False, True, "LO", 0x10000, False),
+            (True, False, "LO", 0x10000, True),
+            (False, False, "UT", 0x10000, True),
+            (False, False, "XX", 2, False),
+            (True, False, "XX", 2, False),
+        ],
+    )
+    def test_an_element_too_long_for_its_length_field_is_refused_in_every_coding(
+        self, implicit, big, vr, length, fits
+    ):
+        coding = part10.CODINGS[implicit, big]
+        if fits:
+            encoded = part10.encode_element(0x00100020, vr, bytes(length), coding)
+            assert part10.header(encoded, 0, coding)[3] == length
+        else:
+            with pytest.raises(ValueError, match=r"\(0010,0020\): no VR"):
+                part10.encode_element(0x00100020, vr, bytes(length), coding)
+
+
+class TestLayout:
+    def test_a_value_is_found_by_its_tag_and_the_last_element_ends_where_padding_begins(self):
+        content = EXPLICIT + PATIENT_ID + _short(0x00100040, b"CS", b"F ")
+        layout = part10.layout_of(content + bytes(10))
+        assert layout.value(0x00100040) == b"F "
+        assert layout.value(0x00100041) is None
+        assert layout.end == len(content)
+
+    @pytest.mark.parametrize(("name", "compressed"), [("JPEG2000.dcm", True), ("MR_small.dcm", False)])
+    def test_pixel_data_of_undefined_length_is_compressed(self, name, compressed):
+        raw = (DATA / "test_files" / name).read_bytes()
+        assert part10.layout_of(raw).is_compressed is compressed
+
+    def test_without_pixel_data_nothing_is_compressed(self):
+        assert not part10.layout_of(EXPLICIT + PATIENT_ID).is_compressed
+
 
 class TestDatasetBytesEqual:
     def _write(self, tmp_path, name, content):

@@ -7,6 +7,7 @@ seen is born with it and gone with it.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
@@ -64,7 +65,7 @@ class Place(Protocol):
         ...
 
 
-class Way:
+class Way(ABC):
     """How images come; what stands here holds for a way that has nothing to say on it.
 
     `terms` is what it calls things, `cut` how small its requests must be, `health` what it has seen of the PACS;
@@ -88,11 +89,11 @@ class Way:
         """Asks what must be known before it begins, and yields what the user is told; may raise AssociationError."""
         yield from ()
 
+    @abstractmethod
     def open(
         self, states: Sequence[SeriesState], classes: Sequence[str], every: AllSeries
     ) -> AbstractContextManager[Place]:
         """Lets objects of the series come; `classes`: SOP classes expected; `every`: all series of the run."""
-        raise NotImplementedError
 
     def start(self, chunk: Chunk) -> Move:
         """Begins the requests of a chunk over one association."""

@@ -20,8 +20,8 @@ _FINDS_AN_ASSOCIATION = 8
 class CarefulFinds:
     """C-FIND that repeats what was lost or temporarily refused; `ready` is called before each association.
 
-    It stands in for `Pacs` where only `find` is needed. Many identifiers go over as many as `associations`, once the
-    first find went well over one, and until the PACS does not admit so many.
+    It stands in for `Pacs` where only `find` is needed. Many identifiers are spread over up to `associations`, once a
+    first find over a single one went well, and until an answer is lost.
     """
 
     def __init__(
@@ -64,7 +64,7 @@ class CarefulFinds:
     def _ask(
         self, level: str, requests: Sequence[Keys], todo: Sequence[int], results: list[FindResult]
     ) -> AssociationError | None:
-        """Asks once over one association and enters the results; the error where there was none."""
+        """Asks once and enters the results; returns the error where there was no association."""
         self._ready()
         try:
             most = self._associations if self._associated else 1

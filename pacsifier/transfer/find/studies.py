@@ -123,9 +123,7 @@ def _ask(finds: Finds, requests: Sequence[tuple[Query, Keys]], splits: int) -> t
     keys = [{**dict.fromkeys(STUDY_RETURN_KEYS, ""), **asked} for _, asked in requests]
     results = []
     for each, result in zip(keys, finds.find("STUDY", keys), strict=True):
-        whole, splits = (
-            _split_by_date(finds, each, result, splits) if looks_capped(result) else (result, splits)
-        )
+        whole, splits = _split_by_date(finds, each, result, splits)
         results.append(whole)
     return results, splits
 
@@ -133,8 +131,8 @@ def _ask(finds: Finds, requests: Sequence[tuple[Query, Keys]], splits: int) -> t
 def _split_by_date(
     finds: Finds, keys: Keys, result: FindResult, splits: int, depth: int = 0
 ) -> tuple[FindResult, int]:
-    """Asks a capped find again in two halves of its StudyDate, down to single days; and the splits left."""
-    if keys.get("StudyInstanceUID"):
+    """Asks a find that looks capped again in two halves of its StudyDate, down to single days; and the splits left."""
+    if not looks_capped(result) or keys.get("StudyInstanceUID"):
         return result, splits
     parts = halves(keys.get("StudyDate") or None, f"{date.today():%Y%m%d}")
     if parts is None or depth == _DEEPEST_SPLIT or splits == 0:
@@ -148,7 +146,7 @@ def _split_by_date(
     for each, part in zip(identifiers, finds.find("STUDY", identifiers), strict=True):
         whole = part
         # Once a part cannot be had whole, the row fails: the others need not be cut finer.
-        if looks_capped(part) and not failure:
+        if not failure:
             whole, splits = _split_by_date(finds, each, part, splits, depth + 1)
         answers |= {answer.get("StudyInstanceUID") or "": answer for answer in whole.answers}
         failure = failure or whole.failure
@@ -158,7 +156,7 @@ def _split_by_date(
 def _studies_of_series(
     finds: Finds, queries: Sequence[Query], *, list_all: bool
 ) -> tuple[list[tuple[Query, Keys]], dict[int, RowReport]]:
-    """The requests for the studies of rows of a SeriesInstanceUID alone, and the rows that a PACS cannot answer so."""
+    """The requests for the studies of rows of a SeriesInstanceUID alone, and the rows that the PACS cannot answer."""
     if list_all:
         return [(query, {}) for query in queries], {}
     keys = [
