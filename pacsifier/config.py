@@ -111,7 +111,7 @@ class PacsConfig:
 
 @dataclass(frozen=True)
 class DeidServiceConfig:
-    """The de-ID service: `url` answers pseudonyms, `url` + `_shift` day shifts; `token` stands in no message."""
+    """The de-ID service: `url` answers pseudonyms, `url` + `_shift` day shifts; `token` appears in no message."""
 
     url: str
     token: str = field(repr=False)
@@ -157,7 +157,7 @@ def load_pacs_config(path: Path) -> PacsConfig:
 
 
 def load_json(path: Path) -> tuple[Any, tuple[str, ...]]:
-    """The JSON document of a file, and the keys that stand twice in it; InputError when it is none."""
+    """The JSON document of a file, and the keys that stand twice in it; raises InputError where it holds none."""
     source = str(path)
     try:
         text = path.read_bytes().decode("utf-8-sig")

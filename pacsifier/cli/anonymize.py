@@ -32,7 +32,7 @@ where the key lies:
   <out_folder>.key.json beside the output, never in it: the secret, the pseudonyms and the day shifts. Whoever has
   it can find every patient again; with it, a later export of the same patients fits this one. Keep it apart from
   the images.
-  Beside it lie the report (a row a file), the summary, the words left out of descriptions, the report of --verify.
+  Beside it lie the report (one row per file), the summary, the words left out of descriptions, the report of --verify.
   mapper.json and date_offsets.csv of PACSIFIER 1.0.0 are written into the output only with --write_mapper.
 
 where in_folder is out_folder:
@@ -150,9 +150,11 @@ def _add_profile_options(group: argparse._ArgumentGroup) -> None:
     add("--retain_institution", action=flag, help="Keep the name and address of the institution (113112)")
     add("--retain_uids", action=flag, help="Keep UIDs (113110)")
     add(
-        "--retain_descriptors", action=flag, help="Keep descriptions but for known identifiers of the patient"
+        "--retain_descriptors",
+        action=flag,
+        help="Keep descriptions except for known identifiers of the patient",
     )
-    add("--keep_words", type=Path, metavar="FILE", help="Words that may stay in descriptions, one a line")
+    add("--keep_words", type=Path, metavar="FILE", help="Words that may stay in descriptions, one per line")
     add(
         "--keep_sr",
         action="store_true",
@@ -162,7 +164,8 @@ def _add_profile_options(group: argparse._ArgumentGroup) -> None:
         "--reviewed",
         type=Path,
         metavar="LIST",
-        help="SOP Instance UIDs or paths, one a line, of images that a person has looked at: no identity in the pixels",
+        help="SOP Instance UIDs or paths, one per line, of images that a person has looked at: no identity in the "
+        "pixels",
     )
 
 

@@ -51,7 +51,7 @@ def check_site(arguments: argparse.Namespace, timeouts: Timeouts) -> int:
 
 
 def _check_target(path: Path | None) -> None:
-    """A check takes a while: that its result cannot be written must come out before."""
+    """A check takes a while: that its result cannot be written is said before it starts."""
     if path is not None and (path.is_dir() or not path.absolute().parent.is_dir()):
         problem = "is a folder" if path.is_dir() else "its folder does not exist"
         raise InputError(Fault("--capabilities", problem, value=str(path)))

@@ -104,15 +104,15 @@ def shard(text: str) -> Shard:
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser in which abbreviations of the options in `documented` go before those of later options.
+    """A parser that takes an abbreviation for an option of `documented` where it fits exactly one of them.
 
-    Scripts written for the documented options alone go on working when an option is added that begins likewise.
+    Scripts written when only these existed go on working when an option is added that begins the same way.
     """
 
     documented: tuple[str, ...] = ()
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
-        """Parses as usual, abbreviations of documented options written out."""
+        """Parses as usual, with abbreviations of documented options written out first."""
         given = sys.argv[1:] if args is None else args
         return super().parse_known_args([self._written_out(each) for each in given], namespace)
 
@@ -125,7 +125,7 @@ class Parser(argparse.ArgumentParser):
 
 
 def set_up_logging(verbosity: int) -> None:
-    """Sends log records to stderr: warnings; with -v a line a row and a series; with -vv what the tools are told."""
+    """Sends log records to stderr: warnings; with -v one line per row and series; with -vv what the tools do, too."""
     streams.secure()
     level = (logging.WARNING, logging.INFO, logging.DEBUG)[min(verbosity, 2)]
     logging.basicConfig(stream=sys.stderr, level=level, format="%(levelname)s: %(message)s")
@@ -213,7 +213,7 @@ def run(
     except KeyboardInterrupt:
         return 128 + signal.SIGINT
     except Exception as error:
-        # What it says may hold a value of a patient; where it arose does not.
+        # Its text may hold a value of a patient; the place where it was raised does not.
         logging.getLogger(__name__).debug("raised here", exc_info=error)
         places = "".join(traceback.format_tb(error.__traceback__))
         print(f"{places}{prog}: {type(error).__name__}, a fault of pacsifier itself{remedy}", file=sys.stderr)
@@ -226,8 +226,8 @@ def _opened(error: OSError, arguments: argparse.Namespace | None) -> str:
     given = [*values, *(Path(os.path.realpath(value)) for value in values)]
     paths = [os.fsdecode(each) for each in (error.filename, error.filename2) if isinstance(each, str | bytes)]
     told = dict.fromkeys(_told(Path(path), given) for path in paths if path)
-    shown = ", ".join(each for each in told if each)
-    return f" ({shown})" if shown else ""
+    names = ", ".join(each for each in told if each)
+    return f" ({names})" if names else ""
 
 
 def _told(path: Path, given: Sequence[Path]) -> str:

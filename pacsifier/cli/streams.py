@@ -11,7 +11,7 @@ from typing import Any
 
 
 def visible(text: str) -> str:
-    """The text with every character that is not printable spelled out, but line ends and tabs.
+    """The text with every unprintable character spelled out, except line ends and tabs.
 
     What a PACS or a file name holds must not steer a terminal.
     """
@@ -25,7 +25,7 @@ def _spelled(character: str) -> str:
 
 
 class _LastingStream(io.TextIOWrapper):
-    """A stream that may break without ending the run, and shows what is not printable."""
+    """A stream that may break without ending the run; it spells out what is not printable."""
 
     def write(self, text: str) -> int:
         return self.write_as_is(visible(text))
@@ -53,12 +53,12 @@ class Unfiltered:
 
 
 def secure() -> None:
-    """Lets what is closed lead nowhere, and what breaks later end no run."""
+    """Opens streams that are closed, on /dev/null, and keeps one that breaks later from ending the run."""
     for number in range(3):
         try:
             os.fstat(number)
         except OSError:
-            # Else the first file that the run opens would be its standard stream.
+            # Otherwise the first file that the run opens would take the place of the stream.
             os.open(os.devnull, os.O_RDWR)
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)

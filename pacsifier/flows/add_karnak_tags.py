@@ -29,7 +29,7 @@ _CODE, _ALBUM, _SHIFT = 0x01, 0x02, 0x03
 _WHO: Final = (0x00100021, 0x00100020, 0x00100030)  # IssuerOfPatientID, PatientID, PatientBirthDate
 _LO: Final = re.compile(r"[\x20-\x5b\x5d-\x7e]{1,64}")
 _LO_ALLOWED: Final = "1 to 64 ASCII characters without backslash are allowed (VR LO)"
-_AT_ONCE: Final = 4  # to wait for the disk is most of the work
+_AT_ONCE: Final = 4  # most of the time goes into waiting for the disk
 _SLICE: Final = 100
 _NO_FILE: Final = "a link, a folder that cannot be read, or no file: not changed"
 _WHY_NOT: Final[Mapping[Kind, str]] = {
@@ -58,7 +58,7 @@ class Tags:
 
 @dataclass(frozen=True)
 class Tagged:
-    """What a run came to; `failures` are path and reason."""
+    """The outcome of a run; `failures` are path and reason."""
 
     patients: int
     changed: int
@@ -130,7 +130,7 @@ class _Found:
 
 
 def _scan(in_folder: Path, progress: Progress) -> _Found:
-    """The instances below a folder by patient, and what cannot be tagged."""
+    """The instances below a folder, by patient, and the files that cannot be tagged."""
     files: dict[Person, list[Path]] = defaultdict(list)
     birth_dates: dict[Person, set[str]] = defaultdict(set)
     failures: list[tuple[Path, str]] = []

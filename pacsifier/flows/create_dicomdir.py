@@ -1,9 +1,9 @@
 """A DICOM File-set of a folder's instances: copies under names that PS3.10 allows, and a DICOMDIR that lists all.
 
 Every instance is read before the first is copied. The names follow from what is there, and stay: a later run into the
-same folder adds what is new. What DCMTK's dcmmkdir demands and an instance lacks is invented in its copy, where the
-standard lets an instance lack it; what it refuses to list gets a record of ours. Source: DICOM PS3.10 section 8,
-PS3.3 annex F.
+same folder adds what is new. A value that DCMTK's dcmmkdir demands and the standard does not is invented in the
+copy of an instance that lacks it; an instance that dcmmkdir refuses to list gets a record of ours. Source: DICOM PS3.10
+section 8, PS3.3 annex F.
 """
 
 from __future__ import annotations
@@ -97,7 +97,7 @@ def _nothing() -> Mapping[str, bytes]:
 
 @dataclass(slots=True)
 class Instance:
-    """An instance in a file: its values in the order of `_TAGS`, what its copy gets besides, where that lies.
+    """An instance in a file: its values in the order of `_TAGS`, the name of its copy, and what is added to that.
 
     There may be millions of them.
     """
@@ -124,7 +124,7 @@ class Instance:
         return self.text("PatientID") or f"NOID_{short_hash(self.text('StudyInstanceUID')).upper()}"
 
     @property
-    def way(self) -> tuple[str, str, str, str]:
+    def levels(self) -> tuple[str, str, str, str]:
         """What tells patients, studies, series and instances apart."""
         uids = ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID")
         return self.patient, *map(self.text, uids)  # type: ignore[return-value]
@@ -133,7 +133,7 @@ class Instance:
     def order(self) -> tuple[object, ...]:
         """Sorts instances as a reader would list them."""
         series, instance = _number(self.text("SeriesNumber")), _number(self.text("InstanceNumber"))
-        patient, study, of_series, uid = self.way
+        patient, study, of_series, uid = self.levels
         return (
             patient,
             self.text("StudyDate"),
@@ -148,7 +148,7 @@ class Instance:
 
 @dataclass(frozen=True)
 class FileSet:
-    """What a run came to; `refused` are files that are not in the File-set, and why."""
+    """The outcome of a run; `refused` are files that are not in the File-set, and why."""
 
     path: Path
     media_profile: str
@@ -188,13 +188,15 @@ def create(in_folder: Path, out_folder: Path, toolbox: Toolbox, progress: Progre
         written = 0 if in_place else _copy(found.instances, out_folder, lock.staging, progress, link=link)
         new = {each.name for each in found.instances}
         kept = [each for each in earlier.instances if each.name not in new]
-        profile, changed, told = _write_directory(
+        media_profile, changed, told = _write_directory(
             out_folder, sorted([*found.instances, *kept], key=lambda each: each.name), toolbox, lock.staging
         )
     total = len(found.instances) + len(kept)
     path, refused = out_folder / NAME, tuple(found.refused)
     notes = [*found.passed_over, *notes, *told]
-    return FileSet(path, profile, total, written, changed, len(kept), found.others, tuple(notes), refused)
+    return FileSet(
+        path, media_profile, total, written, changed, len(kept), found.others, tuple(notes), refused
+    )
 
 
 # --- what is there ------------------------------------------------------------------------------------------------
@@ -348,22 +350,22 @@ def _check_space(folder: Path, instances: Iterable[Instance], *, link: bool) -> 
 
 
 def _plan(instances: Sequence[Instance], earlier: Sequence[Instance]) -> Iterator[str]:
-    """Gives every instance the name of its copy and what the copy lacks; says what was invented."""
+    """Sets the name of every copy and the values that it lacks; yields a note on each kind of value."""
     names = _Names()
     for each in earlier:
         names.know(each)
     for each in instances:
-        each.name = names.of(each.way)
+        each.name = names.of(each.levels)
     studies: dict[tuple[str, ...], _Known] = {}
     series: dict[tuple[str, ...], _Known] = {}
     for each in instances:
-        _remember(studies.setdefault(each.way[:2], {}), each, ("StudyID",), "StudyID")
-        _remember(studies[each.way[:2]], each, _DATES, "StudyDate")
-        _remember(studies[each.way[:2]], each, _TIMES, "StudyTime")
-        _remember(series.setdefault(each.way[:3], {}), each, ("SeriesNumber",), "SeriesNumber")
+        _remember(studies.setdefault(each.levels[:2], {}), each, ("StudyID",), "StudyID")
+        _remember(studies[each.levels[:2]], each, _DATES, "StudyDate")
+        _remember(studies[each.levels[:2]], each, _TIMES, "StudyTime")
+        _remember(series.setdefault(each.levels[:3], {}), each, ("SeriesNumber",), "SeriesNumber")
     counts: dict[str, int] = defaultdict(int)
     for each in instances:
-        each.invented = _invented(each, {**studies[each.way[:2]], **series[each.way[:3]]})
+        each.invented = _invented(each, {**studies[each.levels[:2]], **series[each.levels[:3]]})
         for keyword in each.invented:
             counts[keyword] += 1
     for keyword, number in counts.items():
@@ -393,7 +395,7 @@ def _remember(known: _Known, each: Instance, sources: Iterable[str], keyword: st
 
 
 def _invented(each: Instance, known: _Known) -> dict[str, bytes]:
-    """What the copy of an instance gets, by keyword."""
+    """The values that are added to the copy of an instance, by keyword."""
     numbers = [part[2:].lstrip("0").encode() for part in each.name.split("/")]
     otherwise = {
         "PatientID": each.patient.encode(),
@@ -410,31 +412,33 @@ def _invented(each: Instance, known: _Known) -> dict[str, bytes]:
 
 
 class _Names:
-    """PA000001/ST000001/SE000001/IM000001 and so on: counted, so that none is given twice."""
+    """PA000001/ST000001/SE000001/IM000001 and so on: numbered, so that no name is used twice."""
 
     def __init__(self) -> None:
         self._given: dict[tuple[str, ...], str] = {}
         self._highest: dict[str, int] = defaultdict(int)
 
     def know(self, each: Instance) -> None:
-        """Takes over the name of a copy."""
+        """Remembers the name of a copy that an earlier run made."""
         for depth in range(4):
             parent, _, component = "/".join(each.name.split("/")[: depth + 1]).rpartition("/")
-            self._given.setdefault(each.way[: depth + 1], f"{parent}/{component}".lstrip("/"))
+            self._given.setdefault(each.levels[: depth + 1], f"{parent}/{component}".lstrip("/"))
             self._highest[parent] = max(self._highest[parent], int(component[2:]))
 
-    def of(self, way: tuple[str, ...]) -> str:
-        """The name of an instance; of a series, study or patient for the beginning of a way."""
-        if not way:
+    def of(self, levels: tuple[str, ...]) -> str:
+        """The name of an instance; for the first of its levels, the folder of the series, study or patient."""
+        if not levels:
             return ""
-        if way not in self._given:
-            parent = self.of(way[:-1])
+        if levels not in self._given:
+            parent = self.of(levels[:-1])
             self._highest[parent] += 1
             if self._highest[parent] > _MOST:
-                raise InputError(f"more than {_MOST} {_PREFIXES[len(way) - 1]} in one folder of the File-set")
-            component = f"{_PREFIXES[len(way) - 1]}{self._highest[parent]:06}"
-            self._given[way] = f"{parent}/{component}".lstrip("/")
-        return self._given[way]
+                raise InputError(
+                    f"more than {_MOST} {_PREFIXES[len(levels) - 1]} in one folder of the File-set"
+                )
+            component = f"{_PREFIXES[len(levels) - 1]}{self._highest[parent]:06}"
+            self._given[levels] = f"{parent}/{component}".lstrip("/")
+        return self._given[levels]
 
 
 def _number(text: str) -> int:
@@ -447,7 +451,7 @@ def _number(text: str) -> int:
 def _copy(
     instances: Sequence[Instance], out_folder: Path, staging: Path, progress: Progress, *, link: bool
 ) -> int:
-    """Puts every copy in its place that does not lie there already; gives how many were written."""
+    """Writes every copy that is not there already; returns how many were written."""
     written = 0
     for number, each in enumerate(instances, 1):
         progress("instances copied", number, len(instances))
@@ -475,7 +479,7 @@ def _content(handle: FileIO, each: Instance) -> splice.Spliced:
 
 
 def _linked(source: int, path: Path, target: Path) -> bool:
-    """Whether the file system shares the bytes: by a reflink, which later changes do not pass, else by a hard link."""
+    """Whether the file system shares the bytes: by a reflink, which passes no later changes on, else by a hard link."""
     descriptor = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
     try:
         fcntl.ioctl(descriptor, _FICLONE, source)
@@ -497,10 +501,10 @@ def _linked(source: int, path: Path, target: Path) -> bool:
 def _write_directory(
     folder: Path, instances: Sequence[Instance], toolbox: Toolbox, staging: Path
 ) -> tuple[str, bool, list[str]]:
-    """Writes the DICOMDIR of all instances; gives the profile, whether anything changed, and what is to be said."""
+    """Writes the DICOMDIR of all instances; returns the media profile, whether anything changed, and notes."""
     names = [each.name for each in instances]
-    for profile in dcmmkdir.profiles_for(frozenset(each.syntax for each in instances)):
-        made = dcmmkdir.make_dicomdir(toolbox, folder, names, profile, staging)
+    for media_profile in dcmmkdir.profiles_for(frozenset(each.syntax for each in instances)):
+        made = dcmmkdir.make_dicomdir(toolbox, folder, names, media_profile, staging)
         if not made.refused:
             break
     notes = [
@@ -526,7 +530,7 @@ def _write_directory(
         with (staging / NAME).open("rb") as file:
             os.fsync(file.fileno())
         (staging / NAME).replace(path)
-    return profile.name, changed, notes
+    return media_profile.name, changed, notes
 
 
 def _check(data: bytes, instances: Sequence[Instance]) -> None:
@@ -535,8 +539,8 @@ def _check(data: bytes, instances: Sequence[Instance]) -> None:
     listed = sorted((leaf.file_id, leaf.key) for leaf in mediadir.read(data).leaves())
     if listed != expected:
         strays = sorted(set(expected) ^ set(listed))
-        named = ", ".join(name for name, _ in strays[:_LONGEST_LIST]) or "a file is listed twice"
-        raise ToolError(f"the DICOMDIR does not list every instance once, so it was not kept: {named}")
+        names = ", ".join(name for name, _ in strays[:_LONGEST_LIST]) or "a file is listed twice"
+        raise ToolError(f"the DICOMDIR does not list every instance once, so it was not kept: {names}")
 
 
 def _leaf(each: Instance) -> mediadir.Leaf:

@@ -1,6 +1,6 @@
 """The door to the de-ID service: asks for pseudonyms and day shifts over HTTP, and checks what comes back.
 
-Certificates are verified; redirects are not followed; the token goes to the configured address only and stands in no
+Certificates are verified; redirects are not followed; the token goes to the configured address only and appears in no
 message.
 """
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-PATIENTS_A_REQUEST: Final = 500
+PATIENTS_PER_REQUEST: Final = 500
 CONNECT_TIMEOUT_S: Final = 10.0
 READ_TIMEOUT_S: Final = 60.0
 PAUSES_S: Final = (1.0, 2.0, 4.0, 8.0)
@@ -98,7 +98,7 @@ class DeidService:
         self._session = requests.Session()
 
     def ask(self, project: str, patients: Sequence[str], progress: Progress) -> Answers:
-        """Asks for all patients, at most 500 a request.
+        """Asks for all patients, at most 500 per request.
 
         Raises ServiceError when the service cannot be asked, AnswerError when it leaves somebody out.
         """
@@ -110,11 +110,11 @@ class DeidService:
     def _collect(
         self, url: str, question: _Question, patients: Sequence[str], progress: Progress
     ) -> dict[str, Any]:
-        """What the service says of each patient; AnswerError names those whom it leaves out."""
+        """What the service says of each patient; raises AnswerError, which names those whom it leaves out."""
         what = question.what
         answers: dict[str, Any] = {}
-        for start in range(0, len(patients), PATIENTS_A_REQUEST):
-            part = patients[start : start + PATIENTS_A_REQUEST]
+        for start in range(0, len(patients), PATIENTS_PER_REQUEST):
+            part = patients[start : start + PATIENTS_PER_REQUEST]
             body = {
                 "project": question.project,
                 "PatientIDList": [{"PatientID": patient} for patient in part],
@@ -133,7 +133,7 @@ class DeidService:
         return answers
 
     def _post(self, url: str, body: Mapping[str, Any]) -> bytes:
-        """The content of a good answer; temporary failures are tried again."""
+        """The content of a good answer; after a temporary failure the service is asked again."""
         for pause_s in (*self._pauses_s, None):
             wait_s, why = 0.0, ""
             try:

@@ -145,7 +145,7 @@ def _table(rows: Sequence[Sequence[str]]) -> str:
 
 
 def _write(report: Report, written: dict[Path, str], *, as_json: bool) -> int:
-    """Writes the files of one report; gives how many changed."""
+    """Writes the files of one report; returns how many changed."""
     text = report.text
     if not text:
         raise UnreadableReportError("holds no text")
@@ -227,12 +227,12 @@ def _value(dataset: Dataset, kind: str) -> str:
 
 
 def _measured(dataset: Dataset) -> str:
-    """`235.5 mm`; where there is no number, the reason that the report gives."""
+    """`235.5 mm`; where there is no number, the reason that the report states."""
     for measured in _items(dataset, "MeasuredValueSequence"):
         units = _items(measured, "MeasurementUnitsCodeSequence")
         unit = _code(units[0])[0] if units else ""
-        shown = "" if unit in _NO_UNITS or unit.startswith("{") else f" {unit}"
-        return f"{_text(measured, 'NumericValue')}{shown}"
+        suffix = "" if unit in _NO_UNITS or unit.startswith("{") else f" {unit}"
+        return f"{_text(measured, 'NumericValue')}{suffix}"
     return " / ".join(_meaning(code) for code in _items(dataset, "NumericValueQualifierCodeSequence"))
 
 

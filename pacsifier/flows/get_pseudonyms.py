@@ -39,7 +39,7 @@ Ask = Callable[[list[str]], Answers]
 
 @dataclass(frozen=True)
 class Written:
-    """What a run came to: the patients it was about, the files that changed, remarks for the user."""
+    """The outcome of a run: how many patients, the files that changed, all its files, notes for the user."""
 
     patients: int
     changed: tuple[Path, ...]
@@ -67,7 +67,7 @@ def from_service(table: QueryTable, project: str, folder: Path, ask: Ask) -> Wri
     """Asks for every patient of a query file and writes pseudonyms, day shifts and the log.
 
     Patients of an earlier run stay in the files. Raises InputError for rows without a patient, or when the service
-    now says otherwise than an earlier file; ServiceError and AnswerError as `ask` does, or for pseudonyms that
+    now contradicts an earlier file; ServiceError and AnswerError as `ask` does, or for pseudonyms that
     cannot be used.
     """
     patients = patients_of(table)
@@ -225,7 +225,7 @@ def read_mapping(path: Path) -> dict[str, str]:
     """The pseudonym of each patient, in the order of the file: two columns, no header.
 
     Raises InputError with every fault at once: line, what stands there, what is allowed. A line that repeats
-    another one word by word is no fault.
+    another one word for word is no fault.
     """
     source = str(path)
     rows = read_rows(path, (), empty=_EMPTY_MAPPING)

@@ -34,7 +34,7 @@ class Plan:
 def plan(data_folder: Path, info_folder: Path) -> Plan:
     """Finds what is to be moved; writes nothing.
 
-    Raises InputError when a folder is none, or for files in whose place a different one lies.
+    Raises InputError where a folder is not one, or where a different file is in the way.
     """
     _check_folders(data_folder, info_folder)
     moves, there, left, conflicts = [], [], [], []
@@ -60,7 +60,7 @@ def plan(data_folder: Path, info_folder: Path) -> Plan:
 
 
 def move(data_folder: Path, info_folder: Path, progress: Progress) -> Plan:
-    """Moves what `plan` finds; gives what was moved. Raises InputError as `plan` does, or OSError."""
+    """Moves what `plan` finds; returns what was moved. Raises InputError as `plan` does, or OSError."""
     plan(data_folder, info_folder)
     with contextlib.ExitStack() as locks:
         # A retrieval that runs there still writes these files.
@@ -86,11 +86,11 @@ def _check_folders(data_folder: Path, info_folder: Path) -> None:
 
 
 def _found(data_folder: Path, info_folder: Path) -> Iterator[Path]:
-    """The files to move, and what of them cannot be looked at."""
+    """The files to move, and folders that cannot be looked into."""
     inside = info_folder.resolve()
     for path in walk_with_logs(data_folder):
-        named = path.suffix.lower() == _SUFFIX or path.name == MAPPER
-        if named or path.is_dir():
+        wanted = path.suffix.lower() == _SUFFIX or path.name == MAPPER
+        if wanted or path.is_dir():
             with contextlib.suppress(OSError):
                 if path.parent.resolve().is_relative_to(inside):
                     continue
@@ -98,7 +98,7 @@ def _found(data_folder: Path, info_folder: Path) -> Iterator[Path]:
 
 
 def _files_in_the_way(moves: list[tuple[Path, Path]]) -> Iterator[Path]:
-    """Parents of targets that are no folders."""
+    """Parents of targets that are not folders."""
     seen: set[Path] = set()
     for _, target in moves:
         for parent in target.parents:

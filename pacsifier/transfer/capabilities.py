@@ -62,7 +62,7 @@ SCHEMA: Final[Mapping[str, Any]] = {
 
 @dataclass(frozen=True)
 class Capabilities:
-    """Abilities that change how a run asks; the defaults are what most PACS can.
+    """Abilities that change how a run asks; the defaults are what most PACS can do.
 
     `uid_lists`: C-MOVE of several SeriesInstanceUIDs in one identifier; `study_lists`: of several StudyInstanceUIDs,
     which a run learns and no file holds; `image_moves`: C-MOVE at the IMAGE level; `associations`: how many it admits

@@ -79,7 +79,7 @@ def upload(
 
 
 class _Sender:
-    """Sends files that fit into one association, what was cut off once more, and enters every outcome once."""
+    """Sends files that fit into one association, those that were cut off again, and notes every outcome once."""
 
     def __init__(
         self,
@@ -116,7 +116,7 @@ class _Sender:
             files = [file for file, _ in (*lost[1:], lost[0])]
 
     def _try(self, files: Sequence[Sendable], *, last: bool) -> list[tuple[Sendable, str]]:
-        """Sends over one association; what was not answered, with the reason."""
+        """Sends over one association; returns what was not answered, with the reason."""
         lost = []
         with temporary_folder() as working:
             try:

@@ -73,7 +73,7 @@ class _Part:
 
     @property
     def has_run(self) -> bool:
-        """Whether a run of it came as far as its tables."""
+        """Whether a run of it got as far as its tables."""
         return self.log.is_file()
 
 
@@ -255,7 +255,7 @@ def _link_patients(out: Path, parts: Sequence[_Part], summary: MergeSummary) -> 
 
 
 def _check_new_ids(out: Path, summary: MergeSummary) -> None:
-    """Takes a pseudonym away that parts, which do not know of each other, gave to two patients."""
+    """Removes a pseudonym that parts, which do not know of each other, gave to two patients."""
     holders: dict[str, list[Path]] = defaultdict(list)
     for path in out.glob("sub-*/new_id.txt"):
         holders[path.read_text(encoding="utf-8").strip()].append(path)
