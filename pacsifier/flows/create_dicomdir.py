@@ -165,7 +165,7 @@ def create(in_folder: Path, out_folder: Path, toolbox: Toolbox, progress: Progre
     """Makes the File-set of all instances below a folder; the same folder for both gets a DICOMDIR only.
 
     Raises InputError before anything is written: folders, logs of ours, names that PS3.10 does not allow, a File-set
-    of somebody else's, a disk too small. ToolError when dcmmkdir cannot be used, or its work does not hold.
+    of somebody else's, a disk too small. ToolError when dcmmkdir cannot be used, or its DICOMDIR is not right.
     """
     _check_folders(in_folder, out_folder)
     toolbox.require(["dcmmkdir"])
@@ -302,7 +302,7 @@ def _first(refused: Sequence[tuple[Path | str, str]]) -> list[str]:
 
 
 def _check_in_place(folder: Path, found: _Found) -> None:
-    """Raises InputError where a DICOMDIR cannot be added to files as they are; names them otherwise."""
+    """Takes the names of the files as they are; raises InputError where a DICOMDIR cannot list them so."""
     faults: list[tuple[Path | str, str]] = []
     for each in found.instances:
         each.name = Path(each.path).relative_to(folder).as_posix()

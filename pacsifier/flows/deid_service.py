@@ -66,9 +66,10 @@ class Answers:
 
 @dataclass(frozen=True)
 class _Question:
-    """What is asked for, the shape of a good answer, and for which project."""
+    """What is asked for, as what kind of values and in what shape, and for which project."""
 
     what: str
+    values: str
     schema: Mapping[str, Any]
     project: str
 
@@ -103,8 +104,15 @@ class DeidService:
         Raises ServiceError when the service cannot be asked, AnswerError when it leaves somebody out.
         """
         url = self._config.url
-        pseudonyms = self._collect(url, _Question("pseudonyms", _PSEUDONYMS, project), patients, progress)
-        shifts = self._collect(f"{url}_shift", _Question("day shifts", _SHIFTS, project), patients, progress)
+        pseudonyms = self._collect(
+            url, _Question("pseudonyms", "texts", _PSEUDONYMS, project), patients, progress
+        )
+        shifts = self._collect(
+            f"{url}_shift",
+            _Question("day shifts", "whole numbers of days", _SHIFTS, project),
+            patients,
+            progress,
+        )
         return Answers(pseudonyms, {patient: int(days) for patient, days in shifts.items()})
 
     def _collect(
@@ -212,7 +220,7 @@ def _content(response: Response) -> bytes:
 
 
 def _is_reset(error: RequestException) -> bool:
-    """Whether a connection that stood was cut; not: refused, unknown host, bad certificate, silence."""
+    """Whether an open connection was cut; a refusal, an unknown host, a bad certificate or silence is no such cut."""
     from requests import exceptions
     from urllib3.exceptions import ProtocolError
 
@@ -229,10 +237,11 @@ def _is_reset(error: RequestException) -> bool:
 def _reason(error: RequestException, timeouts_s: tuple[float, float]) -> str:
     """Why there was no answer, in the user's terms."""
     from requests import exceptions
+    from urllib3.exceptions import ReadTimeoutError
 
     silent = f"no answer within {timeouts_s[1]:g} s"
     connection = "it cannot be reached: refused, or an unknown host; look at deid_URL"
-    if isinstance(error, exceptions.ConnectionError) and "read timed out" in str(error).lower():
+    if error.args and isinstance(error.args[0], ReadTimeoutError):  # in the middle of an answer
         return silent
     reasons = (
         (
@@ -272,7 +281,7 @@ def _retry_after_s(response: Response) -> float:
 
 
 def _document(content: bytes, question: _Question) -> dict[str, Any]:
-    """The JSON object of an answer; ServiceError where it is none, AnswerError where a value is of another kind."""
+    """The JSON object of an answer; raises ServiceError where it is none, AnswerError for a value of another kind."""
     try:
         pairs: Any = json.loads(
             content.decode("utf-8-sig"), object_pairs_hook=_object, parse_constant=_refuse
@@ -286,9 +295,8 @@ def _document(content: bytes, question: _Question) -> dict[str, Any]:
         raise ServiceError(f"the de-ID service did not answer a JSON object of {question.what}")
     patients = [each.keys[0].removeprefix(PREFIX) for each in departures(pairs, question.schema)]
     if patients:
-        kind = "texts" if question.schema is _PSEUDONYMS else "whole numbers of days"
         raise AnswerError(
-            f"the service gave {question.what} that are no {kind} for {named(patients)}; nothing was written"
+            f"the service gave {question.what} that are no {question.values} for {named(patients)}; nothing was written"
         )
     return pairs
 

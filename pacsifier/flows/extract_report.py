@@ -91,8 +91,8 @@ class UnreadableReportError(Exception):
 def extract(data_folder: Path, *, as_json: bool, progress: Progress) -> Extracted:
     """Writes the text of every report below a folder beside it, and the table of all into the folder.
 
-    Files that are as they should be stay untouched. Raises InputError when the folder is none, lies in logs of ours,
-    or holds another table of that name.
+    Files that are as they should be stay untouched. Raises InputError when there is no such folder, or it lies in logs
+    of ours, or holds another table of that name.
     """
     if not data_folder.is_dir():
         raise InputError(f"--data_folder {data_folder}: there is no such folder")

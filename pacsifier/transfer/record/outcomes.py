@@ -21,7 +21,7 @@ NOTHING_LEFT = ("complete", "ambiguous", "listed", "excluded", "elsewhere")
 
 
 def write_rows(tree: Tree, table: QueryTable, outcomes: Mapping[int, tuple[str, str]]) -> Path | None:
-    """Writes the outcome of each query row, by its first row number, and the redo table; the path of that one.
+    """Writes the outcome of each query row, by its first row number, and the redo table; returns the path of that.
 
     None: there is no row to run again.
     """
@@ -50,7 +50,7 @@ _OPEN_SERIES = re.compile(r"([0-9]+) of ([0-9]+) series; first: (.*)", re.DOTALL
 class OpenSeries:
     """The reason of a row that has series left to do: how many, of how many, and the reason of the first.
 
-    `query_rows.csv` holds it as text; a part counts the series of the part only, so that merging must know it again.
+    `query_rows.csv` holds it as text; a part counts its own series only, so a merge has to recognize it there.
     """
 
     number: int
@@ -92,7 +92,7 @@ def by_row(states: Iterable[SeriesState]) -> dict[int, list[SeriesState]]:
 def row_outcome(report: RowReport, states: Iterable[SeriesState]) -> Outcome:
     """The outcome of a row and its reason, from its find and the series it wants. Pure.
 
-    `elsewhere`: nothing of it is in this part of many; whether another part has something, only they know.
+    `elsewhere`: nothing of it is in this part of many; only the other parts know whether they have something.
     """
     outcome, reason = _row_outcome(report, list(states))
     return ("elsewhere" if report.divided and outcome == "not_found" else outcome), reason
