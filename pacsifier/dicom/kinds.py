@@ -20,7 +20,7 @@ _STANDARD_ROOT: Final = "1.2.840.10008."
 
 
 class Kind(Enum):
-    """The kinds that a command may treat each in its own way."""
+    """The kinds that a command may treat each in its own way; the value says it in a message."""
 
     INSTANCE = "a whole Part 10 file, no DICOMDIR"
     NOT_WHOLE = "a Part 10 file that is cut or contradicts itself"

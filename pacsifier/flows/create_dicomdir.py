@@ -46,8 +46,8 @@ _COMPONENT: Final = re.compile(r"[A-Z0-9_]{1,8}")
 _ANYTHING: Final = re.compile(".*")
 _OURS: Final = re.compile(r"PA\d{6}/ST\d{6}/SE\d{6}/IM\d{6}")
 _WHY_NOT: Final[Mapping[Kind, str]] = {
-    Kind.FOLDER: "a link to a folder, or a folder that cannot be read: not looked into",
-    Kind.DEAD_LINK: "a link that leads nowhere",
+    Kind.FOLDER: f"{Kind.FOLDER.value}: not looked into",
+    Kind.DEAD_LINK: Kind.DEAD_LINK.value,
     Kind.UNREADABLE: "cannot be read: {}",
     Kind.NOT_WHOLE: "not whole: {}",
 }

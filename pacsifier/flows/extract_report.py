@@ -173,7 +173,7 @@ def _read(path: Path) -> Report | None:
     """The report in a file; None where there is none. Raises UnreadableReportError, OSError."""
     read = kinds.examine(path, ())
     if read.kind is Kind.FOLDER:
-        raise UnreadableReportError("a link to a folder, or a folder that cannot be read: not looked into")
+        raise UnreadableReportError(f"{read.kind.value}: not looked into")
     if read.kind is Kind.UNREADABLE:
         raise UnreadableReportError(read.why)
     if not read.sop_class.startswith(_REPORTS) or read.sop_class == _KEY_OBJECTS:
