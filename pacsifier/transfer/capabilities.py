@@ -65,14 +65,15 @@ class Capabilities:
     """Abilities that change how a run asks; the defaults are what most PACS can do.
 
     `uid_lists`: C-MOVE of several SeriesInstanceUIDs in one identifier; `study_lists`: of several StudyInstanceUIDs,
-    which a run learns and no file holds; `image_moves`: C-MOVE at the IMAGE level; `associations`: how many it admits
-    at a time, None: not known.
+    and `whole_studies`: of one alone, which a run learns and no file holds; `image_moves`: C-MOVE at the IMAGE level;
+    `associations`: how many it admits at a time, None: not known.
     """
 
     uid_lists: bool = True
     image_moves: bool = True
     associations: int | None = None
     study_lists: bool = True
+    whole_studies: bool = True
 
 
 USUAL = Capabilities()
