@@ -19,6 +19,7 @@ from pacsifier.deidentify.engine.profile import TEXT_VRS, Action, Profile, read_
 from pacsifier.deidentify.engine.reading import whole_instance
 from pacsifier.dicom import part10
 from pacsifier.dicom.splice import UnreadableError
+from pacsifier.dicom.text import decode_text
 
 _TOP = {
     0x00080008: "image_type",
@@ -145,7 +146,7 @@ class Scanner:
         facts.character_sets = raw.get(_CHARACTER_SETS, b"")
         for tag, name in _TOP.items():
             if raw.get(tag):
-                setattr(facts, name, part10.decode_text(raw[tag], facts.character_sets).strip("\0 "))
+                setattr(facts, name, decode_text(raw[tag], facts.character_sets).strip("\0 "))
         facts.method = raw.get(_METHOD, b"").decode("latin_1")
         texts = (raw.get(tag, b"").decode("latin_1").strip("\0 ")[:8] for tag in _DATES)
         facts.days = tuple(dict.fromkeys(text for text in texts if text))
@@ -223,7 +224,7 @@ class _Collector:
             olds = raw.decode("latin_1").split("\\")
             self._gathered.uids.update(old.strip(" \0") for old in olds)
         elif self._is_new(tag, raw, scope) and tag != _CHARACTER_SETS:
-            self._remember(tag, vr, raw, part10.decode_text(raw, scope.character_sets).strip(" \0"))
+            self._remember(tag, vr, raw, decode_text(raw, scope.character_sets).strip(" \0"))
         return raw
 
     def _is_new(self, tag: int, raw: bytes, scope: Scope) -> bool:
