@@ -22,7 +22,7 @@ _WARNING = (
 _SECRET_BYTES = 32
 
 
-@dataclass
+@dataclass(frozen=True)
 class Shifts:
     """How far the dates of a patient move, in days, and whether the birth date is left empty for good."""
 
