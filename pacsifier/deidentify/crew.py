@@ -15,7 +15,7 @@ import signal
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from multiprocessing.connection import Connection, wait
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from pacsifier.errors import PacsifierError
 
@@ -53,9 +53,7 @@ def shared(
         for _ in range(workers * _AHEAD):
             _offer_next(waiting, numbers)
         for _ in tasks:
-            # One of them at a time: whoever is not heard now is ready at the next look.
-            (end, *_) = wait(ends)
-            outcome: Outcome = _heard(end)  # type: ignore[arg-type]
+            outcome = _heard(ends)
             _offer_next(waiting, numbers)
             yield outcome
 
@@ -66,7 +64,10 @@ def _offer_next(waiting: Iterator[int], numbers: int) -> None:
         return
 
 
-def _heard(end: Connection) -> Outcome:  # type: ignore[type-var]
+def _heard(ends: Sequence[Connection]) -> Any:
+    """Waits for one worker: the outcome of its task; raises what it raised."""
+    ready = wait(ends)
+    end = next(each for each in ends if each in ready)
     try:
         outcome, error, trace = end.recv()
     except EOFError:
@@ -75,7 +76,7 @@ def _heard(end: Connection) -> Outcome:  # type: ignore[type-var]
         ) from None
     if error is not None:
         raise error from InWorkerError(trace)
-    return outcome  # type: ignore[no-any-return]
+    return outcome
 
 
 @contextlib.contextmanager
@@ -93,11 +94,12 @@ def _crew(
         for _ in range(workers):
             end, sending = context.Pipe(duplex=False)
             ends.append(end)
-            # Not ours, in the worker: a pipe whose other end it holds itself would never end for it.
+            # For the worker to close: a pipe whose other end it holds itself would never end for it.
             not_its_own = [numbers, *(each.fileno() for each in ends)]
             given = {"parent": os.getpid(), "not_its_own": not_its_own, "taking": taking, "sending": sending}
-            processes.append(context.Process(target=_serve, args=(make_worker, tasks), kwargs=given))
-            processes[-1].start()
+            process = context.Process(target=_serve, args=(make_worker, tasks), kwargs=given)
+            process.start()
+            processes.append(process)
             sending.close()
         yield numbers, ends
     finally:
@@ -121,9 +123,9 @@ def _serve(
     sending: Connection,
 ) -> None:
     """A worker, from its first step to its end."""
+    _keep_to_the_run(parent)
     for descriptor in not_its_own:
         os.close(descriptor)
-    _keep_to_the_run(parent)
     # Nobody listens any more where the run has ended before its tasks.
     with contextlib.suppress(BrokenPipeError):
         try:
