@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from deid import corpus, helpers
+from pacsifier.deidentify.engine.descriptors import Vocabulary
 from pacsifier.deidentify.engine.identifiers import Identifiers
-from pacsifier.deidentify.engine.profile import METHOD, Options
+from pacsifier.deidentify.engine.profile import METHOD, Options, Profile
 from pacsifier.deidentify.key import Key, Shifts
 from pacsifier.deidentify.layout import claims_no_identity, lay_out, portions
 from pacsifier.deidentify.model import Facts, Job, Left, Maps, Patient, Reason, Request, Rulebook, There
@@ -501,8 +502,8 @@ def laid_out(patients: dict[str, Patient], asked: Request) -> tuple[set[str], se
         SECRET, {name: f"N{at}" for at, name in enumerate(patients)}, dict.fromkeys(patients, Shifts(1))
     )
     subjects = subjects_of(patients, Gathered(), key, asked.options)
-    rules = helpers.rules(asked.options)
-    places = lay_out(patients, subjects, asked, Rulebook(rules.profile, SECRET, rules.vocabulary))
+    rulebook = Rulebook(Profile(asked.options), SECRET, Vocabulary())
+    places = lay_out(patients, subjects, asked, rulebook)
     jobs = {job.target for task in places.tasks for job in task.jobs}
     assert not any(asked.out_folder.iterdir()), "something was made"
     return {each.partition("/")[0] for each in jobs}, {each.target for each in places.there}
