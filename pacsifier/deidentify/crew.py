@@ -11,6 +11,7 @@ import ctypes
 import gc
 import multiprocessing
 import os
+import pickle
 import signal
 import traceback
 from collections.abc import Callable, Iterator, Sequence
@@ -39,7 +40,7 @@ def available_cpus() -> int:
 def shared(
     make_worker: Callable[[], Callable[[Task], Outcome]], tasks: Sequence[Task], workers: int
 ) -> Iterator[Outcome]:
-    """Yields the outcome of each task, in any order; each process calls `make_worker()` once, and its result per task.
+    """Yields the outcome of each task, in any order; each process makes one worker and calls it for each of its tasks.
 
     With one worker or one task all is done here. Raises what a worker raises, and PacsifierError when a process is
     killed.
@@ -133,7 +134,16 @@ def _serve(
             while number := os.read(taking, _NUMBER_BYTES):
                 sending.send((work(tasks[int.from_bytes(number, "little")]), None, ""))
         except Exception as error:  # raised again by the run
-            sending.send((None, error, traceback.format_exc()))
+            sending.send((None, _as_sent(error), traceback.format_exc()))
+
+
+def _as_sent(error: Exception) -> Exception:
+    """The error, or what can be said of it where it would not arrive as it is."""
+    try:
+        pickle.loads(pickle.dumps(error))  # noqa: S301 - our own
+    except Exception:  # whatever its class does
+        return RuntimeError(f"{type(error).__name__}: {error}")
+    return error
 
 
 def _keep_to_the_run(parent: int) -> None:

@@ -22,7 +22,7 @@ from pacsifier.deidentify.engine.profile import Profile
 from pacsifier.deidentify.engine.subject import Subject
 from pacsifier.deidentify.key import Key, opened, read
 from pacsifier.deidentify.layout import Places, lay_out
-from pacsifier.deidentify.model import Left, Progress, Request, Rulebook, There, Verified
+from pacsifier.deidentify.model import Left, Patient, Progress, Request, Rulebook, There, Verified
 from pacsifier.deidentify.patients import sort_out
 from pacsifier.deidentify.scan import Gathered
 from pacsifier.deidentify.selection import Selection, each_once, select
@@ -37,7 +37,7 @@ LEFT_OUT_FOLDER = "left_out"
 
 
 def deidentify_folder(request: Request, progress: Progress = lambda *_: None) -> report.Totals:
-    """Does what is asked; raises InputError before anything is written where the input is wrong, and OSError."""
+    """De-identifies a folder; raises InputError, before an image is written, where the input is wrong, and OSError."""
     if not request.in_folder.is_dir():
         raise InputError(f"{request.in_folder}: is no folder")
     walk = Walk(request.in_folder.resolve())
@@ -47,12 +47,8 @@ def deidentify_folder(request: Request, progress: Progress = lambda *_: None) ->
         survey = look(request, walk, profile, progress)
         selection = _select(survey, request)
         patients, refused = sort_out(selection.files, request.shard)
-        with opened(request.key) as key:
-            if request.resume:
-                made = selection.made if request.in_place else made_in(request.out_folder, profile)
-                check_resumed(request, key, made)
-            settled = settle(patients, request, key, survey.gathered)
-        # From here on the key is on disk: nothing that depends on it is written before.
+        settled, key = _settle(patients, selection, survey.gathered, profile, request)
+        # From here on the key is on disk: no image is written before.
         rulebook = Rulebook(profile, key.secret, Vocabulary(key.words))
         subjects = subjects_of(settled.patients, survey.gathered, key, request.options)
         places = lay_out(settled.patients, subjects, request, rulebook)
@@ -76,6 +72,22 @@ def _select(survey: Survey, request: Request) -> Selection:
     selection = select(survey.files, request.options, in_place=request.in_place, pseudonyms=pseudonyms)
     once = each_once(selection.files, request.in_folder)
     return replace(selection, files=once.files, left=selection.left + once.left)
+
+
+def _settle(
+    patients: Mapping[str, Patient],
+    selection: Selection,
+    gathered: Gathered,
+    profile: Profile,
+    request: Request,
+) -> tuple[Settled, Key]:
+    """Who the patients become, and the key that remembers it; it is written when all of them are settled."""
+    with opened(request.key) as key:
+        if request.resume:
+            made = selection.made if request.in_place else made_in(request.out_folder, profile)
+            check_resumed(request, key, made)
+        settled = settle(patients, request, key, gathered)
+    return settled, key
 
 
 def _write(

@@ -114,7 +114,7 @@ class _OutTree(Tree):
         self._nameless: set[str] = set()
 
     def expect(self, new_id: str, patient: Patient, *, keep_name: bool) -> None:
-        """Takes note of a patient before the first of its folders is asked for."""
+        """Notes a patient, before the first of the patient's folders is asked for."""
         if patient.is_nameless:
             self._nameless.add(new_id)
         if not keep_name:

@@ -18,7 +18,7 @@ NEW_ID_FILE = "new_id.txt"
 FILES_PER_TASK = 32
 
 Progress = Callable[[str, int, int], None]
-"""Is told what is done, how many of them, and of how many."""
+"""Called with what is done, how many of them, and of how many."""
 
 
 @dataclass(frozen=True)

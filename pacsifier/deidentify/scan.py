@@ -87,7 +87,7 @@ class Scanner:
         self._new = Gathered()
 
     def scan(self, folder: Path, name: str) -> Facts:
-        """The facts of a file below the folder; what cannot be read is one of them."""
+        """The facts of a file below the folder; that it cannot be read is one, too."""
         size = 0
         try:
             with FileIO(f"{folder}/{name}") as handle:
@@ -99,7 +99,7 @@ class Scanner:
             return Facts(name, size, Reason("cannot be read", f"cannot be read: {error.strerror}"))
 
     def gathered(self) -> Gathered:
-        """What is new since the last call."""
+        """What was found since the last call."""
         new, self._new = self._new, Gathered()
         return new
 
@@ -125,7 +125,7 @@ class Scanner:
         return replace(facts, defect=defect) if defect else facts
 
     def _collect(self, facts: Facts, layout: part10.Layout) -> Reason | None:
-        """Remembers what identifies; returns why the file cannot be understood, if so."""
+        """Remembers what identifies; returns why the file cannot be understood, or None."""
         collector = self._collectors.get(facts.person)
         if collector is None:
             collector = self._collectors[facts.person] = _Collector(self._profile, self._with_uids)
@@ -153,7 +153,7 @@ class _Collector:
         self._gathered = Gathered()
 
     def into(self, gathered: Gathered, facts: Facts) -> None:
-        """Where what is new goes; and the days of the file."""
+        """Sets where findings go from now on, and adds the days of the file."""
         self._gathered = gathered
         self._known = gathered.known.setdefault(facts.person, Identifiers())
         self._words = gathered.words.setdefault(facts.person, set())

@@ -75,9 +75,9 @@ def spread_words(gathered: Gathered) -> set[str]:
 
 
 def check_resumed(request: Request, key: Key, made: Iterable[Facts]) -> None:
-    """Refuses (InputError) other options than those of the run that is resumed, and another key than its.
+    """Raises InputError where the options or the key are not those of the run that is resumed.
 
-    `made` is what earlier runs have written; another key would give its patients second pseudonyms.
+    `made` is what earlier runs have written. Another key would give its patients second pseudonyms.
     """
     options = asdict(request.options)
     if key.options.get(request.out_folder.resolve().name, options) != options:

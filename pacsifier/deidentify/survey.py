@@ -57,7 +57,7 @@ def look(request: Request, walk: Walk, profile: Profile, progress: Progress) -> 
 
 
 class _Reader:
-    """What looks at files, in each process."""
+    """Looks at files, one Reader in each process."""
 
     def __init__(self, request: Request, profile: Profile) -> None:
         self._folder, self._scanner = request.in_folder, Scanner(profile, with_uids=request.verify)

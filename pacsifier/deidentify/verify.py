@@ -46,7 +46,7 @@ def verify(
     request: Request,
     progress: Progress,
 ) -> Verified:
-    """Searches the outputs of each patient; a row of the report tells of each hit as it is met."""
+    """Searches the outputs of each patient; a row of the report is written for each hit as it is found."""
     tasks = [
         (subjects[name], tuple(names[at : at + FILES_PER_TASK]))
         for name, names in outputs.items()
@@ -69,7 +69,7 @@ def verify(
 
 @dataclass(frozen=True)
 class Verifier:
-    """What searches some files of one patient, in each process.
+    """Searches files of one patient, one Verifier in each process.
 
     It knows where the output lies, whether folders keep their names, and every old UID met.
     """

@@ -56,7 +56,7 @@ class Settings:
 
 
 def write(places: Places, settings: Settings, table: report.Table, progress: Progress) -> Wrote:
-    """Writes all instances, and a row of the report for each as it is done."""
+    """Writes all instances, and a row of the report for each one as soon as it is done."""
     for folder in places.folders:
         folder.mkdir(parents=True, exist_ok=True)
     total, seen = sum(len(task.jobs) for task in places.tasks), 0
@@ -82,7 +82,7 @@ def write(places: Places, settings: Settings, table: report.Table, progress: Pro
 
 
 class Writer:
-    """What writes the instances of a task, in each process; keeps the rules of the last patient."""
+    """Writes the instances of tasks, one Writer in each process; keeps the rules of the last patient."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings

@@ -61,6 +61,27 @@ def test_an_error_in_a_worker_ends_the_run_as_it_was_raised(workers):
     assert multiprocessing.active_children() == []
 
 
+class OddError(Exception):
+    """Takes more than its text, so that it cannot be made again from that."""
+
+    def __init__(self, text: str, number: int) -> None:
+        super().__init__(text)
+        self.number = number
+
+
+def odd(_: int) -> int:
+    raise OddError("odd", 1)
+
+
+@pytest.mark.parametrize(
+    ("work", "said"), [(odd, "OddError: odd"), (lambda _: lambda: 1, "pickle")], ids=["error", "outcome"]
+)
+def test_what_cannot_be_sent_is_told_and_does_not_count_as_killed(work, said):
+    with pytest.raises(Exception, match=said) as raised:
+        list(shared(lambda: work, range(20), 2))
+    assert not isinstance(raised.value, PacsifierError)
+
+
 def no_worker() -> Callable[[int], int]:
     raise ValueError("no worker can be made")
 
