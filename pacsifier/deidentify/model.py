@@ -72,8 +72,8 @@ class Reason:
 
     @classmethod
     def of(cls, error: UnreadableError) -> Reason:
-        """Why the engine wrote no instance. It puts before a colon what names nobody."""
-        return cls(str(error).partition(":")[0], str(error))
+        """Why the engine wrote no instance."""
+        return cls(error.reason, str(error))
 
 
 @dataclass(frozen=True)

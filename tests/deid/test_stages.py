@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from dataclasses import replace
 from pathlib import Path
 
@@ -29,6 +30,7 @@ from pacsifier.deidentify.settle import (
     subjects_of,
 )
 from pacsifier.deidentify.survey import Survey
+from pacsifier.dicom.splice import UnreadableError
 from pacsifier.disk.names import short_hash
 from pacsifier.errors import InputError
 from pacsifier.query import Shard
@@ -134,6 +136,19 @@ NOT_WHOLE = Reason("not whole", "not whole: cut at byte 9, near Doe^John")
 def test_what_must_stay_out_stays_out_and_counts_as_a_failure_where_it_is_one(told, options, kind, failed):
     reason = left_out(facts(**told), options)
     assert (reason and reason.kind, reason and reason.failed) == (kind, failed)
+
+
+@pytest.mark.parametrize(
+    ("error", "kind", "detail"),
+    [
+        (UnreadableError("not DICOM"), "not DICOM", "not DICOM"),
+        (UnreadableError("not whole", "cut: Doe"), "not whole", "not whole: cut: Doe"),
+        (UnreadableError("a: b", "Doe"), "a: b", "a: b: Doe"),
+    ],
+)
+def test_what_the_console_may_show_is_a_field_and_no_part_of_a_text(error, kind, detail):
+    assert Reason.of(error) == Reason(kind, detail)
+    assert str(pickle.loads(pickle.dumps(error))) == detail
 
 
 def test_the_console_never_gets_what_the_report_says_of_a_defect():
