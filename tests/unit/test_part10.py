@@ -21,6 +21,7 @@ from pydicom.uid import DeflatedExplicitVRLittleEndian
 
 import pacsifier
 from pacsifier.dicom import part10
+from pacsifier.dicom.text import decode_text, encode_text
 
 # SC_rgb_jpeg.dcm is implicit under an explicit transfer syntax, and pydicom says so each time.
 pytestmark = pytest.mark.filterwarnings("ignore:Expected explicit VR:UserWarning")
@@ -503,27 +504,27 @@ class TestText:
         ],
     )
     def test_names_are_decoded_by_their_character_set(self, character_set, codec, text):
-        assert part10.decode_text(text.encode(codec), character_set) == text
+        assert decode_text(text.encode(codec), character_set) == text
 
     def test_several_single_byte_sets_switch_by_escape_sequences(self):
         raw = b"Dionysios=\x1b\x2d\x46" + "Διονυσιος".encode("iso8859_7")
-        assert part10.decode_text(raw, b"ISO 2022 IR 100\\ISO 2022 IR 126") == "Dionysios=Διονυσιος"
+        assert decode_text(raw, b"ISO 2022 IR 100\\ISO 2022 IR 126") == "Dionysios=Διονυσιος"
 
     @given(
         st.binary(max_size=40), st.binary(max_size=40) | st.sampled_from([b"\\ISO 2022 IR 87", b"ISO_IR 192"])
     )
     def test_no_bytes_make_decoding_fail(self, raw, character_sets):
-        assert isinstance(part10.decode_text(raw, character_sets), str)
+        assert isinstance(decode_text(raw, character_sets), str)
 
     @given(st.text(st.characters(codec="utf-8"), max_size=40).filter(lambda text: "\x1b" not in text))
     def test_text_survives_encoding_and_decoding(self, text):
-        character_set, raw = part10.encode_text(text)
-        assert part10.decode_text(raw, character_set.encode()) == text
+        character_set, raw = encode_text(text)
+        assert decode_text(raw, character_set.encode()) == text
 
     def test_the_plainest_character_set_is_chosen(self):
-        assert part10.encode_text("Skywalker") == ("", b"Skywalker")
-        assert part10.encode_text("Müller") == ("ISO_IR 100", "Müller".encode("latin_1"))
-        assert part10.encode_text("山田") == ("ISO_IR 192", "山田".encode())
+        assert encode_text("Skywalker") == ("", b"Skywalker")
+        assert encode_text("Müller") == ("ISO_IR 100", "Müller".encode("latin_1"))
+        assert encode_text("山田") == ("ISO_IR 192", "山田".encode())
 
 
 class TestEncode:

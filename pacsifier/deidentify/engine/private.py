@@ -25,6 +25,7 @@ from pacsifier.deidentify.engine.replacing import (
     shifted_dates,
 )
 from pacsifier.dicom import part10
+from pacsifier.dicom.text import decode_text
 
 _MASKED_VRS = TEXT_VRS | {"AE", "CS", "TM", "AS", "DS", "IS"}
 _LONGEST_TEXT = 1024  # of a binary value that is also searched as text
@@ -118,7 +119,7 @@ def _without_known_numbers(raw: bytes, knowledge: Knowledge) -> bytes:
 def _masked_text(raw: bytes, character_sets: bytes, knowledge: Knowledge) -> bytes:
     """The text with known identifiers and old UIDs overwritten at equal length."""
     raw = _without_uids(raw, knowledge)
-    text = part10.decode_text(raw, character_sets)
+    text = decode_text(raw, character_sets)
     masked = knowledge.matcher.masked(text)
     if masked != text:
         raw = encoded(masked, raw, character_sets)

@@ -15,7 +15,7 @@ from pacsifier.deidentify.engine.descriptors import Vocabulary
 from pacsifier.deidentify.engine.identifiers import Matcher
 from pacsifier.deidentify.engine.profile import Action, Options, Profile
 from pacsifier.deidentify.engine.subject import Subject
-from pacsifier.dicom import part10
+from pacsifier.dicom.text import decode_text, encode_like
 
 REMOVED = "REMOVED"
 BINARY_VRS = frozenset(("OB", "OW", "UN", "OD", "OF", "OL", "OV"))
@@ -123,9 +123,7 @@ def _is_valid(value: Value) -> bool:
 
 def _cleaned_code(value: Value, knowledge: Knowledge) -> Replacement:
     """A code string with characters that no code has was typed by a person: cleaned word by word."""
-    text, _ = knowledge.vocabulary.clean(
-        part10.decode_text(value.raw, value.character_sets), knowledge.matcher
-    )
+    text, _ = knowledge.vocabulary.clean(decode_text(value.raw, value.character_sets), knowledge.matcher)
     same = text.strip() == value.raw.decode("latin_1").strip()
     return Replacement(encoded(text, value.raw, value.character_sets), "" if same else "malformed")
 
@@ -172,7 +170,7 @@ def _derived(value: Value, knowledge: Knowledge) -> Replacement:
 
 def _cleaned(value: Value, knowledge: Knowledge) -> Replacement:
     """A description without the words that are not allowed; the profile's fallback if none is left."""
-    values = part10.decode_text(value.raw, value.character_sets).rstrip("\0 ").split("\\")
+    values = decode_text(value.raw, value.character_sets).rstrip("\0 ").split("\\")
     cleaned = [knowledge.vocabulary.clean(each, knowledge.matcher) for each in values]
     texts = [text for text, _ in cleaned]
     if texts == values:
@@ -189,7 +187,7 @@ def _checked(value: Value, knowledge: Knowledge) -> Replacement:
     raw = value.raw
     if not knowledge.options.retain_uids:
         raw = uids.replace_in_bytes(raw, knowledge.secret)
-    text = part10.decode_text(raw, value.character_sets)
+    text = decode_text(raw, value.character_sets)
     new = "\\".join(knowledge.matcher.without(each) for each in text.split("\\"))
     if new == text:
         return Replacement(raw, "cleaned")
@@ -258,7 +256,7 @@ def padded(text: str) -> bytes:
 
 def encoded(text: str, raw: bytes, character_sets: bytes) -> bytes:
     """The changed text in the character sets of the old value, padded to even length."""
-    new = part10.encode_like(text, raw, character_sets)
+    new = encode_like(text, raw, character_sets)
     return new + b" " * (len(new) % 2)
 
 
