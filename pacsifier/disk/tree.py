@@ -18,6 +18,7 @@ from itertools import chain, count
 from pathlib import Path
 
 from pacsifier.dicom import part10
+from pacsifier.disk.durable import begin_to_write
 from pacsifier.disk.files import check_own_folder
 from pacsifier.disk.info import read_info
 from pacsifier.disk.names import (
@@ -209,6 +210,7 @@ class Tree:
             staged.rename(target)
             return Placed.NEW
         staged.unlink()
+        begin_to_write(target)
         return Placed.NEW
 
     def set_aside(self, staged: Path, prefix: str, sop_instance_uid: str) -> Path:

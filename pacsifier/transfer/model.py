@@ -86,11 +86,18 @@ class SeriesState:
     refused: bool = False
     # Nothing was announced, but the counters of its own request and what is in place agree.
     counted: bool = False
+    # What is in place would survive a power cut.
+    secure: bool = False
 
     @property
     def files(self) -> int:
         """Instances on disk, or moved."""
         return len(self.found) or self.moved
+
+    @property
+    def arrived(self) -> bool:
+        """Whether all of it is in place in this run, but perhaps not yet on the disk itself."""
+        return self.status is Status.COMPLETE and bool(self.found) and not self.secure
 
     @property
     def pending(self) -> bool:
@@ -181,6 +188,12 @@ class SeriesState:
     def complete(self, note: str = "") -> None:
         """All of it is where it was asked for."""
         self.status, self.reason = Status.COMPLETE, note
+
+    def settle_on_disk(self, error: str = "") -> None:
+        """What is in place was waited for; `error`: it could not be written."""
+        if error and self.arrived:
+            self.status, self.reason = Status.INCOMPLETE, error
+        self.secure = not error
 
     def close(self, stop_reason: str = "") -> None:
         """The run is over for it: what is still open has failed, in part or as a whole."""

@@ -16,6 +16,7 @@ from dataclasses import replace
 
 from pacsifier.dcmtk.pacs import Pacs
 from pacsifier.dcmtk.toolbox import Toolbox
+from pacsifier.disk.durable import wait_until_on_disk
 from pacsifier.disk.info import write_info
 from pacsifier.disk.lock import OutputLock, temporary_folder
 from pacsifier.disk.tree import SeriesIdentity, Tree
@@ -152,6 +153,22 @@ def write_infos(plan: Plan, run: Run) -> None:
             write_info(run.tree.info_path(SeriesIdentity.of(state.series.values)), state.series.values)
 
 
+def secure(plan: Plan, run: Run) -> None:
+    """Waits until what has come in this run is on the disk; what could not be written is not complete."""
+    fresh = [state for state in plan.states if state.arrived]
+    if not fresh:
+        return
+    folders = [state.folder for state in fresh if state.folder is not None]
+    files = (path for folder in folders for path in folder.iterdir())
+    error = ""
+    try:
+        wait_until_on_disk(run.tree.folder, files)
+    except OSError as failed:
+        error = f"its images could not be written to the disk: {failed.strerror or failed}"
+    for state in fresh:
+        state.settle_on_disk(error)
+
+
 class Record:
     """What a run has to tell at its end; `summary` is there once it was written down."""
 
@@ -172,6 +189,8 @@ def recorded(plan: Plan, run: Run, journal: Journal) -> Iterator[Record]:
     finally:
         # What is in staging was never counted; on a full disk the tables need its room.
         run.make_room()
+        # On the disk before a table says so.
+        secure(plan, run)
         outcomes = outcomes_of(plan.rows, by_row(plan.states))
         redo = write_rows(run.tree, run.job.table, outcomes)
         record.summary = replace(_sum_up(plan, run, record.problems), redo=redo)

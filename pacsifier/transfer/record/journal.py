@@ -113,9 +113,9 @@ class Journal:
             "SeriesInstanceUID": state.series.series_uid,
             "SeriesNumber": (values.get("SeriesNumber") or "").strip(),
             "FilesFound": str(state.files),
-            "Completed": str(state.status.completed),
+            "Completed": str(state.status.completed and not state.arrived),
             "FilesExpected": "" if state.series.expected is None else str(state.series.expected),
-            "Status": state.status.value,
+            "Status": "arrived" if state.arrived else state.status.value,
             "Reason": state.reason,
             "query_rows": " ".join(
                 str(each) for row_ in wanting for each in self._all_rows.get(row_, (row_,))
