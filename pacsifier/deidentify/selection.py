@@ -11,14 +11,13 @@ from pathlib import Path, PurePath
 from pacsifier.deidentify.engine.profile import METHOD, Options
 from pacsifier.deidentify.model import Facts, Left, Reason, There
 from pacsifier.dicom import part10
-from pacsifier.disk.names import COMPANIONS
+from pacsifier.disk.names import is_by_product
 
 _STORAGE = "1.2.840.10008.5.1.4.1.1."
 _SECONDARY_CAPTURE = f"{_STORAGE}7"
 _ENCAPSULATED = f"{_STORAGE}104."
 _STRUCTURED_REPORT = f"{_STORAGE}88."
 _KEY_OBJECT_SELECTION = f"{_STORAGE}88.59"
-_COMPANIONS = frozenset(name.lower() for name in COMPANIONS)
 _ULTRASOUND = tuple(f"{_STORAGE}{suffix}" for suffix in ("3", "3.1", "6", "6.1", "6.2"))
 _DOSE = re.compile(r"(?i)(?<![a-z])(dos[eis]\w*|dosis\w*|exposure|ctdi\w*|dlp)(?![a-z])")
 
@@ -100,7 +99,7 @@ def left_out(facts: Facts, options: Options) -> Reason | None:
 def _unreadable(facts: Facts, defect: Reason) -> Reason:
     """What pacsifier itself lays beside images is expected; anything else that is no instance is not."""
     path = PurePath(facts.path)
-    if path.suffix == ".csv" or path.parts[0] == "logs" or path.name.lower() in _COMPANIONS:
+    if path.parts[0] == "logs" or is_by_product(path.name):
         return Reason("table, log or DICOMDIR", failed=False)
     return defect
 

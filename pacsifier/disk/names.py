@@ -24,7 +24,8 @@ UNEXPECTED_NAME = "unexpected.csv"
 CONFLICTS_NAME = "conflicts.json"
 PARTS_FOLDER = "parts"
 # What pacsifier itself lays beside images, in any folder of a tree; tables and logs apart.
-COMPANIONS = frozenset(("DICOMDIR", "mapper.json", "new_id.txt"))
+# What pacsifier's commands lay beside images: no input of any of them, and no failure.
+_BY_PRODUCTS = re.compile(r"DICOMDIR|new_id\.txt|Clean_Report_.*\.txt|.*\.(csv|json|partial)", re.IGNORECASE)
 NO_PATIENT_ID = "No_patient_ID"
 NO_STUDY_DATE = "No_study_date"
 NO_SERIES_DESCRIPTION = "No_series_description"
@@ -45,6 +46,11 @@ def slug(text: str) -> str:
 def short_hash(text: str) -> str:
     """The first 8 hexadecimal digits of the SHA-256 of the text."""
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:8]
+
+
+def is_by_product(name: str) -> bool:
+    """Whether a file of this name that holds no image is one that our commands lay beside images."""
+    return _BY_PRODUCTS.fullmatch(name) is not None
 
 
 def part_folder(out: Path, number: int) -> Path:

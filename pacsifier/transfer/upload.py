@@ -16,7 +16,7 @@ from pacsifier.dcmtk.transcript import StoreEnd
 from pacsifier.dicom import kinds
 from pacsifier.dicom.kinds import Kind
 from pacsifier.disk.lock import temporary_folder
-from pacsifier.disk.names import COMPANIONS
+from pacsifier.disk.names import is_by_product
 from pacsifier.disk.walk import Walk
 from pacsifier.errors import AssociationError, InputError
 from pacsifier.query import is_uid
@@ -34,8 +34,6 @@ _WHY_NOT = {
     Kind.OTHER: "not a DICOM file",
     Kind.NOT_WHOLE: "not whole: {}",
 }
-# What pacsifier itself writes into its tree beside the images, besides the companions.
-_OWN_SUFFIXES = (".csv", ".json", ".partial")
 
 
 @dataclass
@@ -148,7 +146,7 @@ def _sendable(folder: Path, summary: UploadSummary) -> list[Sendable]:
         file = _examined(path)
         if isinstance(file, Sendable):
             files.append(file)
-        elif path.suffix in _OWN_SUFFIXES or path.name in COMPANIONS:
+        elif is_by_product(path.name):
             continue
         else:
             summary.failures.append((path, file))
