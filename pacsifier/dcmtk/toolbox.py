@@ -175,6 +175,8 @@ class Toolbox:
         def announce() -> None:
             # Runs in the child before exec: a SIGKILL of pacsifier at any later moment finds it announced.
             self._tell_guardian(f"+{os.getpid()}\n")
+            # What it receives is nothing for others.
+            os.umask(os.umask(0o077) | 0o007)
             if writes_to is not None:
                 confinement.confine(writes_to)
 

@@ -39,7 +39,7 @@ from pacsifier.deidentify.scan import Facts, Gathered, Scanner
 from pacsifier.deidentify.selection import Reason, left_out, shows_identity
 from pacsifier.dicom import part10
 from pacsifier.dicom.splice import UnreadableError
-from pacsifier.disk.files import write_whole
+from pacsifier.disk.files import make_folders, write_whole
 from pacsifier.disk.lock import OutputLock
 from pacsifier.disk.names import deidentified_name, patient_folder_name, short_hash
 from pacsifier.disk.tree import SeriesIdentity, Tree
@@ -353,7 +353,7 @@ class _Run:
         folder = folders.get((facts.study_uid, facts.series_uid))
         if folder is None:
             folder = tree.series_folder(_new_identity(facts, rules))
-            folder.mkdir(parents=True, exist_ok=True)
+            make_folders(folder)
             folder = folders[facts.study_uid, facts.series_uid] = folder.relative_to(self.request.out_folder)
         uid = facts.sop_uid if self.request.options.retain_uids else rules.new_uid(facts.sop_uid)
         target = f"{folder}/{deidentified_name(uid)}"
@@ -381,7 +381,7 @@ class _Run:
         home = self.request.beside(LEFT_OUT_FOLDER)
         home.mkdir(mode=0o700, exist_ok=True)
         target = home / name
-        target.parent.mkdir(parents=True, exist_ok=True)
+        make_folders(target.parent)
         number = 1
         while os.path.lexists(target):
             number += 1

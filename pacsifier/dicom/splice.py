@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -59,7 +60,7 @@ class Spliced:
 
     def write(self, target: Path, mode: int | None = None, *, durable: bool = False) -> None:
         """Writes the bytes to a new file, ranges in the kernel where it can; `durable` waits for the disk."""
-        descriptor = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
+        descriptor = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o660)
         try:
             waiting: list[bytes] = []
             for piece in self.pieces:
@@ -73,7 +74,8 @@ class Spliced:
                     copy_range(self.handle.fileno(), descriptor, piece)
             write_all(descriptor, b"".join(waiting))
             if mode is not None:
-                os.fchmod(descriptor, mode)
+                with contextlib.suppress(OSError):  # a file system without access rights
+                    os.fchmod(descriptor, mode)
             if durable:
                 os.fsync(descriptor)
         except BaseException:

@@ -316,7 +316,7 @@ def _write(
     """Writes all pieces to a new file; returns its size."""
     if layout.deflated:
         return _write_deflated(target, head, pieces, layout)
-    descriptor = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
+    descriptor = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o660)
     try:
         waiting = [head]
         size = 0
@@ -361,7 +361,7 @@ def _write_deflated(
         )
     out.append(stream.flush())
     deflated = b"".join(out)
-    descriptor = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
+    descriptor = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o660)
     try:
         return write_all(descriptor, deflated + b"\0" * (len(deflated) % 2))
     finally:
