@@ -396,7 +396,7 @@ def test_a_run_that_stood_still_too_long_learns_that_another_has_the_folder(tmp_
 def test_the_record_is_nobody_elses_business(tmp_path: Path) -> None:
     before = os.umask(0)
     try:
-        with OutputLock(tmp_path) as lock:
+        with OutputLock(tmp_path):
             place = tmp_path / ".pacsifier"
             modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in place.iterdir()}
     finally:
