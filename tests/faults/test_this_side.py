@@ -345,6 +345,71 @@ def test_a_file_system_without_locks_keeps_a_second_run_out_all_the_same(archive
     assert save(archive, tmp_path, ARCHIVE, "--resume", patch=no_locks).status == 0
 
 
+BARE = """
+import errno, fcntl, os
+def lacks(module, name, number):
+    def refuse(*_, **__): raise OSError(number, os.strerror(number))
+    setattr(module, name, refuse)
+lacks(fcntl, "flock", errno.ENOSYS)
+lacks(os, "chmod", errno.EPERM)
+lacks(os, "fchmod", errno.EPERM)
+lacks(os, "link", errno.EOPNOTSUPP)
+"""
+
+
+def test_a_file_system_without_locks_rights_and_hard_links_takes_images_all_the_same(archive, tmp_path):
+    for more in ((), ("--resume",)):
+        done = save(archive, tmp_path, ARCHIVE, "--info", *more, patch=BARE)
+        assert done.status == 0, done.stderr
+        assert len(done.files) == 120
+        assert "has no locks" in done.stderr
+
+
+# --- other people on this machine --------------------------------------------------------------------------------
+
+SOMEBODY = 71001
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can be several users")
+def test_nothing_that_a_tool_is_told_lies_in_a_folder_of_somebody_else(archive, tmp_path):
+    out = tmp_path / "out"
+    theirs = out / ".pacsifier"
+    theirs.mkdir(parents=True)
+    (theirs / "storescp.args").write_text("--exec-on-reception")
+    for path in (theirs, theirs / "storescp.args"):
+        os.chown(path, SOMEBODY, SOMEBODY)
+    theirs.chmod(0o777)
+    with started(waiting(archive, tmp_path)) as (process, _):
+        until(lambda: bool(instance_paths(out)) or process.poll() is not None, 60)
+        assert process.poll() is None, process.communicate()
+        assert {path.name for path in theirs.iterdir()} <= {"lock", "holder.json", "storescp.args"}
+        (staging,) = out.glob(".pacsifier-*")
+        assert staging.stat().st_uid == os.geteuid()
+        assert staging.stat().st_mode & 0o777 == 0o700
+        assert (staging / "storescp.args").stat().st_uid == os.geteuid()
+        process.terminate()
+        assert process.wait(10) == 143
+    assert (theirs / "storescp.args").read_text() == "--exec-on-reception"
+    assert list(out.glob(".pacsifier-*")) == []
+
+
+@pytest.mark.parametrize("name", ["audit.jsonl", "pacsifier_log.csv", ".pacsifier_log.csv.partial"])
+def test_no_table_of_a_run_is_written_through_a_link(dcmqrscp, tmp_path, name):
+    logs = tmp_path / "out" / "logs"
+    logs.mkdir(parents=True, mode=0o700)
+    (tmp_path / "mine").write_text("mine")
+    (logs / name).symlink_to(tmp_path / "mine")
+    done = save(dcmqrscp, tmp_path, clean=False)
+    assert (tmp_path / "mine").read_text() == "mine"
+    assert len(done.files) == 3
+    if name == "audit.jsonl":
+        assert done.status == 1
+        assert "audit.jsonl is a symbolic link" in done.stderr
+    else:
+        assert done.status == 0, done.stderr
+        assert not (logs / "pacsifier_log.csv").is_symlink()
+
+
 # --- the receive port --------------------------------------------------------------------------------------------
 
 
