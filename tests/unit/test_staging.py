@@ -17,6 +17,7 @@ from pathlib import Path
 
 import pytest
 
+from pacsifier.dcmtk import toolbox
 from pacsifier.disk import holder as holders
 from pacsifier.disk import staging
 from pacsifier.disk.holder import Holder
@@ -27,6 +28,7 @@ from pacsifier.errors import InputError
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can be several users")
 
+VERSION = "$dcmtk: echoscu v3.6.7 2022-04-22 $"
 ANNA, BOB, PROJECT = 71001, 71002, 71000
 
 
@@ -110,6 +112,40 @@ def test_a_folder_of_somebody_else_in_the_place_of_ours_is_refused(tmp_path: Pat
     monkeypatch.setattr(staging.Path, "mkdir", exchanged)
     with pytest.raises(InputError, match="exchanged"), OutputLock(tmp_path):
         pass
+
+
+@needs_root
+@pytest.mark.parametrize("moment", ["before the command file", "after it"])
+def test_no_tool_starts_in_a_folder_that_somebody_has_exchanged(tmp_path: Path, monkeypatch, moment) -> None:
+    """Whoever may write to the output folder can rename what lies in it; not what a tool is told."""
+    folder = tmp_path / staging_name()
+    folder.mkdir(mode=0o700)
+    tool = tmp_path / "echoscu"
+    tool.write_text(
+        f"#!/bin/sh\n[ $# = 1 ] && [ $1 != --version ] && touch {tmp_path}/started\necho '{VERSION}'\n"
+    )
+    tool.chmod(0o755)
+    write = toolbox._write_private
+
+    def exchange() -> None:
+        folder.rename(tmp_path / "aside")
+        folder.mkdir(mode=0o777)
+        (folder / "x.args").write_text("theirs")
+        for path in (folder, folder / "x.args"):
+            os.chown(path, ANNA, ANNA)
+
+    def written(path: Path, text: str) -> int:
+        if moment == "before the command file":
+            exchange()
+            return write(path, text)
+        owner = write(path, text)
+        exchange()
+        return owner
+
+    monkeypatch.setattr(toolbox, "_write_private", written)
+    with toolbox.Toolbox(tmp_path) as tools, pytest.raises(InputError, match="exchanged"):
+        tools.start("echoscu", ["told"], folder, "x")
+    assert not (tmp_path / "started").exists()
 
 
 @pytest.fixture
