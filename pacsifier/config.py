@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import json
+import logging
 import os
+import stat
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
@@ -12,6 +15,8 @@ from pathlib import Path
 from typing import Any, Final, NoReturn
 
 from pacsifier.errors import Fault, InputError
+
+log = logging.getLogger(__name__)
 
 _PORT: Final = {
     "type": "integer",
@@ -120,9 +125,12 @@ class DeidServiceConfig:
 def load_deid_config(path: Path) -> DeidServiceConfig:
     """Read and check the configuration of the de-ID service; DEID_TOKEN of the environment wins over its token.
 
+    Warns where others may read a file with a token.
     Raises InputError with every fault at once, and never with a value that may be the token.
     """
     document, repeated = load_json(path)
+    if isinstance(document, dict) and document.get("deid_token"):
+        _warn_of_readers(path)
     from_environment = os.environ.get(TOKEN_FROM_ENVIRONMENT, "").strip()
     if from_environment and isinstance(document, dict):
         document = {**document, "deid_token": from_environment}
@@ -131,6 +139,13 @@ def load_deid_config(path: Path) -> DeidServiceConfig:
     if faults:
         raise InputError(*faults)
     return DeidServiceConfig(url=document["deid_URL"], token=document["deid_token"])
+
+
+def _warn_of_readers(path: Path) -> None:
+    with contextlib.suppress(OSError):
+        mode = path.stat().st_mode
+        if stat.S_ISREG(mode) and mode & (stat.S_IRGRP | stat.S_IROTH):
+            log.warning("%s holds a token, and others may read it: chmod 600 %s", path, path)
 
 
 def load_pacs_config(path: Path) -> PacsConfig:

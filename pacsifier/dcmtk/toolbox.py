@@ -19,8 +19,8 @@ from typing import Any
 from pacsifier.dcmtk import confinement, guardian
 from pacsifier.dcmtk.binaries import AskedVersion, Binary, check_dictionary, find_binaries, first_of_dcmtk
 from pacsifier.dcmtk.process import Process
-from pacsifier.dcmtk.spawn import run_in_background, signal_group, signals_held
-from pacsifier.errors import ToolError
+from pacsifier.dcmtk.spawn import muted_sh, run_in_background, signal_group, signals_held
+from pacsifier.errors import InputError, ToolError
 
 log = logging.getLogger(__name__)
 
@@ -115,15 +115,15 @@ class Toolbox:
         """
         self.require([name])
         if level:
-            (folder / f"{tag}.log.cfg").write_text(_LOGGING.format(level=level, tag=tag), encoding="ascii")
+            _write_private(folder / f"{tag}.log.cfg", _LOGGING.format(level=level, tag=tag))
             arguments = ["-lc", f"{tag}.log.cfg", *arguments]
         arguments_file = folder / f"{tag}.args"
-        _write_private(arguments_file, "\n".join(_quoted(each) for each in arguments) + "\n")
+        owner = _write_private(arguments_file, "\n".join(_quoted(each) for each in arguments) + "\n")
         argv = (str(self._binaries[name].path), f"@{arguments_file.name}")
         log.debug("starting %s in %s", name, folder.name)
-        log_path = folder / f"{tag}.log"
+        log_path = _log_path(arguments_file)
         with signals_held():
-            command = self._spawn(argv, folder, log_path, writes_to, dictionary)
+            command = self._spawn(argv, arguments_file, owner, writes_to, dictionary)
             process = Process(name, argv, command, log_path, self._forget)
             self._running.append(process)
         return process
@@ -167,25 +167,63 @@ class Toolbox:
         self._guardian_pipe = write_end
 
     def _spawn(
-        self, argv: Sequence[str], folder: Path, log_path: Path, writes_to: Path | None, dictionary: str
+        self,
+        argv: Sequence[str],
+        arguments_file: Path,
+        owner: int,
+        writes_to: Path | None,
+        dictionary: str,
     ) -> Any:
         if self._guardian_pipe is None:
             self._start_guardian()
 
+        folder = arguments_file.parent
+
         def announce() -> None:
+            if not _belong_to(owner, Path(), arguments_file.name):
+                raise PermissionError
             # Runs in the child before exec: a SIGKILL of pacsifier at any later moment finds it announced.
             self._tell_guardian(f"+{os.getpid()}\n")
+            # What it receives is nothing for others.
+            os.umask(os.umask(0o077) | 0o007)
             if writes_to is not None:
                 confinement.confine(writes_to)
 
         # Opened to append, so that a reader may empty it.
-        descriptor = os.open(log_path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND, 0o600)
+        descriptor = os.open(
+            _log_path(arguments_file), os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND, 0o600
+        )
         with os.fdopen(descriptor, "wb") as output, Path(os.devnull).open("rb") as nothing:
-            return run_in_background(argv, nothing, output, folder, announce, dictionary=dictionary)
+            try:
+                return run_in_background(argv, nothing, output, folder, announce, dictionary=dictionary)
+            except muted_sh().ForkException as error:
+                if _belong_to(owner, folder, arguments_file.name):
+                    raise
+                raise InputError(
+                    f"{folder} was exchanged for a folder of somebody else, so nothing is started in it: somebody who "
+                    "may write to the folder above it cannot be trusted"
+                ) from error
 
 
-def _write_private(path: Path, text: str) -> None:
-    """Writes a file that only its owner may read."""
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+def _log_path(arguments_file: Path) -> Path:
+    return arguments_file.with_suffix(".log")
+
+
+def _write_private(path: Path, text: str) -> int:
+    """Writes a new file that only its owner may read; returns who owns it."""
+    path.unlink(missing_ok=True)
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(descriptor, "w", encoding="utf-8") as file:
         file.write(text)
+        return os.fstat(descriptor).st_uid
+
+
+def _belong_to(owner: int, folder: Path, name: str) -> bool:
+    """Whether a folder and a file in it belong to a user.
+
+    Asked by the child of the folder it works in: whoever may write to the folder above may have exchanged it, command
+    file and all, but cannot exchange it under a process.
+    """
+    with contextlib.suppress(OSError):
+        return folder.stat().st_uid == owner == (folder / name).lstat().st_uid
+    return False

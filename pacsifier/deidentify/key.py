@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import os
 import secrets
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from pacsifier.disk.files import write_whole
+from pacsifier.disk.lock import file_lock
 from pacsifier.errors import Fault, InputError
 
 _WARNING = (
@@ -62,9 +62,13 @@ class Key:
 def key_path(out_folder: Path, chosen: Path | None) -> Path:
     """The file of the key: the chosen one, or `<out_folder>.key.json`; never in the output (InputError)."""
     out = out_folder.resolve()
-    path = chosen.resolve() if chosen else out.with_name(f"{out.name}.key.json")
+    path = chosen.parent.resolve() / chosen.name if chosen else out.with_name(f"{out.name}.key.json")
     if not out.name:
         raise InputError(f"{out_folder}: the root of a file system is no output folder")
+    if path.is_symlink():
+        raise InputError(
+            f"{path} is a link; the key to the patients is not written through one: name the file itself"
+        )
     if out in path.parents:
         raise InputError(
             f"{path}: the key to the patients must not lie in the output folder; name another place"
@@ -82,43 +86,15 @@ def opened(path: Path) -> Iterator[Key]:
 
     Raises InputError where the file is no key.
     """
-    with _locked(path.with_name(f".{path.name}.lock")):
+    with file_lock(path.with_name(f".{path.name}.lock")):
         key = read(path) if path.exists() else Key(secrets.token_bytes(_SECRET_BYTES))
         yield key
         write_whole(path, _spelled(key), mode=0o600)
-        path.chmod(0o600)
         folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
         try:
             os.fsync(folder)
         finally:
             os.close(folder)
-
-
-@contextlib.contextmanager
-def _locked(lock: Path) -> Iterator[None]:
-    """Holds a lock file, which is gone afterwards; a file opened for writing, since NFS locks no other."""
-    descriptor = _lock(lock)
-    while not _is_open_file(lock, descriptor):
-        # Whoever held it before has removed it: the file that was waited for is nobody's any more.
-        os.close(descriptor)
-        descriptor = _lock(lock)
-    try:
-        yield
-    finally:
-        lock.unlink()
-        os.close(descriptor)
-
-
-def _lock(lock: Path) -> int:
-    descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-    fcntl.flock(descriptor, fcntl.LOCK_EX)
-    return descriptor
-
-
-def _is_open_file(path: Path, descriptor: int) -> bool:
-    with contextlib.suppress(FileNotFoundError):
-        return os.path.samestat(path.stat(), os.fstat(descriptor))
-    return False
 
 
 def read(path: Path) -> Key:

@@ -16,7 +16,7 @@ from pacsifier.deidentify.engine.instance import Done
 from pacsifier.deidentify.engine.rules import CHANGES
 from pacsifier.deidentify.key import Key
 from pacsifier.deidentify.model import Job, Left, Patient, There
-from pacsifier.disk.files import write_whole
+from pacsifier.disk.files import open_new, open_to_append, write_whole
 
 REPORT = "deidentification_report.csv"
 SUMMARY = "deidentification_summary.txt"
@@ -83,9 +83,7 @@ class Table:
         self._writer: Any = None
 
     def __enter__(self) -> Table:
-        flags = os.O_WRONLY | os.O_CREAT | (os.O_APPEND if self._append else os.O_TRUNC)
-        descriptor = os.open(self.path, flags, 0o600)
-        os.fchmod(descriptor, 0o600)
+        descriptor = open_to_append(self.path) if self._append else open_new(self.path)
         self._file = os.fdopen(descriptor, "w", encoding="utf-8", errors="backslashreplace", newline="")
         self._writer = csv.writer(self._file)
         if not self._append:

@@ -17,6 +17,7 @@ from pacsifier.deidentify.engine.rules import Rules
 from pacsifier.deidentify.layout import Places
 from pacsifier.deidentify.model import Job, Left, Reason, Request, Rulebook, Task
 from pacsifier.dicom.splice import UnreadableError
+from pacsifier.disk.files import make_folders
 from pacsifier.disk.walk import Progress
 
 _ENDING_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
@@ -59,7 +60,7 @@ class Settings:
 def write(places: Places, settings: Settings, table: report.Table, progress: Progress) -> Wrote:
     """Writes all instances, and a row of the report for each one as soon as it is done."""
     for folder in places.folders:
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folders(folder)
     total, seen = sum(len(task.jobs) for task in places.tasks), 0
     targets: dict[str, list[str]] = defaultdict(list)
     words: dict[tuple[int, str], set[str]] = defaultdict(set)
@@ -141,7 +142,7 @@ def set_aside(in_folder: Path, names: Iterable[str], home: Path) -> None:
     for name in names:
         home.mkdir(mode=0o700, exist_ok=True)
         target = home / name
-        target.parent.mkdir(parents=True, exist_ok=True)
+        make_folders(target.parent)
         number = 1
         while os.path.lexists(target):
             number += 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -80,11 +81,12 @@ class Spliced:
         `durable` waits for the disk. Nothing is left of a file that could not be written whole. Raises
         UnreadableError and OSError.
         """
-        descriptor = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
+        descriptor = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o660)
         try:
             size = self._write(descriptor)
             if mode is not None:
-                os.fchmod(descriptor, mode)
+                with contextlib.suppress(OSError):  # a file system without access rights
+                    os.fchmod(descriptor, mode)
             if durable:
                 os.fsync(descriptor)
         except BaseException:

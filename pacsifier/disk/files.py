@@ -14,8 +14,8 @@ from typing import IO
 from pacsifier.errors import InputError
 
 
-def check_own_folder(folder: Path) -> None:
-    """Checks that a folder of pacsifier's own (logs, staging) is a folder or can be made; closes it to everybody else.
+def check_own_folder(folder: Path, allowed: int = 0o700) -> None:
+    """Checks that a folder of pacsifier's own (logs, run lock) is a folder or can be made; takes other rights away.
 
     Raises:
         InputError: a link or a file stands in its place.
@@ -34,9 +34,35 @@ def check_own_folder(folder: Path) -> None:
         folder.lstat()
         why = f"{folder.name} cannot be written to: {os.strerror(errno.EACCES)}"
         raise PermissionError(errno.EACCES, why, str(folder))
-    if mode & 0o077:
-        with contextlib.suppress(PermissionError):
-            folder.chmod(0o700)
+    limit_mode(folder, allowed)
+
+
+def limit_mode(path: Path | int, allowed: int) -> bool:
+    """Takes the rights that are not in `allowed` from a file or folder (not a link); whether none of them is left.
+
+    The file system may have no such rights, or the file may be somebody else's. What setgid says stays.
+    """
+    mode = stat.S_IMODE(os.stat(path).st_mode)  # noqa: PTH116 - or a descriptor
+    if not mode & ~allowed & 0o777:
+        return True
+    with contextlib.suppress(OSError):
+        os.chmod(path, mode & (allowed | 0o7000))  # noqa: PTH101
+    return not os.stat(path).st_mode & ~allowed & 0o777  # noqa: PTH116
+
+
+def make_folders(folder: Path) -> None:
+    """Makes a folder of a tree, and those above it, where they are missing: no rights for others.
+
+    The rights of the group are what umask, setgid and ACL say.
+    """
+    try:
+        folder.mkdir(mode=0o770)
+    except FileNotFoundError:
+        make_folders(folder.parent)
+        folder.mkdir(mode=0o770, exist_ok=True)
+    except OSError:  # EEXIST, but a file system that is read-only says so first
+        if not folder.is_dir():
+            raise
 
 
 def free_bytes(folder: Path) -> int:
@@ -46,11 +72,42 @@ def free_bytes(folder: Path) -> int:
     return shutil.disk_usage(folder).free
 
 
+def open_new(path: Path, mode: int = 0o600) -> int:
+    """Opens a file made here and now, in the place of an older one that may be another's; OSError where a link is."""
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    try:
+        return os.open(path, flags, mode)
+    except FileExistsError:
+        if path.is_symlink():
+            raise _is_link(path) from None
+        path.unlink(missing_ok=True)
+        return os.open(path, flags, mode)
+
+
+def open_to_append(path: Path) -> int:
+    """Opens a file (0600) to append to it, made where it is missing; raises OSError where a link is in its place."""
+    try:
+        descriptor = os.open(
+            path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600
+        )
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise _is_link(path) from error
+        raise
+    limit_mode(descriptor, 0o600)
+    return descriptor
+
+
+def _is_link(path: Path) -> OSError:
+    why = f"{path.name} is a symbolic link, through which nothing is written: remove it"
+    return OSError(errno.ELOOP, why, str(path))
+
+
 @contextlib.contextmanager
-def written_beside(path: Path, mode: int = 0o666) -> Iterator[IO[str]]:
+def written_beside(path: Path, mode: int = 0o660) -> Iterator[IO[str]]:
     """Opens a partial file beside `path`, which gets that name when all went well and is removed when not."""
     partial = path.with_name(f".{path.name}.partial")
-    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, mode)
+    descriptor = open_new(partial, mode)
     try:
         with os.fdopen(descriptor, "w", encoding="utf-8", newline="") as file:
             yield file
@@ -60,7 +117,7 @@ def written_beside(path: Path, mode: int = 0o666) -> Iterator[IO[str]]:
         raise
 
 
-def write_whole(path: Path, text: str | Iterable[str], mode: int = 0o666) -> None:
+def write_whole(path: Path, text: str | Iterable[str], mode: int = 0o660) -> None:
     """Writes a file under a partial name and renames it, so that it is never seen half written.
 
     Raises:
@@ -103,7 +160,7 @@ def move_file(source: Path, target: Path) -> None:
 
     A kill leaves the file where it was, or whole in both folders. Raises FileExistsError or another OSError.
     """
-    target.parent.mkdir(parents=True, exist_ok=True)
+    make_folders(target.parent)
     try:
         os.link(source, target, follow_symlinks=False)
     except FileExistsError:
@@ -117,9 +174,7 @@ def _copy_whole(source: Path, target: Path) -> None:
     """Copies a file under a partial name and renames it, if the name is still free."""
     partial = target.with_name(f".{target.name}.partial")
     try:
-        shutil.copy2(source, partial, follow_symlinks=False)
-        with partial.open("rb") as file:
-            os.fsync(file.fileno())
+        _copy(source, partial)
         try:
             os.link(partial, target)
         except FileExistsError:
@@ -132,9 +187,22 @@ def _copy_whole(source: Path, target: Path) -> None:
         partial.unlink(missing_ok=True)
 
 
+def _copy(source: Path, partial: Path) -> None:
+    if source.is_symlink():
+        partial.unlink(missing_ok=True)
+        partial.symlink_to(source.readlink())
+        return
+    with source.open("rb") as original, os.fdopen(open_new(partial), "wb") as copy:
+        shutil.copyfileobj(original, copy)
+        # Not every file system keeps times and rights.
+        with contextlib.suppress(OSError):
+            shutil.copystat(source, partial)
+        copy.flush()
+        os.fsync(copy.fileno())
+
+
 def append_line(path: Path, line: str) -> None:
     """Appends a line to a file (0600) in one write, so that two runs do not mix their lines."""
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-    with os.fdopen(descriptor, "wb", buffering=0) as file:
+    with os.fdopen(open_to_append(path), "wb", buffering=0) as file:
         file.write(f"{line}\n".encode())
         os.fsync(file.fileno())

@@ -12,6 +12,7 @@ import json
 import os
 import pwd
 import socket
+import stat
 import time
 import uuid
 from dataclasses import asdict, dataclass, fields
@@ -21,6 +22,8 @@ from pathlib import Path
 
 STALE_S = 120.0
 """A sign of life that is older may come from a holder that is gone; also what NFS clients may cache (60 s) is over."""
+
+_LONGEST_RECORD = 1 << 16
 
 
 @dataclass(frozen=True)
@@ -61,8 +64,8 @@ class Holder:
             FileNotFoundError: there is none.
         """
         try:
-            values = json.loads(path.read_text(encoding="utf-8", errors="replace"))
-        except ValueError:
+            values = json.loads(_record_text(path))
+        except (ValueError, RecursionError):
             values = {}
         if not isinstance(values, dict):
             values = {}
@@ -115,27 +118,43 @@ def judge_life(age_s: float, *, changed: bool | None = None) -> Judgement:
 # --- the record on disk
 
 
-def publish(holder: Holder, path: Path) -> None:
-    """Writes the record of a holder, private and all of it at once; raises FileExistsError where there is one."""
+def publish(holder: Holder, path: Path, mode: int = 0o600) -> None:
+    """Writes the record of a holder, all of it at once; raises FileExistsError where there is one."""
     text = json.dumps(asdict(holder), indent=1) + "\n"
     partial = path.with_name(f"{path.name}.{uuid.uuid4().hex}")
     descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     try:
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:
             file.write(text)
+            with contextlib.suppress(OSError):  # a file system without access rights
+                os.fchmod(descriptor, mode)
         try:
             os.link(partial, path)
         except (FileExistsError, FileNotFoundError):
             raise
         except OSError:  # a file system without hard links
-            os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
-            try:
-                path.write_text(text, encoding="utf-8")
-            except BaseException:
-                path.unlink()
-                raise
+            _write_new(path, text, mode)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def _write_new(path: Path, text: str, mode: int) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            file.write(text)
+    except BaseException:
+        path.unlink()
+        raise
+
+
+def _record_text(path: Path) -> str:
+    """What stands in a record; "" where it is none. Others may write there: a link, a pipe or a flood leads nowhere."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    with os.fdopen(descriptor, "rb") as file:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            return ""
+        return file.read(_LONGEST_RECORD).decode("utf-8", "replace")
 
 
 def life_age_s(record: Path, lock: int) -> float:
@@ -156,8 +175,11 @@ def changes(record: Path, patience_s: float) -> bool:
 
 def _sign_of_life(record: Path) -> float:
     # Opened, not only looked up: NFS asks the server then.
-    with record.open("rb") as file:
-        return os.fstat(file.fileno()).st_mtime
+    descriptor = os.open(record, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    try:
+        return os.fstat(descriptor).st_mtime
+    finally:
+        os.close(descriptor)
 
 
 # --- what is asked of this machine

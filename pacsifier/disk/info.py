@@ -6,13 +6,13 @@ import csv
 from collections.abc import Mapping
 from pathlib import Path
 
-from pacsifier.disk.files import written_beside
+from pacsifier.disk.files import make_folders, written_beside
 from pacsifier.query.attributes import INFO_COLUMNS
 
 
 def write_info(path: Path, values: Mapping[str, str | None]) -> None:
     """Writes an info CSV: one header, one row, the values as found ("" where the PACS returned none)."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folders(path.parent)
     with written_beside(path) as file:
         writer = csv.writer(file)
         writer.writerow(INFO_COLUMNS)

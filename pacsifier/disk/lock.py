@@ -1,4 +1,7 @@
-"""Who may write into an output folder: the run lock, and the staging folder that it guards.
+"""Who may write into an output folder: the run lock in `<out>/.pacsifier`, and the staging folder that it guards.
+
+What lies in `.pacsifier` is shared by all who may write into the output folder and is read with that in mind; nothing
+that a tool is told or brings ever lies there (see `staging.py`).
 
 `flock` is exact on one machine: the kernel drops it with the process. Some network file systems keep it to one machine
 or have none, so `holder.json` also says who holds the folder (see `holder.py`); its time of last change is a sign of
@@ -14,13 +17,15 @@ import fcntl
 import logging
 import os
 import shutil
+import stat
 import tempfile
 import threading
-from collections.abc import Collection, Iterator
+import time
+from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 
-from pacsifier.disk.files import check_own_folder
+from pacsifier.disk.files import check_own_folder, make_folders
 from pacsifier.disk.holder import (
     STALE_S,
     Holder,
@@ -34,14 +39,13 @@ from pacsifier.disk.holder import (
     user_name,
 )
 from pacsifier.disk.names import LOG_FOLDER, WORK_FOLDER
+from pacsifier.disk.staging import Staging, remove
 from pacsifier.errors import InputError
 
 log = logging.getLogger(__name__)
 
 BEAT_S = 5.0
 _LOCK = "lock"
-_RESERVE = "reserve"
-_RESERVE_BYTES = 1 << 20
 _HOLDER = "holder.json"
 _ATTEMPTS = 100
 _REFUSED = (errno.EAGAIN, errno.EACCES)
@@ -49,17 +53,20 @@ _NO_LOCKS = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS, errno.
 
 
 class OutputLock:
-    """Keeps two runs out of one output folder; holds `<out>/.pacsifier`, the staging folder, as a context manager."""
+    """Keeps two runs out of one output folder; holds its `staging` folder, as a context manager."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.staging = folder / WORK_FOLDER
+        self._place = folder / WORK_FOLDER
+        self._staging = Staging(folder)
+        self.staging = self._staging.folder
         self._made: list[Path] = []
         self._descriptor: int | None = None
         self._me = Holder()
-        self._record = self.staging / _HOLDER
+        self._record = self._place / _HOLDER
         self._over = threading.Event()
         self._lost = False
+        self._shared = 0o700
 
     def __enter__(self) -> OutputLock:
         try:
@@ -86,11 +93,9 @@ class OutputLock:
     def make_room(self) -> None:
         """Empties staging, its reserve included, so that a log finds room on a full disk.
 
-        Nothing there was ever counted as received; no tool may be running any more. What another run has taken over
-        is left alone.
+        Nothing there was ever counted as received; no tool may be running any more.
         """
-        if _holder_of(self._record) == self._me:
-            _empty(self.staging, but=(_LOCK, _HOLDER))
+        self._staging.make_room()
 
     # -- to get it
 
@@ -105,20 +110,20 @@ class OutputLock:
                 # A run that ends now may remove its folders between two of our steps.
                 if attempt == _ATTEMPTS - 1:
                     raise _cannot_write(self.folder, error) from error
-        self.make_room()
-        self._keep_reserve()
+        try:
+            self._staging.make()
+        except OSError as error:
+            raise _cannot_write(self.folder, error) from error
+        self._staging.sweep()
+        _drop_old_staging(self._place, self.staging)
 
     def _make_folders(self) -> None:
         try:
-            missing = [
-                each for each in (self.staging, self.folder, *self.folder.parents) if not each.exists()
-            ]
-            self.folder.mkdir(parents=True, exist_ok=True)
+            missing = [each for each in (self._place, self.folder, *self.folder.parents) if not each.exists()]
+            make_folders(self.folder)
             self._made = self._made or missing[::-1]
             check_own_folder(self.folder / LOG_FOLDER)
-            check_own_folder(self.staging)
-            with contextlib.suppress(FileExistsError):
-                self.staging.mkdir(mode=0o700)
+            self._make_place()
         except FileNotFoundError:
             raise
         except OSError as error:
@@ -128,9 +133,19 @@ class OutputLock:
                 raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(self.folder)) from error
             raise _cannot_write(self.folder, error) from error
 
+    def _make_place(self) -> None:
+        """Makes the folder of the lock."""
+        self._shared = _shared_rights(self.folder, made=self.folder in self._made)
+        check_own_folder(self._place, self._shared)
+        try:
+            self._place.mkdir(mode=0o700)
+        except FileExistsError:
+            return
+        _share(self._place, self.folder, self._shared)
+
     def _acquire(self) -> bool:
         """Takes lock and holder file; False: the lock was removed under us, try again."""
-        lock = self.staging / _LOCK
+        lock = self._place / _LOCK
         try:
             descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
         except FileNotFoundError:
@@ -138,18 +153,13 @@ class OutputLock:
         except OSError as error:
             raise _cannot_write(self.folder, error) from error
         self._descriptor = descriptor
+        with contextlib.suppress(OSError):  # it is another's, or the file system has no access rights
+            os.fchmod(descriptor, self._shared & 0o666)
         flocked = self._flock(descriptor)
         if not os.path.samestat(os.fstat(descriptor), lock.stat()):
             return False
         self._take(descriptor, flocked=flocked)
         return True
-
-    def _keep_reserve(self) -> None:
-        """Sets aside room for the tables of the run."""
-        try:
-            (self.staging / _RESERVE).write_bytes(bytes(_RESERVE_BYTES))
-        except OSError as error:
-            raise _cannot_write(self.folder, error) from error
 
     def _flock(self, descriptor: int) -> bool:
         """Whether the kernel guards the folder; False where the file system has no such locks."""
@@ -169,10 +179,10 @@ class OutputLock:
 
     def _take(self, lock: int, *, flocked: bool) -> None:
         self._me = Holder.of_this_process()
-        if self._record.exists():
-            self._set_stale_holder_aside(lock, flocked=flocked)
         try:
-            publish(self._me, self._record)
+            if os.path.lexists(self._record):
+                self._set_stale_holder_aside(lock, flocked=flocked)
+            publish(self._me, self._record, self._shared & 0o666)
         except FileExistsError as error:
             raise self._in_use(_holder_of(self._record)) from error
         except FileNotFoundError:
@@ -187,14 +197,8 @@ class OutputLock:
             raise self._in_use(
                 holder, life_age_s(self._record, lock) if holder.boot != self._me.boot else None
             )
-        aside = self._record.with_name(f"{_HOLDER}.{self._me.token}")
-        self._record.rename(aside)
-        if Holder.read(aside) != holder:
-            # Another run judged the same and was faster: this is its record.
-            if not self._record.exists():
-                aside.rename(self._record)
+        if not _set_aside(self._record, holder, self._me):
             raise self._in_use(_holder_of(self._record))
-        aside.unlink()
 
     def _may_run(self, holder: Holder, lock: int, *, flocked: bool) -> bool:
         judgement = judge(holder, self._me, started=start_time(holder.process), flocked=flocked)
@@ -220,7 +224,7 @@ class OutputLock:
                 if Holder.read(self._record) != self._me:
                     self._lost = True
                     return
-                os.utime(self._record)
+                os.utime(self._record, follow_symlinks=False)
             except FileNotFoundError:
                 self._lost = not self._over.is_set()
                 return
@@ -228,14 +232,14 @@ class OutputLock:
                 log.debug("no sign of life this time: %s", error)
 
     def _leave(self) -> None:
-        """Removes staging where it is ours, and the folders made for the run where they are empty."""
+        """Removes staging, the lock where it is ours, and the folders made for the run where they are empty."""
+        # The lock goes last: no run that starts in between finds a staging folder that nobody holds.
+        self._staging.remove()
         if self._me.token and _holder_of(self._record) == self._me:
-            # The lock goes last: a run that starts in between must not lose its staging folder.
             with contextlib.suppress(OSError):
-                self.make_room()
                 self._record.unlink(missing_ok=True)
-                (self.staging / _LOCK).unlink(missing_ok=True)
-                self.staging.rmdir()
+                (self._place / _LOCK).unlink(missing_ok=True)
+                self._place.rmdir()
         self._close()
         for folder in reversed(self._made):
             with contextlib.suppress(OSError):
@@ -254,14 +258,38 @@ def _holder_of(record: Path) -> Holder:
         return Holder()
 
 
-def _empty(folder: Path, but: Collection[str]) -> None:
-    for path in folder.iterdir():
-        if path.name in but:
-            continue
-        if path.is_dir() and not path.is_symlink():
-            shutil.rmtree(path, ignore_errors=True)
-        else:
-            path.unlink(missing_ok=True)
+def _drop_old_staging(place: Path, staging: Path) -> None:
+    """Removes what runs of a version left that had their staging folder there; not in a folder of somebody else."""
+    if place.lstat().st_uid == staging.lstat().st_uid:
+        for path in place.iterdir():
+            if path.name not in (_LOCK, _HOLDER):
+                remove(path)
+
+
+def _shared_rights(out: Path, *, made: bool) -> int:
+    """The rights on the folder of the lock: whoever shares the output folder takes part in it, whatever the umask.
+
+    A folder that this run has made is shared by those only to whom the folder above gave it (setgid).
+    """
+    mode = out.stat().st_mode
+    group = mode & stat.S_IWGRP and (mode & stat.S_ISGID or not made)
+    others = mode & stat.S_IWOTH and not made
+    return 0o700 | (0o070 if group else 0) | (0o007 if others else 0)
+
+
+def _share(place: Path, out: Path, rights: int) -> None:
+    """Opens the folder of the lock, just made, to those who share the output folder, and what will lie in it."""
+    if rights == 0o700:
+        return
+    descriptor = os.open(place, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    try:
+        group = out.stat().st_gid
+        with contextlib.suppress(OSError):  # no member of that group, or a file system without access rights
+            if os.fstat(descriptor).st_gid != group:
+                os.fchown(descriptor, -1, group)
+            os.fchmod(descriptor, rights | stat.S_ISGID)
+    finally:
+        os.close(descriptor)
 
 
 def _in_use(folder: Path, record: Path, holder: Holder, age_s: float | None) -> InputError:
@@ -284,7 +312,93 @@ def _cannot_write(folder: Path, error: OSError) -> InputError:
             path = Path(error.filename)
             owner = next(each for each in (path, *path.parents) if os.path.lexists(each))
             why += f" ({owner} belongs to {user_name(owner.lstat().st_uid)})"
+            if WORK_FOLDER in (owner.name, owner.parent.name):
+                why += "; where a killed run has left it, let its owner remove it"
     return InputError(f"cannot write to the output folder {folder}: {why}")
+
+
+@contextlib.contextmanager
+def file_lock(lock: Path) -> Iterator[None]:
+    """Holds a lock file, waiting for it; it is gone afterwards. It guards one file, for a moment.
+
+    Raises:
+        InputError: on a file system without locks, another run does not let go of it.
+    """
+    descriptor = _open_lock_file(lock)
+    record = lock.with_name(f"{lock.name}.{_HOLDER}")
+    try:
+        held_by_kernel = _wait_for_kernel(lock, descriptor)
+        while held_by_kernel and not _is_open_file(lock, descriptor):
+            # Whoever held it before has removed it: the file that was waited for is nobody's any more.
+            os.close(descriptor)
+            descriptor = _open_lock_file(lock)
+            _wait_for_kernel(lock, descriptor)
+        if not held_by_kernel:
+            _wait_for_record(record)
+        try:
+            yield
+        finally:
+            lock.unlink(missing_ok=True)
+            if not held_by_kernel:
+                record.unlink(missing_ok=True)
+    finally:
+        os.close(descriptor)
+
+
+def _open_lock_file(lock: Path) -> int:
+    # Opened for writing, since NFS locks no other.
+    return os.open(lock, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+
+
+def _wait_for_kernel(lock: Path, descriptor: int) -> bool:
+    """Whether the kernel has given us the lock; False where the file system has no such locks."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+    except OSError as error:
+        if error.errno not in _NO_LOCKS:
+            raise
+        log.debug("the file system of %s has no locks (%s)", lock.parent, error.strerror)
+        return False
+    return True
+
+
+def _is_open_file(path: Path, descriptor: int) -> bool:
+    with contextlib.suppress(FileNotFoundError):
+        return os.path.samestat(path.stat(), os.fstat(descriptor))
+    return False
+
+
+def _wait_for_record(record: Path) -> None:
+    """Publishes this process as the holder, once there is no other that may run."""
+    me, deadline = Holder.of_this_process(), time.monotonic() + STALE_S
+    while True:
+        try:
+            publish(me, record)
+        except FileExistsError:
+            holder = _holder_of(record)
+            if judge(holder, me, started=start_time(holder.process), flocked=False) is Judgement.GONE:
+                with contextlib.suppress(FileNotFoundError):
+                    _set_aside(record, holder, me)
+            elif time.monotonic() > deadline:
+                raise InputError(
+                    f"{record} is held by {holder}: wait for its end, or remove that file"
+                ) from None
+            else:
+                time.sleep(0.05)
+        else:
+            return
+
+
+def _set_aside(record: Path, holder: Holder, me: Holder) -> bool:
+    """Takes away the record of a holder that is gone; False: another run was faster, and this is its record."""
+    aside = record.with_name(f"{record.name}.{me.token}")
+    record.rename(aside)
+    if Holder.read(aside) != holder:
+        if not record.exists():
+            aside.rename(record)
+        return False
+    aside.unlink()
+    return True
 
 
 @contextlib.contextmanager

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import hashlib
 import re
+import secrets
 import unicodedata
 from pathlib import Path
 
 from pacsifier.query import is_uid
 
+# Where runs meet: the run lock and who holds it. The staging folder of each run lies beside it, see `staging_name`.
 WORK_FOLDER = ".pacsifier"
 LOG_FOLDER = "logs"
 LOG_NAME = "pacsifier_log.csv"
@@ -32,6 +34,22 @@ NO_SERIES_DESCRIPTION = "No_series_description"
 
 _LONGEST_SLUG = 100
 _NOT_ALLOWED = re.compile(r"[^A-Za-z0-9]+")
+_STAGING = re.compile(rf"{re.escape(WORK_FOLDER)}-[0-9a-f]{{16}}")
+
+
+def staging_name() -> str:
+    """A name for the staging folder of one run, which nobody can guess: what lies there is never taken over."""
+    return f"{WORK_FOLDER}-{secrets.token_hex(8)}"
+
+
+def is_staging(name: str) -> bool:
+    """Whether a folder of that name is the staging folder of a run."""
+    return _STAGING.fullmatch(name) is not None
+
+
+def is_work_folder(name: str) -> bool:
+    """Whether a folder of that name is a run's own: where runs meet, or a staging folder."""
+    return name == WORK_FOLDER or is_staging(name)
 
 
 def slug(text: str) -> str:

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from pacsifier.dicom import part10
 from pacsifier.disk.durable import begin_to_write
-from pacsifier.disk.files import check_own_folder
+from pacsifier.disk.files import check_own_folder, limit_mode, make_folders
 from pacsifier.disk.info import read_info
 from pacsifier.disk.names import (
     LOG_FOLDER,
@@ -192,19 +192,23 @@ class Tree:
         return self._choose(self.folder, patient_folder_name(me.patient_id), me, person, "patient")
 
     def place(self, staged: Path, folder: Path, name: str) -> Placed:
-        """Renames a received instance into its folder; a whole one that is there already is never overwritten."""
+        """Renames a received instance into its folder; a whole one that is there already is never overwritten.
+
+        Others get no rights; those of the group are as it was made in staging.
+        """
+        limit_mode(staged, 0o770)
         target = folder / name
         try:
             os.link(staged, target)
         except FileNotFoundError:
             if folder.is_dir():
                 raise
-            folder.mkdir(parents=True)
+            make_folders(folder)
             return self.place(staged, folder, name)
         except FileExistsError:
             return _settle_twins(staged, target)
         except OSError:  # a file system without hard links
-            folder.mkdir(parents=True, exist_ok=True)
+            make_folders(folder)
             if target.exists():
                 return _settle_twins(staged, target)
             staged.rename(target)
@@ -227,7 +231,7 @@ class Tree:
                 return target
             number += 1
             target = folder / f"{instance_name(prefix, sop_instance_uid)}_{number}"
-        staged.chmod(0o600)
+        limit_mode(staged, 0o600)
         shutil.move(staged, target)
         return target
 

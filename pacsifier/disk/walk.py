@@ -15,7 +15,7 @@ from pacsifier.disk.names import (
     LOG_MARK,
     LOG_NAME,
     UNEXPECTED_FOLDER,
-    WORK_FOLDER,
+    is_work_folder,
     shown,
 )
 from pacsifier.errors import InputError
@@ -84,7 +84,7 @@ def _walk_files(folder: Path, passed_over: list[Path] | None) -> Iterator[Path]:
             passed_over.append(Path(parent))
             folders.clear()
             continue
-        folders[:] = sorted(name for name in folders if name != WORK_FOLDER)
+        folders[:] = sorted(name for name in folders if not is_work_folder(name))
         # Links to folders are not followed, but named: what lies behind them is not uploaded.
         yield from (path for name in folders if (path := Path(parent, name)).is_symlink())
         for name in sorted(files):

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Final
 from pacsifier.dcmtk import dcmmkdir
 from pacsifier.dicom import kinds, mediadir, part10, splice
 from pacsifier.dicom.kinds import Kind
-from pacsifier.disk.files import free_bytes
+from pacsifier.disk.files import free_bytes, limit_mode, make_folders
 from pacsifier.disk.lock import OutputLock
 from pacsifier.disk.names import short_hash
 from pacsifier.disk.walk import Progress, Walk, walk_with_logs
@@ -462,7 +462,7 @@ def _copy(
             content = _content(handle, each)
             if content.equals(target):
                 continue
-            target.parent.mkdir(parents=True, exist_ok=True)
+            make_folders(target.parent)
             partial = staging / "copy"
             if each.invented or not link or not _linked(handle.fileno(), Path(each.path), partial):
                 content.write(partial)
@@ -480,7 +480,7 @@ def _content(handle: FileIO, each: Instance) -> splice.Spliced:
 
 def _linked(source: int, path: Path, target: Path) -> bool:
     """Whether the file system shares the bytes: by a reflink, which passes no later changes on, else by a hard link."""
-    descriptor = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
+    descriptor = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o660)
     try:
         fcntl.ioctl(descriptor, _FICLONE, source)
     except OSError:
@@ -529,6 +529,7 @@ def _write_directory(
         (staging / NAME).write_bytes(data)
         with (staging / NAME).open("rb") as file:
             os.fsync(file.fileno())
+        limit_mode(staging / NAME, 0o660)
         (staging / NAME).replace(path)
     return media_profile.name, changed, notes
 

@@ -134,7 +134,7 @@ def save_capabilities(path: Path, config: PacsConfig, seen: Seen) -> None:
         **{each.name: getattr(seen, each.name) for each in fields(Seen)},
     }
     try:
-        write_whole(path, json.dumps(document, indent=4) + "\n")
+        write_whole(path, json.dumps(document, indent=4) + "\n", 0o666)
     except OSError as error:
         raise InputError(Fault(str(path), f"cannot be written: {error.strerror or error}")) from error
 

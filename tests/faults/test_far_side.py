@@ -20,6 +20,7 @@ from pacs.runs import (
     Row,
     Run,
     arguments,
+    has_received,
     instance_paths,
     left_over,
     port_is_free,
@@ -659,8 +660,7 @@ def test_a_real_pacs_killed_in_the_middle_costs_only_another_run(peers, tmp_path
     with start(tmp_path / "pacs", files, peers) as pacs:
         mark = uuid.uuid4().hex
         process = started(arguments(pacs, tmp_path, ARCHIVE, *save), mark)
-        received = tmp_path / "out" / ".pacsifier" / "received"
-        until(lambda: (received.is_dir() and any(received.iterdir())) or process.poll() is not None, 60)
+        until(lambda: has_received(tmp_path / "out") or process.poll() is not None, 60)
         os.killpg(pacs.process.pid, signal.SIGKILL)
         pacs.process.wait(10)
         _, stderr = process.communicate(timeout=60)

@@ -104,7 +104,8 @@ def _watch(args: Sequence[object], out: Path, *, umask: int = 0o022, code: str =
             assert time.monotonic() < deadline, "it does not end"
             for child in _descendants(process.pid):
                 _look_at(child, seen)
-            _look_into(out / ".pacsifier", seen)
+            for each in out.glob(".pacsifier*"):
+                _look_into(each, seen)
             time.sleep(0.003)
         output.seek(0)
         seen.output = output.read().decode()
@@ -176,7 +177,7 @@ def _assert_private(folder: Path) -> None:
         assert path.stat().st_mode & 0o777 == 0o600
     with_tokens = set(folder.rglob("*SECRET*"))
     assert {path.relative_to(out).parts[0][:4] for path in with_tokens} <= {"sub-"}
-    assert not list(out.glob(".pacsifier"))
+    assert not list(out.glob(".pacsifier*"))
 
 
 BY_ID: list[Row] = [{"PatientID": f"SECRETID{number}"} for number in PATIENTS]

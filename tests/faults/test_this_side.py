@@ -22,6 +22,7 @@ from pacs.runs import (
     Row,
     Run,
     arguments,
+    has_received,
     instance_paths,
     left_over,
     port_is_free,
@@ -125,8 +126,8 @@ SHOTS: dict[str, tuple[Callable[[subprocess.Popen[str]], object], int]] = {
 
 MOMENTS: dict[str, Callable[[Path], bool]] = {
     "the lock is taken": lambda out: (out / ".pacsifier" / "holder.json").exists(),
-    "the PACS is asked": lambda out: any((out / ".pacsifier").glob("find*")),
-    "objects arrive": lambda out: any((out / ".pacsifier" / "received").glob("*")),
+    "the PACS is asked": lambda out: any(out.glob(".pacsifier-*/find*")),
+    "objects arrive": has_received,
     "objects are placed": lambda out: bool(instance_paths(out)),
 }
 
@@ -163,8 +164,7 @@ def test_a_run_that_was_ended_leaves_nothing_running_and_can_be_resumed(archive,
     assert "Traceback" not in stderr
     until(lambda: port_is_free(archive.our_port) and not processes(mark), 5)
     assert whole(instance_paths(out), 32 * 32)
-    left = out / ".pacsifier"
-    assert not left.exists() or left.stat().st_mode & 0o777 == 0o700
+    assert {left.stat().st_mode & 0o777 for left in out.glob(".pacsifier*")} <= {0o700}
     if status > 0 and shot != "SIGINT twice":
         assert left_over(out, mark) == []
         assert "--resume" in stderr
@@ -280,7 +280,7 @@ def test_a_second_run_into_a_folder_is_told_who_holds_it_and_harms_nothing(archi
             assert told in second.stderr
         assert process.poll() is None
         assert instance_paths(out) == before
-        assert (out / ".pacsifier" / "received").is_dir()
+        assert len([*out.glob(".pacsifier-*/received")]) == 1
         process.terminate()
         assert process.wait(10) == 143
     assert save(archive, tmp_path, ARCHIVE, "--resume").status == 0
@@ -343,6 +343,71 @@ def test_a_file_system_without_locks_keeps_a_second_run_out_all_the_same(archive
         process.wait()
     until(lambda: port_is_free(archive.our_port), 5)
     assert save(archive, tmp_path, ARCHIVE, "--resume", patch=no_locks).status == 0
+
+
+BARE = """
+import errno, fcntl, os
+def lacks(module, name, number):
+    def refuse(*_, **__): raise OSError(number, os.strerror(number))
+    setattr(module, name, refuse)
+lacks(fcntl, "flock", errno.ENOSYS)
+lacks(os, "chmod", errno.EPERM)
+lacks(os, "fchmod", errno.EPERM)
+lacks(os, "link", errno.EOPNOTSUPP)
+"""
+
+
+def test_a_file_system_without_locks_rights_and_hard_links_takes_images_all_the_same(archive, tmp_path):
+    for more in ((), ("--resume",)):
+        done = save(archive, tmp_path, ARCHIVE, "--info", *more, patch=BARE)
+        assert done.status == 0, done.stderr
+        assert len(done.files) == 120
+        assert "has no locks" in done.stderr
+
+
+# --- other people on this machine --------------------------------------------------------------------------------
+
+SOMEBODY = 71001
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can be several users")
+def test_nothing_that_a_tool_is_told_lies_in_a_folder_of_somebody_else(archive, tmp_path):
+    out = tmp_path / "out"
+    theirs = out / ".pacsifier"
+    theirs.mkdir(parents=True)
+    (theirs / "storescp.args").write_text("--exec-on-reception")
+    for path in (theirs, theirs / "storescp.args"):
+        os.chown(path, SOMEBODY, SOMEBODY)
+    theirs.chmod(0o777)
+    with started(waiting(archive, tmp_path)) as (process, _):
+        until(lambda: bool(instance_paths(out)) or process.poll() is not None, 60)
+        assert process.poll() is None, process.communicate()
+        assert {path.name for path in theirs.iterdir()} <= {"lock", "holder.json", "storescp.args"}
+        (staging,) = out.glob(".pacsifier-*")
+        assert staging.stat().st_uid == os.geteuid()
+        assert staging.stat().st_mode & 0o777 == 0o700
+        assert (staging / "storescp.args").stat().st_uid == os.geteuid()
+        process.terminate()
+        assert process.wait(10) == 143
+    assert (theirs / "storescp.args").read_text() == "--exec-on-reception"
+    assert list(out.glob(".pacsifier-*")) == []
+
+
+@pytest.mark.parametrize("name", ["audit.jsonl", "pacsifier_log.csv", ".pacsifier_log.csv.partial"])
+def test_no_table_of_a_run_is_written_through_a_link(dcmqrscp, tmp_path, name):
+    logs = tmp_path / "out" / "logs"
+    logs.mkdir(parents=True, mode=0o700)
+    (tmp_path / "mine").write_text("mine")
+    (logs / name).symlink_to(tmp_path / "mine")
+    done = save(dcmqrscp, tmp_path, clean=False)
+    assert (tmp_path / "mine").read_text() == "mine"
+    assert len(done.files) == 3
+    if name == "audit.jsonl":
+        assert done.status == 1
+        assert "audit.jsonl is a symbolic link" in done.stderr
+    else:
+        assert done.status == 0, done.stderr
+        assert not (logs / "pacsifier_log.csv").is_symlink()
 
 
 # --- the receive port --------------------------------------------------------------------------------------------
@@ -507,12 +572,12 @@ def test_a_log_that_can_no_longer_be_written_is_told(archive, tmp_path):
 
 
 @pytest.mark.parametrize("mask", [0o000, 0o077])
-def test_images_follow_the_umask_and_logs_are_always_private(dcmqrscp, tmp_path, mask):
+def test_the_tree_is_nothing_for_others_and_logs_are_always_private(dcmqrscp, tmp_path, mask):
     done = save(dcmqrscp, tmp_path, LOCALIZER, "--info", umask=mask)
     assert done.status == 0
-    assert {path.stat().st_mode & 0o777 for path in done.files.values()} == {0o666 & ~mask}
+    assert {path.stat().st_mode & 0o777 for path in done.files.values()} == {0o660 & ~mask}
     folders = {path.parent for path in done.files.values()} | {done.out}
-    assert {path.stat().st_mode & 0o777 for path in folders} == {0o777 & ~mask}
+    assert {path.stat().st_mode & 0o777 for path in folders} == {0o770 & ~mask}
     # `ended` has looked at their modes.
     assert (done.out / "logs" / "pacsifier_log.csv").exists()
 

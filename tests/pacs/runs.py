@@ -152,6 +152,11 @@ def left_over(out: Path, mark: str) -> list[str]:
     ]
 
 
+def has_received(out: Path) -> bool:
+    """Tell whether objects lie in the staging folder of the run at work, not yet placed."""
+    return any(out.glob(".pacsifier-*/received/*"))
+
+
 def processes(mark: str) -> list[str]:
     """Return the command lines of the living processes that a run left; they inherit its mark."""
     found = []

@@ -16,6 +16,7 @@ from pacs.runs import (
     UNTOLD,
     Run,
     arguments,
+    has_received,
     header,
     instance_paths,
     interrupt,
@@ -542,8 +543,7 @@ def long_series(tmp_path_factory, peers):
 def test_a_run_ended_in_the_middle_of_a_series_does_not_take_it_for_complete(long_series, tmp_path, number):
     out = tmp_path / "out"
     args = arguments(long_series, tmp_path, [{"PatientID": "BENCH00001"}], "--save")
-    received = out / ".pacsifier" / "received"
-    ended, stderr, mark = interrupt(args, number, lambda: received.is_dir() and any(received.iterdir()))
+    ended, stderr, mark = interrupt(args, number, lambda: has_received(out))
     assert ended == (-number if number == signal.SIGKILL else 128 + number), stderr
     until(lambda: port_is_free(long_series.our_port) and not processes(mark), 5)
     if number != signal.SIGKILL:

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from pacsifier.disk import lock
+from pacsifier.disk import lock, staging
 from pacsifier.disk.holder import Holder, Judgement, judge, judge_life, start_time
 from pacsifier.disk.lock import OutputLock, temporary_folder
 from pacsifier.errors import InputError
@@ -59,12 +59,13 @@ def test_what_a_killed_run_left_in_staging_is_removed(tmp_path: Path) -> None:
     (tmp_path / ".pacsifier" / "query.dcm").write_bytes(b"x")
     (tmp_path / ".pacsifier" / "lock").write_text("{}")
     with OutputLock(tmp_path) as lock:
-        assert {path.name for path in lock.staging.iterdir()} == {"lock", "holder.json", "reserve"}
+        assert {path.name for path in (tmp_path / ".pacsifier").iterdir()} == {"lock", "holder.json"}
+        assert {path.name for path in lock.staging.iterdir()} == {"reserve"}
 
 
 def test_staging_is_nobody_elses_business_and_is_gone_afterwards(tmp_path: Path) -> None:
     with OutputLock(tmp_path) as lock:
-        assert lock.staging == tmp_path / ".pacsifier"
+        assert lock.staging.parent == tmp_path
         assert stat.S_IMODE(lock.staging.stat().st_mode) == 0o700
         (lock.staging / "received").mkdir()
         (lock.staging / "received" / "MR.1").write_bytes(b"x")
@@ -105,7 +106,7 @@ def test_an_output_folder_that_is_a_file_is_an_error_of_the_user(tmp_path: Path)
         pass
 
 
-@pytest.mark.parametrize("call", ["_keep_reserve", "_make_folders", "_take"])
+@pytest.mark.parametrize("call", ["_make_folders", "_take"])
 def test_a_run_that_is_interrupted_on_its_way_in_leaves_nothing(
     tmp_path: Path, monkeypatch, call: str
 ) -> None:
@@ -364,7 +365,7 @@ def wait_for(condition: Callable[[], bool]) -> None:
 @pytest.mark.usefixtures("quick")
 def test_a_run_shows_that_it_lives(tmp_path: Path) -> None:
     with OutputLock(tmp_path) as lock:
-        holder = lock.staging / "holder.json"
+        holder = tmp_path / ".pacsifier" / "holder.json"
         os.utime(holder, (1, 1))
         wait_for(lambda: holder.stat().st_mtime > 1)
         lock.check()
@@ -374,8 +375,9 @@ def test_a_run_shows_that_it_lives(tmp_path: Path) -> None:
 def test_a_run_that_stood_still_too_long_learns_that_another_has_the_folder(tmp_path: Path) -> None:
     with OutputLock(tmp_path) as lock:
         other = replace(Holder.of_this_process(), **OTHER)
-        (lock.staging / "holder.json").write_text(json.dumps(asdict(other)))
-        (lock.staging / "received").mkdir()
+        (tmp_path / ".pacsifier" / "holder.json").write_text(json.dumps(asdict(other)))
+        others = tmp_path / ".pacsifier-0123456789abcdef" / "received"
+        others.mkdir(parents=True)
 
         def told() -> bool:
             try:
@@ -386,23 +388,26 @@ def test_a_run_that_stood_still_too_long_learns_that_another_has_the_folder(tmp_
 
         wait_for(told)
         lock.make_room()
-    assert (tmp_path / ".pacsifier" / "received").is_dir(), "it is the other run's now"
+    assert others.is_dir()
+    assert (tmp_path / ".pacsifier" / "holder.json").exists(), "it is the other run's now"
+    assert not lock.staging.exists()
 
 
 def test_the_record_is_nobody_elses_business(tmp_path: Path) -> None:
     before = os.umask(0)
     try:
-        with OutputLock(tmp_path) as lock:
-            modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in lock.staging.iterdir()}
+        with OutputLock(tmp_path):
+            place = tmp_path / ".pacsifier"
+            modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in place.iterdir()}
     finally:
         os.umask(before)
     assert (modes["holder.json"], modes["lock"]) == (0o600, 0o600)
 
 
-def test_a_staging_folder_that_is_open_to_all_is_closed(tmp_path: Path) -> None:
+def test_a_folder_of_the_lock_that_is_open_to_all_is_closed(tmp_path: Path) -> None:
     (tmp_path / ".pacsifier").mkdir(mode=0o755)
-    with OutputLock(tmp_path) as lock:
-        assert stat.S_IMODE(lock.staging.stat().st_mode) == 0o700
+    with OutputLock(tmp_path):
+        assert stat.S_IMODE((tmp_path / ".pacsifier").stat().st_mode) == 0o700
 
 
 def test_a_lock_works_where_there_are_no_hard_links(tmp_path: Path, monkeypatch) -> None:
@@ -419,7 +424,7 @@ def test_an_error_of_the_lock_is_told_as_what_it_is(tmp_path: Path, monkeypatch)
 
 
 def test_no_room_for_the_log_is_told_before_anything_begins(tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.setattr(lock.Path, "write_bytes", no_locks(errno.ENOSPC))
+    monkeypatch.setattr(staging.Staging, "_keep_reserve", no_locks(errno.ENOSPC))
     with pytest.raises(InputError, match="No space left on device"), OutputLock(tmp_path / "out"):
         pass
     assert list(tmp_path.iterdir()) == []
@@ -430,7 +435,7 @@ def test_room_for_the_log_is_there_when_it_is_needed(tmp_path: Path) -> None:
         assert (lock.staging / "reserve").stat().st_size >= 1_000_000
         (lock.staging / "received").mkdir()
         lock.make_room()
-        assert {path.name for path in lock.staging.iterdir()} == {"lock", "holder.json"}
+        assert list(lock.staging.iterdir()) == []
         with pytest.raises(InputError, match="in use"), OutputLock(tmp_path):
             pass
 
