@@ -107,7 +107,7 @@ class Receiver:
             self._output = None
 
     def refused_classes(self) -> tuple[str, ...]:
-        """The SOP classes that senders offered and this receiver does not: UIDs, or DCMTK's names of them."""
+        """The UIDs of the SOP classes that senders offered and this receiver does not take; no nonsense."""
         self._read_log()
         return tuple(self._refused)
 
@@ -128,7 +128,8 @@ class Receiver:
         text = self._rest + new
         self._rest = text[-_OVERLAP:]
         self._contacted = self._contacted or b"Association Acknowledged" in text
-        self._refused |= dict.fromkeys(found.decode() for found in _REFUSED.findall(text))
+        refused = (negotiation.class_uid(found.decode()) for found in _REFUSED.findall(text))
+        self._refused |= dict.fromkeys(filter(None, refused))
         if self._output.tell() > LONGEST_LOG:
             # What is written at this very moment is lost; the next association says it again.
             os.truncate(self._output.name, 0)
