@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from pacsifier.dcmtk import guardian
+from pacsifier.dcmtk.listeners import listens
 from pacsifier.dcmtk.spawn import signal_group
 from pacsifier.errors import ToolError
 
@@ -110,10 +111,10 @@ class Process:
         deadline = time.monotonic() + _START_S
         while time.monotonic() < deadline:
             self.check()
-            with socket.socket() as probe:
-                probe.settimeout(1)
-                if probe.connect_ex(("127.0.0.1", port)) == 0:
-                    return
+            # Another run may listen there, in front of which ours is about to fail.
+            own = listens(port, self.group)
+            if own or (own is None and _answers(port)):
+                return
             time.sleep(_POLL_S)
         raise ToolError(f"{self.name} did not listen on port {port} within {_START_S:g} s")
 
@@ -132,3 +133,9 @@ class Process:
             output.seek(max(0, output.seek(0, os.SEEK_END) - _LAST_BYTES))
             return tuple(output.read().decode("utf-8", "replace").splitlines()[-_LAST_LINES:])
         return ()
+
+
+def _answers(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.settimeout(1)
+        return probe.connect_ex(("127.0.0.1", port)) == 0

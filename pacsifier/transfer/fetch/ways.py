@@ -52,8 +52,8 @@ class Means:
 class Place(Protocol):
     """Where objects come to while a way is open."""
 
-    def scan(self) -> int:
-        """Reads the headers of objects that are new; how many are whole now."""
+    def scan(self) -> bool:
+        """Reads the headers of objects that are new; whether any came whole, or one that is not whole grows."""
         ...
 
     def take(self, states: Iterable[SeriesState]) -> Came:
@@ -61,7 +61,7 @@ class Place(Protocol):
         ...
 
     def check(self) -> None:
-        """Raises ToolError where nothing can come any more."""
+        """Mends what lets objects come; raises ToolError where nothing can come any more."""
         ...
 
 
@@ -279,9 +279,9 @@ class _Inbox:
         self.placer = placer
         self._receiver = receiver
 
-    def scan(self) -> int:
+    def scan(self) -> bool:
         """See `Place`."""
-        return self.arrivals.scan()
+        return self.arrivals.scan() > 0 or self.arrivals.grew()
 
     def take(self, states: Iterable[SeriesState]) -> Came:
         """See `Place`."""
@@ -301,9 +301,9 @@ class _Inbox:
 class _Nowhere:
     """The place of what goes elsewhere: nothing of it is seen here."""
 
-    def scan(self) -> int:
+    def scan(self) -> bool:
         """See `Place`."""
-        return 0
+        return False
 
     def take(self, states: Iterable[SeriesState]) -> Came:
         """See `Place`."""
