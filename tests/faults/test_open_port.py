@@ -62,6 +62,7 @@ def propose(port: int, abstract_syntax: str) -> None:
         association.release()
 
 
+@pytest.mark.filterwarnings("ignore:Invalid value for VR UI:UserWarning")
 @pytest.mark.parametrize("nonsense", ["FooBar", "1.2.3.", "1.2.840.10008.5.1.4.1.1.4.x"])
 def test_a_proposal_of_nonsense_does_not_keep_the_second_round_from_coming(
     quirky, hospital, tmp_path, nonsense
@@ -142,8 +143,10 @@ def test_whoever_kills_all_that_names_pacsifier_leaves_no_receiver(archive, tmp_
         until(lambda: len(instance_paths(tmp_path / "out")) == 60, 30)
         named = [pid for pid, argv in processes_of(mark) if b"pacsifier" in argv]
         assert process.pid in named
-        for pid in named:
-            os.kill(pid, signal.SIGKILL)
+        # Stopped first, none has the time to act on the death of another.
+        for number in (signal.SIGSTOP, signal.SIGKILL):
+            for pid in named:
+                os.kill(pid, number)
         process.wait(10)
         until(lambda: port_is_free(archive.our_port) and not list(processes_of(mark)), 5)
     assert save(archive, tmp_path, ARCHIVE, "--resume").status == 0
