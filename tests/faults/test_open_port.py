@@ -5,18 +5,23 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import struct
 import time
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
+import pydicom
 import pytest
 from pacs.runs import MARK, arguments, instance_paths, port_is_free, read_table, until
 from pacs.servers import EXPLICIT_LE, LOOPBACK, start_dcmqrscp
+from pydicom.uid import DeflatedExplicitVRLittleEndian
 
 from faults.quirk_pacs import FOR_EVER, Quirks, start_quirk_pacs
-from faults.test_far_side import LOCALIZER, QUICK, assert_complete, of, read_record, saved
+from faults.test_far_side import LOCALIZER, QUICK, assert_complete, assert_incomplete, of, read_record, saved
 from faults.test_this_side import ARCHIVE, ended, save, started, waiting
 from pacsifier.demo import make_archive
+from pacsifier.dicom import part10
 
 
 @pytest.fixture(scope="module")
@@ -94,6 +99,35 @@ def test_an_object_that_has_stopped_growing_is_a_silence(quirky, tmp_path):
     done = saved(pacs, tmp_path, *ARCHIVE, options=("--silence_timeout", "0.5"))
     assert (done.status, len(done.files)) == (1, 0)
     assert time.monotonic() - began < 20
+
+
+LITTLE_MEMORY = "import resource; resource.setrlimit(resource.RLIMIT_AS, (400 << 20, -1))"
+
+
+def inflated(source: Path, target: Path, size: int) -> Path:
+    """A copy whose data set is deflated and ends in so many MB of pixels, all zeros, as few bytes."""
+    dataset = pydicom.dcmread(source)
+    dataset.file_meta.TransferSyntaxUID = DeflatedExplicitVRLittleEndian
+    dataset.PixelData = b""
+    dataset.save_as(target)
+    content = target.read_bytes()
+    offset = part10.read(target, ()).dataset_offset
+    stream = zlib.compressobj(9, zlib.DEFLATED, -zlib.MAX_WBITS)
+    plain = zlib.decompress(content[offset:], -zlib.MAX_WBITS)[:-4]
+    head = stream.compress(plain + struct.pack("<L", size << 20)) + stream.flush(zlib.Z_FULL_FLUSH)
+    zeros = stream.compress(bytes(1 << 20)) + stream.flush(zlib.Z_FULL_FLUSH)
+    target.write_bytes(content[:offset] + head + zeros * size + stream.flush())
+    return target
+
+
+def test_an_object_that_inflates_without_end_is_named_and_the_others_come(quirky, tmp_path):
+    files = make_archive(tmp_path / "archive", 1, 1, 1, 3, 32)
+    bomb = inflated(files[0], tmp_path / "bomb.dcm", 280)
+    assert bomb.stat().st_size < 1 << 20
+    pacs = quirky([bomb, *files[1:]])
+    args = arguments(pacs, tmp_path, ARCHIVE, "--save", *QUICK)
+    done = ended(args, tmp_path / "out", patch=LITTLE_MEMORY)
+    assert_incomplete(done, list(map(read_record, files[1:])), "inflates beyond")
 
 
 # --- deaths ------------------------------------------------------------------------------------------------------

@@ -160,3 +160,17 @@ def test_a_second_object_that_is_damaged_is_heard_once(
         (tmp_path / f"SRd.{number}").write_bytes(content()[:-1])
         said += [(arrivals.scan(), arrivals.grew()), (arrivals.scan(), arrivals.grew())]
     assert said == [(0, True), (0, False)] * 2
+
+
+def test_an_object_that_is_damaged_is_read_again_only_where_it_grew(
+    arrivals: Arrivals, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "SRd.1"
+    path.write_bytes(content()[:-1])
+    arrivals.scan()
+    reads: list[object] = []
+    read = part10.read
+    monkeypatch.setattr(part10, "read", lambda *it: reads.append(it) or read(*it))
+    assert (taken(arrivals), reads) == ([], [])
+    path.write_bytes(content())
+    assert (taken(arrivals), len(reads)) == (["1.2.3.4"], 1)

@@ -135,8 +135,10 @@ class Arrivals:
         return broken
 
     def _read_broken_again(self) -> None:
-        for name in list(self._broken):
-            self._read(name)
+        for name, arrival in list(self._broken.items()):
+            # It is only ever appended to; a hostile one takes a second to read.
+            if _size(arrival.path) != arrival.file.size:
+                self._read(name)
 
     def _read(self, name: str) -> int:
         self._broken.pop(name, None)
