@@ -154,6 +154,23 @@ def test_a_receiver_that_was_killed_is_started_again_and_all_comes(paced, tmp_pa
     assert {row["Completed"] for row in log} == {"True"}
 
 
+@pytest.mark.parametrize("moment", ["objects arrive", "between two batches"])
+def test_a_receiver_of_a_real_pacs_that_was_killed_is_started_again_and_all_comes(archive, tmp_path, moment):
+    out = tmp_path / "out"
+    came = {
+        "objects arrive": lambda: any((out / ".pacsifier" / "received").glob("*")),
+        "between two batches": lambda: len(instance_paths(out)) == 60,
+    }
+    args = arguments(archive, tmp_path, ARCHIVE, "--save", *QUICK, batch_size=1, batch_wait_time=2)
+    with started(args) as (process, mark):
+        until(came[moment], 30)
+        os.kill(receiver_of(mark) or 0, signal.SIGKILL)
+        _, stderr = process.communicate(timeout=60)
+    assert process.returncode == 0, stderr
+    assert "it is started again" in stderr
+    assert len(instance_paths(out)) == 120
+
+
 def test_a_receiver_that_is_killed_time_and_again_ends_a_run_that_can_be_resumed(paced, tmp_path):
     args = arguments(paced, tmp_path, ARCHIVE, "--save", *QUICK)
     with started(args) as (process, mark):

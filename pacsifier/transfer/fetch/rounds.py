@@ -167,13 +167,13 @@ def _work(pool: Pool, place: Place, this: Round) -> None:
     run = this.run
     while pool.working or (pool.waiting and not run.stop):
         _check_place(this)
-        _start_what_is_due(pool, this)
-        for event in pool.step(heard=place.scan()):
-            _handle(event, pool, place, this)
         try:
             place.check()
         except ToolError as error:
             run.halt(Stop(str(error)))
+        _start_what_is_due(pool, this)
+        for event in pool.step(heard=place.scan()):
+            _handle(event, pool, place, this)
         if run.stop:
             pool.end()
         moved = 0 if this.way.sees else sum(state.moved for state in this.plan.states)
