@@ -5,15 +5,13 @@ from __future__ import annotations
 import difflib
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, NoReturn
+from typing import Any, Final, NoReturn
 
 from pacsifier.errors import Fault, InputError
-
-if TYPE_CHECKING:
-    from jsonschema.exceptions import ValidationError
 
 _PORT: Final = {
     "type": "integer",
@@ -113,7 +111,7 @@ class PacsConfig:
 
 @dataclass(frozen=True)
 class DeidServiceConfig:
-    """The de-ID service: `url` answers pseudonyms, `url` + `_shift` day shifts; `token` stands in no message."""
+    """The de-ID service: `url` answers pseudonyms, `url` + `_shift` day shifts; `token` appears in no message."""
 
     url: str
     token: str = field(repr=False)
@@ -128,7 +126,7 @@ def load_deid_config(path: Path) -> DeidServiceConfig:
     from_environment = os.environ.get(TOKEN_FROM_ENVIRONMENT, "").strip()
     if from_environment and isinstance(document, dict):
         document = {**document, "deid_token": from_environment}
-    faults = [Fault(str(path), "the key stands twice: keep one", column=key) for key in repeated]
+    faults = repeats(str(path), repeated)
     faults += _faults(str(path), document, DEID_SCHEMA, secret=True)
     if faults:
         raise InputError(*faults)
@@ -142,7 +140,7 @@ def load_pacs_config(path: Path) -> PacsConfig:
     "Configuration File" of the documentation.
     """
     document, repeated = load_json(path)
-    faults = [Fault(str(path), "the key stands twice: keep one", column=key) for key in repeated]
+    faults = repeats(str(path), repeated)
     faults += _faults(str(path), document, PACS_SCHEMA)
     if faults:
         raise InputError(*faults)
@@ -159,7 +157,7 @@ def load_pacs_config(path: Path) -> PacsConfig:
 
 
 def load_json(path: Path) -> tuple[Any, tuple[str, ...]]:
-    """The JSON document of a file, and the keys that stand twice in it; InputError when it is none."""
+    """The JSON document of a file, and the keys that stand twice in it; raises InputError where it holds none."""
     source = str(path)
     try:
         text = path.read_bytes().decode("utf-8-sig")
@@ -179,8 +177,8 @@ def load_json(path: Path) -> tuple[Any, tuple[str, ...]]:
             parse_constant=_refuse_constant,
         )
     except json.JSONDecodeError as error:
-        place = f"line {error.lineno}, column {error.colno}"
-        raise InputError(Fault(source, f"is not JSON: {error.msg} ({place})")) from error
+        at = f"line {error.lineno}, column {error.colno}"
+        raise InputError(Fault(source, f"is not JSON: {error.msg} ({at})")) from error
     except (ValueError, RecursionError) as error:
         raise InputError(Fault(source, f"is not a JSON document that can be used: {error}")) from error
     return document, tuple(dict.fromkeys(repeated))
@@ -200,43 +198,98 @@ def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is no JSON number")
 
 
+def repeats(source: str, keys: Iterable[str]) -> list[Fault]:
+    """The faults of a document in which these keys stand twice."""
+    return [Fault(source, "the key stands twice: keep one", column=key) for key in keys]
+
+
+# --- against a schema ---------------------------------------------------------------------------------------------
+
+
+class Breach(Enum):
+    """How a document departs from a schema; the value begins the message."""
+
+    MISSING = "the key is missing; "
+    UNKNOWN = "unknown key; "
+    WRONG = ""
+
+
+@dataclass(frozen=True)
+class Departure:
+    """One departure: the keys that lead there, the part of the schema that says what is allowed, what stands there."""
+
+    breach: Breach
+    keys: tuple[str, ...]
+    rule: Mapping[str, Any]
+    value: Any = None
+
+    def fault(self, source: str, *, hint: str = "", note: str = "", secret: bool = False) -> Fault:
+        """As a message says it, with a hint before and a note after what is allowed; `secret`: without the value."""
+        unknown = self.breach is Breach.UNKNOWN
+        allowed = ", ".join(self.rule["properties"]) if unknown else self.rule["description"]
+        value = None if secret or self.breach is Breach.MISSING else in_message(self.value)
+        problem = f"{self.breach.value}{hint}allowed: {allowed}{note}"
+        return Fault(source, problem, column=".".join(self.keys) or None, value=value)
+
+
+def departures(document: Any, schema: Mapping[str, Any]) -> list[Departure]:
+    """Every departure of a document from a schema: wrong values, then missing keys, then unknown ones."""
+    from jsonschema import Draft202012Validator
+
+    found: dict[tuple[str, ...], Departure] = {}
+    for error in Draft202012Validator(schema).iter_errors(document):
+        keys, rule, value = tuple(map(str, error.absolute_path)), error.schema, error.instance
+        # `required` tells of all missing keys once for every one that is missing.
+        if error.validator == "required":
+            told = [
+                Departure(Breach.MISSING, (*keys, key), rule["properties"][key])
+                for key in rule["required"]
+                if key not in value
+            ]
+        elif error.validator == "additionalProperties":
+            told = [
+                Departure(Breach.UNKNOWN, (*keys, key), rule, value[key])
+                for key in value
+                if key not in rule["properties"]
+            ]
+        else:
+            told = [Departure(Breach.WRONG, keys, rule, value)]
+        for each in told:
+            found.setdefault(each.keys, each)
+    return [*found.values()]
+
+
 def _faults(
     source: str, document: Any, schema: Mapping[str, Any], *, secret: bool = False
 ) -> Iterator[Fault]:
-    """Every fault of a document, in the order of the schema, then the keys it does not know.
+    """Every fault of a configuration, in the order of the schema, then the keys that it does not know.
 
     `secret`: show no value, for any of them may be one that nobody should read over a shoulder.
     """
-    from jsonschema import Draft202012Validator
-
-    def said(value: Any) -> str | None:
-        return None if secret else shown(value)
-
     if not isinstance(document, dict):
-        kind = type(document).__name__
-        yield Fault(source, f"holds no JSON object ({{...}}) but a {kind}", value=said(document))
+        problem = f"holds no JSON object ({{...}}) but a {type(document).__name__}"
+        yield Fault(source, problem, value=None if secret else in_message(document))
         return
-    by_key: dict[str, ValidationError] = {}
-    for error in Draft202012Validator(schema).iter_errors(document):
-        if error.absolute_path:
-            by_key.setdefault(str(error.absolute_path[0]), error)
-    properties: Mapping[str, Mapping[str, Any]] = schema["properties"]
-    for key, rule in properties.items():
-        if key in by_key:
-            yield Fault(source, _problem(rule, document[key]), column=key, value=said(document[key]))
-        elif key not in document and not (key == "server_address" and "server_ip" in document):
-            yield Fault(source, f"the key is missing; allowed: {rule['description']}", column=key)
-    for key in document:
-        if key not in properties:
-            yield Fault(source, _unknown_key(key, properties), column=key, value=said(document[key]))
+    properties: Mapping[str, Any] = schema["properties"]
+    order = [*properties, *document]
+    for each in sorted(departures(document, schema), key=lambda each: order.index(each.keys[0])):
+        (key,) = each.keys
+        if each.breach is Breach.MISSING and key == "server_address" and "server_ip" in document:
+            continue
+        if each.breach is Breach.UNKNOWN and key == "server_ip" and "server_address" in properties:
+            problem = "migrating from PACSMAN? server_ip → server_address: rename the key"
+            yield Fault(source, problem, column=key, value=None if secret else in_message(each.value))
+            continue
+        hint = _nearest(key, properties) if each.breach is Breach.UNKNOWN else ""
+        note = _as_pacsman(each.rule, each.value) if each.breach is Breach.WRONG else ""
+        yield each.fault(source, hint=hint, note=note, secret=secret)
 
 
-def _problem(rule: Mapping[str, Any], value: Any) -> str:
-    """What is wrong with the value of a documented key: what is allowed, and how PACSMAN wrote it."""
-    problem = f"allowed: {rule['description']}"
-    if rule["type"] != "string" and isinstance(value, str) and _is_number(value):
-        problem += f" (migrating from PACSMAN? string → {rule['type']}: write {value.strip()})"
-    return problem
+def _as_pacsman(rule: Mapping[str, Any], value: Any) -> str:
+    """A note on a number that stands in quotes, as PACSMAN wrote it."""
+    if rule["type"] == "string" or not isinstance(value, str) or not _is_number(value):
+        return ""
+    return f" (migrating from PACSMAN? string → {rule['type']}: write {value.strip()})"
 
 
 def _is_number(text: str) -> bool:
@@ -244,16 +297,13 @@ def _is_number(text: str) -> bool:
     return stripped.isascii() and stripped.replace(".", "", 1).isdigit()
 
 
-def _unknown_key(key: str, properties: Mapping[str, Any]) -> str:
-    if key == "server_ip" and "server_address" in properties:
-        return "migrating from PACSMAN? server_ip → server_address: rename the key"
+def _nearest(key: str, properties: Mapping[str, Any]) -> str:
     lower = {name.lower(): name for name in properties}
     nearest = difflib.get_close_matches(key.lower(), lower, n=1)
-    hint = f"did you mean {lower[nearest[0]]}? " if nearest else ""
-    return f"unknown key; {hint}allowed: {', '.join(properties)}"
+    return f"did you mean {lower[nearest[0]]}? " if nearest else ""
 
 
-def shown(value: Any) -> str:
+def in_message(value: Any) -> str:
     """A value as a message shows it: text as it is, everything else as JSON."""
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
     return text if len(text) <= _LONGEST_SHOWN else text[:_LONGEST_SHOWN] + "…"

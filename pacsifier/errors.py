@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypeVar
+
+_Line = TypeVar("_Line")
 
 
 class PacsifierError(Exception):
@@ -30,6 +34,12 @@ class Fault:
             place.append(f"{self.column!r}" if self.row is None else f"column {self.column}")
         value = "" if self.value is None else f"{self.value!r}: "
         return f"{', '.join(place)}: {value}{self.problem}"
+
+
+def first_of(lines: Sequence[_Line], most: int, more: str = "more") -> list[_Line | str]:
+    """The first of many lines of a message, and a last one that says how many more there are."""
+    rest = len(lines) - most
+    return [*lines[:most], *([f"and {rest} {more}"] if rest > 0 else [])]
 
 
 class InputError(PacsifierError):

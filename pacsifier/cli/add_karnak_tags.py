@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pacsifier.cli import common
+from pacsifier.errors import first_of
 
 _PROG = "pacsifier-add-karnak-tags"
 _LONGEST_LIST = 20
@@ -95,16 +96,14 @@ def _tag(arguments: argparse.Namespace) -> int:
         )
     for note in summary.notes:
         print(f"{_PROG}: {note}", file=sys.stderr)
-    for path, why in summary.failures[:_LONGEST_LIST]:
-        print(f"{_PROG}: {path}: {why}", file=sys.stderr)
-    if len(summary.failures) > _LONGEST_LIST:
-        print(f"{_PROG}: and {len(summary.failures) - _LONGEST_LIST} more", file=sys.stderr)
+    for line in first_of([f"{path}: {why}" for path, why in summary.failures], _LONGEST_LIST):
+        print(f"{_PROG}: {line}", file=sys.stderr)
     if not summary.patients and not summary.failures:
         print(f"{_PROG}: no DICOM instance below {arguments.in_folder}", file=sys.stderr)
         return common.EXIT_MISSING
     verb = "would be tagged" if arguments.dry_run else "tagged"
     print(
-        f"patients: {summary.patients}; instances: {summary.changed} {verb}, {summary.already} were so already, "
+        f"patients: {summary.patients}; instances: {summary.changed} {verb}, {summary.already} were tagged already, "
         f"{len(summary.failures)} failed; {summary.others} other files left",
         file=sys.stderr,
     )

@@ -32,7 +32,7 @@ where the key lies:
   <out_folder>.key.json beside the output, never in it: the secret, the pseudonyms and the day shifts. Whoever has
   it can find every patient again; with it, a later export of the same patients fits this one. Keep it apart from
   the images.
-  Beside it lie the report (a row a file), the summary, the words left out of descriptions, the report of --verify.
+  Beside it lie the report (one row per file), the summary, the words left out of descriptions, the report of --verify.
   mapper.json and date_offsets.csv of PACSIFIER 1.0.0 are written into the output only with --write_mapper.
 
 where in_folder is out_folder:
@@ -45,29 +45,26 @@ examples:
 
 """
 
-# What argparse took for a documented option while only these existed.
-_OLD_ABBREVIATIONS = {
-    "keep_patient_dir_names": ("--k", "--ke", "--kee", "--keep", "--keep_"),
-    "remove_private_tags": ("--r", "--re"),
-    "delete_identifiable": ("--d",),
-}
+_DOCUMENTED = (
+    *("--help", "--in_folder", "--out_folder", "--delete_identifiable", "--remove_private_tags"),
+    *("--fuzz_acq_dates", "--new_ids", "--keep_patient_dir_names"),
+)
 
 
 def build_parser() -> argparse.ArgumentParser:
     """The parser of the command; no side effects."""
-    parser = argparse.ArgumentParser(
+    parser = common.Parser(
         prog=_PROG,
         description="Anonymize DICOM files.",
         epilog=_EXPLANATION + common.EXIT_STATUSES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    parser.documented = _DOCUMENTED
     _add_documented_options(parser)
     common.add_common_arguments(parser)
     _add_key_options(parser.add_argument_group("patients and the key"))
     _add_profile_options(parser.add_argument_group("what is kept, by the options of DICOM PS3.15"))
     _add_run_options(parser.add_argument_group("the run"))
-    for dest, spellings in _OLD_ABBREVIATIONS.items():
-        parser.add_argument(*spellings, dest=dest, action="store_true", help=argparse.SUPPRESS)
     return parser
 
 
@@ -153,9 +150,11 @@ def _add_profile_options(group: argparse._ArgumentGroup) -> None:
     add("--retain_institution", action=flag, help="Keep the name and address of the institution (113112)")
     add("--retain_uids", action=flag, help="Keep UIDs (113110)")
     add(
-        "--retain_descriptors", action=flag, help="Keep descriptions but for known identifiers of the patient"
+        "--retain_descriptors",
+        action=flag,
+        help="Keep descriptions except for known identifiers of the patient",
     )
-    add("--keep_words", type=Path, metavar="FILE", help="Words that may stay in descriptions, one a line")
+    add("--keep_words", type=Path, metavar="FILE", help="Words that may stay in descriptions, one per line")
     add(
         "--keep_sr",
         action="store_true",
@@ -165,7 +164,8 @@ def _add_profile_options(group: argparse._ArgumentGroup) -> None:
         "--reviewed",
         type=Path,
         metavar="LIST",
-        help="SOP Instance UIDs or paths, one a line, of images that a person has looked at: no identity in the pixels",
+        help="SOP Instance UIDs or paths, one per line, of images that a person has looked at: no identity in the "
+        "pixels",
     )
 
 

@@ -40,7 +40,9 @@ def check_site(arguments: argparse.Namespace, timeouts: Timeouts) -> int:
     )
     with Toolbox(arguments.dcmtk_dir) as toolbox:
         common.on_signals(toolbox.kill)
-        with closing(check(site, toolbox, lambda question: arguments.yes or _ask(question))) as route:
+        with closing(
+            check(site, toolbox, lambda question: arguments.yes or common.ask(question) is True)
+        ) as route:
             probes, checked = _show_each(route)
     _write(arguments.capabilities, checked)
     _sum_up(probes)
@@ -49,17 +51,10 @@ def check_site(arguments: argparse.Namespace, timeouts: Timeouts) -> int:
 
 
 def _check_target(path: Path | None) -> None:
-    """A check takes a while: that its result cannot be written must come out before."""
+    """A check takes a while: that its result cannot be written is said before it starts."""
     if path is not None and (path.is_dir() or not path.absolute().parent.is_dir()):
         problem = "is a folder" if path.is_dir() else "its folder does not exist"
         raise InputError(Fault("--capabilities", problem, value=str(path)))
-
-
-def _ask(question: str) -> bool:
-    if not (sys.stdin is not None and sys.stdin.isatty() and sys.stderr.isatty()):
-        return False
-    print(f"{question} [y/N] ", end="", file=sys.stderr, flush=True)
-    return sys.stdin.readline().strip().lower() in ("y", "yes")
 
 
 def _show_each(route: Generator[Probe, None, Checked]) -> tuple[list[Probe], Checked]:

@@ -104,15 +104,15 @@ def shard(text: str) -> Shard:
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser in which abbreviations of the options in `documented` go before those of later options.
+    """A parser that takes an abbreviation for an option of `documented` where it fits exactly one of them.
 
-    Scripts written for the documented options alone go on working when an option is added that begins likewise.
+    Scripts written when only these existed go on working when an option is added that begins the same way.
     """
 
     documented: tuple[str, ...] = ()
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
-        """Parses as usual, abbreviations of documented options written out."""
+        """Parses as usual, with abbreviations of documented options written out first."""
         given = sys.argv[1:] if args is None else args
         return super().parse_known_args([self._written_out(each) for each in given], namespace)
 
@@ -125,7 +125,7 @@ class Parser(argparse.ArgumentParser):
 
 
 def set_up_logging(verbosity: int) -> None:
-    """Sends log records to stderr: warnings; with -v a line a row and a series; with -vv what the tools are told."""
+    """Sends log records to stderr: warnings; with -v one line per row and series; with -vv what the tools do, too."""
     streams.secure()
     level = (logging.WARNING, logging.INFO, logging.DEBUG)[min(verbosity, 2)]
     logging.basicConfig(stream=sys.stderr, level=level, format="%(levelname)s: %(message)s")
@@ -169,21 +169,14 @@ def on_signals(kill: Callable[[], None]) -> None:
 def parsed(parser: argparse.ArgumentParser, argv: Sequence[str] | None) -> argparse.Namespace:
     """The command line with every path absolute, defaults too: a tool works in another folder than we do.
 
-    Links and `..` stay as they were typed: `link/..` is not the folder of the link. `typed` holds how to spell the
-    paths on the console, see `streams.as_typed`.
+    Links and `..` stay as they were typed: `link/..` is not the folder of the link.
     """
     arguments = parser.parse_args(argv)
-    relative = {
-        name: value
-        for name, value in vars(arguments).items()
-        if isinstance(value, Path) and not value.is_absolute()
-    }
     # Where this folder is gone, only relative paths are lost.
     with contextlib.suppress(OSError):
-        for name, value in relative.items():
-            setattr(arguments, name, value.absolute())
-    spellings = {str(getattr(arguments, name)): str(value) for name, value in relative.items()}
-    arguments.typed = sorted(spellings.items(), reverse=True)
+        for name, value in vars(arguments).items():
+            if isinstance(value, Path):
+                setattr(arguments, name, value.absolute())
     return arguments
 
 
@@ -197,18 +190,11 @@ def run(
 ) -> int:
     """Runs a flow and maps what it raises to an exit status, with one message on stderr.
 
-    `remedy` says how to go on after an interruption; `arguments` (see `parsed`) hold the paths that the user named.
+    `remedy` says how to go on after an interruption; `arguments` hold the paths that the user named.
     """
     with contextlib.suppress(OSError, ValueError):
         # A dump of our memory, or of a tool's, would hold patients' data.
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    with streams.as_typed(arguments.typed if arguments else ()):
-        return _status_of(work, prog, verbosity, remedy, arguments)
-
-
-def _status_of(
-    work: Callable[[], int], prog: str, verbosity: int, remedy: str, arguments: argparse.Namespace | None
-) -> int:
     try:
         return work()
     except PacsifierError as error:
@@ -227,7 +213,7 @@ def _status_of(
     except KeyboardInterrupt:
         return 128 + signal.SIGINT
     except Exception as error:
-        # What it says may hold a value of a patient; where it arose does not.
+        # Its text may hold a value of a patient; the place where it was raised does not.
         logging.getLogger(__name__).debug("raised here", exc_info=error)
         places = "".join(traceback.format_tb(error.__traceback__))
         print(f"{places}{prog}: {type(error).__name__}, a fault of pacsifier itself{remedy}", file=sys.stderr)
@@ -240,8 +226,8 @@ def _opened(error: OSError, arguments: argparse.Namespace | None) -> str:
     given = [*values, *(Path(os.path.realpath(value)) for value in values)]
     paths = [os.fsdecode(each) for each in (error.filename, error.filename2) if isinstance(each, str | bytes)]
     told = dict.fromkeys(_told(Path(path), given) for path in paths if path)
-    shown = ", ".join(each for each in told if each)
-    return f" ({shown})" if shown else ""
+    names = ", ".join(each for each in told if each)
+    return f" ({names})" if names else ""
 
 
 def _told(path: Path, given: Sequence[Path]) -> str:
@@ -256,6 +242,14 @@ def _told(path: Path, given: Sequence[Path]) -> str:
     # A relative one comes from a walk through a folder.
     of_a_patient = not path.is_absolute() or any(part.startswith("sub-") for part in path.parts)
     return "" if of_a_patient else str(path)
+
+
+def ask(question: str) -> bool | None:
+    """Whether the person at the terminal says yes; None: nobody is there."""
+    if not (sys.stdin is not None and sys.stdin.isatty() and sys.stderr.isatty()):
+        return None
+    print(f"{question} [y/N] ", end="", file=sys.stderr, flush=True)
+    return sys.stdin.readline().strip().lower() in ("y", "yes")
 
 
 def read_all(first: Callable[[], _First], second: Callable[[], _Second]) -> tuple[_First, _Second]:

@@ -1,6 +1,6 @@
 """Turns the command line of a command into one of docker or podman that runs the same command in the image.
 
-Every path is mounted below `/host` at the place that it has here: what lies inside what stays so, nothing of the image
+Every path is mounted below `/host` under its own name: what lies inside another folder still does, nothing of the image
 is hidden, and messages of the command name paths that the user recognizes. Inputs are mounted read-only.
 """
 
@@ -23,7 +23,7 @@ _ZONE = Path("/etc/localtime")
 
 @dataclass(frozen=True)
 class Needs:
-    """What a command needs of the machine, beside the paths that it reads (every option of type `Path`).
+    """What a command needs of the machine, besides the paths that it reads (every option of type `Path`).
 
     `folders` are options that name a folder in which it writes; `beside` those that name a file or folder that it
     writes, or replaces, together with others beside it; `inside` those that mean the image's own files.
@@ -52,7 +52,7 @@ class Mount:
 
 
 def keep_texts(parser: argparse.ArgumentParser) -> None:
-    """Makes the parser check values as before, but hand on what is no path as it was typed."""
+    """Makes the parser check values as before, but return those that are not paths as they were typed."""
     for action in parser._actions:
         if callable(action.type) and action.type is not Path:
             action.type = _checked(action.type)
@@ -70,14 +70,14 @@ def _checked(convert: Callable[[str], Any]) -> Callable[[str], str]:
 def written_out(
     actions: Iterable[argparse.Action], namespace: argparse.Namespace, needs: Needs
 ) -> tuple[list[str], list[Mount]]:
-    """The options that a parsed command line comes to, for use in the container, and what has to be mounted.
+    """The options of a parsed command line as the container needs them, and what has to be mounted.
 
     Path options that have a default are always spelled out.
     """
     words: list[str] = []
     read: list[Path] = []
     written: dict[Path, Path] = {}
-    for action in reversed({each.dest: each for each in reversed(list(actions))}.values()):
+    for action in actions:
         value = getattr(namespace, action.dest, None)
         name = max(action.option_strings, key=len)
         if isinstance(value, Path) and action.dest not in needs.inside:
@@ -101,7 +101,7 @@ def _words(name: str, action: argparse.Action, value: Any) -> list[str]:
 
 
 def _mounts(read: Sequence[Path], written: Mapping[Path, Path]) -> list[Mount]:
-    """What is written lies in one mount with all that is in it: nothing can be renamed from one to another."""
+    """A folder that is written is one mount with all that is in it: no file can be renamed across mounts."""
     inputs = [path for path in read if not any(path.is_relative_to(target) for target in written)]
     modes = {path: False for path in inputs if os.access(path, os.F_OK)} | dict.fromkeys(
         written.values(), True
@@ -115,7 +115,7 @@ def _mounts(read: Sequence[Path], written: Mapping[Path, Path]) -> list[Mount]:
 
 
 def _existing_folder(path: Path) -> Path:
-    # The command makes folders that are missing: it needs the one that they will lie in.
+    # The command creates folders that are missing: it needs the one in which they will lie.
     return next(each for each in (path, *path.parents) if _is_folder(each))
 
 
@@ -133,7 +133,7 @@ def _in_container(path: Path) -> str:
 def engine_command(
     engine: Sequence[str], image: str, command: Sequence[str], mounts: Iterable[Mount], needs: Needs
 ) -> list[str]:
-    """The whole command line: as the current user, in a container that can write only what is mounted to be written."""
+    """The whole command line: as the current user, in a container that can write only to writable mounts."""
     zone, zone_mounts = _time_zone()
     variables = [name for name in needs.variables if name in os.environ]
     return [
@@ -160,7 +160,7 @@ def _user(engine: Sequence[str]) -> list[str]:
 
 
 def _time_zone() -> tuple[list[str], list[Mount]]:
-    """Hours of the day, and times in the logs, mean this machine's."""
+    """Hours of the day, and times in the logs, are those of this machine."""
     if "TZ" in os.environ:
         return ["TZ"], []
     zone = _ZONE.resolve()

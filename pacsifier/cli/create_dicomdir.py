@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pacsifier.cli import common
+from pacsifier.errors import first_of
 
 if TYPE_CHECKING:
-    from pacsifier.flows.create_dicomdir import Summary
+    from pacsifier.flows.create_dicomdir import FileSet
 
 _PROG = "pacsifier-create-dicomdir"
 _LONGEST_LIST = 20
@@ -91,19 +92,20 @@ def _create(arguments: argparse.Namespace) -> int:
     return _print_summary(summary)
 
 
-def _print_summary(summary: Summary) -> int:
+def _print_summary(summary: FileSet) -> int:
     for lines in ([f"{path}: not taken: {why}" for path, why in summary.refused], summary.notes):
-        for line in lines[:_LONGEST_LIST]:
+        for line in first_of(lines, _LONGEST_LIST, "more of this kind"):
             print(f"{_PROG}: {line}", file=sys.stderr)
-        if len(lines) > _LONGEST_LIST:
-            print(f"{_PROG}: and {len(lines) - _LONGEST_LIST} more of this kind", file=sys.stderr)
     earlier = f", {summary.earlier} of them from earlier runs only" if summary.earlier else ""
     print(
         f"instances: {summary.instances}{earlier}; {summary.written} written, {summary.others} other files left",
         file=sys.stderr,
     )
     verb = "written" if summary.changed else "as it was"
-    print(f"{verb}: {summary.path} (fits {summary.profile}); every instance is listed once", file=sys.stderr)
+    print(
+        f"{verb}: {summary.path} (fits {summary.media_profile}); every instance is listed once",
+        file=sys.stderr,
+    )
     return common.EXIT_MISSING if summary.refused else common.EXIT_COMPLETE
 
 

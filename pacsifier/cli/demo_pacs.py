@@ -59,8 +59,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if arguments.port == arguments.move_port:
         parser.error("--port and --move_port must differ")
     common.set_up_logging(0)
-    # Without `arguments`: the command lines that it prints are for any folder.
-    return common.run(lambda: _serve(arguments), _PROG)
+    return common.run(lambda: _serve(arguments), _PROG, arguments=arguments)
 
 
 def _serve(arguments: argparse.Namespace) -> int:

@@ -1,4 +1,4 @@
-"""The wrapper commands, `docker_pacsifier` and its kin: the wrapped command's own options, run in the image.
+"""The wrapper commands, `docker_pacsifier` and the like: each takes the options of a command and runs it in the image.
 
 Another wrapper: one line in `WRAPPERS`, one in setup.cfg.
 """
@@ -29,7 +29,7 @@ def _needs(
     return Needs(frozenset(folders.split()), frozenset(beside.split()), network=network, variables=variables)
 
 
-# The wrapper, the module of the wrapped command, and what of its options it writes.
+# By wrapper: the module of the wrapped command, and which of its options name what it writes.
 WRAPPERS = {
     "docker_pacsifier": ("retrieve", _needs("out_directory", "capabilities", network=True)),
     "docker_anonymize_dicoms": ("anonymize", _needs(beside="out_folder key")),
@@ -55,7 +55,7 @@ def _wrapped_parser(name: str) -> argparse.ArgumentParser:
 
 
 def build_parser(name: str) -> argparse.ArgumentParser:
-    """The parser of one wrapper: that of the wrapped command, and what concerns the container; no side effects."""
+    """The parser of one wrapper: that of the wrapped command, and options for the container; no side effects."""
     parser = _wrapped_parser(name)
     parser.prog = name
     parser.epilog = f"{parser.epilog}\n{_ENVIRONMENT}"
@@ -93,7 +93,7 @@ def _become(command: list[str]) -> int:
     try:
         os.execvp(command[0], command)  # noqa: S606 - in place of this process: signals and exit status are its own
     except OSError as error:
-        # An entry of PATH that may not be searched is no reason.
+        # Where the engine is nowhere, the error may be that of a folder on PATH that may not be searched.
         absent = "/" not in command[0] and shutil.which(command[0]) is None
         why = os.strerror(errno.ENOENT) if absent else error.strerror
         raise ToolError(

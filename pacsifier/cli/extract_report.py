@@ -14,7 +14,7 @@ _PROG = "pacsifier-extract-carestream-report"
 _EXAMPLES = """examples:
   pacsifier-extract-carestream-report --data_folder data
       beside every structured report below data, whatever its file is called: Clean_Report_<SOPInstanceUID>.txt (UTF-8),
-      with HTML made plain text; and data/reports.csv, a row a report
+      with HTML made plain text; and data/reports.csv, one row per report
   pacsifier-extract-carestream-report --data_folder data --format json
       besides, Clean_Report_<SOPInstanceUID>.json with the content tree, its codes and references
 

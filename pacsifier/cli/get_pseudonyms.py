@@ -19,7 +19,7 @@ _EXAMPLES = """examples:
   pacsifier-get-pseudonyms --config deid.json --queryfile query.csv --project_name MYPROJECT --out_directory ids
       ask the de-ID service; deid.json is {"deid_URL": "https://...", "deid_token": "..."}
   pacsifier-get-pseudonyms --mode custom --mappingfile map.csv --shift-days --project_name MYPROJECT --out_directory ids
-      take pseudonyms from map.csv (a line "1234,P0001" a patient), draw a day shift for each
+      take pseudonyms from map.csv (one line "1234,P0001" per patient), draw a day shift for each
 
   Both write ids/new_ids_MYPROJECT.json and ids/day_shift_MYPROJECT.json, for --new_ids and --day_shift of
   pacsifier-anonymize and pacsifier-add-karnak-tags; de-id also writes ids/log_get_pseudonyms.csv. They are the key to
@@ -123,8 +123,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _check(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> None:
     needed = ("config", "queryfile") if arguments.mode == "de-id" else ("mappingfile",)
     if arguments.mode == "de-id" and arguments.mappingfile:
-        # Asking a service although a mapping was meant would hand it the patients.
-        parser.error("--mappingfile is for --mode custom: give that, or leave it away")
+        # Whoever meant a mapping does not want the patients sent to a service.
+        parser.error("--mappingfile is for --mode custom: give that, or leave it out")
     missing = " and ".join(f"--{name}" for name in needed if not getattr(arguments, name))
     if missing:
         parser.error(f"--mode {arguments.mode} needs {missing}")

@@ -1,28 +1,26 @@
-"""Progress on stderr: a bar on a terminal, a plain line now and then in a log file."""
+"""How far a transfer is: a bar on a terminal, the lines of `ticker` in a log file."""
 
 from __future__ import annotations
 
 import sys
-import time
 from types import TracebackType
 from typing import Any, TextIO, cast
 
+from pacsifier.cli import common
 from pacsifier.cli.streams import Unfiltered, visible
+from pacsifier.cli.ticker import Ticker
 from pacsifier.transfer.options import Observer
-
-_PLAIN_EVERY_S = 30.0
 
 
 class Console(Observer):
-    """Shows a run to a person, or to whoever reads the log file of a job; a context manager."""
+    """Shows a transfer to a person, or to whoever reads the log file of a job; a context manager."""
 
     def __init__(self) -> None:
-        self._terminal = sys.stderr.isatty()
+        self._ticker = Ticker()
         self._bar: Any = None
         self._task: Any = None
         self._series = 0
         self._instances: int | None = None
-        self._shown = time.monotonic()
 
     def __enter__(self) -> Console:
         return self
@@ -38,12 +36,13 @@ class Console(Observer):
         if self._bar is not None:
             self._bar.console.print(visible(message), markup=False, highlight=False)
         else:
+            self._ticker.clear()
             print(message, file=sys.stderr)
 
     def planned(self, series: int, instances: int | None) -> None:
         """Starts the bar."""
         self._series, self._instances = series, instances
-        if self._terminal and series:
+        if sys.stderr.isatty() and series:
             from rich.console import Console as RichConsole
             from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -58,19 +57,17 @@ class Console(Observer):
 
     def progress(self, series_done: int, instances: int) -> None:
         """Moves the bar, or prints a line where the last one is old."""
-        if self._bar is not None:
-            done = series_done if self._instances is None else instances
-            self._bar.update(self._task, completed=done, description=self._text(series_done, instances))
-        elif time.monotonic() - self._shown > _PLAIN_EVERY_S:
-            self._shown = time.monotonic()
-            print(self._text(series_done, instances), file=sys.stderr, flush=True)
+        text = self._text(series_done, instances)
+        if self._bar is None:
+            self._ticker.show(text)
+            return
+        done = series_done if self._instances is None else instances
+        self._bar.update(self._task, completed=done, description=text)
 
     def confirm(self, question: str) -> bool:
         """Asks on a terminal; without one the run goes on, with the question as a warning."""
-        if not (self._terminal and sys.stdin is not None and sys.stdin.isatty()):
-            return super().confirm(question)
-        print(f"{question} [y/N] ", end="", file=sys.stderr, flush=True)
-        return sys.stdin.readline().strip().lower() in ("y", "yes")
+        answer = common.ask(question)
+        return super().confirm(question) if answer is None else answer
 
     def _text(self, series_done: int, instances: int) -> str:
         total = "" if self._instances is None else f"/{self._instances}"

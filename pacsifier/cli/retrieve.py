@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from pacsifier.transfer.upload import UploadSummary
 
 _PROG = "pacsifier"
-# The long options of the documentation: their abbreviations go before those of later options.
+# The long options of the documentation: an abbreviation means one of these, whatever is added later.
 _DOCUMENTED = (
     *("--help", "--config", "--save", "--info", "--move", "--queryfile", "--out_directory"),
     *("--upload", "--upload_directory", "--version", "--resume", "--verbose"),
@@ -31,7 +31,7 @@ _DOCUMENTED = (
 
 _EXAMPLES = """examples:
   pacsifier --info --config config.json --queryfile query.csv
-      list what a query would bring: one CSV a series, nothing is fetched
+      list what a query would bring: one CSV per series, nothing is fetched
   pacsifier --save --info --config config.json --queryfile query.csv --out_directory images
       bring the images to disk as sub-<PatientID>/ses-<StudyDate><StudyTime>/<SeriesNumber>-<SeriesDescription>/
   pacsifier --save --resume --config config.json --queryfile query.csv --out_directory images
@@ -142,7 +142,7 @@ def _add_query_options(parser: argparse.ArgumentParser) -> None:
         "--exclude_patients",
         type=Path,
         metavar="FILE",
-        help="Never fetch these patients: a text file of one PatientID a line",
+        help="Never fetch these patients: a text file of one PatientID per line",
     )
     add(
         "--sop_class",
@@ -428,7 +428,7 @@ def _print_summary(summary: Summary, *, moved: bool) -> None:
 
 
 def _print_plan(summary: Summary) -> None:
-    """The plan as a table on stdout, without a value of the query; its sums on stderr."""
+    """Prints the plan as a table on stdout, without any value of the query, and its sums on stderr."""
     print("row,outcome,studies,series,instances,reason")
     for plan in summary.plan:
         instances = "" if plan.instances is None else plan.instances

@@ -5,15 +5,13 @@ from __future__ import annotations
 import contextlib
 import io
 import os
-import re
 import sys
-from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 
 def visible(text: str) -> str:
-    """The text with every character that is not printable spelled out, but line ends and tabs.
+    """The text with every unprintable character spelled out, except line ends and tabs.
 
     What a PACS or a file name holds must not steer a terminal.
     """
@@ -27,7 +25,7 @@ def _spelled(character: str) -> str:
 
 
 class _LastingStream(io.TextIOWrapper):
-    """A stream that may break without ending the run, and shows what is not printable."""
+    """A stream that may break without ending the run; it spells out what is not printable."""
 
     def write(self, text: str) -> int:
         return self.write_as_is(visible(text))
@@ -54,45 +52,13 @@ class Unfiltered:
         return getattr(self._stream, name)
 
 
-class _AsTyped:
-    """A stream that spells paths as the user did."""
-
-    def __init__(self, stream: Any, spellings: Sequence[tuple[str, str]]) -> None:
-        self._stream, self._spellings = stream, spellings
-
-    def write(self, text: str) -> int:
-        return int(self._stream.write(self._spelled(text)))
-
-    def write_as_is(self, text: str) -> int:
-        """Writes text that may steer the terminal."""
-        return int(Unfiltered(self._stream).write(self._spelled(text)))
-
-    def _spelled(self, text: str) -> str:
-        for absolute, typed in self._spellings:
-            if absolute in text:
-                # Whole parts of paths only: beside /work/out lies /work/out.key.json.
-                text = re.sub(rf"(?<![\w./-]){re.escape(absolute)}(?!\.?[\w-])", lambda _: typed, text)  # noqa: B023
-        return text
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._stream, name)
-
-
-@contextlib.contextmanager
-def as_typed(spellings: Sequence[tuple[str, str]]) -> Iterator[None]:
-    """Shows absolute paths on the standard streams as they were typed; `spellings` are pairs of these."""
-    streams: list[Any] = [_AsTyped(stream, spellings) for stream in (sys.stdout, sys.stderr)]
-    with contextlib.redirect_stdout(streams[0]), contextlib.redirect_stderr(streams[1]):
-        yield
-
-
 def secure() -> None:
-    """Lets what is closed lead nowhere, and what breaks later end no run."""
+    """Opens streams that are closed, on /dev/null, and keeps one that breaks later from ending the run."""
     for number in range(3):
         try:
             os.fstat(number)
         except OSError:
-            # Else the first file that the run opens would be its standard stream.
+            # Otherwise the first file that the run opens would take the place of the stream.
             os.open(os.devnull, os.O_RDWR)
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from pacsifier.dicom import part10
+from pacsifier.dicom.text import encode_text
 from pacsifier.query.attributes import ATTRIBUTES
 
 Keys = Mapping[str, str]
@@ -22,7 +23,7 @@ def encode_identifier(keys: Keys) -> bytes:
     None for ASCII, ISO_IR 100 where it suffices, else ISO_IR 192 (PS3.5 6.1.2.3).
     """
     text = "".join(value for keyword, value in keys.items() if ATTRIBUTES[keyword].vr in _TEXT_VRS)
-    character_set, _ = part10.encode_text(text)
+    character_set, _ = encode_text(text)
     codec = {"ISO_IR 100": "latin-1", "ISO_IR 192": "utf-8"}.get(character_set, "ascii")
     elements = [
         (ATTRIBUTES[keyword].tag, ATTRIBUTES[keyword].vr, value.encode(codec, "replace"))

@@ -22,9 +22,10 @@ from pacsifier.deidentify.crew import available_cpus, shared
 from pacsifier.deidentify.engine import instance, uids
 from pacsifier.deidentify.engine.descriptors import Vocabulary
 from pacsifier.deidentify.engine.elements import Scope
-from pacsifier.deidentify.engine.identifiers import Identifiers, fold, words_of
+from pacsifier.deidentify.engine.identifiers import Identifiers, fold_for_search, words_of
 from pacsifier.deidentify.engine.profile import METHOD, Options, Profile
-from pacsifier.deidentify.engine.rules import Rules, Subject
+from pacsifier.deidentify.engine.rules import Rules
+from pacsifier.deidentify.engine.subject import Subject
 from pacsifier.deidentify.key import Key, opened, read
 from pacsifier.deidentify.patients import (
     NEW_ID_FILE,
@@ -274,7 +275,7 @@ class _Run:
             if not self.request.options.retain_uids:
                 studies = {uids.new_uid(key.secret, old) if old else old for old in studies}
             key.add_studies(key.pseudonyms[name], studies)
-        key.words |= {fold(word) for word in self.request.kept_words} | self._spread_words()
+        key.words |= {fold_for_search(word) for word in self.request.kept_words} | self._spread_words()
         key.options[out.name] = options
         return patients
 

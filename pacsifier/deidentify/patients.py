@@ -11,7 +11,7 @@ from pathlib import Path, PurePath
 from pacsifier.deidentify.engine import dates, uids
 from pacsifier.deidentify.engine.identifiers import Identifiers, name_words
 from pacsifier.deidentify.engine.profile import Options
-from pacsifier.deidentify.engine.rules import Subject
+from pacsifier.deidentify.engine.subject import Subject
 from pacsifier.deidentify.key import Key, Shifts
 from pacsifier.deidentify.scan import Facts
 from pacsifier.deidentify.selection import Reason

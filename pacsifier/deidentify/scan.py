@@ -13,11 +13,13 @@ from pathlib import Path
 from pacsifier.deidentify.engine import dates, elements
 from pacsifier.deidentify.engine.descriptors import words
 from pacsifier.deidentify.engine.elements import Scope, UnknownEncodingError, vr_of
-from pacsifier.deidentify.engine.identifiers import Identifiers, fold, long_enough, words_of
-from pacsifier.deidentify.engine.instance import opened, overlay_in_pixels
+from pacsifier.deidentify.engine.identifiers import Identifiers, fold_for_search, long_enough, words_of
+from pacsifier.deidentify.engine.pixels import overlay_bits
 from pacsifier.deidentify.engine.profile import TEXT_VRS, Action, Profile, read_words
+from pacsifier.deidentify.engine.reading import whole_instance
 from pacsifier.dicom import part10
 from pacsifier.dicom.splice import UnreadableError
+from pacsifier.dicom.text import decode_text
 
 _TOP = {
     0x00080008: "image_type",
@@ -127,7 +129,7 @@ class Scanner:
         try:
             with FileIO(f"{folder}/{name}") as handle:
                 facts.size = os.fstat(handle.fileno()).st_size
-                self._read(facts, opened(handle))
+                self._read(facts, whole_instance(handle))
         except UnreadableError as error:
             facts.defect = str(error)
         except OSError as error:
@@ -140,19 +142,16 @@ class Scanner:
         return new
 
     def _read(self, facts: Facts, layout: part10.Layout) -> None:
-        source, by_tag = layout.source, layout.by_tag
-        raw = {tag: source[by_tag[tag][3] : by_tag[tag][4]] for tag in _WANTED if tag in by_tag}
+        raw = {tag: value for tag in _WANTED if (value := layout.value(tag)) is not None}
         facts.character_sets = raw.get(_CHARACTER_SETS, b"")
         for tag, name in _TOP.items():
             if raw.get(tag):
-                setattr(facts, name, part10.decode_text(raw[tag], facts.character_sets).strip("\0 "))
+                setattr(facts, name, decode_text(raw[tag], facts.character_sets).strip("\0 "))
         facts.method = raw.get(_METHOD, b"").decode("latin_1")
         texts = (raw.get(tag, b"").decode("latin_1").strip("\0 ")[:8] for tag in _DATES)
         facts.days = tuple(dict.fromkeys(text for text in texts if text))
-        pixels = by_tag.get(0x7FE00010)
-        facts.overlay_stays = bool(
-            pixels and (pixels[4] != pixels[5] or layout.deflated) and overlay_in_pixels(layout)
-        )
+        unreachable = layout.is_compressed or (layout.deflated and part10.PIXEL_DATA in layout.by_tag)
+        facts.overlay_stays = unreachable and overlay_bits(layout) != 0
         self._collect(facts, layout)
 
     def _collect(self, facts: Facts, layout: part10.Layout) -> None:
@@ -225,7 +224,7 @@ class _Collector:
             olds = raw.decode("latin_1").split("\\")
             self._gathered.uids.update(old.strip(" \0") for old in olds)
         elif self._is_new(tag, raw, scope) and tag != _CHARACTER_SETS:
-            self._remember(tag, vr, raw, part10.decode_text(raw, scope.character_sets).strip(" \0"))
+            self._remember(tag, vr, raw, decode_text(raw, scope.character_sets).strip(" \0"))
         return raw
 
     def _is_new(self, tag: int, raw: bytes, scope: Scope) -> bool:
@@ -275,6 +274,6 @@ class _Collector:
         self._known.words |= staff.words - read_words("vocabulary.txt")
 
     def _add_other(self, value: str) -> None:
-        folded = fold(value).strip()
+        folded = fold_for_search(value).strip()
         if long_enough(folded) and folded not in read_words("vocabulary.txt"):
             self._known.add_id(value)

@@ -15,8 +15,8 @@ from typing import Any
 import pydicom
 from pydicom.dataset import Dataset
 
-from pacsifier.deidentify.engine.identifiers import SHORTEST_IN_BYTES, Identifiers, fold
-from pacsifier.deidentify.engine.rules import Subject
+from pacsifier.deidentify.engine.identifiers import SHORTEST_IN_BYTES, Identifiers, fold_for_search
+from pacsifier.deidentify.engine.subject import Subject
 
 Hit = tuple[str, str, str]
 
@@ -55,7 +55,8 @@ def verify(task: tuple[Subject, tuple[str, ...]]) -> tuple[int, list[Hit]]:
     for name in names:
         if not _settings[0].names_kept:
             hits += [
-                (name, "name of the file", kind) for kind in search.in_text(fold(name.replace("/", " ")))
+                (name, "name of the file", kind)
+                for kind in search.in_text(fold_for_search(name.replace("/", " ")))
             ]
         hits += [(name, tag, kind) for tag, kind in search.in_file(_settings[0].out_folder / name)]
     return len(names), hits
@@ -66,7 +67,7 @@ class _Search:
 
     def __init__(self, subject: Subject, old_uids: frozenset[str]) -> None:
         self._known: Identifiers = subject.known
-        self._new = {fold(subject.new_id), fold(f"{subject.new_id}^sub")}
+        self._new = {fold_for_search(subject.new_id), fold_for_search(f"{subject.new_id}^sub")}
         self._moved = set(subject.moved_days.values())
         self._old_uids = old_uids
         self._bytes = sorted({*self._in_bytes(), *self._known.coded})
@@ -113,7 +114,7 @@ class _Search:
         for each in value if isinstance(value, (list, tuple)) or hasattr(value, "append") else [value]:
             if isinstance(each, bytes):
                 continue  # searched as raw bytes
-            text = fold(str(each)).strip()
+            text = fold_for_search(str(each)).strip()
             if text and text not in self._new and text != _REMOVED:
                 yield from self.in_text(text)
 

@@ -86,7 +86,7 @@ class Directory:
 
 @dataclass(frozen=True)
 class Leaf:
-    """An instance that needs a record: its way down to it, each level as the elements of a record there."""
+    """An instance that needs a record; `levels` are the records above it, each as its kind and elements."""
 
     kind: str
     file_id: str
@@ -101,13 +101,13 @@ class Leaf:
 def read(data: bytes) -> Directory:
     """The records of a DICOMDIR in Explicit VR Little Endian. Raises ToolError where it is none."""
     layout = part10.layout_of(data)
-    places = {tag: (start, stop) for tag, _, _, start, stop, _ in layout.elements}
-    if layout.defect or not {_FIRST, _LAST, _RECORDS} <= places.keys():
+    spans = {tag: (start, stop) for tag, _, _, start, stop, _ in layout.elements}
+    if layout.defect or not {_FIRST, _LAST, _RECORDS} <= spans.keys():
         raise ToolError(f"this is no whole DICOMDIR: {layout.defect or 'it has no directory records'}")
-    start, stop = places[_RECORDS]
+    start, stop = spans[_RECORDS]
     records = {record.offset: record for record in _records(data, start, stop)}
-    name = data[slice(*places.get(_FILE_SET_ID, (0, 0)))].decode("latin_1").strip("\0 ")
-    return Directory(bytearray(data), records, places[_FIRST][0], places[_LAST][0], start, name)
+    name = data[slice(*spans.get(_FILE_SET_ID, (0, 0)))].decode("latin_1").strip("\0 ")
+    return Directory(bytearray(data), records, spans[_FIRST][0], spans[_LAST][0], start, name)
 
 
 def _records(data: bytes, pos: int, stop: int) -> Iterator[Record]:
@@ -136,7 +136,7 @@ def _records(data: bytes, pos: int, stop: int) -> Iterator[Record]:
 
 
 def _elements(data: bytes, pos: int, end: int) -> tuple[dict[int, tuple[int, int]], int]:
-    """Where the values of a record lie, by tag, and the byte behind it."""
+    """Where the values of a record lie, by tag, and the first byte after it."""
     found: dict[int, tuple[int, int]] = {}
     while pos < end:
         tag, vr, start, length = part10.header(data, pos, _EXPLICIT)
@@ -180,7 +180,7 @@ def _head(data: bytes, layout: part10.Layout, digest: bytes) -> bytes:
 
 
 def with_leaves(data: bytes, leaves: Iterable[Leaf]) -> bytes:
-    """The DICOMDIR with a record for each leaf, below the records of its levels, which are made where they lack."""
+    """The DICOMDIR with a record for each leaf below those of its levels, which are added where they are missing."""
     book = _Book(read(data))
     for leaf in leaves:
         at = book.directory.roots_at
@@ -220,7 +220,7 @@ class _Book:
     def append(
         self, at: int, kind: str, elements: Sequence[Element], key: bytes, file_id: str = ""
     ) -> Record:
-        """Adds a record behind all others and links it as the last of the entity whose link lies at `at`."""
+        """Adds a record after all others and links it as the last of the entity whose link lies at `at`."""
         data, offset = self.directory.data, len(self.directory.data)
         links: list[Element] = [
             (_NEXT, "UL", bytes(4)),

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import os
 import struct
-import warnings
 import zlib
 from bisect import bisect_right
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from pacsifier.dicom.text import decode_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -48,6 +49,7 @@ _ROWS = 0x00280010
 _PIXEL_DATA_PROVIDER_URL = 0x00287FE0
 _SPECTROSCOPY_DATA = 0x56000020
 _FLOAT_PIXEL_DATA = 0x7FE00008  # the lowest tag of the three that hold pixels
+PIXEL_DATA = 0x7FE00010
 _PIXELS_ELSEWHERE = (_QUERY_RETRIEVE_LEVEL, _PIXEL_DATA_PROVIDER_URL, _SPECTROSCOPY_DATA)
 _NEEDED = frozenset((_SPECIFIC_CHARACTER_SET, _SOP_CLASS_UID, _ROWS, *_PIXELS_ELSEWHERE))
 _RAW_DATA_STORAGE = b"1.2.840.10008.5.1.4.1.1.66"
@@ -55,6 +57,7 @@ _DICOM_ROOT = b"1.2.840.10008."
 
 _ITEM, _ITEM_END, _SEQUENCE_END = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
 _ITEM_GROUP = 0xFFFE
+_ABSENT: Element = (0, b"", 0, 0, 0, 0)
 _UNDEFINED = 0xFFFFFFFF
 _DEEPEST = 512  # open sequences and items; real objects stay far below, hostile ones would fill the memory
 _HEAD = 1 << 16  # a file up to this size is read at once, a larger one through a window
@@ -72,29 +75,6 @@ _LENGTH_BYTES = dict.fromkeys(
 ) | dict.fromkeys(b"OB OD OF OL OV OW SQ SV UC UN UR UT UV".split(), 4)
 _BLANK_VRS = (b"\0\0", b"  ", b"??", b"--")
 _TEXT_VRS = frozenset(b"AE AS CS DA DS DT IS LO LT PN SH ST TM UC UR UT".split())
-
-# PS3.3 table C.12-2 to C.12-5, single-byte and stand-alone; keys without blanks, hyphens and underscores.
-_CODECS = {
-    b"ISOIR13": "shift_jis",
-    b"ISOIR100": "latin_1",
-    b"ISOIR101": "iso8859_2",
-    b"ISOIR109": "iso8859_3",
-    b"ISOIR110": "iso8859_4",
-    b"ISOIR126": "iso8859_7",
-    b"ISOIR127": "iso8859_6",
-    b"ISOIR138": "iso8859_8",
-    b"ISOIR144": "iso8859_5",
-    b"ISOIR148": "iso8859_9",
-    b"ISOIR166": "tis_620",
-    b"ISOIR192": "utf_8",
-    b"ISOIR203": "iso8859_15",
-    b"ISOIR58": "gb2312",
-    b"ISOIR87": "iso2022_jp",
-    b"ISOIR149": "euc_kr",
-    b"ISOIR159": "iso2022_jp_2",
-    b"GB18030": "gb18030",
-    b"GBK": "gbk",
-}
 
 
 @dataclass(frozen=True)
@@ -116,7 +96,7 @@ class Dataset:
         return not self.defect
 
     def text(self, tag: int) -> str | None:
-        """Give a wanted value as text without its padding, or None where the element is absent.
+        """Return a wanted value as text without its padding, or None where the element is absent.
 
         Decoded by the data set's own SpecificCharacterSet; NULs and blanks at the end go, blanks at the beginning
         and backslashes stay (PS3.5 section 6.2).
@@ -145,7 +125,7 @@ def read(path: str | PathLike[str], wanted: Collection[int]) -> Part10File:
 
     Whole means walked to the end: every declared length fits, every sequence and item of undefined length and
     encapsulated pixel data are closed, a deflated stream ends, and an image has its pixels (see `parse_dataset`).
-    Any content gives a result; values are skipped, not looked into, and no pixel data is read. Raises OSError
+    Any content has a result; values are skipped, not looked into, and no pixel data is read. Raises OSError
     when the file cannot be read. Source: DICOM PS3.10 section 7.1.
     """
     with open(path, "rb", buffering=0) as handle:  # noqa: PTH123 - importing pathlib costs more than reading
@@ -167,7 +147,7 @@ def read(path: str | PathLike[str], wanted: Collection[int]) -> Part10File:
 def parse_dataset(data: Buffer, offset: int, transfer_syntax: str, wanted: Collection[int]) -> Dataset:
     """Read the wanted top-level elements of the data set that begins at `offset` and runs to the end of `data`.
 
-    Any content gives a result; never raises. An unknown or empty transfer syntax means that the encoding is
+    Any content has a result; never raises. An unknown or empty transfer syntax means that the encoding is
     guessed from the first element; a syntax that speaks of explicit VR where VRs are missing, or the reverse, is
     corrected likewise. Where a tag stands twice the last one counts. Zeros behind the last element are padding.
     An image has its pixels: Rows above 0 demands an element from (7FE0,0008) on. Exempt are data sets with
@@ -219,9 +199,25 @@ class Layout:
     defect: str
     offset: int
 
+    @property
+    def end(self) -> int:
+        """Where the last element ends; padding may follow. There must be an element."""
+        return self.elements[-1][5]
+
+    @property
+    def is_compressed(self) -> bool:
+        """Whether the pixel data is encapsulated: its length is undefined (PS3.5 section A.4)."""
+        _, _, _, _, stop, after = self.by_tag.get(PIXEL_DATA, _ABSENT)
+        return stop != after
+
+    def value(self, tag: int) -> bytes | None:
+        """The raw value of an element; None where there is none."""
+        element = self.by_tag.get(tag)
+        return self.source[element[3] : element[4]] if element else None
+
 
 def layout(handle: FileIO) -> Layout:
-    """Find the raw top-level elements of an open file; reads no pixel data. Any content gives a result."""
+    """Find the raw top-level elements of an open file; reads no pixel data. Any content has a result."""
     return layout_of(_buffer(handle))
 
 
@@ -254,16 +250,21 @@ def layout_of(buf: Buffer) -> Layout:
 
 
 def encode_element(tag: int, vr: str, value: bytes, coding: Coding) -> bytes:
-    """Encode one element as `coding` asks; the value is padded to even length."""
+    """Encode one element as `coding` asks; the value is padded to even length (NUL for UI and the binary VRs).
+
+    Raises ValueError for an unknown VR, or a value too long for its VR. Source: DICOM PS3.5 section 7.1.
+    """
+    name = vr.encode()
     if len(value) % 2:
-        value += b" " if vr.encode() in _TEXT_VRS else b"\0"
+        value += b" " if name in _TEXT_VRS else b"\0"
     order = ">" if coding.big else "<"
     head = struct.pack(f"{order}HH", tag >> 16, tag & 0xFFFF)
+    width = _LENGTH_BYTES.get(name)
+    if width is None or len(value) > (0xFFFE if width == 2 and not coding.implicit else _UNDEFINED - 1):
+        raise ValueError(f"{_spelled(tag)}: no VR {vr!r}, or {len(value)} bytes are too many for it")
     if coding.implicit:
         return head + struct.pack(f"{order}L", len(value)) + value
-    if _LENGTH_BYTES[vr.encode()] == 2:
-        return head + vr.encode() + struct.pack(f"{order}H", len(value)) + value
-    return head + vr.encode() + struct.pack(f"{order}2xL", len(value)) + value
+    return head + name + struct.pack(f"{order}H" if width == 2 else f"{order}2xL", len(value)) + value
 
 
 def dataset_bytes_equal(path: str | PathLike[str], other: str | PathLike[str]) -> bool:
@@ -289,69 +290,19 @@ def dataset_bytes_equal(path: str | PathLike[str], other: str | PathLike[str]) -
 def encode(elements: Sequence[tuple[int, str, bytes]]) -> bytes:
     """Encode (tag, VR, raw value) as a minimal Part 10 file in Explicit VR Little Endian.
 
-    Elements are sorted by tag, values padded to even length (NUL for UI and the binary VRs, else a blank). Meant
-    for the identifiers that findscu and movescu read: the meta group holds its length and the transfer syntax
-    only. Raises ValueError for a tag outside the data set, a tag given twice, an unknown VR, or a value too long
-    for its VR. Source: DICOM PS3.5 section 7.1.2, PS3.10 section 7.1.
+    Elements are sorted by tag, and encoded as `encode_element` does. Meant for the identifiers that findscu and
+    movescu read: the meta group holds its length and the transfer syntax only. Raises ValueError for a tag outside
+    the data set, a tag given twice, an unknown VR, or a value too long for its VR. Source: DICOM PS3.5 section
+    7.1.2, PS3.10 section 7.1.
     """
     tags = [tag for tag, _, _ in elements]
     if len(set(tags)) != len(tags) or not all(0x00030000 <= tag < _ITEM_GROUP << 16 for tag in tags):
         raise ValueError("a tag stands twice or is no tag of a data set")
-    syntax = _encoded(_TRANSFER_SYNTAX_UID, "UI", EXPLICIT_VR_LITTLE_ENDIAN.encode())
-    length = _encoded(0x00020000, "UL", struct.pack("<L", len(syntax)))
-    body = b"".join(_encoded(*element) for element in sorted(elements))
+    name = EXPLICIT_VR_LITTLE_ENDIAN.encode()
+    syntax = encode_element(_TRANSFER_SYNTAX_UID, "UI", name, _EXPLICIT_LITTLE)
+    length = encode_element(0x00020000, "UL", struct.pack("<L", len(syntax)), _EXPLICIT_LITTLE)
+    body = b"".join(encode_element(*element, _EXPLICIT_LITTLE) for element in sorted(elements))
     return bytes(128) + b"DICM" + length + syntax + body
-
-
-def decode_text(raw: bytes, character_sets: bytes) -> str:
-    """Decode a text value by the raw value of SpecificCharacterSet; the padding of the value stays.
-
-    Without a character set (or with an unknown one) the value is taken for UTF-8, and where it is not, for
-    Latin-1: many PACS do not declare what they send. Bytes that the declared set does not know become U+FFFD;
-    never raises. Code extensions need pydicom. Source: DICOM PS3.3 section C.12.1.1.2, PS3.5 section 6.1.
-    """
-    if raw.isascii() and b"\x1b" not in raw:
-        return raw.decode("ascii")
-    terms = [term.translate(None, b" _-\0").upper() for term in character_sets.split(b"\\")]
-    if b"\x1b" in raw and any(terms):
-        return _decode_extended(raw, terms)
-    codec = _CODECS.get(terms[0].replace(b"2022", b""))
-    if codec:
-        return raw.decode(codec, "replace")
-    try:
-        return raw.decode("utf_8")
-    except UnicodeDecodeError:
-        return raw.decode("latin_1")
-
-
-def encode_like(text: str, raw: bytes, character_sets: bytes) -> bytes:
-    """Encode a shortened text as the value `raw` was encoded, of which it is made; never raises.
-
-    What the character set cannot hold becomes `?`, which only text that was not in `raw` can do.
-    """
-    if text.isascii():
-        return text.encode("ascii")
-    terms = [term.translate(None, b" _-\0").upper() for term in character_sets.split(b"\\")]
-    if b"\x1b" in raw:
-        return _encode_extended(text, terms)
-    codec = _CODECS.get(terms[0].replace(b"2022", b""))
-    if not codec:
-        try:
-            raw.decode("utf_8")
-            codec = "utf_8"
-        except UnicodeDecodeError:
-            codec = "latin_1"
-    return text.encode(codec, "replace")
-
-
-def encode_text(text: str) -> tuple[str, bytes]:
-    """Give the plainest SpecificCharacterSet that holds the text ('', ISO_IR 100, ISO_IR 192), and its bytes."""
-    if text.isascii():
-        return "", text.encode("ascii")
-    try:
-        return "ISO_IR 100", text.encode("latin_1")
-    except UnicodeEncodeError:
-        return "ISO_IR 192", text.encode("utf_8", "replace")
 
 
 def end_of_undefined(data: Buffer, start: int, vr: bytes, coding: Coding) -> int:
@@ -594,7 +545,7 @@ def _is_capitals(vr: bytes) -> bool:
 
 
 def _inflated(buf: Buffer, pos: int) -> tuple[Buffer, str]:
-    """Inflate the data set of a deflated transfer syntax (PS3.5 section A.5); gives its bytes and the defect.
+    """Inflate the data set of a deflated transfer syntax (PS3.5 section A.5); returns its bytes and the defect.
 
     Walks the whole stream in pieces and keeps no more than _KEPT bytes: a few bytes of a hostile sender become
     gigabytes. Of a larger one only marks are kept, from which it is inflated again where it is read.
@@ -712,55 +663,6 @@ def _pixels_expected(found: Mapping[int, bytes]) -> bool:
         return False
     sop_class = found.get(_SOP_CLASS_UID, b"").strip(b"\0 ")
     return not sop_class or (sop_class.startswith(_DICOM_ROOT) and sop_class != _RAW_DATA_STORAGE)
-
-
-def _decode_extended(raw: bytes, terms: Sequence[bytes]) -> str:
-    """Decode a value with escape sequences (ISO 2022, PS3.5 section 6.1.2.5)."""
-    from pydicom import charset
-
-    encodings = _pydicom_encodings(terms)
-    delimiters = set(b"\t\n\f\r^=\\")  # each ends a designation made by an escape sequence
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        try:
-            return str(charset.decode_bytes(raw, encodings, delimiters))
-        except (LookupError, ValueError):
-            return raw.decode("latin_1")
-
-
-def _encode_extended(text: str, terms: Sequence[bytes]) -> bytes:
-    """Encode a value with escape sequences."""
-    from pydicom import charset
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        try:
-            return bytes(charset.encode_string(text, _pydicom_encodings(terms)))
-        except (LookupError, ValueError):
-            return text.encode("ascii", "replace")
-
-
-def _pydicom_encodings(terms: Sequence[bytes]) -> list[str]:
-    from pydicom import charset
-
-    codecs = {
-        name.translate({32: None, 95: None}).encode(): codec
-        for name, codec in charset.python_encoding.items()
-    }
-    return [codecs.get(term, "latin_1") for term in terms]
-
-
-def _encoded(tag: int, vr: str, value: bytes) -> bytes:
-    """One element in Explicit VR Little Endian."""
-    width = _LENGTH_BYTES.get(vr.encode())
-    if len(value) % 2:
-        value += b" " if vr.encode() in _TEXT_VRS else b"\0"
-    head = struct.pack("<HH2s", tag >> 16, tag & 0xFFFF, vr.encode())
-    if width == 2 and len(value) <= 0xFFFE:
-        return head + struct.pack("<H", len(value)) + value
-    if width == 4 and len(value) < _UNDEFINED:
-        return head + struct.pack("<2xL", len(value)) + value
-    raise ValueError(f"{_spelled(tag)}: no VR {vr!r}, or {len(value)} bytes are too many for it")
 
 
 def _spelled(tag: int) -> str:

@@ -21,6 +21,8 @@ AUDIT_NAME = "audit.jsonl"
 LOG_MARK = "made_by_pacsifier"
 UNEXPECTED_FOLDER = "unexpected"
 PARTS_FOLDER = "parts"
+# What pacsifier itself lays beside images, in any folder of a tree; tables and logs apart.
+COMPANIONS = frozenset(("DICOMDIR", "mapper.json", "new_id.txt"))
 NO_PATIENT_ID = "No_patient_ID"
 NO_STUDY_DATE = "No_study_date"
 NO_SERIES_DESCRIPTION = "No_series_description"

@@ -6,7 +6,7 @@ import json
 import os
 import re
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from pacsifier.disk.names import (
@@ -24,6 +24,9 @@ from pacsifier.errors import InputError
 _SET_ASIDE = re.compile(r"[A-Za-z0-9_]+\.([0-9.]+|malformed_[0-9a-f]{8})(_[0-9]+)?")
 _AUDIT_KEYS = frozenset(("ended_at", "did", "query_sha256"))
 _LONGEST_AUDIT_LINE = 1 << 20
+
+Progress = Callable[[str, int, int], None]
+"""Called now and then with what is done, how many, and of how many (0: not known)."""
 
 
 class Walk:

@@ -1,44 +1,44 @@
 """Private tags for Karnak: who the patient becomes, which album the study goes to, by how many days dates shift.
 
-Every file is read before the first is changed. A file is written anew in staging, byte for byte but for the tags, and
-renamed into its place when it is on disk. Source: DICOM PS3.5 section 7.8 (private data elements).
+Every file is read before the first is changed. A file is written again in staging, byte for byte except for
+the tags, and renamed over the old one when it is on disk. Source: DICOM PS3.5 section 7.8 (private data elements).
 """
 
 from __future__ import annotations
 
 import os
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Final
 
-from pacsifier.dicom import part10
+from pacsifier.dicom import kinds, part10
+from pacsifier.dicom.kinds import Kind
 from pacsifier.dicom.splice import Added, UnreadableError, spliced
 from pacsifier.disk.lock import OutputLock
-from pacsifier.disk.names import slug
-from pacsifier.disk.walk import Walk
+from pacsifier.disk.walk import Progress, Walk
 from pacsifier.errors import InputError
-from pacsifier.flows.deid_service import named
-from pacsifier.maps import PREFIX
+from pacsifier.maps import Person, looked_up, named, names_in_map, settled
 
 CREATOR: Final = b"CHUV_DEV_TML"
 _GROUP: Final = 0x000B0000
 _CODE, _ALBUM, _SHIFT = 0x01, 0x02, 0x03
-_META_CLASS, _SOP_CLASS = 0x00020002, 0x00080016
 _WHO: Final = (0x00100021, 0x00100020, 0x00100030)  # IssuerOfPatientID, PatientID, PatientBirthDate
-_DIRECTORY: Final = b"1.2.840.10008.1.3.10"
 _LO: Final = re.compile(r"[\x20-\x5b\x5d-\x7e]{1,64}")
 _LO_ALLOWED: Final = "1 to 64 ASCII characters without backslash are allowed (VR LO)"
-_AT_ONCE: Final = 4  # to wait for the disk is most of the work
+_AT_ONCE: Final = 4  # most of the time goes into waiting for the disk
 _SLICE: Final = 100
-
-_Value = TypeVar("_Value")
-Person = tuple[str, str]
-"""IssuerOfPatientID and PatientID."""
-Progress = Callable[[str, int, int], None]
+_NO_FILE: Final = "a link, a folder that cannot be read, or no file: not changed"
+_WHY_NOT: Final[Mapping[Kind, str]] = {
+    **dict.fromkeys(kinds.NO_FILE, _NO_FILE),
+    Kind.UNREADABLE: "cannot be read: {}",
+    Kind.BARE: "has no DICOM preamble and prefix: not changed",
+    Kind.NOT_WHOLE: "not whole: {}; not changed",
+}
+_NO_PATIENT_ID: Final = "(no PatientID)"
 
 
 @dataclass(frozen=True)
@@ -57,8 +57,8 @@ class Tags:
 
 
 @dataclass(frozen=True)
-class Summary:
-    """What a run came to; `failures` are path and reason."""
+class Tagged:
+    """The outcome of a run; `failures` are path and reason."""
 
     patients: int
     changed: int
@@ -76,17 +76,16 @@ def add_tags(
     progress: Progress,
     *,
     dry_run: bool,
-) -> Summary:
-    """Tags every instance below a folder, in place; what is tagged so already stays untouched.
+) -> Tagged:
+    """Tags every instance below a folder, in place; what carries these tags already stays untouched.
 
     Raises InputError before any change: album, folder, logs of ours, a patient without a code, two with one code.
     """
-    codes, shifts = _unprefixed(new_ids), _unprefixed(day_shifts or {})
     _check_album(album)
     if not in_folder.is_dir():
         raise InputError(f"--in_folder {in_folder}: there is no such folder")
     found = _scan(in_folder, progress)
-    tags, notes = _tags(found.files, codes, shifts, album)
+    tags, notes = _tags(found.files, new_ids, day_shifts or {}, album)
     if day_shifts is None and tags:
         notes = [f"no --day_shift: 0 days for all {len(tags)} patients"]
     notes = [*found.passed_over, *notes]
@@ -101,16 +100,16 @@ def add_tags(
     else:
         with OutputLock(in_folder) as lock:
             outcomes = _each(work, lambda path, of: _tag(path, of, lock.staging), progress)
-    failures = [*found.failures, *((path, why) for (path, _), why in zip(work, outcomes, strict=True) if why)]
-    changed, already = outcomes.count(None), outcomes.count("")
-    return Summary(len(tags), changed, already, found.others, tuple(notes), tuple(failures))
+    failures = [
+        *found.failures,
+        *((path, of.failure) for (path, _), of in zip(work, outcomes, strict=True) if of.failure),
+    ]
+    changed = sum(of.changed for of in outcomes)
+    already = sum(not of.changed and not of.failure for of in outcomes)
+    return Tagged(len(tags), changed, already, found.others, tuple(notes), tuple(failures))
 
 
 # --- who gets what ------------------------------------------------------------------------------------------------
-
-
-def _unprefixed(values: Mapping[str, _Value]) -> dict[str, _Value]:
-    return {key.removeprefix(PREFIX): value for key, value in values.items()}
 
 
 def _check_album(album: str) -> None:
@@ -131,7 +130,7 @@ class _Found:
 
 
 def _scan(in_folder: Path, progress: Progress) -> _Found:
-    """The instances below a folder by patient, and what cannot be tagged."""
+    """The instances below a folder, by patient, and the files that cannot be tagged."""
     files: dict[Person, list[Path]] = defaultdict(list)
     birth_dates: dict[Person, set[str]] = defaultdict(set)
     failures: list[tuple[Path, str]] = []
@@ -140,58 +139,50 @@ def _scan(in_folder: Path, progress: Progress) -> _Found:
     for number, path in enumerate(walk, 1):
         progress("files read", number, 0)
         read = _read(path)
-        if isinstance(read, tuple):
-            *person, birth_date = read
-            files[person[0], person[1]].append(path)
-            birth_dates[person[0], person[1]] |= {birth_date} - {""}
-        elif read:
+        if read is None:
+            others += 1
+        elif isinstance(read, str):
             failures.append((path, read))
         else:
-            others += 1
+            person, birth_date = read
+            files[person].append(path)
+            birth_dates[person] |= {birth_date} - {""}
     return _Found(files, birth_dates, others, walk.notes, failures)
 
 
-def _read(path: Path) -> tuple[str, str, str] | str:
-    """Issuer, PatientID and birth date; else why a file cannot be tagged, "" where nobody would expect it."""
-    if path.is_symlink() or not path.is_file():
-        return "a link, a folder that cannot be read, or no file: not changed"
-    try:
-        file = part10.read(path, (_META_CLASS, _SOP_CLASS, *_WHO))
-    except OSError as error:
-        return f"cannot be read: {error.strerror}"
-    if not file.is_part10:
-        known = (file.text(_SOP_CLASS) or "").startswith("1.2.840.10008.")
-        return "has no DICOM preamble and prefix: not changed" if known else ""
-    if file.values.get(_META_CLASS, b"").strip(b"\0 ") == _DIRECTORY:
-        return ""
-    if file.defect:
-        return f"not whole: {file.defect}; not changed"
-    issuer, patient_id, birth_date = ((file.text(tag) or "").strip() for tag in _WHO)
-    return issuer, patient_id, birth_date
+def _read(path: Path) -> tuple[Person, str] | str | None:
+    """The person and birth date of an instance; else why it cannot be tagged; None for what nobody would tag."""
+    if path.is_symlink():
+        return _NO_FILE
+    read = kinds.examine(path, _WHO)
+    if read.kind is not Kind.INSTANCE:
+        return _WHY_NOT[read.kind].format(read.why) if read.kind in _WHY_NOT else None
+    issuer, patient_id, birth_date = ((read.file.text(tag) or "").strip() for tag in _WHO)
+    return (issuer, patient_id), birth_date
 
 
 def _tags(
     files: Mapping[Person, Sequence[Path]], codes: Mapping[str, str], shifts: Mapping[str, int], album: str
 ) -> tuple[dict[Person, Tags], list[str]]:
-    """What each patient's files get, and a word for each day shift that is missing."""
-    issuers: dict[str, set[str]] = defaultdict(set)
-    for issuer, patient_id in files:
-        issuers[patient_id] |= {issuer} - {""}
+    """What the files of each patient get, and a note on each day shift that is missing."""
+    owners = settled(files)
+    people = Counter(patient_id for _, patient_id in set(owners.values()))
     tags: dict[Person, Tags] = {}
     notes: list[str] = []
     missing: list[str] = []
-    for issuer, patient_id in files:
-        known = issuers[patient_id]
-        # Where one issuer is known, none means that one.
-        names = _names(issuer or (next(iter(known)) if len(known) == 1 else ""), patient_id, len(known) > 1)
-        code = next((codes[name] for name in names if name in codes), None)
-        shift = next((shifts[name] for name in names if name in shifts), None)
+    for person in files:
+        issuer, patient_id = owners[person]
+        shared = people[patient_id] > 1
+        if not (issuer or patient_id or shared):
+            patient_id = _NO_PATIENT_ID
+        names = names_in_map((issuer, patient_id), shared=shared)
+        code, shift = looked_up(codes, names), looked_up(shifts, names)
         if code is None:
-            missing.append(names[0])
+            missing.append(f"{issuer}|{patient_id}" if issuer or shared else patient_id)
             continue
         if shift is None:
-            notes.append(f"patient {patient_id!r}: no day shift in the map, 0 is written")
-        tags[issuer, patient_id] = Tags(code, album, shift or 0)
+            notes.append(f"patient {person[1]!r}: no day shift in the map, 0 is written")
+        tags[person] = Tags(code, album, shift or 0)
     if missing:
         raise InputError(
             f"--new_ids has no code for {named(missing)}; nothing was changed. (A PatientID that two issuers use must "
@@ -199,15 +190,6 @@ def _tags(
         )
     _check_unique(tags)
     return tags, notes
-
-
-def _names(issuer: str, patient_id: str, ambiguous: bool) -> list[str]:
-    """Under which keys a map may hold a patient, the most telling first."""
-    full = f"{issuer}|{patient_id}"
-    plain = [patient_id, slug(patient_id)] if patient_id else []
-    if ambiguous:
-        return [full]
-    return list(dict.fromkeys([full, *plain])) if issuer else plain or ["(no PatientID)"]
 
 
 def _check_unique(tags: Mapping[Person, Tags]) -> None:
@@ -224,11 +206,19 @@ def _check_unique(tags: Mapping[Person, Tags]) -> None:
 # --- the files ----------------------------------------------------------------------------------------------------
 
 
+@dataclass(frozen=True)
+class _Outcome:
+    """What became of one file; neither changed nor failed: it carried the tags already."""
+
+    changed: bool = False
+    failure: str = ""
+
+
 def _each(
-    work: Sequence[tuple[Path, Tags]], act: Callable[[Path, Tags], str | None], progress: Progress
-) -> list[str | None]:
+    work: Sequence[tuple[Path, Tags]], act: Callable[[Path, Tags], _Outcome], progress: Progress
+) -> list[_Outcome]:
     """The outcome of each file, several at a time."""
-    outcomes: list[str | None] = []
+    outcomes: list[_Outcome] = []
     executor = ThreadPoolExecutor(_AT_ONCE)
     try:
         for start in range(0, len(work), _SLICE):
@@ -239,28 +229,28 @@ def _each(
     return outcomes
 
 
-def _tag(path: Path, tags: Tags, staging: Path | None) -> str | None:
-    """Tags one file; gives None where it changed (or would), "" where it is as it should be, else why it cannot be."""
+def _tag(path: Path, tags: Tags, staging: Path | None) -> _Outcome:
+    """Tags one file; without staging it says only what would become of it."""
     try:
         with path.open("rb", buffering=0) as handle:
             layout = part10.layout(handle)
             added = _added(layout, tags)
             if not added:
-                return ""
+                return _Outcome()
             content = spliced(handle, layout, added)
             if staging:
                 staged = staging / f"{os.getpid()}-{id(handle)}"
                 content.write(staged, mode=os.fstat(handle.fileno()).st_mode & 0o7777, durable=True)
                 staged.replace(path)
     except UnreadableError as error:
-        return f"{error}; not changed"
+        return _Outcome(failure=f"{error}; not changed")
     except OSError as error:
-        return f"cannot be read or written: {error.strerror}; not changed"
-    return None
+        return _Outcome(failure=f"cannot be read or written: {error.strerror}; not changed")
+    return _Outcome(changed=True)
 
 
 def _added(layout: part10.Layout, tags: Tags) -> list[Added]:
-    """The elements that a file lacks or has otherwise; none where the tags are there."""
+    """The elements that a file lacks or holds with another value; none where the tags are there."""
     there = {
         tag: layout.source[start:stop]
         for tag, _, _, start, stop, _ in layout.elements
@@ -283,7 +273,7 @@ def _is_creator(tag: int) -> bool:
 
 
 def _free_block(tags: Sequence[int]) -> int:
-    """The first block that nobody has reserved and nobody uses without."""
+    """The first block that nobody has reserved, and nobody uses without having reserved it."""
     taken = {tag & 0xFF if _is_creator(tag) else tag >> 8 & 0xFF for tag in tags}
     free = next((block for block in range(0x10, 0x100) if block not in taken), None)
     if free is None:

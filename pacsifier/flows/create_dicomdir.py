@@ -1,9 +1,9 @@
 """A DICOM File-set of a folder's instances: copies under names that PS3.10 allows, and a DICOMDIR that lists all.
 
 Every instance is read before the first is copied. The names follow from what is there, and stay: a later run into the
-same folder adds what is new. What DCMTK's dcmmkdir demands and an instance lacks is invented in its copy, where the
-standard lets an instance lack it; what it refuses to list gets a record of ours. Source: DICOM PS3.10 section 8,
-PS3.3 annex F.
+same folder adds what is new. A value that DCMTK's dcmmkdir demands and the standard does not is invented in the
+copy of an instance that lacks it; an instance that dcmmkdir refuses to list gets a record of ours. Source: DICOM PS3.10
+section 8, PS3.3 annex F.
 """
 
 from __future__ import annotations
@@ -14,18 +14,19 @@ import os
 import re
 import sys
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from pacsifier.dcmtk import dcmmkdir
-from pacsifier.dicom import mediadir, part10, splice
+from pacsifier.dicom import kinds, mediadir, part10, splice
+from pacsifier.dicom.kinds import Kind
 from pacsifier.disk.files import free_bytes
 from pacsifier.disk.lock import OutputLock
 from pacsifier.disk.names import short_hash
-from pacsifier.disk.walk import Walk, walk_with_logs
-from pacsifier.errors import InputError, ToolError
+from pacsifier.disk.walk import Progress, Walk, walk_with_logs
+from pacsifier.errors import InputError, ToolError, first_of
 from pacsifier.query import is_uid
 
 if TYPE_CHECKING:
@@ -35,8 +36,6 @@ if TYPE_CHECKING:
 
 
 NAME: Final = "DICOMDIR"
-_META_CLASS: Final = 0x00020002
-_DIRECTORY_CLASS: Final = b"1.2.840.10008.1.3.10"
 _STANDARD_ROOT: Final = "1.2.840.10008."
 _FICLONE: Final = 0x40049409
 _NO_DATE: Final = "19000101"
@@ -46,6 +45,12 @@ _MOST: Final = 999_999
 _COMPONENT: Final = re.compile(r"[A-Z0-9_]{1,8}")
 _ANYTHING: Final = re.compile(".*")
 _OURS: Final = re.compile(r"PA\d{6}/ST\d{6}/SE\d{6}/IM\d{6}")
+_WHY_NOT: Final[Mapping[Kind, str]] = {
+    Kind.FOLDER: f"{Kind.FOLDER.value}: not looked into",
+    Kind.DEAD_LINK: Kind.DEAD_LINK.value,
+    Kind.UNREADABLE: "cannot be read: {}",
+    Kind.NOT_WHOLE: "not whole: {}",
+}
 _PREFIXES: Final = ("PA", "ST", "SE", "IM")
 
 _TAGS: Final = {
@@ -71,19 +76,16 @@ _TAGS: Final = {
     "InstanceNumber": 0x00200013,
     "Rows": 0x00280010,
 }
-_PLACES: Final = {keyword: place for place, keyword in enumerate(_TAGS)}
-_SEEN: Final[dict[bytes, bytes]] = {}
+_INDEX: Final = {keyword: index for index, keyword in enumerate(_TAGS)}
 _VRS: Final = {
     **{"PatientName": "PN", "PatientID": "LO", "StudyDate": "DA", "StudyTime": "TM", "StudyID": "SH"},
     **{"SeriesNumber": "IS", "InstanceNumber": "IS", "StudyInstanceUID": "UI", "SeriesInstanceUID": "UI"},
     **{"Modality": "CS", "AccessionNumber": "SH", "StudyDescription": "LO"},
 }
 _NEEDED: Final = ("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID", "Modality")
-_MENDED: Final = ("PatientID", "StudyDate", "StudyTime", "StudyID", "SeriesNumber", "InstanceNumber")
+_INVENTABLE: Final = ("PatientID", "StudyDate", "StudyTime", "StudyID", "SeriesNumber", "InstanceNumber")
 _DATES: Final = ("StudyDate", "SeriesDate", "AcquisitionDate", "ContentDate")
 _TIMES: Final = ("StudyTime", "SeriesTime", "AcquisitionTime", "ContentTime")
-
-Progress = Callable[[str, int, int], None]
 
 
 _NOTHING: Final[Mapping[str, bytes]] = {}
@@ -95,7 +97,7 @@ def _nothing() -> Mapping[str, bytes]:
 
 @dataclass(slots=True)
 class Instance:
-    """An instance in a file: its values in the order of `_TAGS`, what its copy gets besides, where that lies.
+    """An instance in a file: its values in the order of `_TAGS`, the name of its copy, and what is added to that.
 
     There may be millions of them.
     """
@@ -110,7 +112,7 @@ class Instance:
 
     def raw(self, keyword: str) -> bytes | None:
         """A value as it stands in the file; None where the element is absent."""
-        return self.values[_PLACES[keyword]]
+        return self.values[_INDEX[keyword]]
 
     def text(self, keyword: str) -> str:
         """A value that identifies or orders, without its padding."""
@@ -122,7 +124,7 @@ class Instance:
         return self.text("PatientID") or f"NOID_{short_hash(self.text('StudyInstanceUID')).upper()}"
 
     @property
-    def way(self) -> tuple[str, str, str, str]:
+    def levels(self) -> tuple[str, str, str, str]:
         """What tells patients, studies, series and instances apart."""
         uids = ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID")
         return self.patient, *map(self.text, uids)  # type: ignore[return-value]
@@ -131,7 +133,7 @@ class Instance:
     def order(self) -> tuple[object, ...]:
         """Sorts instances as a reader would list them."""
         series, instance = _number(self.text("SeriesNumber")), _number(self.text("InstanceNumber"))
-        patient, study, of_series, uid = self.way
+        patient, study, of_series, uid = self.levels
         return (
             patient,
             self.text("StudyDate"),
@@ -145,11 +147,11 @@ class Instance:
 
 
 @dataclass(frozen=True)
-class Summary:
-    """What a run came to; `refused` are files that are not in the File-set, and why."""
+class FileSet:
+    """The outcome of a run; `refused` are files that are not in the File-set, and why."""
 
     path: Path
-    profile: str
+    media_profile: str
     instances: int
     written: int
     changed: bool
@@ -159,16 +161,17 @@ class Summary:
     refused: tuple[tuple[Path | str, str], ...]
 
 
-def create(in_folder: Path, out_folder: Path, toolbox: Toolbox, progress: Progress, *, link: bool) -> Summary:
+def create(in_folder: Path, out_folder: Path, toolbox: Toolbox, progress: Progress, *, link: bool) -> FileSet:
     """Makes the File-set of all instances below a folder; the same folder for both gets a DICOMDIR only.
 
     Raises InputError before anything is written: folders, logs of ours, names that PS3.10 does not allow, a File-set
-    of somebody else's, a disk too small. ToolError when dcmmkdir cannot be used, or its work does not hold.
+    of somebody else's, a disk too small. ToolError when dcmmkdir cannot be used, or its DICOMDIR is not right.
     """
     _check_folders(in_folder, out_folder)
     toolbox.require(["dcmmkdir"])
     in_place = out_folder.exists() and out_folder.samefile(in_folder)
-    found = _scan(in_folder, out_folder, progress)
+    read = _Reader()
+    found = _scan(in_folder, out_folder, read, progress)
     if not found.instances:
         raise InputError(
             f"--in_folder {in_folder}: no DICOM instance in {found.files} files",
@@ -179,19 +182,21 @@ def create(in_folder: Path, out_folder: Path, toolbox: Toolbox, progress: Progre
     if in_place:
         _check_in_place(in_folder, found)
     with OutputLock(out_folder) as lock:
-        earlier = _Found() if in_place else _scan_copies(out_folder)
+        earlier = _Found() if in_place else _scan_copies(out_folder, read)
         notes = [] if in_place else [*_plan(found.instances, earlier.instances)]
         _check_space(out_folder, found.instances, link=link or in_place)
         written = 0 if in_place else _copy(found.instances, out_folder, lock.staging, progress, link=link)
         new = {each.name for each in found.instances}
         kept = [each for each in earlier.instances if each.name not in new]
-        profile, changed, told = _write_directory(
+        media_profile, changed, told = _write_directory(
             out_folder, sorted([*found.instances, *kept], key=lambda each: each.name), toolbox, lock.staging
         )
     total = len(found.instances) + len(kept)
     path, refused = out_folder / NAME, tuple(found.refused)
     notes = [*found.passed_over, *notes, *told]
-    return Summary(path, profile, total, written, changed, len(kept), found.others, tuple(notes), refused)
+    return FileSet(
+        path, media_profile, total, written, changed, len(kept), found.others, tuple(notes), refused
+    )
 
 
 # --- what is there ------------------------------------------------------------------------------------------------
@@ -213,7 +218,7 @@ def _check_folders(in_folder: Path, out_folder: Path) -> None:
         raise InputError(f"--out_folder {out_folder}: is a file, not a folder")
 
 
-def _scan(in_folder: Path, out_folder: Path, progress: Progress) -> _Found:
+def _scan(in_folder: Path, out_folder: Path, read: _Reader, progress: Progress) -> _Found:
     """Reads the header of every file; twins are one instance, contradicting ones none."""
     found = _Found()
     by_uid: dict[str, list[Instance]] = defaultdict(list)
@@ -225,13 +230,13 @@ def _scan(in_folder: Path, out_folder: Path, progress: Progress) -> _Found:
             continue
         found.files += 1
         progress("files read", found.files, 0)
-        instance = _read(path)
-        if isinstance(instance, Instance):
-            by_uid[instance.text("SOPInstanceUID")].append(instance)
-        elif instance:
+        instance = read(path)
+        if instance is None:
+            found.others += 1
+        elif isinstance(instance, str):
             found.refused.append((path, instance))
         else:
-            found.others += 1
+            by_uid[instance.text("SOPInstanceUID")].append(instance)
     found.passed_over = walk.notes
     for twins in by_uid.values():
         first, *rest = twins
@@ -246,31 +251,32 @@ def _scan(in_folder: Path, out_folder: Path, progress: Progress) -> _Found:
     return found
 
 
-def _read(path: Path) -> Instance | str:
-    """The instance in a file; else why it cannot be one of a File-set; "" where nobody would expect it."""
-    if path.is_dir():
-        return "a link to a folder, or a folder that cannot be read: not looked into"
-    if not path.is_file():
-        return "a link that leads nowhere" if path.is_symlink() else ""
-    try:
-        file = part10.read(path, (*_TAGS.values(), _META_CLASS))
-    except OSError as error:
-        return f"cannot be read: {error.strerror}"
-    # Most values repeat from instance to instance.
-    values = tuple(each and _SEEN.setdefault(each, each) for each in map(file.values.get, _TAGS.values()))
-    instance = Instance(str(path), file.size, sys.intern(file.transfer_syntax), file.character_sets, values)
-    if file.is_part10:
-        if file.values.get(_META_CLASS, b"").strip(b"\0 ") == _DIRECTORY_CLASS:
-            return ""
-        return _why_not(instance, file.defect) or instance
-    known = instance.text("SOPClassUID").startswith(_STANDARD_ROOT) and instance.text("SOPInstanceUID")
-    return "has no DICOM preamble and prefix, which PS3.10 demands" if known else ""
+class _Reader:
+    """Reads files one after another; values that repeat from instance to instance are kept once."""
+
+    def __init__(self) -> None:
+        self._values: dict[bytes, bytes] = {}
+
+    def __call__(self, path: Path) -> Instance | str | None:
+        """The instance in a file; else why it cannot be one of a File-set; None for what nobody would list."""
+        read = kinds.examine(path, _TAGS.values())
+        if read.kind in _WHY_NOT:
+            return _WHY_NOT[read.kind].format(read.why)
+        if read.kind not in (Kind.INSTANCE, Kind.BARE):
+            return None
+        file, known = read.file, self._values
+        values = tuple(each and known.setdefault(each, each) for each in map(file.values.get, _TAGS.values()))
+        instance = Instance(
+            str(path), file.size, sys.intern(file.transfer_syntax), file.character_sets, values
+        )
+        if read.kind is Kind.INSTANCE:
+            return _why_not(instance) or instance
+        bare = "has no DICOM preamble and prefix, which PS3.10 demands"
+        return bare if instance.text("SOPInstanceUID") else None
 
 
-def _why_not(instance: Instance, defect: str) -> str:
-    """Why a Part 10 file cannot be in a File-set, "" where it can."""
-    if defect:
-        return f"not whole: {defect}"
+def _why_not(instance: Instance) -> str:
+    """Why a whole Part 10 file cannot be in a File-set, "" where it can."""
     missing = [keyword for keyword in _NEEDED if not instance.text(keyword)]
     if missing:
         return f"lacks {', '.join(missing)}, which cannot be invented"
@@ -278,32 +284,30 @@ def _why_not(instance: Instance, defect: str) -> str:
     return f"its {odd[0]} is no UID" if odd else ""
 
 
-def _scan_copies(out_folder: Path) -> _Found:
+def _scan_copies(out_folder: Path, read: _Reader) -> _Found:
     """The instances that an earlier run has put into the out folder."""
     found = _Found()
     for path in walk_with_logs(out_folder):
         name = path.relative_to(out_folder).as_posix()
         if _OURS.fullmatch(name):
-            instance = _read(path)
+            instance = read(path)
             if isinstance(instance, Instance):
                 instance.name = name
                 found.instances.append(instance)
     return found
 
 
-def _first(refused: Sequence[tuple[Path | str, str]]) -> Iterator[str]:
-    yield from (f"{path}: {why}" for path, why in refused[:_LONGEST_LIST])
-    if len(refused) > _LONGEST_LIST:
-        yield f"and {len(refused) - _LONGEST_LIST} more"
+def _first(refused: Sequence[tuple[Path | str, str]]) -> list[str]:
+    return first_of([f"{path}: {why}" for path, why in refused], _LONGEST_LIST)
 
 
 def _check_in_place(folder: Path, found: _Found) -> None:
-    """Raises InputError where a DICOMDIR cannot be added to files as they are; names them otherwise."""
+    """Takes the names of the files as they are; raises InputError where a DICOMDIR cannot list them so."""
     faults: list[tuple[Path | str, str]] = []
     for each in found.instances:
         each.name = Path(each.path).relative_to(folder).as_posix()
         parts = each.name.split("/")
-        lacking = [keyword for keyword in _MENDED if not each.text(keyword)]
+        lacking = [keyword for keyword in _INVENTABLE if not each.text(keyword)]
         if each.name == NAME or len(parts) > 8 or not all(map(_COMPONENT.fullmatch, parts)):
             faults.append(
                 (each.path, "no name that PS3.10 allows: at most 8 parts of at most 8 of A-Z, 0-9 and _")
@@ -346,22 +350,22 @@ def _check_space(folder: Path, instances: Iterable[Instance], *, link: bool) -> 
 
 
 def _plan(instances: Sequence[Instance], earlier: Sequence[Instance]) -> Iterator[str]:
-    """Gives every instance the name of its copy and what the copy lacks; says what was invented."""
+    """Sets the name of every copy and the values that it lacks; yields a note on each kind of value."""
     names = _Names()
     for each in earlier:
         names.know(each)
     for each in instances:
-        each.name = names.of(each.way)
-    studies: dict[tuple[str, ...], dict[str, bytes]] = {}
-    series: dict[tuple[str, ...], dict[str, bytes]] = {}
+        each.name = names.of(each.levels)
+    studies: dict[tuple[str, ...], _Known] = {}
+    series: dict[tuple[str, ...], _Known] = {}
     for each in instances:
-        _remember(studies.setdefault(each.way[:2], {}), each, ("StudyID",), "StudyID")
-        _remember(studies[each.way[:2]], each, _DATES, "StudyDate")
-        _remember(studies[each.way[:2]], each, _TIMES, "StudyTime")
-        _remember(series.setdefault(each.way[:3], {}), each, ("SeriesNumber",), "SeriesNumber")
+        _remember(studies.setdefault(each.levels[:2], {}), each, ("StudyID",), "StudyID")
+        _remember(studies[each.levels[:2]], each, _DATES, "StudyDate")
+        _remember(studies[each.levels[:2]], each, _TIMES, "StudyTime")
+        _remember(series.setdefault(each.levels[:3], {}), each, ("SeriesNumber",), "SeriesNumber")
     counts: dict[str, int] = defaultdict(int)
     for each in instances:
-        each.invented = _invented(each, {**studies[each.way[:2]], **series[each.way[:3]]})
+        each.invented = _invented(each, {**studies[each.levels[:2]], **series[each.levels[:3]]})
         for keyword in each.invented:
             counts[keyword] += 1
     for keyword, number in counts.items():
@@ -379,15 +383,19 @@ _INVENTIONS: Final = {
 }
 
 
-def _remember(known: dict[str, bytes], each: Instance, sources: Iterable[str], keyword: str) -> None:
+_Known = dict[str, tuple[int, bytes]]
+"""By keyword: the best value that any instance has, behind its rank among those (0: the best)."""
+
+
+def _remember(known: _Known, each: Instance, sources: Iterable[str], keyword: str) -> None:
     """Keeps the best value for a keyword that any instance of a study or series has."""
     for rank, source in enumerate(sources):
-        if each.text(source) and rank < known.get(f"rank of {keyword}", b"\xff")[0]:
-            known |= {keyword: each.raw(source) or b"", f"rank of {keyword}": bytes([rank])}
+        if each.text(source) and (keyword not in known or rank < known[keyword][0]):
+            known[keyword] = rank, each.raw(source) or b""
 
 
-def _invented(each: Instance, known: Mapping[str, bytes]) -> dict[str, bytes]:
-    """What the copy of an instance gets, by keyword."""
+def _invented(each: Instance, known: _Known) -> dict[str, bytes]:
+    """The values that are added to the copy of an instance, by keyword."""
     numbers = [part[2:].lstrip("0").encode() for part in each.name.split("/")]
     otherwise = {
         "PatientID": each.patient.encode(),
@@ -397,36 +405,40 @@ def _invented(each: Instance, known: Mapping[str, bytes]) -> dict[str, bytes]:
         "SeriesNumber": numbers[2],
         "InstanceNumber": numbers[3],
     }
-    invented = {key: known.get(key, otherwise[key]) for key in _MENDED if not each.text(key)}
+    invented = {
+        key: known[key][1] if key in known else otherwise[key] for key in _INVENTABLE if not each.text(key)
+    }
     return invented if each.raw("PatientName") is not None else {"PatientName": b"", **invented}
 
 
 class _Names:
-    """PA000001/ST000001/SE000001/IM000001 and so on: counted, so that none is given twice."""
+    """PA000001/ST000001/SE000001/IM000001 and so on: numbered, so that no name is used twice."""
 
     def __init__(self) -> None:
         self._given: dict[tuple[str, ...], str] = {}
         self._highest: dict[str, int] = defaultdict(int)
 
     def know(self, each: Instance) -> None:
-        """Takes over the name of a copy."""
+        """Remembers the name of a copy that an earlier run made."""
         for depth in range(4):
             parent, _, component = "/".join(each.name.split("/")[: depth + 1]).rpartition("/")
-            self._given.setdefault(each.way[: depth + 1], f"{parent}/{component}".lstrip("/"))
+            self._given.setdefault(each.levels[: depth + 1], f"{parent}/{component}".lstrip("/"))
             self._highest[parent] = max(self._highest[parent], int(component[2:]))
 
-    def of(self, way: tuple[str, ...]) -> str:
-        """The name of an instance; of a series, study or patient for the beginning of a way."""
-        if not way:
+    def of(self, levels: tuple[str, ...]) -> str:
+        """The name of an instance; for the first of its levels, the folder of the series, study or patient."""
+        if not levels:
             return ""
-        if way not in self._given:
-            parent = self.of(way[:-1])
+        if levels not in self._given:
+            parent = self.of(levels[:-1])
             self._highest[parent] += 1
             if self._highest[parent] > _MOST:
-                raise InputError(f"more than {_MOST} {_PREFIXES[len(way) - 1]} in one folder of the File-set")
-            component = f"{_PREFIXES[len(way) - 1]}{self._highest[parent]:06}"
-            self._given[way] = f"{parent}/{component}".lstrip("/")
-        return self._given[way]
+                raise InputError(
+                    f"more than {_MOST} {_PREFIXES[len(levels) - 1]} in one folder of the File-set"
+                )
+            component = f"{_PREFIXES[len(levels) - 1]}{self._highest[parent]:06}"
+            self._given[levels] = f"{parent}/{component}".lstrip("/")
+        return self._given[levels]
 
 
 def _number(text: str) -> int:
@@ -439,7 +451,7 @@ def _number(text: str) -> int:
 def _copy(
     instances: Sequence[Instance], out_folder: Path, staging: Path, progress: Progress, *, link: bool
 ) -> int:
-    """Puts every copy in its place that does not lie there already; gives how many were written."""
+    """Writes every copy that is not there already; returns how many were written."""
     written = 0
     for number, each in enumerate(instances, 1):
         progress("instances copied", number, len(instances))
@@ -467,7 +479,7 @@ def _content(handle: FileIO, each: Instance) -> splice.Spliced:
 
 
 def _linked(source: int, path: Path, target: Path) -> bool:
-    """Whether the file system shares the bytes: by a reflink, which later changes do not pass, else by a hard link."""
+    """Whether the file system shares the bytes: by a reflink, which passes no later changes on, else by a hard link."""
     descriptor = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
     try:
         fcntl.ioctl(descriptor, _FICLONE, source)
@@ -489,10 +501,10 @@ def _linked(source: int, path: Path, target: Path) -> bool:
 def _write_directory(
     folder: Path, instances: Sequence[Instance], toolbox: Toolbox, staging: Path
 ) -> tuple[str, bool, list[str]]:
-    """Writes the DICOMDIR of all instances; gives the profile, whether anything changed, and what is to be said."""
+    """Writes the DICOMDIR of all instances; returns the media profile, whether anything changed, and notes."""
     names = [each.name for each in instances]
-    for profile in dcmmkdir.profiles_for(frozenset(each.syntax for each in instances)):
-        made = dcmmkdir.make_dicomdir(toolbox, folder, names, profile, staging)
+    for media_profile in dcmmkdir.profiles_for(frozenset(each.syntax for each in instances)):
+        made = dcmmkdir.make_dicomdir(toolbox, folder, names, media_profile, staging)
         if not made.refused:
             break
     notes = [
@@ -518,7 +530,7 @@ def _write_directory(
         with (staging / NAME).open("rb") as file:
             os.fsync(file.fileno())
         (staging / NAME).replace(path)
-    return profile.name, changed, notes
+    return media_profile.name, changed, notes
 
 
 def _check(data: bytes, instances: Sequence[Instance]) -> None:
@@ -527,8 +539,8 @@ def _check(data: bytes, instances: Sequence[Instance]) -> None:
     listed = sorted((leaf.file_id, leaf.key) for leaf in mediadir.read(data).leaves())
     if listed != expected:
         strays = sorted(set(expected) ^ set(listed))
-        named = ", ".join(name for name, _ in strays[:_LONGEST_LIST]) or "a file is listed twice"
-        raise ToolError(f"the DICOMDIR does not list every instance once, so it was not kept: {named}")
+        names = ", ".join(name for name, _ in strays[:_LONGEST_LIST]) or "a file is listed twice"
+        raise ToolError(f"the DICOMDIR does not list every instance once, so it was not kept: {names}")
 
 
 def _leaf(each: Instance) -> mediadir.Leaf:

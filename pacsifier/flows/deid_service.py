@@ -1,6 +1,6 @@
 """The door to the de-ID service: asks for pseudonyms and day shifts over HTTP, and checks what comes back.
 
-Certificates are verified; redirects are not followed; the token goes to the configured address only and stands in no
+Certificates are verified; redirects are not followed; the token goes to the configured address only and appears in no
 message.
 """
 
@@ -10,16 +10,17 @@ import contextlib
 import json
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from pacsifier.config import DeidServiceConfig
+from pacsifier.config import DeidServiceConfig, departures
+from pacsifier.disk.walk import Progress
 from pacsifier.errors import AnswerError, InputError, ServiceError
-from pacsifier.maps import LARGEST_SHIFT_DAYS, PREFIX
+from pacsifier.maps import LARGEST_SHIFT_DAYS, PREFIX, named
 
 if TYPE_CHECKING:
     from requests import Response
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-PATIENTS_A_REQUEST: Final = 500
+PATIENTS_PER_REQUEST: Final = 500
 CONNECT_TIMEOUT_S: Final = 10.0
 READ_TIMEOUT_S: Final = 60.0
 PAUSES_S: Final = (1.0, 2.0, 4.0, 8.0)
@@ -36,7 +37,6 @@ LONGEST_PAUSE_S: Final = 120.0
 _LARGEST_ANSWER: Final = 1 << 24
 _LONGEST_ANSWER_S: Final = 300.0
 _TEMPORARY: Final = (429, 502, 503, 504)
-_NAMED: Final = 10
 
 _PSEUDONYMS: Final[Mapping[str, Any]] = {"type": "object", "additionalProperties": {"type": "string"}}
 _SHIFTS: Final[Mapping[str, Any]] = {
@@ -55,8 +55,6 @@ _REMEDIES: Final = {
     405: "look at deid_URL",
 }
 
-Progress = Callable[[str, int, int], None]
-
 
 @dataclass(frozen=True)
 class Answers:
@@ -68,9 +66,10 @@ class Answers:
 
 @dataclass(frozen=True)
 class _Question:
-    """What is asked for, the shape of a good answer, and for which project."""
+    """What is asked for, as what kind of values and in what shape, and for which project."""
 
     what: str
+    values: str
     schema: Mapping[str, Any]
     project: str
 
@@ -100,23 +99,30 @@ class DeidService:
         self._session = requests.Session()
 
     def ask(self, project: str, patients: Sequence[str], progress: Progress) -> Answers:
-        """Asks for all patients, at most 500 a request.
+        """Asks for all patients, at most 500 per request.
 
         Raises ServiceError when the service cannot be asked, AnswerError when it leaves somebody out.
         """
         url = self._config.url
-        pseudonyms = self._collect(url, _Question("pseudonyms", _PSEUDONYMS, project), patients, progress)
-        shifts = self._collect(f"{url}_shift", _Question("day shifts", _SHIFTS, project), patients, progress)
+        pseudonyms = self._collect(
+            url, _Question("pseudonyms", "texts", _PSEUDONYMS, project), patients, progress
+        )
+        shifts = self._collect(
+            f"{url}_shift",
+            _Question("day shifts", "whole numbers of days", _SHIFTS, project),
+            patients,
+            progress,
+        )
         return Answers(pseudonyms, {patient: int(days) for patient, days in shifts.items()})
 
     def _collect(
         self, url: str, question: _Question, patients: Sequence[str], progress: Progress
     ) -> dict[str, Any]:
-        """What the service says of each patient; AnswerError names those whom it leaves out."""
+        """What the service says of each patient; raises AnswerError, which names those whom it leaves out."""
         what = question.what
         answers: dict[str, Any] = {}
-        for start in range(0, len(patients), PATIENTS_A_REQUEST):
-            part = patients[start : start + PATIENTS_A_REQUEST]
+        for start in range(0, len(patients), PATIENTS_PER_REQUEST):
+            part = patients[start : start + PATIENTS_PER_REQUEST]
             body = {
                 "project": question.project,
                 "PatientIDList": [{"PatientID": patient} for patient in part],
@@ -135,7 +141,7 @@ class DeidService:
         return answers
 
     def _post(self, url: str, body: Mapping[str, Any]) -> bytes:
-        """The content of a good answer; temporary failures are tried again."""
+        """The content of a good answer; after a temporary failure the service is asked again."""
         for pause_s in (*self._pauses_s, None):
             wait_s, why = 0.0, ""
             try:
@@ -188,13 +194,6 @@ class DeidService:
         return f"the de-ID service at {url}"
 
 
-def named(patients: Sequence[str]) -> str:
-    """How many, and the first ten: `2 patients: '123', '45'`."""
-    shown = ", ".join(repr(each) for each in patients[:_NAMED])
-    more = f" and {len(patients) - _NAMED} more" if len(patients) > _NAMED else ""
-    return f"{len(patients)} patient{'s' if len(patients) != 1 else ''}: {shown}{more}"
-
-
 def _check_bundle(path: Path) -> None:
     import ssl
 
@@ -221,7 +220,7 @@ def _content(response: Response) -> bytes:
 
 
 def _is_reset(error: RequestException) -> bool:
-    """Whether a connection that stood was cut; not: refused, unknown host, bad certificate, silence."""
+    """Whether an open connection was cut; a refusal, an unknown host, a bad certificate or silence is no such cut."""
     from requests import exceptions
     from urllib3.exceptions import ProtocolError
 
@@ -238,10 +237,11 @@ def _is_reset(error: RequestException) -> bool:
 def _reason(error: RequestException, timeouts_s: tuple[float, float]) -> str:
     """Why there was no answer, in the user's terms."""
     from requests import exceptions
+    from urllib3.exceptions import ReadTimeoutError
 
     silent = f"no answer within {timeouts_s[1]:g} s"
     connection = "it cannot be reached: refused, or an unknown host; look at deid_URL"
-    if isinstance(error, exceptions.ConnectionError) and "read timed out" in str(error).lower():
+    if error.args and isinstance(error.args[0], ReadTimeoutError):  # in the middle of an answer
         return silent
     reasons = (
         (
@@ -281,9 +281,7 @@ def _retry_after_s(response: Response) -> float:
 
 
 def _document(content: bytes, question: _Question) -> dict[str, Any]:
-    """The JSON object of an answer; ServiceError where it is none, AnswerError where a value is of another kind."""
-    from jsonschema import Draft202012Validator
-
+    """The JSON object of an answer; raises ServiceError where it is none, AnswerError for a value of another kind."""
     try:
         pairs: Any = json.loads(
             content.decode("utf-8-sig"), object_pairs_hook=_object, parse_constant=_refuse
@@ -295,16 +293,10 @@ def _document(content: bytes, question: _Question) -> dict[str, Any]:
         ) from None
     if not isinstance(pairs, dict):
         raise ServiceError(f"the de-ID service did not answer a JSON object of {question.what}")
-    wrong = [
-        str(error.absolute_path[0])
-        for error in Draft202012Validator(question.schema).iter_errors(pairs)
-        if error.absolute_path
-    ]
-    if wrong:
-        patients = [key.removeprefix(PREFIX) for key in dict.fromkeys(wrong)]
-        kind = "texts" if question.schema is _PSEUDONYMS else "whole numbers of days"
+    patients = [each.keys[0].removeprefix(PREFIX) for each in departures(pairs, question.schema)]
+    if patients:
         raise AnswerError(
-            f"the service gave {question.what} that are no {kind} for {named(patients)}; nothing was written"
+            f"the service gave {question.what} that are no {question.values} for {named(patients)}; nothing was written"
         )
     return pairs
 

@@ -5,15 +5,16 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from pacsifier.dicom import part10
+from pacsifier.dicom import kinds
+from pacsifier.dicom.kinds import Kind
 from pacsifier.disk.files import write_all_whole
 from pacsifier.disk.names import report_name
-from pacsifier.disk.walk import Walk
+from pacsifier.disk.walk import Progress, Walk
 from pacsifier.errors import InputError
 from pacsifier.flows.plaintext import plain_text
 
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
 
 
 TABLE_NAME: Final = "reports.csv"
-_SOP_CLASS, _SOP_INSTANCE = 0x00080016, 0x00080018
 _REPORTS: Final = "1.2.840.10008.5.1.4.1.1.88."
 _KEY_OBJECTS: Final = "1.2.840.10008.5.1.4.1.1.88.59"  # a list of images, not a report
 _NO_UNITS: Final = frozenset(("", "1"))
@@ -39,8 +39,6 @@ _TABLE_KEYS: Final = (
     *("PatientID", "StudyDate", "StudyTime", "AccessionNumber", "StudyInstanceUID", "SeriesInstanceUID"),
     *("SOPInstanceUID", "CompletionFlag", "VerificationFlag"),
 )
-
-Progress = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True)
@@ -75,7 +73,7 @@ class Report:
 
 
 @dataclass(frozen=True)
-class Summary:
+class Extracted:
     """What a run found, wrote, passed over (`notes`) and could not read; `failures` are path and reason."""
 
     files: int
@@ -90,11 +88,11 @@ class UnreadableReportError(Exception):
     """A report that cannot be read; the text says why."""
 
 
-def extract(data_folder: Path, *, as_json: bool, progress: Progress) -> Summary:
+def extract(data_folder: Path, *, as_json: bool, progress: Progress) -> Extracted:
     """Writes the text of every report below a folder beside it, and the table of all into the folder.
 
-    Files that are as they should be stay untouched. Raises InputError when the folder is none, lies in logs of ours,
-    or holds another table of that name.
+    Files that are as they should be stay untouched. Raises InputError when there is no such folder, or it lies in logs
+    of ours, or holds another table of that name.
     """
     if not data_folder.is_dir():
         raise InputError(f"--data_folder {data_folder}: there is no such folder")
@@ -120,7 +118,7 @@ def extract(data_folder: Path, *, as_json: bool, progress: Progress) -> Summary:
             failures.append((path, "nested too deep"))
     if rows:
         changed += len(write_all_whole({table: _table(rows)}))
-    return Summary(files, len(rows), changed, table if rows else None, walk.notes, tuple(failures))
+    return Extracted(files, len(rows), changed, table if rows else None, walk.notes, tuple(failures))
 
 
 def _header() -> list[str]:
@@ -147,7 +145,7 @@ def _table(rows: Sequence[Sequence[str]]) -> str:
 
 
 def _write(report: Report, written: dict[Path, str], *, as_json: bool) -> int:
-    """Writes the files of one report; gives how many changed."""
+    """Writes the files of one report; returns how many changed."""
     text = report.text
     if not text:
         raise UnreadableReportError("holds no text")
@@ -173,16 +171,15 @@ def _json(report: Report) -> str:
 
 def _read(path: Path) -> Report | None:
     """The report in a file; None where there is none. Raises UnreadableReportError, OSError."""
-    if path.is_dir():
-        raise UnreadableReportError("a link to a folder, or a folder that cannot be read: not looked into")
-    if not path.is_file():
+    read = kinds.examine(path, ())
+    if read.kind is Kind.FOLDER:
+        raise UnreadableReportError(f"{read.kind.value}: not looked into")
+    if read.kind is Kind.UNREADABLE:
+        raise UnreadableReportError(read.why)
+    if not read.sop_class.startswith(_REPORTS) or read.sop_class == _KEY_OBJECTS:
         return None
-    file = part10.read(path, (_SOP_CLASS, _SOP_INSTANCE))
-    sop_class = (file.text(_SOP_CLASS) or "").strip()
-    if not sop_class.startswith(_REPORTS) or sop_class == _KEY_OBJECTS:
-        return None
-    if file.is_part10 and file.defect:
-        raise UnreadableReportError(f"not whole: {file.defect}")
+    if read.kind is Kind.NOT_WHOLE:
+        raise UnreadableReportError(f"not whole: {read.why}")
     return read_report(path)
 
 
@@ -230,12 +227,12 @@ def _value(dataset: Dataset, kind: str) -> str:
 
 
 def _measured(dataset: Dataset) -> str:
-    """`235.5 mm`; where there is no number, the reason that the report gives."""
+    """`235.5 mm`; where there is no number, the reason that the report states."""
     for measured in _items(dataset, "MeasuredValueSequence"):
         units = _items(measured, "MeasurementUnitsCodeSequence")
         unit = _code(units[0])[0] if units else ""
-        shown = "" if unit in _NO_UNITS or unit.startswith("{") else f" {unit}"
-        return f"{_text(measured, 'NumericValue')}{shown}"
+        suffix = "" if unit in _NO_UNITS or unit.startswith("{") else f" {unit}"
+        return f"{_text(measured, 'NumericValue')}{suffix}"
     return " / ".join(_meaning(code) for code in _items(dataset, "NumericValueQualifierCodeSequence"))
 
 

@@ -19,8 +19,8 @@ from pacsifier.disk.files import write_all_whole
 from pacsifier.disk.lock import OutputLock
 from pacsifier.disk.names import pseudonym_paths, slug
 from pacsifier.errors import AnswerError, Fault, InputError
-from pacsifier.flows.deid_service import Answers, named
-from pacsifier.maps import PREFIX
+from pacsifier.flows.deid_service import Answers
+from pacsifier.maps import PREFIX, named
 from pacsifier.query.attributes import QUERY_COLUMNS
 from pacsifier.query.cells import NEW_IDS, cell_problems, new_id_problems
 from pacsifier.query.csvtext import BLANKS, NumberedRow
@@ -29,7 +29,7 @@ from pacsifier.query.workbook import read_rows
 
 log = logging.getLogger(__name__)
 
-LARGEST_SHIFT_DAYS: Final = 30
+LARGEST_DRAWN_DAYS: Final = 30
 _LONGEST_PROJECT: Final = 100
 _EMPTY_MAPPING: Final = "is empty: lines of two columns are expected, the old pseudonym and the new one"
 _HEADER_NAMES: Final = frozenset(name.lower() for name in (*QUERY_COLUMNS, NEW_IDS, "new_id", "old_id"))
@@ -39,7 +39,7 @@ Ask = Callable[[list[str]], Answers]
 
 @dataclass(frozen=True)
 class Written:
-    """What a run came to: the patients it was about, the files that changed, remarks for the user."""
+    """The outcome of a run: how many patients, the files that changed, all its files, notes for the user."""
 
     patients: int
     changed: tuple[Path, ...]
@@ -67,7 +67,7 @@ def from_service(table: QueryTable, project: str, folder: Path, ask: Ask) -> Wri
     """Asks for every patient of a query file and writes pseudonyms, day shifts and the log.
 
     Patients of an earlier run stay in the files. Raises InputError for rows without a patient, or when the service
-    now says otherwise than an earlier file; ServiceError and AnswerError as `ask` does, or for pseudonyms that
+    now contradicts an earlier file; ServiceError and AnswerError as `ask` does, or for pseudonyms that
     cannot be used.
     """
     patients = patients_of(table)
@@ -206,7 +206,7 @@ def from_mapping(
 
 def _draw() -> int:
     """A day shift from -30 to 30 days, but not 0, which would leave every date as it was."""
-    number = secrets.randbelow(2 * LARGEST_SHIFT_DAYS) - LARGEST_SHIFT_DAYS
+    number = secrets.randbelow(2 * LARGEST_DRAWN_DAYS) - LARGEST_DRAWN_DAYS
     return number if number < 0 else number + 1
 
 
@@ -225,7 +225,7 @@ def read_mapping(path: Path) -> dict[str, str]:
     """The pseudonym of each patient, in the order of the file: two columns, no header.
 
     Raises InputError with every fault at once: line, what stands there, what is allowed. A line that repeats
-    another one word by word is no fault.
+    another one word for word is no fault.
     """
     source = str(path)
     rows = read_rows(path, (), empty=_EMPTY_MAPPING)

@@ -7,21 +7,19 @@ from __future__ import annotations
 
 import contextlib
 import filecmp
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from pacsifier.disk.files import move_file
 from pacsifier.disk.lock import OutputLock
-from pacsifier.disk.walk import walk_with_logs
-from pacsifier.errors import Fault, InputError
+from pacsifier.disk.walk import Progress, walk_with_logs
+from pacsifier.errors import Fault, InputError, first_of
 
 MAPPER: Final = "mapper.json"
 _SUFFIX: Final = ".csv"
 _LONGEST_LIST: Final = 20
-
-Progress = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True)
@@ -36,7 +34,7 @@ class Plan:
 def plan(data_folder: Path, info_folder: Path) -> Plan:
     """Finds what is to be moved; writes nothing.
 
-    Raises InputError when a folder is none, or for files in whose place a different one lies.
+    Raises InputError where a folder is not one, or where a different file is in the way.
     """
     _check_folders(data_folder, info_folder)
     moves, there, left, conflicts = [], [], [], []
@@ -55,16 +53,14 @@ def plan(data_folder: Path, info_folder: Path) -> Plan:
         for parent in _files_in_the_way(moves)
     ]
     if conflicts:
-        more = len(conflicts) - _LONGEST_LIST
-        rest = [f"and {more} more"] if more > 0 else []
         raise InputError(
-            *conflicts[:_LONGEST_LIST], *rest, "nothing was moved: rename or remove one of each pair"
+            *first_of(conflicts, _LONGEST_LIST), "nothing was moved: rename or remove one of each pair"
         )
     return Plan(tuple(moves), tuple(there), tuple(left))
 
 
 def move(data_folder: Path, info_folder: Path, progress: Progress) -> Plan:
-    """Moves what `plan` finds; gives what was moved. Raises InputError as `plan` does, or OSError."""
+    """Moves what `plan` finds; returns what was moved. Raises InputError as `plan` does, or OSError."""
     plan(data_folder, info_folder)
     with contextlib.ExitStack() as locks:
         # A retrieval that runs there still writes these files.
@@ -90,11 +86,11 @@ def _check_folders(data_folder: Path, info_folder: Path) -> None:
 
 
 def _found(data_folder: Path, info_folder: Path) -> Iterator[Path]:
-    """The files to move, and what of them cannot be looked at."""
+    """The files to move, and folders that cannot be looked into."""
     inside = info_folder.resolve()
     for path in walk_with_logs(data_folder):
-        named = path.suffix.lower() == _SUFFIX or path.name == MAPPER
-        if named or path.is_dir():
+        wanted = path.suffix.lower() == _SUFFIX or path.name == MAPPER
+        if wanted or path.is_dir():
             with contextlib.suppress(OSError):
                 if path.parent.resolve().is_relative_to(inside):
                     continue
@@ -102,7 +98,7 @@ def _found(data_folder: Path, info_folder: Path) -> Iterator[Path]:
 
 
 def _files_in_the_way(moves: list[tuple[Path, Path]]) -> Iterator[Path]:
-    """Parents of targets that are no folders."""
+    """Parents of targets that are not folders."""
     seen: set[Path] = set()
     for _, target in moves:
         for parent in target.parents:

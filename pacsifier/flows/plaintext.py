@@ -36,7 +36,7 @@ _UNPRINTABLE: Final = re.compile(r"[\x00-\x08\x0e-\x1f\x7f]")
 def plain_text(text: str) -> str:
     """The text without markup, entities and mojibake; line ends as \\n, no blanks at the end of lines.
 
-    Tags are taken for markup only where they are such: a `<` of prose stays. Mojibake (UTF-8 that was decoded as
+    Only what is certainly a tag is taken for markup: a `<` in prose stays. Mojibake (UTF-8 that was decoded as
     Latin-1 or Windows-1252) is repaired line by line, where ftfy is sure.
     """
     text = _repaired(text)
@@ -114,7 +114,7 @@ class _Text(HTMLParser):
             self._start_line()
 
     def handle_data(self, data: str) -> None:
-        """Text, its blanks and line ends as one blank but where they are the layout."""
+        """Adds text, its blanks and line ends as one blank except where they are the layout."""
         if self._unseen:
             return
         if self._preformatted or self._keeps_lines:

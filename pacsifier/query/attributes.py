@@ -119,7 +119,6 @@ class Attribute:
     max_length: int
     query_column: bool
     range_allowed: bool
-    info_column: bool
 
 
 def _attribute(keyword: str, tag: int, vr: str, level: Level) -> Attribute:
@@ -131,7 +130,6 @@ def _attribute(keyword: str, tag: int, vr: str, level: Level) -> Attribute:
         max_length=_MAX_LENGTHS[vr],
         query_column=keyword in QUERY_COLUMNS,
         range_allowed=keyword in _RANGE_COLUMNS,
-        info_column=keyword in INFO_COLUMNS,
     )
 
 

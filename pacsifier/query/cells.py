@@ -85,7 +85,7 @@ def _character_problems(attribute: Attribute, text: str) -> Iterator[str]:
     """Characters that the VR, or a query, cannot hold."""
     yield from _invisible_problems(text)
     if "\\" in text and attribute.keyword != "ImageType":
-        yield "a backslash is not allowed: one value a cell, further values in rows of their own"
+        yield "a backslash is not allowed: one value per cell, further values in rows of their own"
     if "*" in text and not text.strip("*\\ "):
         yield "the wildcard * alone is not accepted: leave the cell empty, or write more of the value"
     elif attribute.vr in _FORMS and ("*" in text or "?" in text):
@@ -209,7 +209,7 @@ def _modality_problem(text: str) -> str | None:
     if text != text.upper():
         return f"modalities are upper case: write {text.upper()}"
     if not _CODE.fullmatch(text) and "\\" not in text:
-        return "a modality has capital letters, digits, blank and underscore; one modality a row"
+        return "a modality has capital letters, digits, blank and underscore; one modality per row"
     return None
 
 

@@ -16,7 +16,7 @@ from typing import Final
 from pacsifier.errors import Fault, InputError
 
 BLANKS: Final = " \t\u00a0\u2007\u202f\u3000\ufeff"
-"""What stands around a cell without meaning: blanks of every width that copying and pasting leaves."""
+"""What means nothing around a cell: the blanks of every width that copying and pasting leave behind."""
 
 _OLD_WORKBOOK_MAGIC: Final = b"\xd0\xcf\x11\xe0"
 EMPTY: Final = "is empty: a header with column names and a row at least are expected"
@@ -101,7 +101,7 @@ def _parse(source: str, text: str, separator: str) -> list[tuple[str, ...]]:
     The standard library's reader, not pandas: that one fills short rows and stops at long ones, so that it tells
     neither a blank line from a row of empty cells nor each row that is too long; and it takes half a second to start.
     """
-    # A last row of our own shows an open quote.
+    # A quote that is never closed swallows this last row of our own.
     end = "end of file"
     lines = io.StringIO(f"{text.removesuffix(chr(10))}\n{end}", newline="")
     rows: list[tuple[str, ...]] = []

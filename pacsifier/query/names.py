@@ -11,7 +11,7 @@ def is_structured(name: str) -> bool:
 def family_name(name: str) -> str:
     """The family name of a name without `^ * ?`: its last word (`Obi-Wan Kenobi` -> `Kenobi`).
 
-    Before a comma stands the family name (`Kenobi, Obi-Wan`); of component groups the first counts.
+    The family name may stand before a comma (`Kenobi, Obi-Wan`); of several component groups the first counts.
     """
     group = next(filter(str.strip, name.split("=")), name)
     words = group.partition(",")[0].split() or group.split()

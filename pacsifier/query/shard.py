@@ -41,7 +41,7 @@ class Shard:
         return f"{self.number}/{self.of}"
 
     def holds(self, patient_id: str | None) -> bool:
-        """Whether a patient is in this part; nobody's images (no PatientID) are all in one part, too."""
+        """Whether a patient is in this part; images without a PatientID are all in one part, too."""
         if self.of == 1:
             return True
         digest = hashlib.sha256(_patient(patient_id or "").encode()).digest()
@@ -78,6 +78,3 @@ def _patient(patient_id: str) -> str:
     """What is left of a PatientID where neither tolerance in matching nor a folder name can tell two apart."""
     plain = unicodedata.normalize("NFKD", fold(patient_id))
     return "".join(each for each in plain.casefold() if each.isascii() and each.isalnum())
-
-
-__all__ = ["WHOLE", "Shard", "names_patient"]

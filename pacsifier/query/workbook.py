@@ -1,7 +1,7 @@
 """Rows of an Excel workbook (.xlsx) as the text that a careful user would have typed into a CSV file.
 
 Needs openpyxl, the extra `xlsx`. Raises InputError for what is no workbook, and for cells that would be read as
-something else than what a person sees: formulas without a result, merged cells.
+something other than what a person sees: formulas without a result, merged cells.
 """
 
 from __future__ import annotations

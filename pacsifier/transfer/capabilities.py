@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
-from pacsifier.config import PacsConfig, load_json, shown
+from pacsifier.config import PacsConfig, departures, load_json, repeats
 from pacsifier.disk.files import write_whole
 from pacsifier.errors import Fault, InputError
 
@@ -62,17 +62,18 @@ SCHEMA: Final[Mapping[str, Any]] = {
 
 @dataclass(frozen=True)
 class Capabilities:
-    """Abilities that change how a run asks; the defaults are what most PACS can.
+    """Abilities that change how a run asks; the defaults are what most PACS can do.
 
     `uid_lists`: C-MOVE of several SeriesInstanceUIDs in one identifier; `study_lists`: of several StudyInstanceUIDs,
-    which a run learns and no file holds; `image_moves`: C-MOVE at the IMAGE level; `associations`: how many it admits
-    at a time, None: not known.
+    and `whole_studies`: of one alone, which a run learns and no file holds; `image_moves`: C-MOVE at the IMAGE level;
+    `associations`: how many it admits at a time, None: not known.
     """
 
     uid_lists: bool = True
     image_moves: bool = True
     associations: int | None = None
     study_lists: bool = True
+    whole_studies: bool = True
 
 
 USUAL = Capabilities()
@@ -100,9 +101,8 @@ def load_capabilities(path: Path, config: PacsConfig) -> Capabilities:
         InputError: every fault at once (file, key, value, what is allowed), or the file is of another PACS.
     """
     document, repeated = load_json(path)
-    faults = [Fault(str(path), "the key stands twice: keep one", column=key) for key in repeated]
-    # `required` tells of each missing key once for every one that is missing.
-    faults += dict.fromkeys(_faults(str(path), document))
+    faults = repeats(str(path), repeated)
+    faults += [each.fault(str(path)) for each in departures(document, SCHEMA)]
     if faults:
         raise InputError(*faults)
     if (there := _key(document["server"])) != (here := _key(_server(config))):
@@ -155,27 +155,3 @@ def _key(server: Mapping[str, Any]) -> tuple[str, int, str]:
 def _named(key: tuple[str, int, str]) -> str:
     address, port, ae_title = key
     return f"{ae_title} at {address}:{port}"
-
-
-def _faults(source: str, document: Any) -> Iterator[Fault]:
-    """Every fault of a document, in the order in which the keys stand in it."""
-    from jsonschema import Draft202012Validator
-
-    for error in Draft202012Validator(SCHEMA).iter_errors(document):
-        place = [str(each) for each in error.absolute_path]
-        schema, value = error.schema, error.instance
-        if error.validator == "required":
-            for key in [each for each in schema["required"] if each not in value]:
-                allowed = schema["properties"][key]["description"]
-                yield _fault(source, [*place, key], f"the key is missing; allowed: {allowed}")
-        elif error.validator == "additionalProperties":
-            for key in [each for each in value if each not in schema["properties"]]:
-                allowed = ", ".join(schema["properties"])
-                yield _fault(source, [*place, key], f"unknown key; allowed: {allowed}", value[key])
-        else:
-            yield _fault(source, place, f"allowed: {schema['description']}", value)
-
-
-def _fault(source: str, place: list[str], problem: str, value: Any = ...) -> Fault:
-    text = None if value is ... else shown(value)
-    return Fault(source, problem, column=".".join(place) or None, value=text)

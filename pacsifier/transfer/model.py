@@ -197,6 +197,8 @@ class SeriesState:
 
 _NO_COUNTS: Mapping[str, int] = MappingProxyType({})
 _NO_STUDIES: Mapping[str, str | None] = MappingProxyType({})
+# A reason that is also read back, from the tables of parts when they are merged.
+NOTHING_MATCHES = "nothing matches"
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import stat
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -14,20 +13,29 @@ from pacsifier.dcmtk.storescu import Sendable, associations, store
 from pacsifier.dcmtk.timeouts import Timeouts
 from pacsifier.dcmtk.toolbox import Toolbox
 from pacsifier.dcmtk.transcript import StoreEnd
-from pacsifier.dicom import part10
+from pacsifier.dicom import kinds
+from pacsifier.dicom.kinds import Kind
 from pacsifier.disk.lock import temporary_folder
+from pacsifier.disk.names import COMPANIONS
 from pacsifier.disk.walk import Walk
 from pacsifier.errors import AssociationError, InputError
-from pacsifier.query import ATTRIBUTES, is_uid
+from pacsifier.query import is_uid
 from pacsifier.transfer.options import Observer
 from pacsifier.transfer.retry import Retry
 
 log = logging.getLogger(__name__)
 
-_SOP_CLASS = ATTRIBUTES["SOPClassUID"].tag
-# What pacsifier itself writes into its tree beside the images.
+_WHY_NOT = {
+    Kind.FOLDER: "not a regular file",
+    Kind.SPECIAL: "not a regular file",
+    Kind.DEAD_LINK: "{}",
+    Kind.UNREADABLE: "{}",
+    Kind.BARE: "not a DICOM file",
+    Kind.OTHER: "not a DICOM file",
+    Kind.NOT_WHOLE: "not whole: {}",
+}
+# What pacsifier itself writes into its tree beside the images, besides the companions.
 _OWN_SUFFIXES = (".csv", ".json", ".partial")
-_OWN_NAMES = ("new_id.txt", "DICOMDIR")
 
 
 @dataclass
@@ -71,7 +79,7 @@ def upload(
 
 
 class _Sender:
-    """Sends files that fit into one association, what was cut off once more, and enters every outcome once."""
+    """Sends files that fit into one association, those that were cut off again, and notes every outcome once."""
 
     def __init__(
         self,
@@ -108,7 +116,7 @@ class _Sender:
             files = [file for file, _ in (*lost[1:], lost[0])]
 
     def _try(self, files: Sequence[Sendable], *, last: bool) -> list[tuple[Sendable, str]]:
-        """Sends over one association; what was not answered, with the reason."""
+        """Sends over one association; returns what was not answered, with the reason."""
         lost = []
         with temporary_folder() as working:
             try:
@@ -137,31 +145,25 @@ def _sendable(folder: Path, summary: UploadSummary) -> list[Sendable]:
     files = []
     walk = Walk(folder)
     for path in walk:
-        reason, file = _examine(path)
-        if file is None and (path.suffix in _OWN_SUFFIXES or path.name in _OWN_NAMES):
-            continue
-        summary.files += 1
-        if file is None:
-            summary.failures.append((path, reason))
-        else:
+        file = _examined(path)
+        if isinstance(file, Sendable):
             files.append(file)
+        elif path.suffix in _OWN_SUFFIXES or path.name in COMPANIONS:
+            continue
+        else:
+            summary.failures.append((path, file))
+        summary.files += 1
     summary.notes = walk.notes
     return files
 
 
-def _examine(path: Path) -> tuple[str, Sendable | None]:
+def _examined(path: Path) -> Sendable | str:
     """A file that can be sent, or the reason why it cannot."""
-    try:
-        if not stat.S_ISREG(path.stat().st_mode):
-            return "not a regular file", None
-        file = part10.read(path, [_SOP_CLASS])
-    except OSError as error:
-        return error.strerror or str(error), None
-    sop_class = (file.text(_SOP_CLASS) or "").strip()
-    if not file.is_part10:
-        return "not a DICOM file", None
-    if not file.whole:
-        return f"not whole: {file.defect}", None
-    if not is_uid(sop_class) or not is_uid(file.transfer_syntax):
-        return "no SOP Class UID or no transfer syntax that is a UID", None
-    return "", Sendable(path, sop_class, file.transfer_syntax)
+    read = kinds.examine(path, ())
+    if read.kind in _WHY_NOT:
+        return _WHY_NOT[read.kind].format(read.why)
+    if not read.file.whole:
+        return f"not whole: {read.why}"
+    if not is_uid(read.sop_class) or not is_uid(read.file.transfer_syntax):
+        return "no SOP Class UID or no transfer syntax that is a UID"
+    return Sendable(path, read.sop_class, read.file.transfer_syntax)

@@ -15,7 +15,8 @@ from pydicom.dataset import Dataset, FileDataset
 from pacsifier.deidentify.engine.descriptors import Vocabulary
 from pacsifier.deidentify.engine.identifiers import Identifiers
 from pacsifier.deidentify.engine.profile import Options, Profile
-from pacsifier.deidentify.engine.rules import Rules, Subject
+from pacsifier.deidentify.engine.rules import Rules
+from pacsifier.deidentify.engine.subject import Subject
 from pacsifier.deidentify.folder import Request, deidentify_folder
 from pacsifier.deidentify.key import key_path
 from pacsifier.deidentify.report import Totals

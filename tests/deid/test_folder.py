@@ -21,7 +21,7 @@ from deid import corpus, helpers
 from pacsifier.deidentify.engine import dates
 from pacsifier.deidentify.engine.identifiers import Identifiers
 from pacsifier.deidentify.engine.profile import Options
-from pacsifier.deidentify.engine.rules import Subject
+from pacsifier.deidentify.engine.subject import Subject
 from pacsifier.deidentify.folder import deidentify_folder
 from pacsifier.deidentify.key import Key, key_path, opened, read
 from pacsifier.deidentify.patients import Maps
@@ -740,12 +740,12 @@ def test_one_worker_and_two_give_the_same_files(tmp_path):
 def test_a_full_disk_ends_the_run_and_leaves_no_half_file(two, tmp_path, monkeypatch):
     import errno
 
-    from pacsifier.deidentify.engine import instance
+    from pacsifier.dicom import splice
 
     def full(*_: object) -> int:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(instance, "write_all", full)
+    monkeypatch.setattr(splice, "write_all", full)
     with pytest.raises(OSError, match="No space"):
         helpers.run(two, tmp_path / "out")
     assert not [path for path in (tmp_path / "out").rglob("*") if path.is_file()]

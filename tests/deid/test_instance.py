@@ -296,6 +296,30 @@ def test_malformed_values_are_cleared_and_reported_never_fatal(tmp_path):
     }
 
 
+@pytest.mark.parametrize("vr", [b"XX", b"ZQ", b"??", b"  "])
+def test_a_value_under_a_vr_of_nobody_is_replaced_and_what_follows_stays_readable(vr, tmp_path):
+    """Some writers' own VRs have a length of 16 bits, as those of the standard have."""
+    path = corpus.save(corpus.ct(1), tmp_path / "in.dcm")
+    raw = path.read_bytes()
+    at = raw.index(b"\x10\0\x10\0PN") + 4
+    path.write_bytes(raw[:at] + vr + raw[at + 2 :])
+    done = deidentify(path, tmp_path / "out.dcm", helpers.rules())
+    assert not done.by_pydicom
+    after = part10.read(tmp_path / "out.dcm", (0x00100010, 0x00100020))
+    assert after.whole
+    assert after.values == {0x00100010: b"P0001^sub ", 0x00100020: b"P0001 "}
+
+
+def test_an_instance_that_has_no_room_for_the_marks_is_refused(tmp_path):
+    """DeidentificationMethod holds 64 kB, and this one is full of other methods."""
+    ds = corpus.ct(1)
+    ds.DeidentificationMethod = [f"m{number:05}" for number in range(9350)]
+    path = corpus.save(ds, tmp_path / "in.dcm")
+    with pytest.raises(UnreadableError, match="no room for the marks"):
+        deidentify(path, tmp_path / "out.dcm", helpers.rules())
+    assert not (tmp_path / "out.dcm").exists()
+
+
 @pytest.mark.parametrize("cut", [100, 140, 400, 1500, -1, -200])
 def test_a_cut_file_is_refused(cut, tmp_path):
     path = corpus.save(corpus.mr(1), tmp_path / "in.dcm")

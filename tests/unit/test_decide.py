@@ -1,18 +1,27 @@
 """What follows when a request ends: what is asked again, in which words and when, and what a run learns of its PACS.
 
-The tables are plain data; only the functions under "how today's code is asked" know who decides.
+The tables are plain data; only the functions under "how the code is asked" know who decides.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from pathlib import Path
-from types import SimpleNamespace
-from typing import Any, cast
-from unittest.mock import patch
+from dataclasses import dataclass, replace
+from typing import Any
 
 import pytest
+from fetching import (
+    START_S,
+    WAITS_S,
+    Association,
+    Disk,
+    Inbox,
+    Waits,
+    a_pool,
+    a_run,
+    means_of,
+    stopped_clock,
+)
 from series import (
     BUSY,
     NOT_UNDERSTOOD,
@@ -20,30 +29,26 @@ from series import (
     UNANSWERED,
     UNKNOWN_DESTINATION,
     WARNING,
-    instance_uids,
     of_images,
     of_series,
     of_studies,
     state,
 )
 
-from pacsifier.config import PacsConfig
 from pacsifier.dcmtk.movescu import MoveRequest
-from pacsifier.dcmtk.timeouts import Timeouts
 from pacsifier.dcmtk.transcript import MoveState
 from pacsifier.errors import AssociationError
-from pacsifier.query import QueryTable
 from pacsifier.transfer.capabilities import USUAL, Capabilities
-from pacsifier.transfer.fetch import engine as module
+from pacsifier.transfer.fetch import decide as module
+from pacsifier.transfer.fetch import rounds
+from pacsifier.transfer.fetch.health import Health
+from pacsifier.transfer.fetch.pool import CutOff, Ended, NotAdmitted, Pool
 from pacsifier.transfer.fetch.syntaxes import Syntaxes
-from pacsifier.transfer.fetch.traffic import Traffic
-from pacsifier.transfer.fetch.work import one_chunk
-from pacsifier.transfer.model import Part, SeriesState, Status
-from pacsifier.transfer.options import Observer, Options, Rate
-from pacsifier.transfer.retrieve import Retrieval
+from pacsifier.transfer.fetch.ways import ByGet, Elsewhere, ToReceiver, Way
+from pacsifier.transfer.fetch.work import Task, one_chunk
+from pacsifier.transfer.model import Chunk, Part, Plan, SeriesState, Status
+from pacsifier.transfer.options import Options, Rate
 
-WAITS_S = (2.0, 4.0, 8.0, 16.0)
-"""The waits before the repeats of a request; there is no fifth."""
 TO_US, BY_GET, ELSEWHERE = "C-MOVE to us", "C-GET", "C-MOVE to another place"
 SILENCE = "no response for too long"
 TOOK_S = 7.0
@@ -99,255 +104,221 @@ class Entry:
     failed: bool = False
 
 
-# --- how today's code is asked -----------------------------------------------------------------------------------
+# --- how the code is asked ---------------------------------------------------------------------------------------
 
-
-class _Run:
-    """Stands in for `Retrieval`: remembers what it is told."""
-
-    def __init__(self, way: str, comes: Mapping[str, int] | None = None, *, stopped: bool = False) -> None:
-        self.options = Options(save=way != ELSEWHERE, move=way == ELSEWHERE)
-        self.capabilities = USUAL
-        self.associated = False
-        self.syntaxes = Syntaxes()
-        self.verb, self.destination, self.silence = "C-MOVE", "US", SILENCE
-        self.stopped = stopped
-        self.full = False
-        self.settled: list[str] = []
-        self.words = self.stop_reason = ""
-        self.counts = False
-        self._comes = comes or {}
-        self._reached = False
-
-    def place(self, series: SeriesState, arrivals: object) -> None:
-        uid = series.series.series_uid
-        more = range(len(series.found), len(series.found) + self._comes.get(uid, 0))
-        series.found |= dict.fromkeys(instance_uids(uid, more), 1000)
-
-    def learn(self, part: Part) -> None:
-        Retrieval.learn(cast(Retrieval, self), part)
-
-    @property
-    def learned(self) -> str:
-        names = ("uid_lists", "study_lists", "image_moves")
-        return " ".join(name for name in names if not getattr(self.capabilities, name))
-
-    def request_ended(self, states: Sequence[SeriesState], end: MoveState, seconds: float, **_: bool) -> None:
-        assert seconds == TOOK_S, "the log table tells how long a request took"
-        self.settled += [each.series.series_uid for each in states]
-        self.counts, self.words = True, end.words
-
-    def request_failed(self, states: Sequence[SeriesState], end: MoveState, *, counts: bool = True) -> None:
-        self.counts |= counts
-
-    def check_place(self, *, now: bool = False) -> None:
-        self.stopped |= self.full and now
-
-    def stop(self, reason: str) -> None:
-        self.stop_reason = reason
-
-    def reached(self) -> bool:
-        return self._reached
-
-
-class _Clock:
-    now_s = 1000.0
-
-    def monotonic(self) -> float:
-        return self.now_s
-
-
-class _Waits:
-    def wait_s(self, earlier: int) -> float | None:
-        return WAITS_S[earlier] if earlier < len(WAITS_S) else None
-
-
-class _Nothing:
-    folder = Path()
-
-    def scan(self) -> int:
-        return 0
-
-
-@dataclass
-class _Process:
-    """A movescu that has ended."""
-
-    admitted: bool = True
-    rejected: bool = False
-    associated: bool = True
-    ended: bool = True
-    heard: float = 0.0
-    process: Any = field(default_factory=SimpleNamespace)
-
-    def close(self) -> None:
-        pass
-
-
-_OTHER_WORK = module._Task(one_chunk([(of_series("9.9.9"), (state("9.9.9"),))]))
-
-
-def _engine(run: _Run, way: str, *, temporary: bool = False, **options: Any) -> module.Engine:
-    traffic = Traffic(Options(save=True, **options), Observer())
-    traffic.retry = cast(Any, _Waits())
-    receiver = object() if way == TO_US else None
-    receiving = None if way == ELSEWHERE else (receiver, _Nothing())
-    no_association = AssociationError("no association", temporary=temporary)
-    pacs = SimpleNamespace(no_association=lambda process: no_association)
-    engine = module.Engine(cast(Any, run), cast(Any, pacs), traffic, cast(Any, None), cast(Any, receiving))
-    engine._tasks.append(_OTHER_WORK)
-    return engine
-
-
-def _running(task: module._Task, *, silent: bool = False) -> module._Running:
-    return module._Running(task, cast(Any, _Process()), _Clock.now_s - TOOK_S, silent)
+WAYS: Mapping[str, type[ToReceiver] | type[ByGet] | type[Elsewhere]] = {
+    TO_US: ToReceiver,
+    BY_GET: ByGet,
+    ELSEWHERE: Elsewhere,
+}
+OTHER_WORK = Task(one_chunk([(of_series("9.9.9"), (state("9.9.9"),))]))
+LATER_S = 1000.0
 
 
 def _part(request: MoveRequest, *series: Has) -> Part:
     return request, tuple(state(each.uid, each.expected, each.found) for each in series)
 
 
-def _said(engine: module.Engine, run: _Run) -> Said:
-    tasks = list(engine._tasks)
-    place = tasks.index(_OTHER_WORK)
-    asks = [
-        Ask(each.chunk.requests, max(0.0, each.not_before - _Clock.now_s), each.repeats) for each in tasks
-    ]
-    settled, words = tuple(run.settled), run.words if run.settled else ""
+def _place(part: Part, series: Sequence[Has]) -> int:
+    """What comes with a request, or before its end, is in place before anything is said of it."""
+    _, states = part
+    return Inbox({each.uid: each.comes for each in series}).take(states).instances
+
+
+def _round(way: str, **options: Any) -> rounds.Round:
+    run = a_run(Options(save=way != ELSEWHERE, move=way == ELSEWHERE, **options))
+    made: Way = WAYS[way](means_of(run))
+    return rounds.Round(made, run, Plan((), {}, frozenset(), {}), lambda: None)
+
+
+def _unlearned(can: Capabilities) -> str:
+    """What a PACS is known not to take."""
+    names = ("uid_lists", "study_lists", "image_moves", "whole_studies")
+    return " ".join(name for name in names if not getattr(can, name))
+
+
+def _around_other_work(tasks: Sequence[Task]) -> tuple[tuple[Ask, ...], tuple[Ask, ...]]:
+    """What is asked before and after the work that waits."""
+    with stopped_clock() as clock:
+        pool = a_pool()
+        pool.add([OTHER_WORK])
+        pool.add(tasks)
+        return _asked(pool, clock)
+
+
+def _asked(pool: Pool, clock: Any) -> tuple[tuple[Ask, ...], tuple[Ask, ...]]:
+    clock.now_s += LATER_S
+    waiting: list[Task] = []
+    while (task := pool.due()) is not None:
+        waiting.append(task)
+    place = waiting.index(OTHER_WORK)
+    asks = [Ask(each.chunk.requests, each.wait_s, each.repeats) for each in waiting]
+    return tuple(asks[:place]), tuple(asks[place + 1 :])
+
+
+def _said(said: module.Said, asked_of: Sequence[SeriesState]) -> Said:
+    told = [each.series.series_uid for each in (*said.settled, *said.postponed)]
+    assert sorted(told) == [each.series.series_uid for each in asked_of], "each series is told of once"
+    before, behind = _around_other_work(said.again)
     return Said(
-        tuple(asks[:place]),
-        tuple(asks[place + 1 :]),
-        run.learned,
-        settled,
-        run.counts,
-        words,
-        run.stop_reason,
+        before,
+        behind,
+        _unlearned(said.unable.enter(USUAL)) if said.unable else "",
+        tuple(each.series.series_uid for each in said.settled),
+        said.counts,
+        said.end.words if said.settled else "",
     )
 
 
 def after_end(way: str, part: tuple[Any, ...], end: MoveState, repeats: int) -> Said:
     """What follows the end of the only request of an association."""
     request, *series = part
-    run = _Run(way, {each.uid: each.comes for each in series})
-    engine = _engine(run, way)
-    task = module._Task(one_chunk([_part(request, *series)]), repeats)
-    with patch.object(module, "time", _Clock()):
-        engine._request_ended(_running(task), end)
-    return _said(engine, run)
+    ended = Ended(Task(one_chunk([_part(request, *series)]), repeats), end, 0.0)
+    came = _place(ended.part, series) if WAYS[way].sees else 0
+    others = Syntaxes().others(ended.part, end, came) if way == BY_GET else []
+    wait_s = Waits().wait_s(repeats)
+    said = module.decide(ended, came, others, wait_s, verb="C-MOVE", sees=WAYS[way].sees)
+    return _said(said, ended.part[1])
 
 
 def pause_after_end(way: str, part: tuple[Any, ...], end: MoveState, rate: Rate) -> float:
     """How long after its begin a request keeps the next one waiting."""
     request, *series = part
-    run = _Run(way, {each.uid: each.comes for each in series})
-    engine = _engine(run, way, rate=rate)
-    with patch.object(module, "time", _Clock()):
-        engine._request_ended(_running(module._Task(one_chunk([_part(request, *series)]))), end)
-    return engine._traffic._ready - (_Clock.now_s - TOOK_S)
+    this = _round(way, rate=rate)
+    comes = {each.uid: each.comes for each in series} if WAYS[way].sees else {}
+    with stopped_clock() as clock:
+        since = clock.now_s - TOOK_S
+        ended = Ended(Task(one_chunk([_part(request, *series)])), end, since)
+        rounds._handle(ended, a_pool(), Inbox(comes), this)
+        clock.now_s = since
+        while not this.run.traffic.may_start(0):
+            clock.now_s += 1
+        return clock.now_s - since
 
 
 def is_given_up(*, heard_ago_s: float, limit_s: float, ended: bool) -> bool:
     """Whether an association is ended for its silence."""
-    run = _Run(TO_US)
-    run.options = Options(save=True, timeouts=Timeouts(silence_timeout_s=limit_s))
-    endings: list[str] = []
-    process = _Process(ended=ended, process=SimpleNamespace(end=lambda: endings.append("end")))
-    process.heard = _Clock.now_s - heard_ago_s
-    running = module._Running(_OTHER_WORK, cast(Any, process))
-    with patch.object(module, "time", _Clock()):
-        _engine(run, TO_US)._check_silence(running)
-    assert running.silent is bool(endings)
-    return running.silent
+    association = Association(lasts=True, ended=ended, heard=START_S - heard_ago_s)
+    with stopped_clock():
+        pool = a_pool(lambda chunk: association, silence_timeout_s=limit_s)
+        pool.start(OTHER_WORK)
+        events = pool.step(heard=False)
+    given_up = association.process.endings > 0
+    assert [event.silent for event in events if isinstance(event, CutOff)] == [given_up] * len(events)
+    return given_up
 
 
 def after_cut(
     way: str, parts: Sequence[tuple[Any, ...]], repeats: int, *, silent: bool, stopped: bool
 ) -> Said:
     """What follows where an association ends before these requests were answered."""
-    run = _Run(way, {each.uid: each.comes for _, *series in parts for each in series}, stopped=stopped)
-    engine = _engine(run, way)
-    task = module._Task(one_chunk([_part(*part) for part in parts]), repeats)
-    with patch.object(module, "time", _Clock()):
-        engine._cut_off(
-            _running(task, silent=silent),
-            [replace(UNANSWERED, request=number) for number in range(len(parts))],
-        )
-    return _said(engine, run)
+    made = [_part(*part) for part in parts]
+    for part, (_, *series) in zip(made, parts, strict=True):
+        _place(part, series)
+    ends = tuple(replace(UNANSWERED, request=number) for number in range(len(parts)))
+    cut = CutOff(Task(one_chunk(made), repeats), ends, 0.0, silent)
+    said = module.cut_off(cut, Waits().wait_s(repeats), SILENCE, stopped=stopped)
+    return _said(said, made[0][1])
 
 
 def after_no_association(
     *, beside: int, rejected: bool, before: bool, temporary: bool, losses: int, full: bool
 ) -> Said | None:
     """What follows where an association was not admitted; None: the run fails."""
-    run = _Run(TO_US)
-    run.associated, run.full = before, full
-    engine = _engine(run, TO_US, temporary=temporary, associations=4)
-    with patch("pacsifier.transfer.fetch.traffic.time", clock := _Clock()):
+    this = _round(TO_US, associations=4)
+    run, traffic = this.run, this.run.traffic
+    run.room = Disk("the disk is full" if full else "")
+    this.way.health = Health(associated=before)
+    error = AssociationError("no association", temporary=temporary)
+    task = Task(one_chunk([_part(of_series("1.1.1"), Has("1.1.1"))]))
+    with stopped_clock() as clock:
         for _ in range(losses):
-            engine._traffic.lost()
+            traffic.lost()
             clock.now_s += 100
-        engine._running = [cast(Any, None)] * beside
-        task = module._Task(one_chunk([_part(of_series("1.1.1"), Has("1.1.1"))]))
+        pool = a_pool()
+        pool.add([OTHER_WORK])
         try:
-            engine._not_admitted(module._Running(task, cast(Any, _Process(rejected=rejected))))
+            rounds._handle(NotAdmitted(task, error, rejected, beside), pool, Inbox(), this)
         except AssociationError:
             return None
         # Where the PACS admits no more, the others go on without a wait.
-        learned = f"at most {engine._traffic.most}" if engine._traffic.most < 4 else ""
-        waits = "" if engine._traffic.may_start(0) else "waits"
-    return replace(_said(engine, run), learned=" ".join(filter(None, (learned, waits))), counts=False)
+        waits = "" if traffic.may_start(0) else "waits"
+        learned = f"at most {traffic.most}" if traffic.most < 4 else ""
+        asked = _asked(pool, clock)
+    stop = run.stop.reason if run.stop else ""
+    if full:
+        assert stop == "the disk is full"
+        stop = ""
+    return Said(*asked, " ".join(filter(None, (learned, waits))), counts=False, stop=stop)
 
 
 def cut(
     way: str, requests: Sequence[tuple[Any, ...]], can: Capabilities, *, reached: bool
 ) -> tuple[tuple[MoveRequest, ...], tuple[MoveRequest, ...]]:
     """The requests that the next association gets, and those that are left for another."""
-    run = _Run(way)
-    run.capabilities, run._reached = can, reached
-    engine = _engine(run, way)
-    engine._tasks.clear()
-    engine._tasks.append(module._Task(one_chunk([_part(*part) for part in requests])))
-    task = engine._next_task()
-    assert task is not None
-    return task.chunk.requests, tuple(each for task in engine._tasks for each in task.chunk.requests)
+    task = Task(one_chunk([_part(*part) for part in requests]), 2, wait_s=9)
+    single = WAYS[way].cut.one_request_each
+    first, rest = module.first_of(task, can, reached=reached, single=single)
+    assert first == replace(task, chunk=first.chunk)
+    if rest is None:
+        return first.chunk.requests, ()
+    assert rest == Task(rest.chunk, 2, first=True), "the others are due at once, before all that waits"
+    return first.chunk.requests, rest.chunk.requests
 
 
 def starts(waits_s: Sequence[float], *, running: int, stopped: bool) -> str | None:
     """The series that is asked for next, of 1.1.1, 1.2.1 and so on, each after such a wait."""
-    engine = _engine(_Run(TO_US, stopped=stopped), TO_US)
-    engine._tasks.clear()
-    engine._running = [cast(Any, None)] * running
-    for number, wait_s in enumerate(waits_s, 1):
-        part = _part(of_series(f"1.{number}.1"), Has(f"1.{number}.1"))
-        engine._tasks.append(module._Task(one_chunk([part]), not_before=_Clock.now_s + wait_s))
-    with patch.object(module, "time", _Clock()):
-        task = engine._next_task()
-    return task.chunk.requests[0].series_uids[0] if task else None
+    this = _round(TO_US)
+    run = this.run
+    run.lost(AssociationError("stopped") if stopped else None)
+    started: list[Chunk] = []
+
+    def start(chunk: Chunk) -> Association:
+        started.append(chunk)
+        return Association(lasts=True)
+
+    with stopped_clock():
+        pool = a_pool(start, traffic=run.traffic)
+        for _ in range(running):
+            pool.start(OTHER_WORK)
+        started.clear()
+        uids = [f"1.{number}.1" for number, _ in enumerate(waits_s, 1)]
+        pool.add(
+            Task(one_chunk([_part(of_series(uid), Has(uid))]), wait_s=wait_s)
+            for uid, wait_s in zip(uids, waits_s, strict=True)
+        )
+        rounds._start_what_is_due(pool, this)
+    return started[0].requests[0].series_uids[0] if started else None
 
 
 def entered(way: str, end: MoveState, *series: Has, earlier: Mapping[str, Any], again: bool) -> list[Entry]:
     """What the end of one request, which took 7 s, leaves in each of its series, that had `earlier` values."""
-    options = Options(save=way != ELSEWHERE, move=way == ELSEWHERE)
-    config = PacsConfig("pacs.example.org", 104, "SERVER", "US", "OTHER", 11112, 30, 0.0)
-    table = QueryTable(Path("q.csv"), (), (), {}, ())
-    run = Retrieval(config, table, Path("out"), options, toolbox=cast(Any, None))
-    _, states = _part(SERIES, *series)
-    for each in states:
-        for name, value in earlier.items():
-            setattr(each, name, value)
-    if again:
-        run.request_failed(states, end)
-    else:
-        run.request_ended(states, end, TOOK_S)
+    request, states = _part(SERIES, *series)
+    states = tuple(replace(each, **earlier) for each in states)
+    said = module.Said(end, postponed=states) if again else module.Said(end, settled=states)
+    with stopped_clock() as clock:
+        ended = Ended(Task(one_chunk([(request, states)])), end, clock.now_s - TOOK_S)
+        rounds._enter(said, ended, _round(way))
     return [Entry(each.status, each.tried, each.moved, each.seconds, each.failed) for each in states]
 
 
 def may_be_placed_later(way: str, end: MoveState, *, first: bool, last: bool, rate: Rate | None) -> bool:
     """Whether the next association may be opened before what a request brought is placed."""
-    engine = _engine(_Run(way), way, rate=rate)
-    engine._served = not first
-    task = module._Task(one_chunk([_part(of_series("1.1.1"), Has("1.1.1"))] * (1 if last else 2)))
-    return engine._can_wait(module._Running(task, cast(Any, _Process())), end)
+    part = _part(of_series("1.1.1"), Has("1.1.1"))
+    associations = [
+        Association(tells=[[SUCCESS]]),
+        Association(number=1 if last else 2, tells=[[end]], lasts=True),
+    ]
+    with stopped_clock():
+        hold_last = not _round(way, rate=rate).cut.one_request_each
+        pool = a_pool(lambda chunk: associations.pop(0), hold_last=hold_last)
+        if first:
+            del associations[0]
+        else:
+            pool.start(OTHER_WORK)
+            assert len(pool.step(heard=False)) == 1
+        pool.start(Task(one_chunk([part] * (1 if last else 2))))
+        return not pool.step(heard=False)
 
 
 # --- a request ended ---------------------------------------------------------------------------------------------
@@ -444,8 +415,14 @@ def settled(*uids: str, words: str = "Success") -> Said:
         pytest.param(
             (STUDY, FIRST, SECOND),
             NOT_UNDERSTOOD,
-            Said(later=(ask(SERIES), ask(of_series("1.1.2"))), learned="uid_lists"),
-            id="a whole study is not understood",
+            Said(later=(ask(SERIES), ask(of_series("1.1.2"))), learned="whole_studies"),
+            id="a whole study is not understood: that says nothing of lists",
+        ),
+        pytest.param(
+            (STUDY, FIRST),
+            NOT_UNDERSTOOD,
+            Said(later=(ask(SERIES),), learned="whole_studies"),
+            id="a whole study of one series is not understood",
         ),
         pytest.param(
             (THREE_STUDIES, FIRST, Has("1.2.1"), Has("1.3.1")),
@@ -734,16 +711,16 @@ OTHER_SERIES = of_series("1.2.1")
             1,
             "",
             Said(
-                next=(ask(OTHER_SERIES, of_series("1.3.1"), after_s=4, repeats=1),),
+                next=(ask(OTHER_SERIES, of_series("1.3.1"), after_s=4),),
                 later=(ask(SERIES, after_s=4, repeats=2),),
             ),
-            id="requests that never began come first, and lose no repeat",
+            id="requests that never began come first, and have all their repeats",
         ),
         pytest.param(
             [(SERIES, FIRST), (OTHER_SERIES, Has("1.2.1"))],
             4,
             "",
-            Said(next=(ask(OTHER_SERIES, repeats=4),), settled=("1.1.1",), words=LOST),
+            Said(next=(ask(OTHER_SERIES),), settled=("1.1.1",), words=LOST),
             id="one that fails each time does not take the others along",
         ),
         pytest.param(
@@ -924,6 +901,24 @@ def test_work_starts_in_its_order_when_its_time_has_come(*, waits_s, running, st
             [PAIR, LISTED, (SERIES, FIRST), IMAGES, (STUDY, FIRST, SECOND)],
             (STUDY_1, STUDY_2, SERIES, of_series("1.1.2"), SERIES, IMAGES[0], STUDY),
             id="no lists at all",
+        ),
+        pytest.param(
+            Capabilities(whole_studies=False),
+            [PAIR, LISTED, (SERIES, FIRST), IMAGES, (STUDY, FIRST, SECOND)],
+            (SERIES, of_series("1.2.1"), LIST, SERIES, IMAGES[0], LIST),
+            id="no whole studies, but lists of their series",
+        ),
+        pytest.param(
+            Capabilities(whole_studies=False),
+            [(STUDY, Has("1.1.1", expected=400), Has("1.1.2", expected=400))],
+            (SERIES, of_series("1.1.2")),
+            id="no list of series is larger than others are",
+        ),
+        pytest.param(
+            Capabilities(whole_studies=False, uid_lists=False),
+            [PAIR, LISTED, (STUDY, FIRST, SECOND)],
+            (SERIES, of_series("1.2.1"), SERIES, of_series("1.1.2"), SERIES, of_series("1.1.2")),
+            id="neither whole studies nor lists",
         ),
     ],
 )

@@ -1,28 +1,32 @@
 """When a run stops by itself: early where all would fail for one reason, never while images still come.
 
-The tables are plain data; only `health` knows who decides.
+The tables are plain data; only the functions under "how the code is asked" know who decides.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
-from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, cast
 
 import pytest
-from series import BUSY, NOT_UNDERSTOOD, SUCCESS, UNANSWERED, UNKNOWN_DESTINATION, WARNING, state
+from fetching import Inbox, a_run, means_of
+from series import BUSY, NOT_UNDERSTOOD, SUCCESS, UNANSWERED, UNKNOWN_DESTINATION, WARNING, of_series, state
 
-from pacsifier.config import PacsConfig
 from pacsifier.dcmtk.transcript import MoveState
-from pacsifier.query import QueryTable
-from pacsifier.transfer import retrieve as module
+from pacsifier.transfer.fetch import rounds
+from pacsifier.transfer.fetch import ways as module
+from pacsifier.transfer.fetch.decide import Said
+from pacsifier.transfer.fetch.health import told
+from pacsifier.transfer.fetch.pool import Ended
+from pacsifier.transfer.fetch.ways import ByGet, Elsewhere, ToReceiver, Way
+from pacsifier.transfer.fetch.work import Task, one_chunk
+from pacsifier.transfer.model import Plan
 from pacsifier.transfer.options import Options
-from pacsifier.transfer.retrieve import Retrieval
+from pacsifier.transfer.run import Run
 
 TO_US, BY_GET, ELSEWHERE = "C-MOVE to us", "C-GET", "C-MOVE to another place"
-CONFIG = PacsConfig("pacs.example.org", 104, "SERVER", "US", "OTHER", 11112, 30, 0.0)
 SOME_FAILED = replace(WARNING, completed=1, failed=1)
 ALL_FAILED = replace(WARNING, completed=0, failed=2)
 
@@ -45,36 +49,50 @@ class Stop:
     unreachable: bool = False
 
 
-# --- how today's code is asked -----------------------------------------------------------------------------------
+# --- how the code is asked ---------------------------------------------------------------------------------------
+
+WAYS = {TO_US: ToReceiver, BY_GET: ByGet, ELSEWHERE: Elsewhere}
+
+
+def _way(way: str, max_failures: int = 10) -> tuple[Way, Run]:
+    run = a_run(Options(save=way != ELSEWHERE, move=way == ELSEWHERE, max_failures=max_failures))
+    made: Way = WAYS[way](means_of(run))
+    return made, run
 
 
 def health(way: str, ends: Sequence[End], *, reached: str = "", max_failures: int = 10) -> list[Stop | None]:
     """Whether the run stops, after each end; `reached`: by an image here, or by a contact."""
-    table = QueryTable(Path("q.csv"), (), (), {}, ())
-    method = "get" if way == BY_GET else "move"
-    options = Options(
-        save=way != ELSEWHERE, move=way == ELSEWHERE, retrieve_method=method, max_failures=max_failures
-    )
-    run = Retrieval(CONFIG, table, Path("out"), options, toolbox=cast(Any, None))
-    run._states = [state(found=1 if reached == "image" else 0)]
+    made, run = _way(way, max_failures)
+    plan = Plan((state(found=1 if reached == "image" else 0),), {}, frozenset(), {})
     if way == TO_US:
-        run._receiver = cast(Any, SimpleNamespace(contacted=lambda: reached == "contact"))
+        _open_once(made, contacted=reached == "contact")
+    this = rounds.Round(made, run, plan, lambda: None)
     after: list[Stop | None] = []
     for end in ends:
-        if end.again:
-            run.request_failed([state()], end.state, counts=end.counts)
-        else:
-            run.request_ended([state()], end.state, 1.0, silent=end.silent)
-        after.append(Stop(run._stop_reason, run._unreachable) if run.stopped else None)
+        task = Task(one_chunk([(of_series("1.1.1"), states := (state(),))]))
+        said = Said(end.state, postponed=states) if end.again else Said(end.state, settled=states)
+        rounds._enter(replace(said, counts=end.counts), Ended(task, end.state, 0.0), this, silent=end.silent)
+        after.append(Stop(run.stop.reason, run.stop.unreachable) if run.stop else None)
     return after
+
+
+def _open_once(way: Way, *, contacted: bool) -> None:
+    """A receiver runs here, which the PACS has contacted or not."""
+    receiver = SimpleNamespace(
+        folder=Inbox(), contacted=lambda: contacted, refused_classes=lambda: (), check=lambda: None
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "Receiver", lambda *_: nullcontext(receiver))
+        patch.setattr(module, "Arrivals", lambda folder: folder)
+        patch.setattr(module, "_emptied", lambda *_: nullcontext())
+        with way.open([], [], {}):
+            pass
 
 
 def why(way: str, end: MoveState) -> str:
     """How the end of a request is told in the log table."""
-    table = QueryTable(Path("q.csv"), (), (), {}, ())
-    method = "get" if way == BY_GET else "move"
-    options = Options(save=way != ELSEWHERE, move=way == ELSEWHERE, retrieve_method=method)
-    return Retrieval(CONFIG, table, Path("out"), options, toolbox=cast(Any, None))._why(end)
+    made, _ = _way(way)
+    return told(end, made.terms.act)
 
 
 @pytest.fixture(autouse=True)
@@ -156,6 +174,7 @@ def test_a_way_that_never_brought_anything_is_given_up_after_three_failures(
 
 # --- too many failures in a row ----------------------------------------------------------------------------------
 
+UNKNOWN_US = Stop(f"SERVER does not know the move destination US (0xA801): {DECLARE_US}", unreachable=True)
 TOO_MANY = "requests failed in a row (--max_failures): "
 
 
@@ -252,6 +271,12 @@ def test_a_silent_pacs_does_not_cost_the_whole_night(ends, stops: Stop | None) -
             [End(ALL_FAILED)] * 4, 4, US_UNREACHED, id="what stopped the run is told, not what came after"
         ),
         pytest.param([SILENT] * 3, 3, SILENT_3, id="silence is told, not that it failed"),
+        pytest.param(
+            [End(UNKNOWN_DESTINATION)] * 2,
+            10,
+            UNKNOWN_US,
+            id="a second unknown destination does not take back that another way may help",
+        ),
     ],
 )
 def test_the_first_reason_to_stop_is_the_one_that_is_told(ends, max_failures: int, first: Stop) -> None:

@@ -89,7 +89,7 @@ def one(folder: Path, name: str, **changes: Any) -> Path:
 def test_every_instance_carries_its_patients_code_album_and_shift(folder, patients, hospital):
     done = run(folder)
     assert done.returncode == 0, done.stderr
-    assert f"patients: {len(patients)}; instances: 102 tagged, 0 were so already, 0 failed" in done.stderr
+    assert f"patients: {len(patients)}; instances: 102 tagged, 0 were tagged already, 0 failed" in done.stderr
     for path in (folder / "in").rglob("IM*"):
         number = patients.index(pydicom.dcmread(path).PatientID)
         assert block(path) == (f"P{number:04}", "My album", str(number - 3))
@@ -111,7 +111,7 @@ def test_a_second_run_changes_nothing_and_a_new_album_only_the_block(folder):
     before = {path: path.stat().st_ino for path in (folder / "in").rglob("IM*")}
     again = run(folder)
     assert again.returncode == 0
-    assert "0 tagged, 102 were so already" in again.stderr
+    assert "0 tagged, 102 were tagged already" in again.stderr
     assert {path: path.stat().st_ino for path in before} == before
     sizes = {path: path.stat().st_size for path in before}
     assert run(folder, "-a", "Album Nr.2").returncode == 0
@@ -321,7 +321,7 @@ def test_what_cannot_be_tagged_is_named_and_the_others_are(folder):
     assert "IM0001: not whole: cut at byte" in done.stderr
     assert "IM0002: has no DICOM preamble" in done.stderr
     assert "in/link: a link" in done.stderr
-    assert "100 tagged, 0 were so already, 3 failed; 2 other files left" in done.stderr
+    assert "100 tagged, 0 were tagged already, 3 failed; 2 other files left" in done.stderr
     assert (images[0].read_bytes(), images[1].read_bytes()) == (cut, headless)
     assert (inside / "link").is_symlink()
 
@@ -330,7 +330,7 @@ def test_what_cannot_be_tagged_is_named_and_the_others_are(folder):
 def test_an_in_folder_that_is_none_is_refused(folder, name):
     done = run(folder, "-d", name)
     assert done.returncode == 2
-    assert f"--in_folder {name}: there is no such folder" in done.stderr
+    assert f"--in_folder {folder / name}: there is no such folder" in done.stderr
 
 
 def test_a_folder_without_instances_is_said(tmp_path):
@@ -339,7 +339,7 @@ def test_a_folder_without_instances_is_said(tmp_path):
     write(tmp_path, {"1": 0}, "shifts.json")
     done = run(tmp_path)
     assert done.returncode == 1
-    assert "no DICOM instance below in" in done.stderr
+    assert f"no DICOM instance below {tmp_path / 'in'}\n" in done.stderr
 
 
 def test_modes_of_files_stay_and_the_run_leaves_nothing_behind(folder):

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from pacsifier.cli import merge_parts as command
 from pacsifier.disk.names import part_folder
@@ -16,7 +20,8 @@ from pacsifier.query.series import Series
 from pacsifier.transfer.model import RowReport, SeriesState, Status
 from pacsifier.transfer.record.journal import Journal
 from pacsifier.transfer.record.merging import MergeSummary, merge_parts
-from pacsifier.transfer.record.outcomes import row_outcome, write_rows
+from pacsifier.transfer.record.outcomes import OpenSeries, row_outcome, write_rows
+from pacsifier.transfer.record.tables import csv_lines
 
 QUERY = """\
 PatientID,StudyDate,Modality,new_ids
@@ -218,3 +223,29 @@ def test_complete_is_what_left_nothing_open():
     assert MergeSummary().complete
     assert not MergeSummary(problems=["x"]).complete
     assert not MergeSummary(redo=Path("redo.csv")).complete
+
+
+counts = st.integers(0, 10**9)
+
+
+@given(counts, counts, st.text(st.characters(exclude_characters="\0")))
+def test_a_reason_that_counts_series_is_read_from_the_table_as_it_was_written(number, total, first):
+    """A merge knows from it alone that a part counted only its own series."""
+    written = OpenSeries(number, total, first)
+    table = "".join(csv_lines(["reason"], [[written.text()]]))
+    _, (reason,) = csv.reader(io.StringIO(table, newline=""))
+    assert OpenSeries.read(reason) == written
+
+
+@pytest.mark.parametrize(
+    "reason",
+    [
+        "",
+        "nothing matches",
+        "part 3 has not run to its tables",
+        "C-FIND failed: 2 series; first: x",
+        "2 series",
+    ],
+)
+def test_another_reason_is_not_taken_for_one_that_counts_series(reason):
+    assert OpenSeries.read(reason) is None

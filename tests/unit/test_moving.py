@@ -71,7 +71,7 @@ def test_a_dry_run_prints_and_moves_nothing(tmp_path):
     done = run(tmp_path, "--dry_run")
     assert (done.returncode, found(tmp_path)) == (0, before)
     assert len(done.stdout.splitlines()) == len(MOVED)
-    assert f"{Path('data/top.csv')} -> {Path('new/info/top.csv')}" in done.stdout
+    assert f"{tmp_path / 'data/top.csv'} -> {tmp_path / 'new/info/top.csv'}" in done.stdout
     assert not (tmp_path / "new").exists()
 
 

@@ -281,6 +281,13 @@ def test_a_pacs_without_the_image_level_is_asked_for_the_series() -> None:
     assert not any(request.instance_uids for request in requests)
 
 
+def test_a_pacs_that_takes_no_whole_studies_is_asked_for_lists_of_their_series() -> None:
+    states = [*study("1.0", [10] * 3), *study("1.1", [90])]
+    made = chunks(states, 1, {"1.0": 3, "1.1": 1}, Capabilities(whole_studies=False))
+    asked = [request for chunk in made for request in chunk.requests]
+    assert sorted(len(request.series_uids) for request in asked) == [1, 3]
+
+
 @unhurried
 @given(works, st.integers(1, 4))
 def test_a_pacs_that_takes_no_lists_gets_none(work, associations: int) -> None:

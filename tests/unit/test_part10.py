@@ -23,6 +23,7 @@ from pydicom.uid import DeflatedExplicitVRLittleEndian
 
 import pacsifier
 from pacsifier.dicom import part10
+from pacsifier.dicom.text import decode_text, encode_text
 
 # SC_rgb_jpeg.dcm is implicit under an explicit transfer syntax, and pydicom says so each time.
 pytestmark = pytest.mark.filterwarnings("ignore:Expected explicit VR:UserWarning")
@@ -582,27 +583,27 @@ class TestText:
         ],
     )
     def test_names_are_decoded_by_their_character_set(self, character_set, codec, text):
-        assert part10.decode_text(text.encode(codec), character_set) == text
+        assert decode_text(text.encode(codec), character_set) == text
 
     def test_several_single_byte_sets_switch_by_escape_sequences(self):
         raw = b"Dionysios=\x1b\x2d\x46" + "Διονυσιος".encode("iso8859_7")
-        assert part10.decode_text(raw, b"ISO 2022 IR 100\\ISO 2022 IR 126") == "Dionysios=Διονυσιος"
+        assert decode_text(raw, b"ISO 2022 IR 100\\ISO 2022 IR 126") == "Dionysios=Διονυσιος"
 
     @given(
         st.binary(max_size=40), st.binary(max_size=40) | st.sampled_from([b"\\ISO 2022 IR 87", b"ISO_IR 192"])
     )
     def test_no_bytes_make_decoding_fail(self, raw, character_sets):
-        assert isinstance(part10.decode_text(raw, character_sets), str)
+        assert isinstance(decode_text(raw, character_sets), str)
 
     @given(st.text(st.characters(codec="utf-8"), max_size=40).filter(lambda text: "\x1b" not in text))
     def test_text_survives_encoding_and_decoding(self, text):
-        character_set, raw = part10.encode_text(text)
-        assert part10.decode_text(raw, character_set.encode()) == text
+        character_set, raw = encode_text(text)
+        assert decode_text(raw, character_set.encode()) == text
 
     def test_the_plainest_character_set_is_chosen(self):
-        assert part10.encode_text("Skywalker") == ("", b"Skywalker")
-        assert part10.encode_text("Müller") == ("ISO_IR 100", "Müller".encode("latin_1"))
-        assert part10.encode_text("山田") == ("ISO_IR 192", "山田".encode())
+        assert encode_text("Skywalker") == ("", b"Skywalker")
+        assert encode_text("Müller") == ("ISO_IR 100", "Müller".encode("latin_1"))
+        assert encode_text("山田") == ("ISO_IR 192", "山田".encode())
 
 
 class TestEncode:
@@ -667,6 +668,46 @@ class TestEncode:
     def test_what_cannot_be_written_is_refused(self, elements):
         with pytest.raises(ValueError, match=r"."):
             part10.encode(elements)
+
+    @pytest.mark.parametrize(
+        ("implicit", "big", "vr", "length", "fits"),
+        [
+            (False, False, "LO", 0xFFFE, True),
+            (False, False, "LO", 0xFFFF, False),
+            (False, True, "LO", 0x10000, False),
+            (True, False, "LO", 0x10000, True),
+            (False, False, "UT", 0x10000, True),
+            (False, False, "XX", 2, False),
+            (True, False, "XX", 2, False),
+        ],
+    )
+    def test_an_element_too_long_for_its_length_field_is_refused_in_every_coding(
+        self, implicit, big, vr, length, fits
+    ):
+        coding = part10.CODINGS[implicit, big]
+        if fits:
+            encoded = part10.encode_element(0x00100020, vr, bytes(length), coding)
+            assert part10.header(encoded, 0, coding)[3] == length
+        else:
+            with pytest.raises(ValueError, match=r"\(0010,0020\): no VR"):
+                part10.encode_element(0x00100020, vr, bytes(length), coding)
+
+
+class TestLayout:
+    def test_a_value_is_found_by_its_tag_and_the_last_element_ends_where_padding_begins(self):
+        content = EXPLICIT + PATIENT_ID + _short(0x00100040, b"CS", b"F ")
+        layout = part10.layout_of(content + bytes(10))
+        assert layout.value(0x00100040) == b"F "
+        assert layout.value(0x00100041) is None
+        assert layout.end == len(content)
+
+    @pytest.mark.parametrize(("name", "compressed"), [("JPEG2000.dcm", True), ("MR_small.dcm", False)])
+    def test_pixel_data_of_undefined_length_is_compressed(self, name, compressed):
+        raw = (DATA / "test_files" / name).read_bytes()
+        assert part10.layout_of(raw).is_compressed is compressed
+
+    def test_without_pixel_data_nothing_is_compressed(self):
+        assert not part10.layout_of(EXPLICIT + PATIENT_ID).is_compressed
 
 
 class TestDatasetBytesEqual:

@@ -336,6 +336,27 @@ def test_a_silent_service_ends_by_the_time_limit(quick):
     assert quick == []
 
 
+def test_a_service_that_falls_silent_in_its_answer_ends_by_the_time_limit(quick):
+    heard_enough = threading.Event()
+
+    class Half(socketserver.BaseRequestHandler):
+        def handle(self) -> None:
+            self.request.recv(1 << 16)
+            self.request.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{")
+            heard_enough.wait(30)
+
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Half) as server:
+        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread.start()
+        url = f"http://127.0.0.1:{server.server_address[1]}/deid"
+        with pytest.raises(deid_service.ServiceError, match=r"no answer within 0\.2 s"):
+            DeidService(DeidServiceConfig(url, TOKEN), timeouts_s=(1, 0.2)).ask("P", ["1"], lambda *_: None)
+        heard_enough.set()
+        server.shutdown()
+        thread.join()
+    assert quick == []
+
+
 def test_an_answer_without_end_is_not_read_to_the_end(httpserver, quick, monkeypatch):
     monkeypatch.setattr(deid_service, "_LARGEST_ANSWER", 1000)
     httpserver.expect_request("/deid").respond_with_data(b"x" * 2000)

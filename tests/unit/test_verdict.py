@@ -20,18 +20,16 @@ from series import (
 
 from pacsifier.dcmtk.transcript import MoveState
 from pacsifier.transfer.fetch.verdict import (
-    close,
     conclude,
-    is_clean,
     is_complete,
     is_short,
     judge,
     left_behind,
-    refused_for_good,
     took_only_some,
-    untold_columns,
 )
 from pacsifier.transfer.model import SeriesState, Status
+from pacsifier.transfer.plan import untold_columns
+from pacsifier.transfer.retry import is_clean, refused_for_good
 
 NO_UID_OF_IT = {"9.9.9.0": 1000, "9.9.9.1": 1000}
 
@@ -339,7 +337,7 @@ def test_without_a_number_the_counters_stand_for_it(series, end, others, verdict
 def test_that_the_counters_agreed_is_no_word_for_people(spoiled: str) -> None:
     series = state(announced=None, found=2, spoiled=spoiled)
     conclude(series, SENT_2, WHY, of=[series])
-    close(series, "interrupted")
+    series.close("interrupted")
     assert "agree" not in series.reason
 
 
@@ -474,7 +472,7 @@ def test_the_list_of_the_pacs_settles_what_counts_left_open(series, moved: bool,
 )
 def test_each_series_ends_with_a_verdict_and_its_reason(series, stop: str, verdict) -> None:
     series = replace(series)
-    close(series, stop)
+    series.close(stop)
     assert (series.status, series.reason) == verdict
 
 

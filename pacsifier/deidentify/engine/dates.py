@@ -1,4 +1,4 @@
-"""Dates and ages in DICOM's own spellings: shifting them, and finding out what they tell (PS3.5 section 6.2)."""
+"""Shifts and reads dates and ages as DICOM spells them (PS3.5 section 6.2)."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ YOUNGEST_AGE_YEARS = 2
 
 
 def shift_date(text: str, days: int) -> str | None:
-    """A DA, partial or full, with or without dots, or a range of them, moved by `days`; None where it is no date.
+    """Moves a DA (partial or full, with or without dots, or a range) by `days`; None if it is not a date.
 
-    A partial date moves as its middle does, and stays as partial as it was.
+    A partial date moves with the middle of its month or year, and stays partial.
     """
     if "-" in text and not re.fullmatch(r"\d{4}-\d{2}-\d{2}", text):
         ends = [end and shift_date(end, days) for end in text.split("-")]
@@ -36,7 +36,7 @@ def shift_date(text: str, days: int) -> str | None:
 
 
 def shift_datetime(text: str, days: int) -> str | None:
-    """A DT (or a range of them) moved by `days`; time of day, fraction and zone stay; None where it is none."""
+    """Moves a DT (or a range) by `days`; time of day, fraction and zone stay. None if it is not a DT."""
     match = _DT.fullmatch(text)
     if match:
         day, time, zone = match.groups()
@@ -52,12 +52,12 @@ def shift_datetime(text: str, days: int) -> str | None:
 
 
 def valid_time(raw: bytes) -> bool:
-    """Whether a TM value holds nothing but digits and the signs of times and ranges."""
+    """Whether a TM value holds only digits and the punctuation of times and ranges."""
     return _TM.fullmatch(raw) is not None
 
 
 def capped_age(text: str) -> str | None:
-    """An AS with ages above 89 years as 090Y; None where it is no age."""
+    """Returns an AS with ages above 89 years as 090Y; None if it is not an age."""
     match = _AGE.fullmatch(text)
     if not match:
         return None
@@ -65,7 +65,7 @@ def capped_age(text: str) -> str | None:
 
 
 def age_in_years(text: str) -> float | None:
-    """What an AS says, in years."""
+    """An AS in years; None if it is not an age."""
     match = _AGE.fullmatch(text.strip())
     return int(match[1]) / {"D": 365.25, "W": 52.18, "M": 12.0, "Y": 1.0}[match[2]] if match else None
 
@@ -106,7 +106,7 @@ _MONTHS = tuple(
 
 
 def in_words(text: str) -> set[str]:
-    """How people write the day of a full DA without zeros or with the month's name; folded, whatever signs join it."""
+    """How people write the day of a full DA without zeros or with the month's name; folded."""
     day = parse(text)
     if day is None:
         return set()

@@ -1,11 +1,11 @@
-"""Descriptions word by word: what names a sequence, a region or a number stays, every other word goes."""
+"""Cleans descriptions word by word: names of sequences and regions and numbers stay, every other word goes."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Collection
 
-from pacsifier.deidentify.engine.identifiers import Matcher, fold
+from pacsifier.deidentify.engine.identifiers import Matcher, fold_for_search
 from pacsifier.deidentify.engine.profile import read_words
 
 _WORD = re.compile(r"\d+(?:[.,]\d+)?[^\W\d_]*|[^\W\d_]+\d*[^\W_]*")
@@ -19,7 +19,7 @@ _NUMBER = re.compile(rf"\d{{1,4}}(?:[.,]\d{{1,4}})?{_UNIT}?|\d{{1,4}}(?:x\d{{1,4
 _CODE = re.compile(
     r"b\d{1,5}|[a-z]\d{1,3}[a-z]?|(?:br|hr|bf|bl|bv|fc|ub|uc|qr|hp|hv|hf|te|tr|ti|fa|sl|th|cv|ctv|gtv|ptv|roi)\d{1,4}[a-z]?"
 )
-# What people write dates, phone numbers and addresses of letters in.
+# How people write dates, phone numbers, e-mail and web addresses.
 _TELLING = re.compile(
     r"(?<!\d)\d{1,4}[./-]\d{1,2}[./-]\d{1,4}(?!\d)|(?<!\d)(?:\+|00)?\d{2,4}(?:[ ./-]\d{2,4}){2,}(?!\d)|\d{5,}|\S+@\S+|"
     r"https?:\S+"
@@ -27,21 +27,21 @@ _TELLING = re.compile(
 
 
 class Vocabulary:
-    """The words that may stay: those shipped, and those accepted by a person or by their spread over patients."""
+    """The words that may stay: the shipped ones, and those that a person or their spread over patients accepted."""
 
     def __init__(self, accepted: Collection[str] = ()) -> None:
-        self._words = read_words("vocabulary.txt") | {fold(word) for word in accepted}
+        self._words = read_words("vocabulary.txt") | {fold_for_search(word) for word in accepted}
 
     def allows(self, word: str) -> bool:
         """Whether a word of a description may stay."""
-        folded = fold(word)
+        folded = fold_for_search(word)
         if folded in self._words or _NUMBER.fullmatch(folded) or _CODE.fullmatch(folded):
             return True
         stem = folded.rstrip("0123456789")
         return len(folded) - len(stem) <= 4 and stem in self._words
 
     def clean(self, text: str, matcher: Matcher) -> tuple[str, list[str]]:
-        """The text without known identifiers and without words that are not allowed; and those words."""
+        """Returns the text without known identifiers and without words that are not allowed, and those words."""
         kept: list[str] = []
         dropped: list[str] = []
         at = 0
@@ -52,7 +52,7 @@ class Vocabulary:
                 kept.append(text[at : match.start()])
                 at = match.end()
                 if not hit:
-                    dropped.append(fold(match[0]))
+                    dropped.append(fold_for_search(match[0]))
         if not at:
             return text, []
         kept.append(text[at:])
@@ -61,5 +61,7 @@ class Vocabulary:
 
 
 def words(text: str) -> set[str]:
-    """The folded words of a description that could be accepted: letters, at least three of them."""
-    return {fold(word) for word in _WORD.findall(text) if sum(each.isalpha() for each in word) >= 3}
+    """The folded words of a description that could be accepted: those with at least three letters."""
+    return {
+        fold_for_search(word) for word in _WORD.findall(text) if sum(each.isalpha() for each in word) >= 3
+    }

@@ -1,6 +1,6 @@
-"""The dictionaries of pydicom, without the rest of it: importing that costs more than hundreds of instances.
+"""pydicom's dictionaries without the rest of pydicom, whose import takes longer than hundreds of instances.
 
-Source: PS3.6, and for private elements the list that pydicom carries.
+Source: PS3.6, and pydicom's own list for private elements.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 
 @cache
 def _tables(name: str) -> Any:
-    """A module of pydicom that holds tables only, loaded by itself."""
+    """A module of pydicom that holds only tables, loaded alone."""
     package = importlib.util.find_spec("pydicom")
     assert package is not None  # noqa: S101 - installed with pacsifier
     assert package.submodule_search_locations  # noqa: S101 - a package
@@ -67,6 +67,6 @@ def _entry(tag: int) -> tuple[str, ...]:
 
 @cache
 def _repeaters() -> dict[int, tuple[str, ...]]:
-    """The groups 50xx, 60xx and 7Fxx, by their first one; the other repeating elements are of retired encodings."""
+    """The groups 50xx, 60xx and 7Fxx, by the first of each; other repeating elements belong to retired encodings."""
     entries = _tables("_dicom_dict").RepeatersDictionary.items()
     return {int(mask.replace("x", "0"), 16): entry for mask, entry in entries if mask[2:4] == "xx"}

@@ -1,7 +1,7 @@
-"""Rewriting raw elements: unchanged ranges stay ranges, changed values are encoded anew, at every depth.
+"""Rewrites raw elements at every depth: unchanged ranges stay ranges, changed values are encoded again.
 
-What becomes of a value is asked of a `Visitor`; here is only where values begin and end (PS3.5 section 7). What the
-walker does not know raises `UnknownEncodingError`, and pydicom takes the file over (`reference`).
+A `Visitor` decides what becomes of a value; this module only knows where values begin and end (PS3.5 section 7).
+Whatever it does not understand raises `UnknownEncodingError`, and pydicom rewrites the file instead (`reference`).
 """
 
 from __future__ import annotations
@@ -21,50 +21,37 @@ ITEM_END = 0xFFFEE00D
 SEQUENCE_END = 0xFFFEE0DD
 UNDEFINED = 0xFFFFFFFF
 PIXEL_GROUP = 0x7FE0
+LARGE = 1 << 24  # values above this are not held in memory
+CHARACTER_SETS = 0x00080005
+ITEM_BYTES = b"\xfe\xff\x00\xe0"  # the tag of an item in little endian
 _PIXELS = PIXEL_GROUP << 16
-_LARGE = 1 << 24  # values above this are not held in memory
 _REMEMBERED = 1 << 12  # elements above this are not kept for the next file
-_CHARACTER_SETS = 0x00080005
-_SHORT_LENGTH = frozenset(
-    [
-        "AE",
-        "AS",
-        "AT",
-        "CS",
-        "DA",
-        "DS",
-        "DT",
-        "FD",
-        "FL",
-        "IS",
-        "LO",
-        "LT",
-        "PN",
-        "SH",
-        "SL",
-        "SS",
-        "ST",
-        "TM",
-        "UI",
-        "UL",
-        "US",
-    ]
-)
-_ITEM_TAG = b"\xfe\xff\x00\xe0"
 _DEEPEST = 100
+_SHORT_HEADER = 8  # bytes; with an explicit VR their length field has 16 bits
 
 
 class UnknownEncodingError(Exception):
-    """The walker met what it does not know."""
+    """The data set has something that the walker does not understand."""
 
 
 @dataclass
 class Scope:
-    """Where an element stands: the sequence above it (0: none), its character sets, the private creators met."""
+    """Where an element stands: the sequence above it (0: none), the character sets, the private creators so far."""
 
     parent: int
     character_sets: bytes
     creators: dict[int, str] = field(default_factory=dict)
+
+    def creator(self, tag: int) -> str:
+        """The creator of a private element's block; "" where none was met (PS3.5 section 7.8.1)."""
+        return self.creators.get(tag >> 16 << 8 | tag >> 8 & 0xFF, "")
+
+    def learn(self, tag: int, raw: bytes) -> None:
+        """Remembers the value if it is the character sets or the creator of a private block."""
+        if tag == CHARACTER_SETS:
+            self.character_sets = raw
+        elif tag & 0x1FF00 == 0x10000 and tag & 0xFFFF >= 0x10:
+            self.creators[tag >> 16 << 8 | tag & 0xFF] = raw.decode("latin_1").strip(" \0")
 
 
 class Visitor(Protocol):
@@ -74,34 +61,34 @@ class Visitor(Protocol):
         """What is written instead of a value."""
 
     def descends(self, tag: int, vr: str, raw: bytes, scope: Scope) -> bool | bytes | None:
-        """Whether the items of a sequence are looked at; else what is written instead of them (None: nothing)."""
+        """Whether to look into the items of a sequence; or what is written instead of them (None: nothing)."""
 
     def is_plain(self, tag: int, raw_vr: bytes) -> bool:
-        """Whether an element with this tag and VR stays whatever it holds."""
+        """Whether an element with this tag and VR stays, whatever its value."""
 
     def keeps_large(self, tag: int, vr: str, source: part10.Buffer, start: int, stop: int) -> bool:
         """Whether a value too large to be held stays."""
 
 
 Outcome = tuple[bytes, tuple[tuple[str, int], ...]]
-"""What is written for a whole element (b"": nothing), and what there is to note about it: kinds and tags."""
+"""What is written for a whole element (b"": nothing), and the notes about it: kinds and tags."""
 
 
 class Rewriter(Visitor, Protocol):
-    """A visitor that remembers what became of elements."""
+    """A visitor that takes notes and remembers what became of elements."""
 
     def notes(self) -> list[tuple[str, int]]:
-        """What was noted so far, kinds and tags; what is remembered joins it."""
+        """The notes of this file so far, kinds and tags; the notes about remembered elements are added to it."""
 
     def memory(self, coding: Coding, character_sets: bytes, creator: str) -> dict[bytes, Outcome]:
-        """Top-level elements, as they are encoded under these circumstances, and what became of them."""
+        """What became of top-level elements with this coding, these character sets and this private creator."""
 
     def remember(self, memory: dict[bytes, Outcome], whole: bytes, outcome: Outcome) -> None:
-        """Adds an element."""
+        """Adds an element to a memory."""
 
 
 class Viewer(Visitor, Protocol):
-    """A visitor that keeps the tags that it has called plain."""
+    """A visitor that only looks, and keeps the tags that it has called plain."""
 
     plain: set[int]
 
@@ -127,7 +114,7 @@ class Bystander:
 
 
 def rewrite(layout: part10.Layout, visitor: Rewriter, added: list[tuple[int, bytes]]) -> list[Piece]:
-    """The data set as the visitor wants it, as pieces in order; `added` are encoded elements that replace or join.
+    """Rewrites the data set as the visitor decides, as pieces in order; `added` are encoded elements to put in.
 
     Raises UnknownEncodingError.
     """
@@ -144,14 +131,14 @@ def rewrite(layout: part10.Layout, visitor: Rewriter, added: list[tuple[int, byt
             continue
         while waiting[0][0] < tag:
             out.append(waiting.pop(0)[1])
-        if after - head > _REMEMBERED or tag & 0x10000 or tag == _CHARACTER_SETS or tag >= _PIXELS:
+        if after - head > _REMEMBERED or tag & 0x10000 or tag == CHARACTER_SETS or tag >= _PIXELS:
             piece = _rewritten(source, element, coding, visitor, scope)
             if isinstance(piece, bytes):
                 out.append(piece)
             else:
                 pieces += (b"".join(out), piece)
                 out.clear()
-            if tag == _CHARACTER_SETS:
+            if tag == CHARACTER_SETS:
                 memory = visitor.memory(coding, scope.character_sets, "")
             continue
         whole = source[head:after]
@@ -166,13 +153,13 @@ def rewrite(layout: part10.Layout, visitor: Rewriter, added: list[tuple[int, byt
 
 
 def visit(layout: part10.Layout, visitor: Viewer) -> None:
-    """Shows the visitor every element that it does not call plain; writes nothing. Raises UnknownEncodingError."""
+    """Shows the visitor every element that is not plain; writes nothing. Raises UnknownEncodingError."""
     scope = Scope(0, b"")
     elements: Iterable[Element] = layout.elements
     if len(layout.by_tag) == len(layout.elements):
         elements = (layout.by_tag[tag] for tag in sorted(layout.by_tag.keys() - visitor.plain))
     for tag, raw_vr, _, start, stop, after in elements:
-        if not visitor.is_plain(tag, raw_vr) and tag >> 16 != PIXEL_GROUP and stop - start <= _LARGE:
+        if not visitor.is_plain(tag, raw_vr) and tag >> 16 != PIXEL_GROUP and stop - start <= LARGE:
             raw = layout.source[start:stop]
             _decided(tag, raw_vr, raw, after != stop, layout.coding, visitor, scope, 0)
 
@@ -180,19 +167,18 @@ def visit(layout: part10.Layout, visitor: Viewer) -> None:
 def _rewritten(
     source: part10.Buffer, element: Element, coding: Coding, visitor: Rewriter, scope: Scope
 ) -> Piece:
-    """What is written for an element that is large or depends on others."""
+    """What is written for an element that is large or depends on other elements."""
     tag, raw_vr, head, start, stop, after = element
     if tag >> 16 == PIXEL_GROUP or visitor.is_plain(tag, raw_vr):
         return Range(head, after)
-    if stop - start > _LARGE:
+    if stop - start > LARGE:
         vr = raw_vr.decode("latin_1") or vr_of(tag, scope)
         return Range(head, after) if visitor.keeps_large(tag, vr, source, start, stop) else b""
     if after - head > _REMEMBERED or tag & 0xFF00 == 0 or not tag & 0x10000:
         new = _anew(source[head:after], element, coding, visitor, scope)
         return Range(head, after) if new is None else new
     whole = source[head:after]
-    creator = scope.creators.get(tag >> 16 << 8 | tag >> 8 & 0xFF, "")
-    memory = visitor.memory(coding, scope.character_sets, creator)
+    memory = visitor.memory(coding, scope.character_sets, scope.creator(tag))
     known = memory.get(whole)
     if known is None:
         return _remembered(whole, element, coding, visitor, scope, memory)
@@ -208,7 +194,7 @@ def _remembered(  # noqa: PLR0917 - see _decided
     scope: Scope,
     memory: dict[bytes, Outcome],
 ) -> bytes:
-    """What is written for an element, which is remembered but where its tag alone decides."""
+    """What is written for an element; remembered, except where the tag alone decides."""
     tag, raw_vr = element[:2]
     if visitor.is_plain(tag, raw_vr):
         return whole
@@ -220,13 +206,13 @@ def _remembered(  # noqa: PLR0917 - see _decided
 
 
 def _anew(whole: bytes, element: Element, coding: Coding, visitor: Visitor, scope: Scope) -> bytes | None:
-    """The element encoded anew (b"" where it goes); None where it stays."""
+    """The element encoded again (b"" if it goes); None if it stays."""
     tag, raw_vr, head, start, stop, after = element
     raw = whole[start - head : stop - head]
     new = _decided(tag, raw_vr, raw, after != stop, coding, visitor, scope, 0)
     if new is raw:
         return None
-    return b"" if new is None else _encoded(whole[:12], raw_vr, new, after != stop, coding)
+    return b"" if new is None else _encoded(whole[: start - head], raw_vr, new, after != stop, coding)
 
 
 def _decided(  # noqa: PLR0917 - called for every element
@@ -239,13 +225,13 @@ def _decided(  # noqa: PLR0917 - called for every element
     scope: Scope,
     depth: int,
 ) -> bytes | None:
-    """The new content of an element: the same object where it stays, None where the element goes."""
+    """The new content of an element: the same object if it stays, None if the element goes."""
     vr = raw_vr.decode("latin_1")
     if raw_vr == b"UN" or not raw_vr:
         vr = vr_of(tag, scope)
     if undefined and vr != "SQ" and raw_vr in (b"", b"UN"):
         vr = "SQ"
-    if vr == "SQ" or (vr in ("UN", "OB") and tag & 0x10000 and raw[:4] == _ITEM_TAG):
+    if vr == "SQ" or (vr in ("UN", "OB") and tag & 0x10000 and raw[:4] == ITEM_BYTES):
         inner = IMPLICIT_LITTLE if raw_vr == b"UN" or vr != "SQ" else coding
         descends = visitor.descends(tag, vr, raw, scope)
         if not isinstance(descends, bool):
@@ -259,19 +245,17 @@ def _decided(  # noqa: PLR0917 - called for every element
                 raise
     elif undefined:
         raise UnknownEncodingError(f"undefined length of {tag:08X}")
-    if tag == _CHARACTER_SETS:
-        scope.character_sets = raw
-    if tag & 0x10000 and tag & 0xFF00 == 0 and tag & 0xFFFF >= 0x10:
-        scope.creators[tag >> 16 << 8 | tag & 0xFF] = raw.decode("latin_1").strip(" \0")
+    if tag == CHARACTER_SETS or tag & 0x1FF00 == 0x10000:
+        scope.learn(tag, raw)
     return visitor.value(tag, vr, raw, scope)
 
 
 def rewrite_items(  # noqa: PLR0917 - see _decided
     raw: bytes, coding: Coding, parent: int, visitor: Visitor, scope: Scope, depth: int = 0
 ) -> bytes:
-    """The items of a sequence as the visitor wants them; `raw` itself where nothing changes.
+    """Rewrites the items of a sequence as the visitor decides; returns `raw` itself if nothing changes.
 
-    Raises UnknownEncodingError where the bytes are not items to the end.
+    Raises UnknownEncodingError if the bytes are not items to the end.
     """
     if depth > _DEEPEST:
         raise UnknownEncodingError("nested too deep")
@@ -288,7 +272,7 @@ def rewrite_items(  # noqa: PLR0917 - see _decided
                 raise UnknownEncodingError(f"no item below {parent:08X}")
             content, pos, differs = _item(raw, start, length, coding, parent, visitor, scope, depth)
             if length == UNDEFINED:
-                out += (raw[start - 8 : start], content, _delimiter(ITEM_END, coding))
+                out += (raw[start - 8 : start], content, _header(ITEM_END, 0, coding))
             else:
                 out += (raw[start - 8 : start - 4], _packed(len(content), coding), content)
             changed = changed or differs
@@ -298,7 +282,7 @@ def rewrite_items(  # noqa: PLR0917 - see _decided
 
 
 def are_items(raw: bytes, coding: Coding) -> bool:
-    """Whether bytes are the items of a sequence, to the last byte."""
+    """Whether the bytes are items of a sequence, to the last byte."""
     try:
         rewrite_items(raw, coding, 0, Bystander(), Scope(0, b""))
     except UnknownEncodingError:
@@ -309,7 +293,7 @@ def are_items(raw: bytes, coding: Coding) -> bool:
 def _item(  # noqa: PLR0917 - see _decided
     raw: bytes, pos: int, length: int, coding: Coding, parent: int, visitor: Visitor, outer: Scope, depth: int
 ) -> tuple[bytes, int, bool]:
-    """The elements of one item: its new content, where the next item begins, whether anything changed."""
+    """Rewrites one item; returns its new content, where the next item begins, and whether anything changed."""
     delimited = length == UNDEFINED
     stop = len(raw) if delimited else pos + length
     if stop > len(raw):
@@ -335,7 +319,7 @@ def _item(  # noqa: PLR0917 - see _decided
             if new is not value:
                 changed = True
                 if new is not None:
-                    out.append(_encoded(raw[pos : pos + 12], raw_vr, new, undefined, coding))
+                    out.append(_encoded(raw[pos:start], raw_vr, new, undefined, coding))
                 pos = after
                 continue
         out.append(raw[pos:after])
@@ -349,33 +333,35 @@ def _end_of_undefined(raw: bytes, start: int, raw_vr: bytes, coding: Coding) -> 
     return part10.end_of_undefined(raw, start, raw_vr, coding) - 8
 
 
-def _encoded(head: bytes, raw_vr: bytes, content: bytes, undefined: bool, coding: Coding) -> bytes:
-    """An element under its old tag and VR, with other content."""
+def _encoded(header: bytes, raw_vr: bytes, content: bytes, undefined: bool, coding: Coding) -> bytes:
+    """An element with its old tag and VR and new content."""
     if undefined:
-        width = 12 if raw_vr else 8
-        return head[:width] + content + _delimiter(SEQUENCE_END, coding)
-    if not raw_vr:
-        return head[:4] + _packed(len(content), coding) + content
-    if raw_vr.decode("latin_1") in _SHORT_LENGTH:
+        return header + content + _header(SEQUENCE_END, 0, coding)
+    if raw_vr and len(header) == _SHORT_HEADER:
         if len(content) > 0xFFFE:
             raise UnknownEncodingError("a value has become too long")
-        return head[:6] + struct.pack(">H" if coding.big else "<H", len(content)) + content
-    return head[:8] + _packed(len(content), coding) + content
+        return header[:-2] + struct.pack(">H" if coding.big else "<H", len(content)) + content
+    return header[:-4] + _packed(len(content), coding) + content
 
 
 def _packed(length: int, coding: Coding) -> bytes:
     return struct.pack(">L" if coding.big else "<L", length)
 
 
-def _delimiter(tag: int, coding: Coding) -> bytes:
-    return struct.pack(">HHL" if coding.big else "<HHL", tag >> 16, tag & 0xFFFF, 0)
+def item_header(length: int, coding: Coding) -> bytes:
+    """The header of an item of this length."""
+    return _header(ITEM, length, coding)
+
+
+def _header(tag: int, length: int, coding: Coding) -> bytes:
+    return struct.pack(">HHL" if coding.big else "<HHL", tag >> 16, tag & 0xFFFF, length)
 
 
 def vr_of(tag: int, scope: Scope) -> str:
-    """The VR of an element that does not tell it: that of the dictionaries, or UN."""
+    """The VR of an element that is written without one: the dictionary's, or UN."""
     if tag & 0x10000:
         if tag & 0xFF00 == 0:
             return "LO"
-        creator = scope.creators.get(tag >> 16 << 8 | tag >> 8 & 0xFF, "")
+        creator = scope.creator(tag)
         return private_vr(tag, creator) if creator else "UN"
     return public_vr(tag)

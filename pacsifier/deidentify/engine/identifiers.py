@@ -19,20 +19,20 @@ SHORTEST_IN_BYTES = 6
 _PARTS = re.compile(r"[^\W_]+(?:['\u2019\-.][^\W_]+)*")
 _SIGNS = re.compile(r"[\W_]+")
 _MASK = b"X"
-# Letters that Unicode does not take apart, and what stands for letters where a keyboard has none.
+# Letters that Unicode does not decompose, and how people type letters that their keyboard lacks.
 _WITHOUT_STROKES = str.maketrans(
     {"ł": "l", "ø": "o", "đ": "d", "ð": "d", "þ": "th", "æ": "ae", "œ": "oe", "ħ": "h", "\u0131": "i"}
 )
 _SPELLED_OUT = str.maketrans({"ä": "ae", "ö": "oe", "ü": "ue", "ø": "oe", "å": "aa"})
 _ENCODINGS = ("latin_1", "utf_8", "utf_16_le", "utf_16_be")
-# Titles and degrees that stand in names, and name nobody.
+# Titles in names, which identify nobody.
 _TITLES = frozenset(
     ("prof", "professor", "doctor", "docteur", "frau", "herr", "madame", "monsieur", "unknown", "anonymous")
 )
 
 
-def fold(text: str) -> str:
-    """The text as it is compared: compatibility forms, without accents, lower case."""
+def fold_for_search(text: str) -> str:
+    """The text in the form that is compared: compatibility forms, no accents, lower case."""
     if text.isascii():
         return text.lower()
     return "".join(_fold_character(each) for each in text)
@@ -49,14 +49,14 @@ def _is_ideographic(text: str) -> bool:
 
 
 def long_enough(word: str) -> bool:
-    """Whether a folded word is looked for inside other text."""
+    """Whether a folded word is long enough to be looked for inside other text."""
     return len(word) >= (2 if _is_ideographic(word) else SHORTEST_WORD)
 
 
 def name_words(name: str) -> set[str]:
     """The folded words of a person's name: every part of every component, and each component as a whole."""
     words: set[str] = set()
-    for component in re.split(r"[\^=\\,;]", fold(name)):
+    for component in re.split(r"[\^=\\,;]", fold_for_search(name)):
         whole = component.strip()
         if not whole:
             continue
@@ -70,12 +70,12 @@ def name_words(name: str) -> set[str]:
 def _spellings(name: str) -> set[str]:
     """A name as it stands, with umlauts spelled out, and with spelled umlauts as plain letters; folded."""
     lower = unicodedata.normalize("NFC", name).lower()
-    plain = fold(name)
-    return {plain, fold(lower.translate(_SPELLED_OUT)), re.sub("([aou])e", r"\1", plain)}
+    plain = fold_for_search(name)
+    return {plain, fold_for_search(lower.translate(_SPELLED_OUT)), re.sub("([aou])e", r"\1", plain)}
 
 
 def _full_names(name: str) -> set[str]:
-    """Family and given name of each component group in either order; how they are joined is the pattern's matter."""
+    """Family and given name of each component group, in either order; the pattern allows for what joins them."""
     groups = (group.split("^") for value in name.split("\\") for group in value.split("="))
     pairs = [(group[0].strip(), group[1].strip()) for group in groups if len(group) > 1]
     return {f"{one} {two}" for pair in pairs if all(pair) for one, two in (pair, pair[::-1])}
@@ -86,7 +86,7 @@ class Identifiers:
     """The known identifiers of one patient; all text folded.
 
     `words` are looked for inside text, `wholes` as a whole value only, `days` are DA strings, `coded` are names as
-    they stand in the input's bytes.
+    the input encodes them.
     """
 
     words: set[str] = field(default_factory=set)
@@ -95,23 +95,23 @@ class Identifiers:
     coded: set[bytes] = field(default_factory=set)
 
     def add_name(self, name: str) -> None:
-        """A person's name in DICOM's form, of the patient or of anybody else in the images."""
+        """Adds a person's name in DICOM's form, the patient's or anybody else's in the images."""
         for spelling in _spellings(name):
             for word in name_words(spelling) | _full_names(spelling):
                 self._add(word)
-        self._add(fold(name).strip().strip("^"))
+        self._add(fold_for_search(name).strip().strip("^"))
         for part in () if name.isascii() else re.split(r"[\^=\\ ]+", name):
             self._add_encoded(part)
 
     def add_id(self, value: str) -> None:
-        """An identifier, a phone number, a serial number: matched as a whole word, whatever its signs."""
-        word = fold(value).strip()
+        """Adds an identifier, phone number or serial number: matched as a whole word, whatever the punctuation."""
+        word = fold_for_search(value).strip()
         self._add(word)
         if word.startswith("0") and len(word.lstrip("0")) >= SHORTEST_WORD:
             self._add(word.lstrip("0"))
 
     def _add_encoded(self, part: str) -> None:
-        """A part of a name in any case and encoding that private bytes may hold."""
+        """Adds a part of a name in each case and encoding that private bytes may hold."""
         for form in () if part.isascii() else (part, part.upper(), part.lower(), part.title()):
             for encoding in _ENCODINGS:
                 needle = form.encode(encoding, "ignore")
@@ -122,7 +122,7 @@ class Identifiers:
                     self.coded.add(needle.lower())
 
     def add_coded(self, raw: bytes) -> None:
-        """A name as it is coded in the input; matters where that is not ASCII."""
+        """Adds a name as the input encodes it, for names that are not ASCII."""
         if not raw.isascii():
             for part in re.split(rb"[\^=\\ \0]+", raw):
                 if len(part) >= SHORTEST_IN_BYTES:
@@ -134,7 +134,7 @@ class Identifiers:
         (self.words if long_enough(word) else self.wholes).add(word)
 
     def merge(self, other: Identifiers) -> None:
-        """Takes over everything that the other holds."""
+        """Adds everything that the other holds."""
         self.words |= other.words
         self.wholes |= other.wholes
         self.days |= other.days
@@ -144,7 +144,7 @@ class Identifiers:
 class Matcher:
     """Finds the known identifiers of one patient in text and in bytes.
 
-    `moved_days` maps the days of the patient to what is written instead of them, at equal length.
+    `moved_days` maps the patient's days to what is written instead, at equal length.
     """
 
     def __init__(self, known: Identifiers, moved_days: dict[str, str]) -> None:
@@ -170,7 +170,7 @@ class Matcher:
 
     def spans(self, text: str) -> list[tuple[int, int]]:
         """Where known identifiers stand in a text, as slices of it."""
-        folded = fold(text)
+        folded = fold_for_search(text)
         if folded.strip(" \0") in self.known.wholes:
             return [(0, len(text))]
         if self._pattern is None:
@@ -188,7 +188,7 @@ class Matcher:
         return text
 
     def masked(self, text: str) -> str:
-        """The text with known identifiers overwritten at equal length; a date by what it was moved to."""
+        """The text with known identifiers overwritten at equal length, known days by the days they moved to."""
         for start, stop in reversed(self.spans(text)):
             hit = text[start:stop]
             text = text[:start] + self.moved_days.get(hit, "X" * len(hit)) + text[stop:]
@@ -210,7 +210,7 @@ class Matcher:
 
 
 def _bounded(mark: str) -> str:
-    """A pattern for a word that no letter (of a word) or digit (of a number) goes on from."""
+    """A pattern for a word that is not part of a longer word, or a number that is not part of a longer number."""
     body = r"[\W_]{0,3}".join(re.escape(part) for part in _SIGNS.split(mark) if part)
     if mark.isdigit() and len(mark) >= SHORTEST_IN_BYTES:
         body = "0*" + r"[ ._/-]?".join(mark)
@@ -222,7 +222,7 @@ def _bounded(mark: str) -> str:
 
 
 def _stands_alone(lower: bytes, at: int, needle: bytes) -> bool:
-    """Whether a number in bytes is not a part of a longer one; words count wherever they stand."""
+    """Whether a number in bytes is not part of a longer one; words count wherever they stand."""
     if not needle.isdigit():
         return True
     return (
@@ -233,4 +233,4 @@ def _stands_alone(lower: bytes, at: int, needle: bytes) -> bool:
 
 def words_of(texts: Iterable[str]) -> set[str]:
     """The folded words of some texts."""
-    return {word for text in texts for word in _SIGNS.split(fold(text)) if word}
+    return {word for text in texts for word in _SIGNS.split(fold_for_search(text)) if word}

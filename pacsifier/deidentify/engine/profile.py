@@ -1,6 +1,8 @@
-"""The confidentiality profile: DICOM PS3.15 Table E.1-1 and a few rows of our own, as data; the options; tag -> action.
+"""The confidentiality profile: which action each tag gets under the options.
 
-A new rule is one row in `data/`. Source: PS3.15 Annex E; the editions stand in the head of `data/table_e1_1.txt`.
+The rules are data: DICOM PS3.15 Table E.1-1, and a few rows of our own.
+
+A new rule is one row in `data/`. Source: PS3.15 Annex E; the head of `data/table_e1_1.txt` names the editions.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ _DATA = Path(__file__).with_name("data")
 TEXT_VRS = frozenset(("LO", "SH", "ST", "LT", "UT", "UC", "UR"))
 _DESCRIPTOR_VRS = frozenset(("LO", "SH"))
 
-# CS that a person types: content label, graphic layer.
+# Code strings that a person types: content label, graphic layer.
 _TYPED_LABELS = frozenset((0x00700080, 0x00700002))
 _LOWEST_GROUP = 0x0008
 PATIENT_NAME, PATIENT_ID, PATIENT_BIRTH_DATE = 0x00100010, 0x00100020, 0x00100030
@@ -44,7 +46,7 @@ class Action(Enum):
 
 @dataclass(frozen=True)
 class Options:
-    """What the user chose; the defaults are those of the documentation."""
+    """What the user chose; the defaults are the documented ones."""
 
     basic: bool = False
     fuzz_dates: bool = False
@@ -59,7 +61,7 @@ class Options:
 
     @property
     def columns(self) -> frozenset[str]:
-        """The options of Table E.1-1 that hold, by their names in the data file."""
+        """The options of Table E.1-1 that are on, by their names in the data file."""
         chosen = set() if self.basic else {"characteristics", "descriptors", "structured", "graphics"}
         if self.fuzz_dates:
             chosen.add("modified_dates")
@@ -78,7 +80,7 @@ class Options:
 
 @dataclass(frozen=True)
 class Row:
-    """One row of the table: the action of the Basic Profile and those of the options, in the standard's letters."""
+    """One row of the table: the actions of the Basic Profile and of the options, in the standard's letters."""
 
     tag: str
     keyword: str
@@ -89,7 +91,7 @@ class Row:
 
 @cache
 def read_table(name: str = "table_e1_1.txt") -> tuple[Row, ...]:
-    """Every row of a data file of rules, in its order."""
+    """Every row of a data file of rules, in the file's order."""
     rows = []
     for line in _lines(name):
         tag, name_of_tag, *rest = line.split("\t")
@@ -121,7 +123,7 @@ def _lines(name: str) -> list[str]:
 
 
 class Profile:
-    """The actions under the chosen options; private elements and the repeating groups are not its matter."""
+    """The action for each public element under the chosen options; `private` decides about private ones."""
 
     def __init__(self, options: Options) -> None:
         self.options = options
@@ -144,7 +146,7 @@ class Profile:
         return action
 
     def fallback(self, tag: int) -> Action:
-        """What becomes of a descriptor of which no word may stay."""
+        """What becomes of a descriptor when none of its words may stay."""
         row = self._rows.get(tag)
         return Action.DUMMY if row is None else _basic_action(row.basic, "LO", tag)
 
@@ -157,7 +159,7 @@ class Profile:
             return Action.EMPTY if self.options.basic else Action.BIRTH_DATE
         group = tag >> 16
         if group < _LOWEST_GROUP:
-            # Of messages, of the file meta information or of a DICOMDIR: no part of an instance.
+            # Belongs to messages, the file meta information or a DICOMDIR, not to an instance.
             return Action.REMOVE
         if (
             tag & 0xFFFF == 0
@@ -211,7 +213,7 @@ class Profile:
         if vr in ("DA", "DT"):
             return self._of_unlisted_date()
         simple = {"SQ": Action.DESCEND, "PN": Action.EMPTY, "AE": Action.REMOVE, "AS": Action.AGE}
-        # Public bytes whose meaning nobody here knows may hold anything.
+        # Public bytes that the dictionary does not know may hold anything.
         return Action.REMOVE if vr in ("UN", "OB", "OW") and not keyword(tag) else simple.get(vr, Action.KEEP)
 
     def _of_unlisted_text(self, tag: int, vr: str) -> Action:
@@ -230,7 +232,7 @@ class Profile:
 
 
 def _basic_action(letters: str, vr: str, tag: int) -> Action:
-    """The least destructive of the letters that keeps a type 1 or type 2 element valid wherever it stands."""
+    """The least destructive letter that keeps a type 1 or type 2 element valid wherever it stands."""
     if letters == "U":
         return Action.UID
     if letters == "T":
@@ -240,7 +242,7 @@ def _basic_action(letters: str, vr: str, tag: int) -> Action:
     if "D" in letters:
         return Action.DESCEND if vr == "SQ" else Action.DUMMY
     if "Z" in letters:
-        # The study that an image refers to is of type 3 or 1C everywhere: empty would be wrong.
+        # The study that an image refers to is of type 3 or 1C everywhere: an empty one would be invalid.
         return Action.REMOVE if tag == 0x00081110 else Action.EMPTY
     return Action.REMOVE
 
@@ -266,7 +268,7 @@ METHOD = "pacsifier: PS3.15 Table E.1-1 edition 2026c"
 
 
 def codes(options: Options) -> tuple[tuple[str, str], ...]:
-    """The codes (DCM) of what is applied under the options, in the order of their values."""
+    """The codes (DCM) of the profile and options that are applied, sorted."""
     names = {"basic", *options.columns}
     if options.retain_descriptors:
         names.discard("descriptors")
@@ -276,7 +278,7 @@ def codes(options: Options) -> tuple[tuple[str, str], ...]:
 
 
 def method(options: Options) -> tuple[str, ...]:
-    """The values of De-identification Method: the engine, the edition, and every deviation in plain words."""
+    """The values of De-identification Method: engine, edition, and every deviation in plain words."""
     said = [METHOD]
     if not options.basic:
         said.append("birth date shifted by up to 30 days or emptied")

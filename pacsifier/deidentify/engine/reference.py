@@ -1,4 +1,4 @@
-"""The plain way through a data set, with pydicom's parser and writer: the measure of `elements`, and its stand-in."""
+"""Rewrites a data set with pydicom's parser and writer: what `elements` is tested against, and its fallback."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from pydicom.filewriter import write_dataset, write_sequence_item
 from pydicom.tag import Tag
 
 from pacsifier.deidentify.engine.elements import (
+    ITEM_BYTES,
+    LARGE,
     PIXEL_GROUP,
     Scope,
     UnknownEncodingError,
@@ -23,13 +25,9 @@ from pacsifier.deidentify.engine.elements import (
 from pacsifier.dicom import part10
 from pacsifier.dicom.splice import Piece, Range
 
-_LARGE = 1 << 24
-_CHARACTER_SETS = 0x00080005
-_ITEM_TAG = b"\xfe\xff\x00\xe0"
-
 
 def rewrite(layout: part10.Layout, visitor: Visitor, added: list[tuple[int, bytes]]) -> list[Piece]:
-    """What `elements.rewrite` gives, by pydicom; pixel data and other large values stay ranges.
+    """Does what `elements.rewrite` does, with pydicom; pixel data and other large values stay ranges.
 
     Raises UnknownEncodingError where pydicom does not understand the data set either.
     """
@@ -46,17 +44,17 @@ def rewrite(layout: part10.Layout, visitor: Visitor, added: list[tuple[int, byte
             pieces.append(_rewritten(section, layout.coding, visitor, scope, mine, {tag for tag, _ in added}))
     except UnknownEncodingError:
         raise
-    except Exception as error:  # pydicom raises whatever a broken element makes it meet
+    except Exception as error:  # whatever pydicom raises over a broken element
         raise UnknownEncodingError(f"pydicom: {type(error).__name__}") from error
     return pieces
 
 
 def _sections(layout: part10.Layout) -> list[tuple[bytes | Range, int | None]]:
-    """The data set cut at its large values: bytes or ranges, each with the first tag behind it."""
+    """The data set cut at its large values: bytes or ranges, each with the first tag after it."""
     sections: list[tuple[bytes | Range, int | None]] = []
     begin: int | None = None
     for tag, _, head, start, stop, after in layout.elements:
-        large = tag >> 16 == PIXEL_GROUP or stop - start > _LARGE
+        large = tag >> 16 == PIXEL_GROUP or stop - start > LARGE
         if large and begin is not None:
             sections.append((layout.source[begin:head], tag))
             begin = None
@@ -65,7 +63,7 @@ def _sections(layout: part10.Layout) -> list[tuple[bytes | Range, int | None]]:
         elif begin is None:
             begin = head
     if begin is not None and layout.elements:
-        sections.append((layout.source[begin : layout.elements[-1][5]], None))
+        sections.append((layout.source[begin : layout.end], None))
     return sections
 
 
@@ -103,7 +101,7 @@ def _element(dataset: Dataset, tag: int, element: Any, visitor: Visitor, scope: 
         if element.VR == "SQ":
             _sequence(dataset, tag, element.value, b"x" * len(element.value), visitor, scope)
             return
-        # pydicom has already taken an empty value for what it is.
+        # pydicom has already converted an empty value.
         element = RawDataElement(Tag(tag), element.VR, 0, b"", 0, dataset.original_encoding[0], True)
     raw = element.value or b""
     vr = vr_of(tag, scope) if element.VR in (None, "UN") else str(element.VR)
@@ -116,10 +114,7 @@ def _element(dataset: Dataset, tag: int, element: Any, visitor: Visitor, scope: 
             write_sequence_item(out, item, ["iso8859"])
         _put(dataset, tag, element, bytes(out.getvalue()))
     elif items is None:
-        if tag == _CHARACTER_SETS:
-            scope.character_sets = raw
-        if tag & 0x10000 and tag & 0xFF00 == 0 and tag & 0xFFFF >= 0x10:
-            scope.creators[tag >> 16 << 8 | tag & 0xFF] = raw.decode("latin_1").strip(" \0")
+        scope.learn(tag, raw)
         new = visitor.value(tag, vr, raw, scope)
         if new is not raw:
             _put(dataset, tag, element, new)
@@ -132,8 +127,8 @@ def _inner(element: RawDataElement, vr: str) -> part10.Coding:
 
 
 def _items(element: RawDataElement, vr: str, tag: int, raw: bytes) -> Any:
-    """The items of a sequence of defined length; None where it is none."""
-    looks_so = vr in ("UN", "OB") and tag & 0x10000 and raw[:4] == _ITEM_TAG
+    """The items of a sequence of defined length; None if it is not a sequence."""
+    looks_so = vr in ("UN", "OB") and tag & 0x10000 and raw[:4] == ITEM_BYTES
     if vr != "SQ" and not looks_so:
         return None
     inner = _inner(element, vr)
@@ -145,7 +140,7 @@ def _items(element: RawDataElement, vr: str, tag: int, raw: bytes) -> Any:
 def _sequence(  # noqa: PLR0917
     dataset: Dataset, tag: int, items: Any, raw: bytes, visitor: Visitor, scope: Scope
 ) -> bool:
-    """Walks the items; False where the sequence itself was settled."""
+    """Walks the items; returns False when the sequence itself was replaced or stays as it is."""
     descends = visitor.descends(tag, "SQ", raw, scope)
     if descends is None:
         del dataset[Tag(tag)]

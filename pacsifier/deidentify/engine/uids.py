@@ -1,4 +1,4 @@
-"""New UIDs by a keyed hash: the same old UID gives the same new one in every file, worker and later run."""
+"""New UIDs by a keyed hash: the same old UID becomes the same new one in every file, worker and later run."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from functools import cache
 
 from pacsifier.deidentify.engine.profile import read_words
 
-# What is shaped like a UID inside other bytes: made of a UUID, or of six components or more, so that versions stay.
+# What looks like a UID inside other bytes: made of a UUID, or at least six components, so that version numbers stay.
 IN_BYTES = re.compile(
     rb"(?<![0-9.])(?:2\.25\.[1-9][0-9]{15,38}|[0-2](?:\.(?:0|[1-9][0-9]{0,38})){5,})(?![0-9]|\.[0-9])"
 )
@@ -24,13 +24,13 @@ def new_uid(secret: bytes, old: str) -> str:
 
 
 def same_length_uid(secret: bytes, old: str) -> str:
-    """A UID as long as the old one, for places where no byte may move; other than the one of `new_uid`."""
+    """A new UID as long as the old one, for places where no byte may move; not the one that `new_uid` returns."""
     number = str(int.from_bytes(_digest(secret, b"uid in place", old) * 2, "big"))
     return "2.25." + ("1" + number)[: len(old) - 5]
 
 
 def derived_name(secret: bytes, old: str) -> str:
-    """A short name that stands for an old one wherever that stood."""
+    """A short name that replaces an old one everywhere."""
     return f"ID-{_digest(secret, b'name', old)[:6].hex()}"
 
 
@@ -47,7 +47,7 @@ def registered() -> frozenset[str]:
 
 
 def replace_in_bytes(raw: bytes, secret: bytes) -> bytes:
-    """The bytes with every UID of an instance in them replaced by one of equal length."""
+    """The bytes with every UID in them that is not the standard's own replaced by one of equal length."""
     if b"." not in raw:
         return raw
 

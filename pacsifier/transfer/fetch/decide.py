@@ -1,9 +1,9 @@
 """What follows from the end of a request: what is settled, what is asked again and how, what was learned. Pure.
 
 temporarily refused, not all is there   each study again, after a growing wait; after the last repeat: settled
-not understood, or taken in part        the same work in simpler requests, and no such list any more
+not understood, or taken in part        the same work in simpler requests, and none of that kind any more
 refused in one syntax (C-GET)           the series that are open again in another syntax, before all else
-cut off                                 the request in flight again after a wait; those behind it as they were
+cut off                                 the request in flight again after a wait; those behind it as if never asked
 silent, or the run is to stop           settled as it is
 anything else                           settled
 """
@@ -18,7 +18,7 @@ from pacsifier.dcmtk.transcript import MoveState
 from pacsifier.transfer.capabilities import Capabilities
 from pacsifier.transfer.fetch.pool import CutOff, Ended, NotAdmitted
 from pacsifier.transfer.fetch.verdict import is_complete, left_behind, took_only_some
-from pacsifier.transfer.fetch.work import Task, beginning, one_chunk, simpler, study_by_study
+from pacsifier.transfer.fetch.work import Task, beginning, in_series, one_chunk, simpler, study_by_study
 from pacsifier.transfer.model import Chunk, Part, SeriesState
 from pacsifier.transfer.retry import is_temporary, refused_for_good
 
@@ -30,8 +30,7 @@ _FIRST_INSTANCES = 100
 class Said:
     """What an end says: `settled` series get their verdict from `end`, `postponed` ones are asked `again`.
 
-    `counts`: the end tells of the PACS's health; `unable`: the list of UIDs that the PACS did not take; `warning`: what
-    the log is told.
+    `counts`: the end tells of the PACS's health; `unable`: what the PACS did not take; `warning`: what the log is told.
     """
 
     end: MoveState
@@ -45,9 +44,10 @@ class Said:
 
 @dataclass(frozen=True)
 class Unable:
-    """A field of `Capabilities` that does not hold, and what is asked for instead."""
+    """A field of `Capabilities` that does not hold, what the PACS did not take, and what is asked for instead."""
 
     capability: str
+    refused: str
     instead: str
 
     def enter(self, known: Capabilities) -> Capabilities:
@@ -55,9 +55,10 @@ class Unable:
         return replace(known, **{self.capability: False})
 
 
-IMAGE_MOVES = Unable("image_moves", "whole series")
-STUDY_LISTS = Unable("study_lists", "one study at a time")
-UID_LISTS = Unable("uid_lists", "one series at a time")
+IMAGE_MOVES = Unable("image_moves", "a list of UIDs", "whole series")
+STUDY_LISTS = Unable("study_lists", "a list of UIDs", "one study at a time")
+UID_LISTS = Unable("uid_lists", "a list of UIDs", "one series at a time")
+WHOLE_STUDIES = Unable("whole_studies", "a whole study", "its series")
 
 
 def decide(
@@ -117,7 +118,8 @@ def cut_off(cut: CutOff, wait_s: float | None, silence: str, *, stopped: bool) -
     first, *behind = cut.parts
     end, (_, states) = cut.ends[0], first
     wait_s = None if cut.silent else wait_s
-    begun_later = Task(one_chunk(behind), cut.task.repeats, wait_s or 0.0, first=True)
+    # Whatever the one in flight has used up, these were never begun.
+    begun_later = Task(one_chunk(behind), wait_s=wait_s or 0.0, first=True)
     rest = (begun_later,) if behind else ()
     if wait_s is None or stopped:
         return Said(replace(end, words=silence) if cut.silent else end, settled=states, again=rest)
@@ -148,14 +150,19 @@ def unable(part: Part) -> Unable:
     request, _ = part
     if request.instance_uids:
         return IMAGE_MOVES
-    return STUDY_LISTS if len(request.study_uids) > 1 else UID_LISTS
+    if request.series_uids:
+        return UID_LISTS
+    # A request for one study holds no list: of lists it says nothing.
+    return STUDY_LISTS if len(request.study_uids) > 1 else WHOLE_STUDIES
 
 
 def understood(chunk: Chunk, known: Capabilities) -> Chunk:
-    """The same work without the lists that the PACS is known not to take."""
+    """The same work without the lists and whole studies that the PACS is known not to take."""
     parts = chunk.parts
-    if not (known.study_lists and known.uid_lists):
+    if not (known.study_lists and known.uid_lists and known.whole_studies):
         parts = tuple(single for part in parts for single in study_by_study(part))
+    if not known.whole_studies:
+        parts = tuple(listed for part in parts for listed in in_series(part))
     if not known.uid_lists:
         parts = tuple(single for part in parts for single in _one_by_one(part))
     return chunk if parts == chunk.parts else one_chunk(parts)

@@ -13,7 +13,7 @@ import logging
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Protocol
 
 from pacsifier.dcmtk.movescu import Move
@@ -84,7 +84,7 @@ class _Traffic(Protocol):
 class _Running:
     task: Task
     move: Move
-    since: float = field(default_factory=time.monotonic)
+    since: float
     silent: bool = False
 
 
@@ -148,7 +148,7 @@ class Pool:
 
     def start(self, task: Task) -> None:
         """Opens an association for a task."""
-        self._running.append(_Running(task, self._start(task.chunk)))
+        self._running.append(_Running(task, self._start(task.chunk), time.monotonic()))
 
     def step(self, *, heard: bool) -> list[Event]:
         """What has happened since the last step; `heard`: objects have come, so that no association is silent."""

@@ -250,7 +250,7 @@ def _enter(said: Said, event: Ended | CutOff, this: Round, *, silent: bool = Fal
         log.warning("%s", said.warning)
     if said.unable:
         run.known = said.unable.enter(run.known)
-        log.info("the PACS does not take a list of UIDs: asking for %s", said.unable.instead)
+        log.info("the PACS does not take %s: asking for %s", said.unable.refused, said.unable.instead)
     if said.counts:
         settled = bool(said.settled)
         way.health, stop = after(

@@ -77,7 +77,11 @@ def chunks(
             whole += [] if in_part else [state]
         if one_series_each or not capabilities.uid_lists:
             parts += [_one_series(state) for state in whole]
-        elif len(whole) == series_of_study.get(study_uid) and (size_of(whole) <= share or len(whole) == 1):
+        elif (
+            capabilities.whole_studies
+            and len(whole) == series_of_study.get(study_uid)
+            and (size_of(whole) <= share or len(whole) == 1)
+        ):
             whole_studies.append((MoveRequest((study_uid,)), tuple(whole)))
         else:
             piece = 1 if one_request_each else min(share, _LARGEST_LIST)
@@ -111,6 +115,15 @@ def study_by_study(part: Part) -> list[Part]:
         (MoveRequest((uid,)), tuple(state for state in states if state.series.study_uid == uid))
         for uid in request.study_uids
     ]
+
+
+def in_series(part: Part) -> list[Part]:
+    """The same work with lists of its series where it was for a whole study."""
+    request, states = part
+    if request.series_uids:
+        return [part]
+    (study_uid,) = request.study_uids
+    return [*_in_lists(study_uid, states, _LARGEST_LIST)]
 
 
 def simpler(part: Part) -> list[Part]:

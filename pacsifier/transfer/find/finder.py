@@ -16,7 +16,7 @@ from pacsifier.transfer.find.answers import joined, values_of
 from pacsifier.transfer.find.images import Decided, decide_by_images, reject_empty
 from pacsifier.transfer.find.series import find_series, image_columns
 from pacsifier.transfer.find.studies import Study, find_studies, names_accession
-from pacsifier.transfer.model import Finds, Found, RowReport
+from pacsifier.transfer.model import NOTHING_MATCHES, Finds, Found, RowReport
 
 
 def find(
@@ -74,7 +74,7 @@ def conclude(report: RowReport, wanted: Sequence[Series]) -> RowReport:
     if not wanted and not report.failure:
         rejected = ", ".join(f"{column} ({number})" for column, number in sorted(report.rejected.items()))
         why = f"; answers rejected here by {rejected}" if rejected else ""
-        return replace(report, not_found=f"nothing matches{why}")
+        return replace(report, not_found=f"{NOTHING_MATCHES}{why}")
     studies = {series.study_uid for series in wanted} | {*report.other_studies}
     if wanted and len(studies) > 1 and names_accession(report.query):
         patients = {series.values.get("PatientID") for series in wanted} | {*report.other_studies.values()}

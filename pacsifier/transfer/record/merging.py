@@ -1,7 +1,7 @@
 """The tables of many parts as those of one run, and one tree of links to the patients' folders.
 
-`merge_parts` reads from top to bottom. It may run at any time and again: it changes nothing in a part but a
-`new_id.txt` that would give two patients one pseudonym.
+`merge_parts` may run at any time and again: it changes nothing in a part except a `new_id.txt` that would give two
+patients one pseudonym.
 """
 
 from __future__ import annotations
@@ -29,16 +29,14 @@ from pacsifier.disk.tree import Tree
 from pacsifier.errors import InputError
 from pacsifier.query import QueryTable, Shard
 from pacsifier.query.shard import names_patient
-from pacsifier.transfer.model import Status
-from pacsifier.transfer.record.outcomes import NOTHING_LEFT, ROWS_NAME, write_rows
+from pacsifier.transfer.model import NOTHING_MATCHES, Status
+from pacsifier.transfer.record.outcomes import NOTHING_LEFT, ROWS_NAME, OpenSeries, Outcome, write_rows
 from pacsifier.transfer.record.tables import csv_lines
 
 _Row = Mapping[str, str]
 _OPEN = tuple(status.value for status in (Status.FAILED, Status.INCOMPLETE, Status.PENDING, Status.UNDECIDED))
 # What one row became in several parts: the first of these that any part says.
 _WORST_FIRST = ("failed", *_OPEN[1:], "not_found", "ambiguous", "complete", "listed", "excluded", "elsewhere")
-# How a reason begins that counts series; in a part it counts those of the part.
-_OF_SERIES = " series; first: "
 _ORDER = ("PatientID", "StudyInstanceUID", "SeriesInstanceUID")
 
 
@@ -67,7 +65,7 @@ class _Part:
 
     number: int
     folder: Path
-    rows: dict[int, tuple[str, str]] = field(default_factory=dict)
+    rows: dict[int, Outcome] = field(default_factory=dict)
 
     @property
     def log(self) -> Path:
@@ -75,21 +73,21 @@ class _Part:
 
     @property
     def has_run(self) -> bool:
-        """Whether a run of it came as far as its tables."""
+        """Whether a run of it got as far as its tables."""
         return self.log.is_file()
 
 
 @dataclass
 class _SeriesOfRow:
-    """What the log says of a row: how many series, how many of each status that leaves them open, and why the first."""
+    """What the log says of a row: how many series, how many are open by status, and the reason of the first."""
 
     total: int = 0
     open: Counter[str] = field(default_factory=Counter)
     reasons: dict[str, str] = field(default_factory=dict)
 
-    def outcome(self) -> tuple[str, str]:
+    def outcome(self) -> Outcome:
         worst = min(self.open, key=_OPEN.index)
-        return worst, f"{self.open[worst]} of {self.total} series; first: {self.reasons[worst] or worst}"
+        return worst, OpenSeries(self.open[worst], self.total, self.reasons[worst] or worst).text()
 
 
 def merge_parts(out: Path, table: QueryTable, count: int) -> MergeSummary:
@@ -136,7 +134,7 @@ def _read_rows(part: _Part) -> None:
             part.rows[int(row["row"])] = row["outcome"], row["reason"]
 
 
-def _outcome(parts: Sequence[_Part], row: int, series: Mapping[int, _SeriesOfRow]) -> tuple[str, str]:
+def _outcome(parts: Sequence[_Part], row: int, series: Mapping[int, _SeriesOfRow]) -> Outcome:
     """The outcome of a row from all parts that asked it; a row that is nowhere is not found.
 
     Where a part was killed before it could say so, the log tells which series are open.
@@ -144,10 +142,10 @@ def _outcome(parts: Sequence[_Part], row: int, series: Mapping[int, _SeriesOfRow
     told = [(part.number, *part.rows[row]) for part in parts if row in part.rows]
     worst = min((outcome for _, outcome, _ in told), key=_WORST_FIRST.index, default="pending")
     reasons = {number: reason for number, outcome, reason in told if outcome == worst}
-    if series[row].open and (worst not in _OPEN or all(_OF_SERIES in reason for reason in reasons.values())):
+    if series[row].open and (worst not in _OPEN or all(map(OpenSeries.read, reasons.values()))):
         return series[row].outcome()
     if worst == "elsewhere":
-        words = set(reasons.values()) - {"nothing matches"} or {"nothing matches"}
+        words = set(reasons.values()) - {NOTHING_MATCHES} or {NOTHING_MATCHES}
         return "not_found", " | ".join(sorted(words))
     distinct = dict.fromkeys(reasons.values())
     if len(distinct) > 1:
@@ -156,7 +154,7 @@ def _outcome(parts: Sequence[_Part], row: int, series: Mapping[int, _SeriesOfRow
 
 
 def _name_missing(
-    table: QueryTable, missing: Sequence[_Part], count: int, outcomes: dict[int, tuple[str, str]]
+    table: QueryTable, missing: Sequence[_Part], count: int, outcomes: dict[int, Outcome]
 ) -> None:
     """A part that left no tables leaves its rows open."""
     for query in table.queries:
@@ -173,7 +171,10 @@ def _name_missing(
 def _write_log(
     tree: Tree, parts: Sequence[_Part], staging: Path, summary: MergeSummary
 ) -> Mapping[int, _SeriesOfRow]:
-    """The log rows of all parts in the order of one run: by patient, study, series. One part in memory at a time."""
+    """Writes the log rows of all parts in the order of one run: patient, study, series.
+
+    One part is in memory at a time.
+    """
     columns: dict[str, None] = {}
     sorted_logs = []
     for part in parts:
@@ -181,12 +182,12 @@ def _write_log(
             names, rows = _read(part.log)
             columns |= dict.fromkeys(names)
             sorted_logs.append(staging / f"part-{part.number}.csv")
-            lines = csv_lines(names, ([*row.values()] for row in sorted(rows, key=_place)))
+            lines = csv_lines(names, ([*row.values()] for row in sorted(rows, key=_by_series)))
             write_whole(sorted_logs[-1], lines, 0o600)
     header = list(columns)
     series: dict[int, _SeriesOfRow] = defaultdict(_SeriesOfRow)
     with ExitStack() as stack:
-        merged = heapq.merge(*(_stream(path, stack) for path in sorted_logs), key=_place)
+        merged = heapq.merge(*(_stream(path, stack) for path in sorted_logs), key=_by_series)
         counted = _counted(merged, series, summary)
         lines = csv_lines(header, ([row.get(column) or "" for column in header] for row in counted))
         write_whole(tree.logs / LOG_NAME, lines, 0o600)
@@ -207,7 +208,7 @@ def _counted(rows: Iterable[_Row], series: dict[int, _SeriesOfRow], summary: Mer
         yield row
 
 
-def _place(row: _Row) -> tuple[str, ...]:
+def _by_series(row: _Row) -> tuple[str, ...]:
     return tuple(row.get(column) or "" for column in _ORDER)
 
 
@@ -232,7 +233,7 @@ def _audit_lines(parts: Sequence[_Part]) -> Iterator[str]:
 
 
 def _link_patients(out: Path, parts: Sequence[_Part], summary: MergeSummary) -> None:
-    """One link a patient; a folder name that two parts hold is linked to neither."""
+    """One link per patient; a folder name that two parts hold is linked to neither."""
     homes: dict[str, list[int]] = defaultdict(list)
     for part in parts:
         for folder in part.folder.glob("sub-*"):
@@ -254,7 +255,7 @@ def _link_patients(out: Path, parts: Sequence[_Part], summary: MergeSummary) -> 
 
 
 def _check_new_ids(out: Path, summary: MergeSummary) -> None:
-    """Takes a pseudonym away that parts, which do not know of each other, gave to two patients."""
+    """Removes a pseudonym that parts, which do not know of each other, gave to two patients."""
     holders: dict[str, list[Path]] = defaultdict(list)
     for path in out.glob("sub-*/new_id.txt"):
         holders[path.read_text(encoding="utf-8").strip()].append(path)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from pacsifier.disk.files import write_whole
@@ -19,7 +21,7 @@ NOTHING_LEFT = ("complete", "ambiguous", "listed", "excluded", "elsewhere")
 
 
 def write_rows(tree: Tree, table: QueryTable, outcomes: Mapping[int, tuple[str, str]]) -> Path | None:
-    """Writes the outcome of each query row, by its first row number, and the redo table; the path of that one.
+    """Writes the outcome of each query row, by its first row number, and the redo table; returns the path of that.
 
     None: there is no row to run again.
     """
@@ -39,6 +41,31 @@ def write_rows(tree: Tree, table: QueryTable, outcomes: Mapping[int, tuple[str, 
         return None
     write_whole(path, csv_lines((*table.columns, "reason"), redo), 0o600)
     return path
+
+
+_OPEN_SERIES = re.compile(r"([0-9]+) of ([0-9]+) series; first: (.*)", re.DOTALL)
+
+
+@dataclass(frozen=True)
+class OpenSeries:
+    """The reason of a row that has series left to do: how many, of how many, and the reason of the first.
+
+    `query_rows.csv` holds it as text; a part counts its own series only, so a merge has to recognize it there.
+    """
+
+    number: int
+    total: int
+    first: str
+
+    def text(self) -> str:
+        """As a table of rows holds it."""
+        return f"{self.number} of {self.total} series; first: {self.first}"
+
+    @classmethod
+    def read(cls, text: str) -> OpenSeries | None:
+        """What `text` wrote; None where the reason of a row is another one."""
+        found = _OPEN_SERIES.fullmatch(text)
+        return cls(int(found[1]), int(found[2]), found[3]) if found else None
 
 
 Outcome = tuple[str, str]
@@ -62,16 +89,16 @@ def by_row(states: Iterable[SeriesState]) -> dict[int, list[SeriesState]]:
     return wanting
 
 
-def row_outcome(report: RowReport, states: Iterable[SeriesState]) -> tuple[str, str]:
+def row_outcome(report: RowReport, states: Iterable[SeriesState]) -> Outcome:
     """The outcome of a row and its reason, from its find and the series it wants. Pure.
 
-    `elsewhere`: nothing of it is in this part of many; whether another part has something, only they know.
+    `elsewhere`: nothing of it is in this part of many; only the other parts know whether they have something.
     """
     outcome, reason = _row_outcome(report, list(states))
     return ("elsewhere" if report.divided and outcome == "not_found" else outcome), reason
 
 
-def _row_outcome(report: RowReport, wanted: Sequence[SeriesState]) -> tuple[str, str]:
+def _row_outcome(report: RowReport, wanted: Sequence[SeriesState]) -> Outcome:
     if report.failure:
         return "failed", report.failure
     if report.not_found:
@@ -80,14 +107,12 @@ def _row_outcome(report: RowReport, wanted: Sequence[SeriesState]) -> tuple[str,
     for status in (Status.FAILED, Status.INCOMPLETE, Status.PENDING, Status.UNDECIDED):
         of_it = [state for state in unsettled if state.status is status]
         if of_it:
-            return (
-                status.value,
-                f"{len(of_it)} of {len(wanted)} series; first: {of_it[0].reason or status.value}",
-            )
+            reason = OpenSeries(len(of_it), len(wanted), of_it[0].reason or status.value)
+            return status.value, reason.text()
     return _settled_outcome(report, wanted)
 
 
-def _settled_outcome(report: RowReport, wanted: Sequence[SeriesState]) -> tuple[str, str]:
+def _settled_outcome(report: RowReport, wanted: Sequence[SeriesState]) -> Outcome:
     excluded = report.excluded + sum(state.status is Status.EXCLUDED for state in wanted)
     if excluded and all(state.status is Status.EXCLUDED for state in wanted):
         return "excluded", f"{excluded} series of excluded patients"

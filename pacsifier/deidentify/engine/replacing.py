@@ -1,0 +1,264 @@
+"""What is written instead of a value, by the action of the profile: values in, values out.
+
+`replacement` looks the action up in one table.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from pacsifier.deidentify.engine import dates, uids
+from pacsifier.deidentify.engine.descriptors import Vocabulary
+from pacsifier.deidentify.engine.identifiers import Matcher
+from pacsifier.deidentify.engine.profile import Action, Options, Profile
+from pacsifier.deidentify.engine.subject import Subject
+from pacsifier.dicom.text import decode_text, encode_like
+
+REMOVED = "REMOVED"
+BINARY_VRS = frozenset(("OB", "OW", "UN", "OD", "OF", "OL", "OV"))
+_DUMMIES = {
+    "DA": b"19000101",
+    "TM": b"000000",
+    "DT": b"19000101000000",
+    "AS": b"000Y",
+    "DS": b"0 ",
+    "IS": b"0 ",
+    "UL": bytes(4),
+    "SL": bytes(4),
+    "FL": bytes(4),
+    **dict.fromkeys((*BINARY_VRS, "US", "SS"), bytes(2)),
+}
+# Dates of a content item: one may be the birth date.
+_CONTENT_DATES = frozenset((0x0040A120, 0x0040A121, 0x0040A13A))
+_UID_SIGNS = b"0123456789.\\ \0"
+_NUMBER_SIGNS = b"0123456789+-eE. \\\0"
+_CS = re.compile(rb"[A-Z0-9 _\\\0]*")
+_DAY = re.compile(r"(?<![0-9.])\d{8}")
+_NO_DAY = "19000101"
+_CHARACTER_SETS = 0x00080005
+_CHARACTER_SET = re.compile(
+    rb"(?i) *(?:ISO[ _-]?(?:2022[ _-]?)?IR[ _-]?\d{1,3}|GB18030|GBK|"
+    rb"(?:ISO[ _-]?)?8859(?:[ _-]\d{1,2})?|UTF[ _-]?8)? *"
+)
+
+
+@dataclass(frozen=True)
+class Knowledge:
+    """What a replacement may depend on beside the value: the profile, the secret, and what is known of the patient."""
+
+    profile: Profile
+    secret: bytes
+    subject: Subject
+    vocabulary: Vocabulary
+    matcher: Matcher
+
+    @property
+    def options(self) -> Options:
+        """What the user chose."""
+        return self.profile.options
+
+
+class Value(NamedTuple):
+    """The value of an element, and the character sets that it is written in."""
+
+    tag: int
+    vr: str
+    raw: bytes
+    character_sets: bytes = b""
+
+
+class Replacement(NamedTuple):
+    """What is written (None: the element goes), the kind of change ("": none), and the words that were dropped."""
+
+    new: bytes | None
+    change: str
+    dropped: tuple[str, ...] = ()
+
+
+GONE = Replacement(None, "removed")
+EMPTY = Replacement(b"", "emptied")
+MALFORMED = Replacement(b"", "malformed")
+
+
+def replacement(action: Action, value: Value, knowledge: Knowledge) -> Replacement:
+    """What is written instead of a value under an action of the profile."""
+    return _BY_ACTION[action](value, knowledge)
+
+
+def new_uid(old: str, secret: bytes) -> str:
+    """The new UID of an old one; the standard's own UIDs stay."""
+    return old if not old or old in uids.registered() else uids.new_uid(secret, old)
+
+
+# --- by action ----------------------------------------------------------------------------------------------------
+
+
+def _kept(value: Value, knowledge: Knowledge) -> Replacement:
+    """The value itself, if it is valid for its VR."""
+    if value.tag in _CONTENT_DATES and (moved := known_days_moved(value.raw, knowledge.subject)):
+        return Replacement(moved, "replaced")
+    if value.vr == "CS" and value.tag != _CHARACTER_SETS and not _CS.fullmatch(value.raw):
+        return _cleaned_code(value, knowledge)
+    return Replacement(value.raw, "") if _is_valid(value) else MALFORMED
+
+
+def _is_valid(value: Value) -> bool:
+    """Whether the value is valid for its VR; texts and binary values always are."""
+    tag, vr, raw, _ = value
+    if vr in ("DS", "IS"):
+        return is_number(raw)
+    if vr == "UI":
+        return not raw.translate(None, _UID_SIGNS)
+    if vr == "TM":
+        return dates.valid_time(raw)
+    if vr in ("DA", "DT"):
+        return shifted(vr, raw, 0) is not None
+    if tag == _CHARACTER_SETS:
+        return all(_CHARACTER_SET.fullmatch(term) for term in raw.strip(b" \0").split(b"\\"))
+    return True
+
+
+def _cleaned_code(value: Value, knowledge: Knowledge) -> Replacement:
+    """A code string with characters that no code has was typed by a person: cleaned word by word."""
+    text, _ = knowledge.vocabulary.clean(decode_text(value.raw, value.character_sets), knowledge.matcher)
+    same = text.strip() == value.raw.decode("latin_1").strip()
+    return Replacement(encoded(text, value.raw, value.character_sets), "" if same else "malformed")
+
+
+def _dummy(value: Value, knowledge: Knowledge) -> Replacement:
+    if value.vr == "UI":
+        return mapped_uids(value, knowledge)
+    return Replacement(_DUMMIES.get(value.vr, padded(REMOVED)), "replaced")
+
+
+def mapped_uids(value: Value, knowledge: Knowledge) -> Replacement:
+    """The value with every UID replaced by its new one."""
+    olds = value.raw.decode("latin_1").split("\\")
+    news = [new_uid(old.strip(" \0"), knowledge.secret) for old in olds]
+    new = "\\".join(news).encode("latin_1")
+    return Replacement(new + b"\0" * (len(new) % 2), "replaced")
+
+
+def shifted_dates(value: Value, knowledge: Knowledge) -> Replacement:
+    """The value with every date moved by the patient's shift."""
+    if value.tag in _CONTENT_DATES and (known := known_days_moved(value.raw, knowledge.subject)):
+        return Replacement(known, "replaced")
+    return _moved(value, knowledge.subject.date_shift_days)
+
+
+def _birth_date(value: Value, knowledge: Knowledge) -> Replacement:
+    subject = knowledge.subject
+    return EMPTY if subject.birth_date_emptied else _moved(value, subject.birth_shift_days)
+
+
+def _moved(value: Value, days: int) -> Replacement:
+    moved = shifted(value.vr, value.raw, days)
+    return MALFORMED if moved is None else Replacement(padded(moved), "replaced")
+
+
+def _age(value: Value, knowledge: Knowledge) -> Replacement:  # noqa: ARG001
+    capped = dates.capped_age(_unpadded(value.raw))
+    return MALFORMED if capped is None else Replacement(padded(capped), "replaced")
+
+
+def _derived(value: Value, knowledge: Knowledge) -> Replacement:
+    return Replacement(padded(uids.derived_name(knowledge.secret, _unpadded(value.raw))), "replaced")
+
+
+def _cleaned(value: Value, knowledge: Knowledge) -> Replacement:
+    """A description without the words that are not allowed; the profile's fallback if none is left."""
+    values = decode_text(value.raw, value.character_sets).rstrip("\0 ").split("\\")
+    cleaned = [knowledge.vocabulary.clean(each, knowledge.matcher) for each in values]
+    texts = [text for text, _ in cleaned]
+    if texts == values:
+        return Replacement(value.raw, "")
+    dropped = tuple(word for _, words in cleaned for word in words)
+    if any(texts):
+        return Replacement(encoded("\\".join(texts), value.raw, value.character_sets), "cleaned", dropped)
+    fallback = replacement(knowledge.profile.fallback(value.tag), value, knowledge)
+    return fallback._replace(dropped=dropped)
+
+
+def _checked(value: Value, knowledge: Knowledge) -> Replacement:
+    """A text without the known identifiers and old UIDs in it."""
+    raw = value.raw
+    if not knowledge.options.retain_uids:
+        raw = uids.replace_in_bytes(raw, knowledge.secret)
+    text = decode_text(raw, value.character_sets)
+    new = "\\".join(knowledge.matcher.without(each) for each in text.split("\\"))
+    if new == text:
+        return Replacement(raw, "cleaned")
+    left = new.strip(" \0\\")
+    return Replacement(encoded(new, raw, value.character_sets) if left else padded(REMOVED), "cleaned")
+
+
+_BY_ACTION: Mapping[Action, Callable[[Value, Knowledge], Replacement]] = {
+    Action.KEEP: _kept,
+    Action.DESCEND: _kept,
+    Action.REMOVE: lambda value, knowledge: GONE,  # noqa: ARG005
+    Action.EMPTY: lambda value, knowledge: EMPTY,  # noqa: ARG005
+    Action.DUMMY: _dummy,
+    Action.UID: mapped_uids,
+    Action.SHIFT: shifted_dates,
+    Action.CLEAN: _cleaned,
+    Action.CHECK: _checked,
+    Action.DERIVE: _derived,
+    Action.NEW_ID: lambda value, knowledge: _pseudonym(knowledge.subject.new_id),  # noqa: ARG005
+    Action.NEW_NAME: lambda value, knowledge: _pseudonym(f"{knowledge.subject.new_id}^sub"),  # noqa: ARG005
+    Action.BIRTH_DATE: _birth_date,
+    Action.AGE: _age,
+}
+
+
+def _pseudonym(text: str) -> Replacement:
+    return Replacement(padded(text), "replaced")
+
+
+# --- values and texts ---------------------------------------------------------------------------------------------
+
+
+def known_days_moved(raw: bytes, subject: Subject) -> bytes:
+    """Dates or datetimes moved, if one of them is a known day of the patient; else b""."""
+    days, hits = subject.moved_days, []
+
+    def moved(match: re.Match[str]) -> str:
+        day = match[0]
+        if day in days:
+            hits.append(day)
+            return days[day] if days[day].strip("0") else _NO_DAY
+        return dates.shift_date(day, subject.date_shift_days) or day
+
+    text = _DAY.sub(moved, _unpadded(raw))
+    return padded(text) if hits else b""
+
+
+def shifted(vr: str, raw: bytes, days: int) -> str | None:
+    """Every date (DA) or datetime of a value moved by some days; None if one of them is not a date."""
+    shift = dates.shift_date if vr == "DA" else dates.shift_datetime
+    values = [value.strip() for value in raw.decode("latin_1").rstrip("\0").split("\\")]
+    moved = [value and shift(value, days) for value in values]
+    return None if None in moved else "\\".join(value or "" for value in moved)
+
+
+def is_number(raw: bytes) -> bool:
+    """Whether a DS or IS holds only numbers and their separators."""
+    return not raw.translate(None, _NUMBER_SIGNS)
+
+
+def padded(text: str) -> bytes:
+    """The text as ASCII, padded to even length."""
+    raw = text.encode("ascii", "replace")
+    return raw + b" " * (len(raw) % 2)
+
+
+def encoded(text: str, raw: bytes, character_sets: bytes) -> bytes:
+    """The changed text in the character sets of the old value, padded to even length."""
+    new = encode_like(text, raw, character_sets)
+    return new + b" " * (len(new) % 2)
+
+
+def _unpadded(raw: bytes) -> str:
+    return raw.decode("latin_1").strip(" \0")
