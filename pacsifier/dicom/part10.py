@@ -65,7 +65,7 @@ _WINDOW = 1 << 12
 _CHUNK = 1 << 20
 # Deflated images become 2 to 20 times as large; masks that are almost empty more, and stay small all the same.
 _INFLATED_FLOOR, _INFLATED_RATIO = 1 << 28, 20
-_KEPT = 1 << 25  # a data set up to this size stays inflated in memory
+_KEPT = 1 << 23  # a data set up to this size stays inflated in memory
 _MARKED = 1 << 22  # between two marks, each of some 40 kB
 _MOST_RETURNS = 1000
 

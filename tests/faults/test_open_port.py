@@ -101,7 +101,7 @@ def test_an_object_that_has_stopped_growing_is_a_silence(quirky, tmp_path):
     assert time.monotonic() - began < 20
 
 
-LITTLE_MEMORY = "import resource; resource.setrlimit(resource.RLIMIT_AS, (400 << 20, -1))"
+LITTLE_MEMORY = "import resource; resource.setrlimit(resource.RLIMIT_AS, (500 << 20, -1))"
 
 
 def inflated(source: Path, target: Path, size: int) -> Path:
