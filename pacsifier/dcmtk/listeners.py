@@ -42,10 +42,9 @@ class Holder:
         )
 
 
-def listens(port: int, group: int) -> bool | None:
-    """Whether the leader of a process group listens on the port; None: nothing can be known here."""
-    sockets = _listening(port)
-    return None if sockets is None else bool(sockets & _sockets(group))
+def listens(port: int, process: int) -> bool:
+    """Whether a process is known to listen on the port; without /proc of none it is."""
+    return bool(_listening(port) & _sockets(process))
 
 
 def holder_of(port: int) -> Holder | None:
@@ -97,16 +96,16 @@ def _own_processes() -> Iterator[int]:
                 yield int(entry.name)
 
 
-def _listening(port: int) -> set[str] | None:
-    """The numbers of the sockets that listen on the port, over IPv4 or IPv6; None where there is no /proc."""
+def _listening(port: int) -> set[str]:
+    """The numbers of the sockets that listen on the port, over IPv4 or IPv6."""
     tables = []
     for name in ("tcp", "tcp6"):
         with contextlib.suppress(OSError):
             tables.append(_read("net", name))
-    lines = (line.split() for table in tables for line in table.splitlines()[1:])
     ending = f":{port:04X}"
-    found = {words[9] for words in lines if words[3] == _LISTEN and words[1].endswith(ending)}
-    return found if tables else None
+    # There may be thousands of lines.
+    lines = (line.split() for table in tables for line in table.splitlines() if ending in line)
+    return {words[9] for words in lines if words[3] == _LISTEN and words[1].endswith(ending)}
 
 
 def _sockets(process: int) -> set[str]:

@@ -8,7 +8,7 @@ import signal
 import struct
 import time
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pydicom
@@ -44,6 +44,13 @@ def receiver_of(mark: str) -> int | None:
     """The storescp that listens for a run, not what it forked."""
     receivers = (pid for pid, argv in processes_of(mark) if b"storescp" in argv)
     return next((pid for pid in receivers if os.getpgid(pid) == pid), None)
+
+
+def kill_at_once(pids: Sequence[int]) -> None:
+    """Stopped first, none has the time to act on the death of another."""
+    for number in (signal.SIGSTOP, signal.SIGKILL):
+        for pid in pids:
+            os.kill(pid, number)
 
 
 # --- callers -----------------------------------------------------------------------------------------------------
@@ -194,10 +201,7 @@ def test_whoever_kills_all_that_names_pacsifier_leaves_no_receiver(archive, tmp_
         until(lambda: len(instance_paths(tmp_path / "out")) == 60, 30)
         named = [pid for pid, argv in processes_of(mark) if b"pacsifier" in argv]
         assert process.pid in named
-        # Stopped first, none has the time to act on the death of another.
-        for number in (signal.SIGSTOP, signal.SIGKILL):
-            for pid in named:
-                os.kill(pid, number)
+        kill_at_once(named)
         process.wait(10)
         until(lambda: port_is_free(archive.our_port) and not list(processes_of(mark)), 5)
     assert save(archive, tmp_path, ARCHIVE, "--resume").status == 0
@@ -207,9 +211,7 @@ def test_a_receiver_that_outlived_its_run_is_told_with_how_to_end_it(archive, tm
     with started(waiting(archive, tmp_path)) as (process, mark):
         until(lambda: len(instance_paths(tmp_path / "out")) == 60, 30)
         orphan = receiver_of(mark) or 0
-        for pid, _ in list(processes_of(mark)):
-            if pid != orphan:
-                os.kill(pid, signal.SIGKILL)
+        kill_at_once([pid for pid, _ in processes_of(mark) if pid != orphan])
         process.wait(10)
         assert not port_is_free(archive.our_port)
         refused = save(archive, tmp_path, ARCHIVE, "--resume", clean=False)
