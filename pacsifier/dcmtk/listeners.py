@@ -44,12 +44,13 @@ class Holder:
 
 def listens(port: int, process: int) -> bool:
     """Whether a process is known to listen on the port; without /proc of none it is."""
-    return bool(_listening(port) & _sockets(process))
+    own = _sockets(process)
+    return any(each in own for each in _listening(port))
 
 
 def holder_of(port: int) -> Holder | None:
     """The receiver of ours on the port; None: nobody, somebody else's, or another program."""
-    if not (sockets := _listening(port)):
+    if not (sockets := set(_listening(port))):
         return None
     processes = sorted(process for process in _own_processes() if sockets & _sockets(process))
     # What it forked listens too, until its association ends.
@@ -96,16 +97,15 @@ def _own_processes() -> Iterator[int]:
                 yield int(entry.name)
 
 
-def _listening(port: int) -> set[str]:
+def _listening(port: int) -> Iterator[str]:
     """The numbers of the sockets that listen on the port, over IPv4 or IPv6."""
-    tables = []
-    for name in ("tcp", "tcp6"):
-        with contextlib.suppress(OSError):
-            tables.append(_read("net", name))
     ending = f":{port:04X}"
-    # There may be thousands of lines.
-    lines = (line.split() for table in tables for line in table.splitlines() if ending in line)
-    return {words[9] for words in lines if words[3] == _LISTEN and words[1].endswith(ending)}
+    for name in ("tcp", "tcp6"):
+        # Read one after the other: for each the kernel goes through all connections, which takes milliseconds.
+        with contextlib.suppress(OSError):
+            for line in (_PROC / "net" / name).read_text(encoding="ascii").splitlines():
+                if ending in line and (words := line.split())[3] == _LISTEN and words[1].endswith(ending):
+                    yield words[9]
 
 
 def _sockets(process: int) -> set[str]:
@@ -120,5 +120,5 @@ def _sockets(process: int) -> set[str]:
     return found
 
 
-def _read(process: int | str, name: str) -> str:
+def _read(process: int, name: str) -> str:
     return (_PROC / str(process) / name).read_text(encoding="utf-8", errors="surrogateescape")
