@@ -99,9 +99,10 @@ def names_in_map(person: Person, *, shared: bool = False, folders: Iterable[str]
     """
     issuer, patient_id = person
     names = [f"{issuer}|{patient_id}", f"{PREFIX}{issuer}|{patient_id}"]
-    if shared or not patient_id:
+    if shared:
         return names
-    names += [patient_id, f"{PREFIX}{patient_id}", patient_folder_name(patient_id), slug(patient_id)]
+    if patient_id:
+        names += [patient_id, f"{PREFIX}{patient_id}", patient_folder_name(patient_id), slug(patient_id)]
     names += [name for folder in folders for name in (folder, folder.removeprefix(PREFIX))]
     return names
 

@@ -12,7 +12,7 @@ from pacsifier.cli import common
 
 if TYPE_CHECKING:
     from pacsifier.deidentify.engine.profile import Options
-    from pacsifier.deidentify.folder import Request
+    from pacsifier.deidentify.model import Request
     from pacsifier.deidentify.report import Totals
 
 _PROG = "pacsifier-anonymize"
@@ -224,9 +224,8 @@ def _anonymize(arguments: argparse.Namespace) -> int:
 
 def _request(arguments: argparse.Namespace) -> Request:
     from pacsifier.deidentify.crew import available_cpus
-    from pacsifier.deidentify.folder import Request
     from pacsifier.deidentify.key import key_path
-    from pacsifier.deidentify.patients import Maps
+    from pacsifier.deidentify.model import Maps, Request
     from pacsifier.maps import read_day_shifts, read_new_ids
     from pacsifier.query import WHOLE
 

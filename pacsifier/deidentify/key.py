@@ -22,7 +22,7 @@ _WARNING = (
 _SECRET_BYTES = 32
 
 
-@dataclass
+@dataclass(frozen=True)
 class Shifts:
     """How far the dates of a patient move, in days, and whether the birth date is left empty for good."""
 
@@ -47,7 +47,7 @@ class Key:
     studies: dict[str, set[str]] | None = field(default_factory=dict)
 
     def has_made(self, pseudonym: str, study_uid: str) -> bool:
-        """Whether an image with these values was de-identified with this key; one without PatientID stays so."""
+        """Whether an image with these values was made with this key; without a PatientID it had none before."""
         if self.studies is None:
             return not pseudonym or pseudonym in self.pseudonyms.values()
         studies = [self.studies.get(pseudonym, ())] if pseudonym else self.studies.values()
@@ -78,7 +78,7 @@ def key_path(out_folder: Path, chosen: Path | None) -> Path:
 
 @contextlib.contextmanager
 def opened(path: Path) -> Iterator[Key]:
-    """The key, read or made new; written back (0600) at a good end. No other run changes it meanwhile.
+    """The key, read or made new; written back (0600) when all went well. No other run changes it meanwhile.
 
     Raises InputError where the file is no key.
     """

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import csv
+import json
 import os
-from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any
 
+from pacsifier.deidentify.engine.instance import Done
 from pacsifier.deidentify.engine.rules import CHANGES
+from pacsifier.deidentify.key import Key
+from pacsifier.deidentify.model import Job, Left, Patient, There
+from pacsifier.disk.files import write_whole
 
 REPORT = "deidentification_report.csv"
 SUMMARY = "deidentification_summary.txt"
@@ -25,9 +29,9 @@ _COLUMNS = (
 )
 
 
-@dataclass
+@dataclass(frozen=True)
 class Totals:
-    """The counts of a run."""
+    """The counts of a run; `left_out` by the kind of reason."""
 
     found: int = 0
     written: int = 0
@@ -36,9 +40,9 @@ class Totals:
     bytes: int = 0
     patients: int = 0
     seconds: float = 0.0
-    left_out: Counter[str] = field(default_factory=Counter)
+    left_out: Mapping[str, int] = field(default_factory=dict)
     passed_over: tuple[str, ...] = ()
-    problems: list[str] = field(default_factory=list)
+    problems: tuple[str, ...] = ()
     unclaimed: int = 0
     words: int = 0
     hits: int = 0
@@ -46,7 +50,7 @@ class Totals:
     verified: int = 0
 
     def lines(self) -> list[str]:
-        """The summary, a line a fact; no values."""
+        """The summary, one line per fact; no values."""
         said = [
             f"files: {self.found} found, {self.written} written, {self.already} already there, "
             f"{sum(self.left_out.values())} left out",
@@ -66,7 +70,7 @@ class Totals:
                 f"verify: {self.verified} files read again, {self.hits} hits, {self.not_searched} identifiers too "
                 "short to be searched"
             )
-        return said + self.problems
+        return [*said, *self.problems]
 
 
 class Table:
@@ -100,11 +104,11 @@ class Table:
 
 
 def report_table(path: Path, *, append: bool) -> Table:
-    """The report: a row a file."""
+    """The report: one row per file."""
     return Table(path, _COLUMNS, append=append)
 
 
-def report_row(
+def row(
     name: str,
     status: str,
     *,
@@ -117,6 +121,51 @@ def report_row(
 ) -> list[object]:
     """One file: what became of it, and which tags were changed how; never a value of an element."""
     return [name, output, status, reason, patient, identity_removed, way, *_cells(changes)]
+
+
+def row_of_written(job: Job, done: Done) -> list[object]:
+    """A file that was written."""
+    return row(
+        job.name,
+        "written",
+        output=job.target,
+        patient=job.target.partition("/")[0],
+        identity_removed="YES" if job.identity_removed else "NO",
+        way="pydicom" if done.by_pydicom else "raw elements",
+        changes=done.changes,
+    )
+
+
+def write_set_apart(there: Iterable[There], left: Iterable[Left], table: Table) -> None:
+    """The rows of the files that are not to be written."""
+    for each in there:
+        table.row(row(each.path, "already there", output=each.target))
+    for out in left:
+        table.row(row(out.path, "left out", reason=out.reason.text))
+
+
+def write_review(path: Path, words: Mapping[tuple[int, str], Collection[str]]) -> None:
+    """The words that were left out of descriptions, for a person to accept some."""
+    with Table(path, ("tag", "word", "patients")) as table:
+        for (tag, word), holders in sorted(words.items()):
+            table.row((f"{tag:08X}", word, len(holders)))
+
+
+def write_mapper(out: Path, patients: Mapping[str, Patient], key: Key, *, fuzz_dates: bool) -> None:
+    """The two files of PACSIFIER 1.0.0, which undo the work: in the output, and only when asked for."""
+    mapper = {key.pseudonyms[name]: patient.patient_id for name, patient in sorted(patients.items())}
+    text = json.dumps(mapper, indent=4, ensure_ascii=False)
+    write_whole(out / "mapper.json", text + "\n", mode=0o600)
+    with Table(out / "date_offsets.csv", ("new_id", "birth_date_offset_days", "date_offset_days")) as table:
+        for name in sorted(patients):
+            shifts = key.shifts[name]
+            days = shifts.date_days if fuzz_dates else 0
+            table.row((key.pseudonyms[name], shifts.birth_date_days, days))
+
+
+def write_summary(path: Path, totals: Totals) -> None:
+    """The summary beside the key."""
+    write_whole(path, "\n".join(totals.lines()) + "\n", mode=0o600)
 
 
 @lru_cache(maxsize=256)

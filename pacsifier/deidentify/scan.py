@@ -6,9 +6,10 @@ Everything known of a patient must be known before the first of the patient's fi
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from io import FileIO
 from pathlib import Path
+from typing import Any
 
 from pacsifier.deidentify.engine import dates, elements
 from pacsifier.deidentify.engine.descriptors import words
@@ -17,6 +18,7 @@ from pacsifier.deidentify.engine.identifiers import Identifiers, fold_for_search
 from pacsifier.deidentify.engine.pixels import overlay_bits
 from pacsifier.deidentify.engine.profile import TEXT_VRS, Action, Profile, read_words
 from pacsifier.deidentify.engine.reading import whole_instance
+from pacsifier.deidentify.model import Facts, Reason
 from pacsifier.dicom import part10
 from pacsifier.dicom.splice import UnreadableError
 from pacsifier.dicom.text import decode_text
@@ -59,44 +61,6 @@ _INSTITUTION = frozenset((0x00080080, 0x00080081, 0x00081040, 0x00400243, 0x0010
 
 
 @dataclass
-class Facts:
-    """What one file tells; values as text, "" where absent. `defect`: why it cannot be read, then the rest is "".
-
-    `of_logs`: it lies in logs of ours and was not opened.
-    """
-
-    path: str
-    size: int = 0
-    defect: str = ""
-    image_type: str = ""
-    sop_class: str = ""
-    sop_uid: str = ""
-    study_date: str = ""
-    study_time: str = ""
-    modality: str = ""
-    series_description: str = ""
-    patient_name: str = ""
-    patient_id: str = ""
-    issuer: str = ""
-    birth_date: str = ""
-    age: str = ""
-    study_uid: str = ""
-    series_uid: str = ""
-    series_number: str = ""
-    burned_in: str = ""
-    method: str = ""
-    days: tuple[str, ...] = ()
-    character_sets: bytes = b""
-    overlay_stays: bool = False
-    of_logs: bool = False
-
-    @property
-    def person(self) -> tuple[str, str]:
-        """Issuer and PatientID; without a PatientID the study stands for the patient."""
-        return self.issuer, self.patient_id or f"no PatientID, study {self.study_uid}"
-
-
-@dataclass
 class Gathered:
     """What a part of the input told about each person: identifiers, words of descriptions, UIDs."""
 
@@ -124,37 +88,45 @@ class Scanner:
         self._new = Gathered()
 
     def scan(self, folder: Path, name: str) -> Facts:
-        """The facts of a file below the folder; never raises but OSError of the reading itself."""
-        facts = Facts(name)
+        """The facts of a file below the folder; that it cannot be read is one, too."""
+        size = 0
         try:
             with FileIO(f"{folder}/{name}") as handle:
-                facts.size = os.fstat(handle.fileno()).st_size
-                self._read(facts, whole_instance(handle))
+                size = os.fstat(handle.fileno()).st_size
+                return self._read(name, size, whole_instance(handle))
         except UnreadableError as error:
-            facts.defect = str(error)
+            return Facts(name, size, Reason.of(error))
         except OSError as error:
-            facts.defect = f"cannot be read: {error.strerror}"
-        return facts
+            return Facts(name, size, Reason("cannot be read", f"cannot be read: {error.strerror}"))
 
     def gathered(self) -> Gathered:
-        """What is new since the last call."""
+        """What was found since the last call."""
         new, self._new = self._new, Gathered()
         return new
 
-    def _read(self, facts: Facts, layout: part10.Layout) -> None:
+    def _read(self, name: str, size: int, layout: part10.Layout) -> Facts:
         raw = {tag: value for tag in _WANTED if (value := layout.value(tag)) is not None}
-        facts.character_sets = raw.get(_CHARACTER_SETS, b"")
-        for tag, name in _TOP.items():
-            if raw.get(tag):
-                setattr(facts, name, decode_text(raw[tag], facts.character_sets).strip("\0 "))
-        facts.method = raw.get(_METHOD, b"").decode("latin_1")
-        texts = (raw.get(tag, b"").decode("latin_1").strip("\0 ")[:8] for tag in _DATES)
-        facts.days = tuple(dict.fromkeys(text for text in texts if text))
+        character_sets = raw.get(_CHARACTER_SETS, b"")
+        texts: dict[str, Any] = {
+            keyword: decode_text(raw[tag], character_sets).strip("\0 ")
+            for tag, keyword in _TOP.items()
+            if raw.get(tag)
+        }
+        days = (raw.get(tag, b"").decode("latin_1").strip("\0 ")[:8] for tag in _DATES)
         unreachable = layout.is_compressed or (layout.deflated and part10.PIXEL_DATA in layout.by_tag)
-        facts.overlay_stays = unreachable and overlay_bits(layout) != 0
-        self._collect(facts, layout)
+        facts = Facts(
+            name,
+            size,
+            method=raw.get(_METHOD, b"").decode("latin_1"),
+            days=tuple(dict.fromkeys(day for day in days if day)),
+            overlay_stays=unreachable and overlay_bits(layout) != 0,
+            **texts,
+        )
+        defect = self._collect(facts, layout)
+        return replace(facts, defect=defect) if defect else facts
 
-    def _collect(self, facts: Facts, layout: part10.Layout) -> None:
+    def _collect(self, facts: Facts, layout: part10.Layout) -> Reason | None:
+        """Remembers what identifies; returns why the file cannot be understood, or None."""
         collector = self._collectors.get(facts.person)
         if collector is None:
             collector = self._collectors[facts.person] = _Collector(self._profile, self._with_uids)
@@ -167,7 +139,8 @@ class Scanner:
             try:
                 reference.rewrite(layout, collector, [])
             except UnknownEncodingError as error:
-                facts.defect = f"not understood: {error}"
+                return Reason("not understood", f"not understood: {error}")
+        return None
 
 
 class _Collector:
@@ -181,7 +154,7 @@ class _Collector:
         self._gathered = Gathered()
 
     def into(self, gathered: Gathered, facts: Facts) -> None:
-        """Where what is new goes; and the days of the file."""
+        """Sets where findings go from now on, and adds the days of the file."""
         self._gathered = gathered
         self._known = gathered.known.setdefault(facts.person, Identifiers())
         self._words = gathered.words.setdefault(facts.person, set())

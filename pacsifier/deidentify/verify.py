@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,10 +15,15 @@ from typing import Any
 import pydicom
 from pydicom.dataset import Dataset
 
+from pacsifier.deidentify import report
+from pacsifier.deidentify.crew import shared
 from pacsifier.deidentify.engine.identifiers import SHORTEST_IN_BYTES, Identifiers, fold_for_search
 from pacsifier.deidentify.engine.subject import Subject
+from pacsifier.deidentify.model import FILES_PER_TASK, Request, Verified
+from pacsifier.disk.walk import Progress
 
 Hit = tuple[str, str, str]
+"""File, tag and kind of what was found; never a value."""
 
 _UID = re.compile(rb"[0-9]+(?:\.[0-9]+){2,}")
 _TEXT_VRS = frozenset(("LO", "SH", "ST", "LT", "UT", "UC", "UR", "PN", "AE"))
@@ -28,38 +33,65 @@ _CODED = frozenset(
 )
 _PIXELS = (0x7FE00008, 0x7FE00009, 0x7FE00010)
 _REMOVED = "removed"
+_KNOWN_WORD, _KNOWN_DAY, _KNOWN_WHOLE = _KNOWN_KINDS = (
+    "known identifier",
+    "known date",
+    "known identifier, as a whole",
+)
+
+
+def verify(
+    outputs: Mapping[str, Sequence[str]],
+    subjects: Mapping[str, Subject],
+    old_uids: frozenset[str],
+    request: Request,
+    progress: Progress,
+) -> Verified:
+    """Searches the outputs of each patient; a row of the report is written for each hit as it is found."""
+    tasks = [
+        (subjects[name], tuple(names[at : at + FILES_PER_TASK]))
+        for name, names in outputs.items()
+        for at in range(0, len(names), FILES_PER_TASK)
+    ]
+    total, files, hits = sum(len(names) for _, names in tasks), 0, 0
+    verifier = Verifier(request.out_folder, request.keep_patient_dir_names, old_uids)
+    with report.Table(request.beside(report.VERIFY), ("file", "tag", "what")) as table:
+        for number, found in shared(lambda: verifier, tasks, request.workers):
+            files += number
+            hits += len(found)
+            for hit in found:
+                table.row(hit)
+            progress("files verified", files, total)
+        for subject in subjects.values():
+            for word in sorted(subject.known.wholes):
+                table.row(("", "", f"{subject.new_id}: not searched, too short ({len(word)} characters)"))
+    return Verified(files, hits, sum(len(subject.known.wholes) for subject in subjects.values()))
 
 
 @dataclass(frozen=True)
-class VerifySettings:
-    """Where the output lies, whether folders keep their names, and every old UID met."""
+class Verifier:
+    """Searches files of one patient, one Verifier in each process.
+
+    It knows where the output lies, whether folders keep their names, and every old UID met.
+    """
 
     out_folder: Path
     names_kept: bool
     old_uids: frozenset[str]
 
-
-_settings: list[VerifySettings] = []
-
-
-def begin_verify(settings: VerifySettings) -> None:
-    """Runs first in every worker."""
-    _settings[:] = [settings]
-
-
-def verify(task: tuple[Subject, tuple[str, ...]]) -> tuple[int, list[Hit]]:
-    """Search some files of one patient: how many were read, and file, tag and kind of every hit; never a value."""
-    subject, names = task
-    search = _Search(subject, _settings[0].old_uids)
-    hits: list[Hit] = []
-    for name in names:
-        if not _settings[0].names_kept:
-            hits += [
-                (name, "name of the file", kind)
-                for kind in search.in_text(fold_for_search(name.replace("/", " ")))
-            ]
-        hits += [(name, tag, kind) for tag, kind in search.in_file(_settings[0].out_folder / name)]
-    return len(names), hits
+    def __call__(self, task: tuple[Subject, tuple[str, ...]]) -> tuple[int, list[Hit]]:
+        """How many files were read, and their hits."""
+        subject, names = task
+        search = _Search(subject, self.old_uids)
+        hits: list[Hit] = []
+        for name in names:
+            if not self.names_kept:
+                hits += [
+                    (name, "name of the file", kind)
+                    for kind in search.in_text(fold_for_search(name.replace("/", " ")))
+                ]
+            hits += [(name, tag, kind) for tag, kind in search.in_file(self.out_folder / name)]
+        return len(names), hits
 
 
 class _Search:
@@ -91,7 +123,7 @@ class _Search:
                 yield "the whole file", f"cannot be read again: {type(error).__name__}"
                 return
         yield from found
-        named = any(kind.startswith("known") for _, kind in found)
+        named = any(kind in _KNOWN_KINDS for _, kind in found)
         yield from self._in_raw(path, b"\0".join(exempt), named)
 
     def _in_dataset(self, dataset: Dataset, exempt: list[bytes], above: str) -> Iterator[tuple[str, str]]:
@@ -121,11 +153,11 @@ class _Search:
     def in_text(self, text: str) -> Iterator[str]:
         """The kinds of what is known in a folded text."""
         if any(_stands_in(word, text) for word in self._known.words):
-            yield "known identifier"
+            yield _KNOWN_WORD
         if any(day in text for day in self._known.days if day not in self._moved):
-            yield "known date"
+            yield _KNOWN_DAY
         if text in self._known.wholes:
-            yield "known identifier, as a whole"
+            yield _KNOWN_WHOLE
 
     def _in_raw(self, path: Path, exempt: bytes, named: bool) -> Iterator[tuple[str, str]]:
         raw = _without_pixels(path)
@@ -135,7 +167,7 @@ class _Search:
                 if lower.count(needle) > exempt.count(needle) + sum(
                     each.encode().count(needle) for each in self._new
                 ):
-                    yield "raw bytes", "known identifier"
+                    yield "raw bytes", _KNOWN_WORD
                     break
         if self._old_uids.intersection(match[0].decode() for match in _UID.finditer(raw)):
             yield "raw bytes", "old UID"

@@ -19,7 +19,14 @@ Added = tuple[int, str, bytes]
 
 
 class UnreadableError(Exception):
-    """The file cannot be rewritten; the text says why, and holds no value."""
+    """The file cannot be rewritten: `reason` is one of a few, `detail` tells of this file; no value of it in either."""
+
+    def __init__(self, reason: str, detail: str = "") -> None:
+        super().__init__(reason, detail)
+        self.reason, self.detail = reason, detail
+
+    def __str__(self) -> str:
+        return f"{self.reason}: {self.detail}" if self.detail else self.reason
 
 
 @dataclass(frozen=True)

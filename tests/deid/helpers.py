@@ -17,8 +17,9 @@ from pacsifier.deidentify.engine.identifiers import Identifiers
 from pacsifier.deidentify.engine.profile import Options, Profile
 from pacsifier.deidentify.engine.rules import Rules
 from pacsifier.deidentify.engine.subject import Subject
-from pacsifier.deidentify.folder import Request, deidentify_folder
+from pacsifier.deidentify.folder import deidentify_folder
 from pacsifier.deidentify.key import key_path
+from pacsifier.deidentify.model import Request
 from pacsifier.deidentify.report import Totals
 
 SECRET = b"a secret of the tests, 32 bytes!"

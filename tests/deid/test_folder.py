@@ -24,8 +24,8 @@ from pacsifier.deidentify.engine.profile import Options
 from pacsifier.deidentify.engine.subject import Subject
 from pacsifier.deidentify.folder import deidentify_folder
 from pacsifier.deidentify.key import Key, key_path, opened, read
-from pacsifier.deidentify.patients import Maps
-from pacsifier.deidentify.verify import VerifySettings, begin_verify, verify
+from pacsifier.deidentify.model import Maps
+from pacsifier.deidentify.verify import Verifier
 from pacsifier.errors import InputError
 from pacsifier.maps import read_day_shifts, read_new_ids
 from pacsifier.query import Shard
@@ -469,8 +469,8 @@ def test_verify_finds_what_is_left_in_text_in_bytes_in_uids_and_in_names(tmp_pat
     known = Identifiers()
     known.add_name("Quetzaltenango^Ysolde")
     subject = Subject("x", "P1", 0, 1, False, known)
-    begin_verify(VerifySettings(tmp_path, False, frozenset((corpus.uid(3),))))
-    _, hits = verify((subject, ("sub-Quetzaltenango/a.dcm",)))
+    verifier = Verifier(tmp_path, names_kept=False, old_uids=frozenset((corpus.uid(3),)))
+    _, hits = verifier((subject, ("sub-Quetzaltenango/a.dcm",)))
     found = {(tag, what) for _, tag, what in hits}
     assert ("name of the file", "known identifier") in found
     assert ("(0020,4000)", "known identifier") in found
@@ -481,7 +481,7 @@ def test_verify_finds_what_is_left_in_text_in_bytes_in_uids_and_in_names(tmp_pat
         del ds[tag]
     ds.add_new(0x00281201, "OW", b"..quetzaltenango")
     corpus.save(ds, tmp_path / "b" / "a.dcm")
-    _, hits = verify((subject, ("b/a.dcm",)))
+    _, hits = verifier((subject, ("b/a.dcm",)))
     assert ("b/a.dcm", "raw bytes", "known identifier") in hits
 
 
@@ -706,6 +706,27 @@ def test_resume_knows_the_images_of_a_patient_without_patient_id(tmp_path):
     corpus.save(nameless, tmp_path / "in" / "a.dcm")
     helpers.run(tmp_path / "in", tmp_path / "out")
     assert helpers.run(tmp_path / "in", tmp_path / "out", resume=True).failures == 0
+
+
+@pytest.mark.parametrize("empty", [False, True], ids=["absent", "empty"])
+@pytest.mark.parametrize("keep", [False, True])
+def test_resume_finds_the_images_without_patient_id_that_are_there(empty, keep, tmp_path):
+    """A person to each study, and each series of it in one folder; nothing is written a second time."""
+    for number, instance in ((1, 1), (1, 2), (2, 1)):
+        ds = person(number, instance=instance)
+        ds.SeriesInstanceUID, ds.SeriesNumber = corpus.uid(2, number, instance), instance
+        if empty:
+            ds.PatientID = ""
+        else:
+            del ds.PatientID
+        corpus.save(ds, tmp_path / "in" / f"{number}-{instance}.dcm")
+    helpers.run(tmp_path / "in", tmp_path / "out", keep_patient_dir_names=keep)
+    before = helpers.digests(tmp_path / "out")
+    assert len({name.partition("/")[0] for name in before}) == 2
+    helpers.outputs(tmp_path / "out")[0].unlink()
+    totals = helpers.run(tmp_path / "in", tmp_path / "out", keep_patient_dir_names=keep, resume=True)
+    assert (totals.written, totals.already) == (1, 2)
+    assert helpers.digests(tmp_path / "out") == before
 
 
 def test_a_part_is_resumed_with_the_key_of_all_parts_and_with_no_other(tmp_path):

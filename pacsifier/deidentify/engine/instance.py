@@ -60,7 +60,7 @@ def _marks(layout: Layout, rules: Rules, identity_removed: bool) -> list[tuple[i
     try:
         return marks(layout, rules, identity_removed)
     except ValueError as error:
-        raise UnreadableError(f"no room for the marks: {error}") from error
+        raise UnreadableError("no room for the marks", str(error)) from error
 
 
 def _rewritten(
@@ -77,7 +77,7 @@ def _rewritten(
     try:
         return reference.rewrite(layout, rules, added), True
     except UnknownEncodingError as error:
-        raise UnreadableError(f"not understood: {error}") from error
+        raise UnreadableError("not understood", str(error)) from error
 
 
 def _data_set(layout: Layout, pieces: list[Piece]) -> list[AnyPiece]:

@@ -20,7 +20,7 @@ def whole_instance(handle: FileIO) -> Layout:
     if layout.transfer_syntax and not is_uid(layout.transfer_syntax):
         raise UnreadableError("its transfer syntax is no UID")
     if layout.defect:
-        raise UnreadableError(f"not whole: {layout.defect}")
+        raise UnreadableError("not whole", layout.defect)
     if not (is_uid(uid(layout, SOP_CLASS)) and uid(layout, SOP_INSTANCE)):
         raise UnreadableError("no SOP Class UID or SOP Instance UID (a DICOMDIR, or no instance)")
     return layout

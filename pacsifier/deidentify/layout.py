@@ -1,0 +1,138 @@
+"""Where every instance goes: the output tree, in new values, and what is there already."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePath
+
+from pacsifier.deidentify.engine.elements import Scope
+from pacsifier.deidentify.engine.rules import Rules
+from pacsifier.deidentify.engine.subject import Subject
+from pacsifier.deidentify.model import FILES_PER_TASK, Facts, Job, Patient, Request, Rulebook, Task, There
+from pacsifier.deidentify.selection import shows_identity
+from pacsifier.disk.names import deidentified_name, patient_folder_name, short_hash
+from pacsifier.disk.tree import Occupant, SeriesIdentity, Tree
+
+_TASK_BYTES = 1 << 26
+
+
+@dataclass(frozen=True)
+class Places:
+    """What is to be written, what is there already, and the folders that must be there first."""
+
+    tasks: tuple[Task, ...]
+    there: tuple[There, ...]
+    folders: tuple[Path, ...]
+
+
+def lay_out(
+    patients: Mapping[str, Patient],
+    subjects: Mapping[str, Subject],
+    request: Request,
+    rulebook: Rulebook,
+) -> Places:
+    """The place of each instance; creates nothing. What lies there already is left alone by --resume."""
+    tree = _OutTree(request.out_folder)
+    tasks: list[Task] = []
+    there: list[There] = []
+    folders: dict[Path, None] = {}
+    for name, patient in patients.items():
+        subject = subjects[name]
+        tree.expect(subject.new_id, patient, keep_name=request.keep_patient_dir_names)
+        rules = rulebook.rules_of(subject)
+        jobs: list[Job] = []
+        for facts, folder, target in _targets(patient, rules, tree):
+            folders[folder] = None
+            if request.resume and not request.in_place and (request.out_folder / target).exists():
+                there.append(There(facts.path, target, name))
+            else:
+                jobs.append(Job(facts.path, target, claims_no_identity(facts, request.reviewed), facts.size))
+        tasks += [Task(subject, each) for each in portions(jobs)]
+    return Places(tuple(tasks), tuple(there), tuple(folders))
+
+
+def claims_no_identity(facts: Facts, reviewed: Collection[str]) -> bool:
+    """Whether the mark may say that nobody is recognizable: by the kind of image, or since a person has looked."""
+    return facts.sop_uid in reviewed or facts.path in reviewed or not shows_identity(facts)
+
+
+def portions(jobs: Sequence[Job]) -> Iterator[tuple[Job, ...]]:
+    """Jobs in portions that keep all workers busy to the end, whether files are many or large."""
+    portion: list[Job] = []
+    size = 0
+    for job in jobs:
+        portion.append(job)
+        size += job.size
+        if len(portion) == FILES_PER_TASK or size > _TASK_BYTES:
+            yield tuple(portion)
+            portion, size = [], 0
+    if portion:
+        yield tuple(portion)
+
+
+def _targets(patient: Patient, rules: Rules, tree: Tree) -> Iterator[tuple[Facts, Path, str]]:
+    """Of each file its series folder, and its place below the output."""
+    folders: dict[tuple[str, str], tuple[Path, str]] = {}
+    for facts in patient.files:
+        series = facts.study_uid, facts.series_uid
+        if series not in folders:
+            folder = tree.series_folder(_new_identity(facts, rules))
+            folders[series] = folder, str(folder.relative_to(tree.folder))
+        folder, below = folders[series]
+        uid = facts.sop_uid if rules.options.retain_uids else rules.new_uid(facts.sop_uid)
+        yield facts, folder, f"{below}/{deidentified_name(uid)}"
+
+
+def _new_identity(facts: Facts, rules: Rules) -> SeriesIdentity:
+    """What the place of an instance depends on, in new values."""
+    scope = Scope(0, b"ISO_IR 192")
+
+    def new(tag: int, vr: str, value: str) -> str:
+        return (rules.value(tag, vr, value.encode(), scope) or b"").decode() if value else ""
+
+    retained = rules.options.retain_uids
+    return SeriesIdentity(
+        patient_id=rules.subject.new_id,
+        issuer="",
+        birth_date=new(0x00100030, "DA", facts.birth_date).strip(),
+        study_uid=facts.study_uid if retained else rules.new_uid(facts.study_uid),
+        study_date=new(0x00080020, "DA", facts.study_date),
+        study_time=new(0x00080030, "TM", facts.study_time),
+        series_uid=facts.series_uid if retained else rules.new_uid(facts.series_uid),
+        series_number=new(0x00200011, "IS", facts.series_number),
+        series_description=new(0x0008103E, "LO", facts.series_description),
+    )
+
+
+class _OutTree(Tree):
+    """The output tree; knows which patients' folders keep their names, and whose images have no PatientID."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self._kept: dict[str, str] = {}
+        self._nameless: set[str] = set()
+
+    def expect(self, new_id: str, patient: Patient, *, keep_name: bool) -> None:
+        """Notes a patient, before the first of the patient's folders is asked for."""
+        if patient.is_nameless:
+            self._nameless.add(new_id)
+        if not keep_name:
+            return
+        names = sorted(PurePath(folder).name for folder in patient.folders)
+        name = names[0] if names else patient_folder_name(patient.patient_id)
+        if name in self._kept.values():
+            name = f"{name}_{short_hash(patient.key)}"
+        self._kept[new_id] = name
+
+    def patient_folder(self, series: SeriesIdentity) -> Path:
+        """The `sub-` folder of the series' patient."""
+        if kept := self._kept.get(series.patient_id):
+            return self.folder / kept
+        if series.patient_id not in self._nameless:
+            return super().patient_folder(series)
+        # What was written of them has no PatientID either: their study tells whose folder it is.
+        me = Occupant("", "", "", series.study_uid, series.series_uid)
+        return self._choose(
+            self.folder, patient_folder_name(series.patient_id), me, series.study_uid, "patient"
+        )

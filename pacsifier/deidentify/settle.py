@@ -1,0 +1,300 @@
+"""Who the patients become: pseudonyms and day shifts from maps, the key, or drawn; the key keeps all of it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass, replace
+from itertools import chain
+from pathlib import Path, PurePath
+from typing import TypeVar
+
+from pacsifier.deidentify.engine import dates, uids
+from pacsifier.deidentify.engine.identifiers import Identifiers, fold_for_search, words_of
+from pacsifier.deidentify.engine.profile import Options, Profile
+from pacsifier.deidentify.engine.subject import Subject
+from pacsifier.deidentify.key import Key, Shifts
+from pacsifier.deidentify.model import NEW_ID_FILE, Facts, Left, Patient, Reason, Request
+from pacsifier.deidentify.scan import Gathered, Scanner
+from pacsifier.disk.names import slug
+from pacsifier.errors import Fault, InputError
+from pacsifier.maps import PREFIX, PSEUDONYM, looked_up, names_in_map
+
+_ACCEPTING_PATIENTS = 3
+
+_Given = TypeVar("_Given")
+
+
+@dataclass(frozen=True)
+class Settled:
+    """The patients who become somebody, by key, and the files of those who are refused."""
+
+    patients: Mapping[str, Patient]
+    left: tuple[Left, ...]
+
+
+def settle(patients: Mapping[str, Patient], request: Request, key: Key, gathered: Gathered) -> Settled:
+    """Enters into the key who every patient becomes, and the words that may stay; raises InputError."""
+    out, maps = request.out_folder.resolve(), request.maps
+    taken = set() if request.in_place else _numbers_in(out)
+    given = given_pseudonyms(patients, maps.new_ids, request.in_folder)
+    chosen, refused = choose_pseudonyms(
+        patients, given, key.pseudonyms, taken=taken, by_map=maps.new_ids is not None
+    )
+    accepted = {name: patient for name, patient in patients.items() if name not in refused}
+    shifts = choose_shifts(accepted, maps.day_shifts, key.shifts, key.secret)
+    key.pseudonyms.update(chosen)
+    key.shifts.update(shifts)
+    for name, patient in accepted.items():
+        key.add_studies(chosen[name], _new_studies(patient, request.options, key.secret))
+    key.words |= {fold_for_search(word) for word in request.kept_words} | spread_words(gathered)
+    key.options[out.name] = asdict(request.options)
+    left = [Left(facts.path, reason) for name, reason in refused.items() for facts in patients[name].files]
+    return Settled(accepted, tuple(left))
+
+
+def _numbers_in(out: Path) -> set[str]:
+    """Pseudonyms that folders of the output have already, from a run with another key."""
+    return {path.name.removeprefix(PREFIX) for path in out.iterdir() if path.name.startswith(PREFIX)}
+
+
+def _new_studies(patient: Patient, options: Options, secret: bytes) -> set[str]:
+    olds = {facts.study_uid for facts in patient.files}
+    return olds if options.retain_uids else {uids.new_uid(secret, old) if old else old for old in olds}
+
+
+def spread_words(gathered: Gathered) -> set[str]:
+    """Words of descriptions that at least three patients share and that no name or address met here holds."""
+    holders: Counter[str] = Counter()
+    for words in gathered.words.values():
+        holders.update(words)
+    barred = gathered.barred_words | words_of(
+        word for known in gathered.known.values() for word in known.words | known.wholes
+    )
+    return {word for word, number in holders.items() if number >= _ACCEPTING_PATIENTS and word not in barred}
+
+
+# --- a run that is resumed --------------------------------------------------------------------------------------
+
+
+def check_resumed(request: Request, key: Key, made: Iterable[Facts]) -> None:
+    """Raises InputError where the options or the key are not those of the run that is resumed.
+
+    `made` is what earlier runs have written. Another key would give its patients second pseudonyms.
+    """
+    options = asdict(request.options)
+    if key.options.get(request.out_folder.resolve().name, options) != options:
+        raise InputError("--resume: the options must be those of the run that is resumed")
+    earlier = iter(made)
+    first = next(earlier, None)
+    if first is None or any(
+        key.has_made(each.patient_id, each.study_uid) for each in chain([first], earlier)
+    ):
+        return
+    path, out = request.key, request.out_folder
+    if not path.exists():
+        raise InputError(
+            f"--resume: {out} holds images that were de-identified with a key, and there is none at {path}; "
+            "bring it back there, or name its place with --key"
+        )
+    raise InputError(
+        f"--resume: {path} is not the key that the images in {out} were de-identified with; name that one with "
+        "--key, or take another output folder"
+    )
+
+
+def made_in(out: Path, profile: Profile) -> Iterator[Facts]:
+    """What earlier runs have written into an output of its own: an image of each study, read as it is asked for."""
+    scanner = Scanner(profile)
+    for study in out.glob("sub-*/*"):
+        image = next(study.glob("*/*.dcm"), None)
+        if image is not None:
+            yield scanner.scan(out, str(image.relative_to(out)))
+
+
+# --- pseudonyms -------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Given:
+    """What the user says of a patient's pseudonym; `ambiguous`: another issuer has the same PatientID."""
+
+    pseudonym: str | None = None
+    ambiguous: bool = False
+    faults: tuple[Fault, ...] = ()
+
+
+def given_pseudonyms(
+    patients: Mapping[str, Patient], new_ids: Mapping[str, str] | None, in_folder: Path
+) -> dict[str, Given]:
+    """What the map says, else `new_id.txt` in the patient's folder."""
+    by_id = Counter(patient.patient_id for patient in patients.values())
+    given: dict[str, Given] = {}
+    for name, patient in patients.items():
+        ambiguous = by_id[patient.patient_id] > 1
+        found = _looked_up(patient, new_ids or {}, ambiguous)
+        given[name] = (
+            _told_by_folders(patient, in_folder, ambiguous) if found is None else Given(str(found), ambiguous)
+        )
+    return given
+
+
+def _looked_up(patient: Patient, mapping: Mapping[str, _Given], ambiguous: bool) -> _Given | None:
+    """What a map says of a patient, under any of the names it may have there."""
+    person = patient.issuer, patient.patient_id
+    folders = sorted(PurePath(folder).name for folder in patient.folders)
+    shared = ambiguous and bool(patient.issuer)
+    return looked_up(mapping, names_in_map(person, shared=shared, folders=folders))
+
+
+def _told_by_folders(patient: Patient, in_folder: Path, ambiguous: bool) -> Given:
+    faults: list[Fault] = []
+    for folder in sorted(patient.folders):
+        path = in_folder / folder / NEW_ID_FILE
+        if path.is_file():
+            text = path.read_text(encoding="utf-8", errors="replace").strip().removeprefix(PREFIX)
+            if PSEUDONYM.fullmatch(text):
+                return Given(text, ambiguous, tuple(faults))
+            faults.append(Fault(str(path), "a text of 1 to 64 ASCII characters without \\ and ^ is allowed"))
+    return Given(None, ambiguous, tuple(faults))
+
+
+def choose_pseudonyms(
+    patients: Mapping[str, Patient],
+    given: Mapping[str, Given],
+    known: Mapping[str, str],
+    *,
+    taken: Collection[str] = (),
+    by_map: bool = False,
+) -> tuple[dict[str, str], dict[str, Reason]]:
+    """The pseudonym of every patient, and the patients refused, with the reason.
+
+    What is given, else the one of the key (`known`), else the next free number; `taken` are names of folders that may
+    not be met by a new number. Raises InputError for a patient missing from the map, where there is one (`by_map`),
+    and for two patients that would become one.
+    """
+    refused: dict[str, Reason] = {}
+    faults: list[Fault | str] = []
+    chosen: dict[str, str] = {}
+    for name, patient in sorted(
+        patients.items(), key=lambda item: min(facts.path for facts in item[1].files)
+    ):
+        said = given[name]
+        faults += said.faults
+        if said.pseudonym is None and by_map and said.ambiguous:
+            refused[name] = Reason(
+                "refused: two issuers under one PatientID; a map must name them issuer|PatientID"
+            )
+        elif said.pseudonym is None and by_map:
+            faults.append(Fault("--new_ids", "this patient is missing from the map", value=patient.key))
+        else:
+            chosen[name] = said.pseudonym or known.get(name) or _next_number(known, chosen, taken)
+    faults += _clashes(chosen, known)
+    if faults:
+        raise InputError(*faults)
+    return chosen, refused
+
+
+def _next_number(known: Mapping[str, str], chosen: Mapping[str, str], taken: Collection[str]) -> str:
+    used = {*known.values(), *chosen.values(), *taken}
+    number = 1 + max((int(each) for each in used if each.isdigit() and len(each) <= 6), default=0)
+    return f"{number:06d}"
+
+
+def _clashes(chosen: Mapping[str, str], known: Mapping[str, str]) -> Iterator[Fault]:
+    """Two patients, of this run or an earlier one, whose pseudonyms or folders would be the same."""
+    holders: dict[str, str] = {}
+    for person, new in {**known, **chosen}.items():
+        other = holders.setdefault(slug(new).casefold(), person)
+        if other != person and (person in chosen or other in chosen):
+            yield Fault("pseudonyms", f"{other} and {person} would become one patient", value=new)
+
+
+# --- shifts -----------------------------------------------------------------------------------------------------
+
+
+def choose_shifts(
+    patients: Mapping[str, Patient],
+    day_shifts: Mapping[str, int] | None,
+    known: Mapping[str, Shifts],
+    secret: bytes,
+) -> dict[str, Shifts]:
+    """The shifts of every patient: of the map, else of the key (`known`), else drawn.
+
+    Raises InputError for a patient missing from the map.
+    """
+    faults: list[Fault | str] = []
+    chosen: dict[str, Shifts] = {}
+    for name, patient in patients.items():
+        found = None if day_shifts is None else _looked_up(patient, day_shifts, ambiguous=False)
+        if day_shifts is not None and found is None:
+            faults.append(Fault("--day_shift", "this patient is missing from the map", value=patient.key))
+            continue
+        drawn = uids.drawn_shift(secret, name)
+        before = known.get(name)
+        shifts = Shifts(drawn, drawn) if before is None else before
+        if found is not None:
+            given = int(str(found))
+            # The birth date never stays as it is.
+            shifts = Shifts(given or drawn, given)
+        emptied = bool(before and before.birth_date_emptied) or has_telling_age(patient)
+        chosen[name] = replace(shifts, birth_date_emptied=emptied)
+    if faults:
+        raise InputError(*faults)
+    return chosen
+
+
+def has_telling_age(patient: Patient) -> bool:
+    """Whether the patient is under 2 or above 89 years of age at any study met."""
+    for birth_text, age_text, day_text in patient.days():
+        age = dates.age_in_years(age_text)
+        if age is not None and (age < dates.YOUNGEST_AGE_YEARS or age >= dates.OLDEST_AGE_YEARS + 1):
+            return True
+        birth, day = dates.parse(birth_text), dates.parse(day_text)
+        if birth and day:
+            years = dates.years_between(birth, day)
+            if years < dates.YOUNGEST_AGE_YEARS or years > dates.OLDEST_AGE_YEARS:
+                return True
+    return False
+
+
+# --- as the engine needs them -----------------------------------------------------------------------------------
+
+
+def subjects_of(
+    patients: Mapping[str, Patient], gathered: Gathered, key: Key, options: Options
+) -> dict[str, Subject]:
+    """The patients as the engine needs them, with everything known of each, by key."""
+    return {
+        name: _subject(name, patient, _known_of(patient, gathered), key, options)
+        for name, patient in patients.items()
+    }
+
+
+def _known_of(patient: Patient, gathered: Gathered) -> Identifiers:
+    known = Identifiers()
+    for person in {facts.person for facts in patient.files}:
+        known.merge(gathered.known.get(person, Identifiers()))
+    for folder in patient.folders:
+        known.add_id(PurePath(folder).name.removeprefix(PREFIX))
+    return known
+
+
+def _subject(name: str, patient: Patient, known: Identifiers, key: Key, options: Options) -> Subject:
+    shifts = key.shifts[name]
+    births = {facts.birth_date for facts in patient.files}
+    date_days = shifts.date_days if options.fuzz_dates else 0
+    moved = {}
+    for day in known.days:
+        days = shifts.birth_date_days if day in births else date_days
+        gone = day in births and (shifts.birth_date_emptied or options.basic)
+        moved[day] = "0" * len(day) if gone else dates.shift_date(day, days) or "0" * len(day)
+    return Subject(
+        name,
+        key.pseudonyms[name],
+        date_days,
+        shifts.birth_date_days,
+        shifts.birth_date_emptied,
+        known,
+        moved,
+    )

@@ -1,0 +1,157 @@
+"""Every instance is written beside its place and renamed there; where originals are replaced, each goes after that."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pacsifier.deidentify import report
+from pacsifier.deidentify.crew import shared
+from pacsifier.deidentify.engine import instance
+from pacsifier.deidentify.engine.rules import Rules
+from pacsifier.deidentify.layout import Places
+from pacsifier.deidentify.model import Job, Left, Reason, Request, Rulebook, Task
+from pacsifier.dicom.splice import UnreadableError
+from pacsifier.disk.walk import Progress
+
+_ENDING_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+
+
+@dataclass(frozen=True)
+class Written:
+    """What became of the instances of a task, and the words that were dropped from its descriptions."""
+
+    patient: str
+    done: tuple[tuple[Job, instance.Done | Reason], ...]
+    words: tuple[tuple[int, str], ...]
+
+
+@dataclass(frozen=True)
+class Wrote:
+    """What was written: targets by patient; what could not be; words dropped, with the patients that had them."""
+
+    targets: Mapping[str, Sequence[str]]
+    bytes: int
+    unclaimed: int
+    left: tuple[Left, ...]
+    words: Mapping[tuple[int, str], set[str]]
+
+    @property
+    def number(self) -> int:
+        """How many instances were written."""
+        return sum(map(len, self.targets.values()))
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a process needs to write instances; `staging` lies on the file system of the output."""
+
+    request: Request
+    staging: Path
+    rulebook: Rulebook
+
+
+def write(places: Places, settings: Settings, table: report.Table, progress: Progress) -> Wrote:
+    """Writes all instances, and a row of the report for each one as soon as it is done."""
+    for folder in places.folders:
+        folder.mkdir(parents=True, exist_ok=True)
+    total, seen = sum(len(task.jobs) for task in places.tasks), 0
+    targets: dict[str, list[str]] = defaultdict(list)
+    words: dict[tuple[int, str], set[str]] = defaultdict(set)
+    left: list[Left] = []
+    size = unclaimed = 0
+    for written in shared(lambda: Writer(settings), places.tasks, settings.request.workers):
+        for job, done in written.done:
+            if isinstance(done, Reason):
+                left.append(Left(job.name, done))
+                table.row(report.row(job.name, "left out", reason=done.detail))
+                continue
+            targets[written.patient].append(job.target)
+            size += done.bytes
+            unclaimed += not job.identity_removed
+            table.row(report.row_of_written(job, done))
+        for dropped in written.words:
+            words[dropped].add(written.patient)
+        seen += len(written.done)
+        progress("files written", seen, total)
+    return Wrote(targets, size, unclaimed, tuple(left), words)
+
+
+class Writer:
+    """Writes the instances of tasks, one Writer in each process; keeps the rules of the last patient."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        request = settings.request
+        self._in_folder, self._out_folder = str(request.in_folder), str(request.out_folder)
+        # Asked once: it resolves both paths.
+        self._in_place = request.in_place
+        self._rules: Rules | None = None
+        self._staged = 0
+
+    def __call__(self, task: Task) -> Written:
+        """Writes the instances of a task."""
+        if self._rules is None or self._rules.subject != task.subject:
+            self._rules = self._settings.rulebook.rules_of(task.subject)
+        self._rules.dropped_words = {}
+        done = tuple((job, self._write(job, self._rules)) for job in task.jobs)
+        return Written(task.subject.key, done, tuple(self._rules.dropped_words))
+
+    def _write(self, job: Job, rules: Rules) -> instance.Done | Reason:
+        """Writes one instance beside its place and renames it there; returns a reason where that cannot be."""
+        self._staged += 1
+        # Texts, for making a Path costs as much as the renaming.
+        staged = f"{self._settings.staging}/{os.getpid()}-{self._staged}"
+        source, target = f"{self._in_folder}/{job.name}", f"{self._out_folder}/{job.target}"
+        try:
+            done = instance.deidentify(source, staged, rules, identity_removed=job.identity_removed)
+            if self._in_place:
+                _replace_original(Path(source), Path(staged), Path(target))
+            else:
+                os.replace(staged, target)  # noqa: PTH105
+        except UnreadableError as error:
+            Path(staged).unlink(missing_ok=True)
+            return Reason.of(error)
+        except OSError as error:
+            Path(staged).unlink(missing_ok=True)
+            if error.errno in _ENDING_ERRORS:
+                raise
+            kind = "cannot be read or written"
+            return Reason(kind, f"{kind}: {error.strerror}")
+        return done
+
+
+def _replace_original(source: Path, staged: Path, target: Path) -> None:
+    """The original goes when the new instance is on disk and in its place."""
+    with staged.open("rb") as file:
+        os.fsync(file.fileno())
+    same = target.exists() and target.samefile(source)
+    staged.replace(target)
+    if not same:
+        source.unlink()
+
+
+def set_aside(in_folder: Path, names: Iterable[str], home: Path) -> None:
+    """Takes files out of a folder that shall hold nothing identifying; nothing is lost."""
+    for name in names:
+        home.mkdir(mode=0o700, exist_ok=True)
+        target = home / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        number = 1
+        while os.path.lexists(target):
+            number += 1
+            target = target.with_name(f"{Path(name).name}.{number}")
+        (in_folder / name).rename(target)
+
+
+def remove_empty_folders(folder: Path) -> None:
+    """Removes the folders that the originals lay in: their names identify the patients."""
+    for parent, _, _ in os.walk(folder, topdown=False):
+        if Path(parent) != folder:
+            with contextlib.suppress(OSError):
+                Path(parent).rmdir()
