@@ -65,21 +65,25 @@ def _holder(process: int, processes: Sequence[int]) -> Holder | None:
         if run is None:
             return None
         folder = str((_PROC / str(process) / "cwd").readlink())
+        forked = [each for each in processes if os.getpgid(each) == group]
         # Of the hidden staging folder the user knows nothing, but of the folder in which it lies.
         return Holder(
-            sorted(processes, key=lambda each: (each != group, each)),
+            sorted(forked, key=lambda each: (each != group, each)),
             run,
-            _lives(run, group),
+            _lives(run, process),
             folder.rpartition("/.")[0] or folder,
         )
     return None
 
 
-def _lives(run: int, group: int) -> bool:
-    """Whether the parent of the receiver is still the run; not to be known of one in another container."""
-    if (_PROC / str(group) / "ns/pid").readlink() != (_PROC / "self/ns/pid").readlink():
+def _lives(run: int, process: int) -> bool:
+    """Whether the run is still the parent of its receiver; not to be known of one in another container."""
+    if (_PROC / str(process) / "ns/pid").readlink() != (_PROC / "self/ns/pid").readlink():
         return True
-    return int(_read(group, "stat").rpartition(") ")[2].split()[1]) == run
+    with contextlib.suppress(OSError):
+        # The leader of the group is the one that was started; the others it has forked.
+        return int(_read(os.getpgid(process), "stat").rpartition(") ")[2].split()[1]) == run
+    return False
 
 
 def _started_by(process: int) -> int | None:

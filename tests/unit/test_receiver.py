@@ -461,23 +461,27 @@ with Toolbox() as toolbox, Receiver(toolbox, Path(sys.argv[1]), "PACSIFIER", int
 """
 
 
-@pytest.mark.parametrize("busy", [False, True])
-def test_a_receiver_that_outlived_its_run_is_told_with_how_to_end_it(busy, tmp_path):
+@pytest.mark.parametrize("left", ["idle", "with a caller", "only what it forked"])
+def test_a_receiver_that_outlived_its_run_is_told_with_how_to_end_it(left, tmp_path):
     port, staging = free_port(), tmp_path / "out" / ".staging"
     staging.mkdir(parents=True)
     argv = [sys.executable, "-c", _RUN, str(staging), str(port)]
     with subprocess.Popen(argv, stdout=subprocess.PIPE) as run, contextlib.ExitStack() as stack:
         assert run.stdout is not None
         assert run.stdout.readline()
-        if busy:
-            stack.enter_context(_association(port, (MR, [EXPLICIT_LE])))
         orphan = _leader(staging)
+        if left != "idle":
+            stack.enter_context(_association(port, (MR, [EXPLICIT_LE])))
+            assert _until(lambda: len(_processes_in(staging)) > 1)
         children = Path(f"/proc/{run.pid}/task/{run.pid}/children").read_text().split()
         # Stopped first, none has the time to act on the death of another.
         for number in (signal.SIGSTOP, signal.SIGKILL):
             for pid in {run.pid, *map(int, children)} - {orphan}:
                 os.kill(pid, number)
         run.wait()
+        if left == "only what it forked":
+            os.kill(orphan, signal.SIGKILL)
+            assert _until(lambda: orphan not in _processes_in(staging))
         with pytest.raises(InputError, match="outlived its run") as caught:
             storescp.check_port(port, "'move_port'")
         assert str(tmp_path / "out;") in str(caught.value)
