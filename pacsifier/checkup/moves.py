@@ -245,7 +245,7 @@ def _wait(line: Line, move: Move, most: int) -> tuple[MoveState | None, str]:
             # The association is released in peace.
             move.process.wait(line.timeouts.settle_time_s)
             return (end, "") if end.status is not None else (None, end.words)
-        if line.arrivals.scan():
+        if line.arrivals.scan() or line.arrivals.grew():
             move.heard = time.monotonic()
         if line.arrivals.received - before > most:
             return None, "far more came than was asked for, and was cut off"

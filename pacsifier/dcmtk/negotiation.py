@@ -9,6 +9,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 
+from pacsifier.query import is_uid
+
 MAX_CONTEXTS = 128
 
 UNCOMPRESSED = ("1.2.840.10008.1.2.1", "1.2.840.10008.1.2")
@@ -71,11 +73,36 @@ GETSCU_PREFERENCES: Mapping[str, str] = {
 }
 
 
+# DCMTK spells a class as the standard does, but for blanks and signs and these.
+_NAMED_OTHERWISE = {
+    "twelveleadecgwaveformstorage": "1.2.840.10008.5.1.4.1.1.9.1.1",
+    "implantationplansrdocumentstorage": "1.2.840.10008.5.1.4.1.1.88.70",
+}
+
+
 @cache
-def _prefixes() -> Mapping[str, str]:
+def _table() -> Sequence[tuple[str, str, str]]:
+    """UID, prefix and name of each class."""
     text = Path(__file__).with_name("storage_classes.txt").read_text(encoding="ascii")
     words = (line.split() for line in text.splitlines() if not line.startswith("#"))
-    return {uid: prefix for uid, prefix, *_ in words}
+    return [(uid, prefix, "".join(name)) for uid, prefix, *name in words]
+
+
+@cache
+def _prefixes() -> Mapping[str, str]:
+    return {uid: prefix for uid, prefix, _ in _table()}
+
+
+@cache
+def _uids() -> Mapping[str, str]:
+    """The UIDs by DCMTK's names in small letters; of two classes of one name the common one."""
+    named = {"".join(filter(str.isalnum, name)).lower(): uid for uid, _, name in reversed(_table()) if name}
+    return {**named, **_NAMED_OTHERWISE}
+
+
+def class_uid(said: str) -> str:
+    """The UID of a SOP class that is told as its UID or by DCMTK's name; "" for what is neither."""
+    return said if is_uid(said) else _uids().get(said.lower(), "")
 
 
 def storage_classes() -> tuple[str, ...]:
@@ -89,16 +116,20 @@ def file_prefix(sop_class: str) -> str:
 
 
 def receiver_classes(found: Iterable[str]) -> tuple[str, ...]:
-    """The SOP Class UIDs a receiver offers: those found or asked for, then the common ones, 128 at most."""
-    return tuple(dict.fromkeys((*found, *storage_classes())))[:MAX_CONTEXTS]
+    """The SOP Class UIDs a receiver offers: those found or asked for, then the common ones, 128 at most.
+
+    What is no UID is left out: a PACS may tell anything, and storescp refuses a profile that holds it.
+    """
+    return tuple(dict.fromkeys((*filter(is_uid, found), *storage_classes())))[:MAX_CONTEXTS]
 
 
 def config_text(contexts: Sequence[tuple[str, Sequence[str]]], senders: Sequence[str] = ()) -> str:
     """The text of the file: one offer named `NAME`, a presentation context for each (SOP Class UID, transfer syntaxes).
 
     `senders`: the SOP classes of which the one who accepts the association may also send, as C-GET needs it.
-    Source: DCMTK's `asconfig.txt`.
+    Raises ValueError for what DCMTK's tools would refuse. Source: DCMTK's `asconfig.txt`.
     """
+    _check(contexts, senders)
     lists: Mapping[tuple[str, ...], str] = {
         syntaxes: f"Syntaxes{number}"
         for number, syntaxes in enumerate(dict.fromkeys(tuple(each) for _, each in contexts))
@@ -115,3 +146,14 @@ def config_text(contexts: Sequence[tuple[str, Sequence[str]]], senders: Sequence
     lines += ["[[Profiles]]", f"[{NAME}]", "PresentationContexts = Storage"]
     lines += ["SCPSCURoleSelection = Senders", ""] if roles else [""]
     return "\n".join(lines)
+
+
+def _check(contexts: Sequence[tuple[str, Sequence[str]]], senders: Sequence[str]) -> None:
+    uids = {*senders, *(uid for sop_class, syntaxes in contexts for uid in (sop_class, *syntaxes))}
+    if wrong := sorted(uid for uid in uids if not is_uid(uid)):
+        raise ValueError(f"no UID: {wrong[0]!r}")
+    distinct = {(sop_class, tuple(syntaxes)) for sop_class, syntaxes in contexts}
+    if not 0 < len(distinct) == len(contexts) <= MAX_CONTEXTS or not all(
+        syntaxes for _, syntaxes in distinct
+    ):
+        raise ValueError(f"{len(contexts)} presentation contexts, {len(distinct)} of them different")

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from pacsifier.dcmtk import guardian
+from pacsifier.dcmtk.listeners import listens
 from pacsifier.dcmtk.spawn import signal_group
 from pacsifier.errors import ToolError
 
@@ -25,6 +26,7 @@ _LAST_LINES = 12
 _LAST_BYTES = 8192
 _POLL_S = 0.005
 _START_S = 20.0
+_FAILS_S = 0.5  # a server that cannot have its port has ended by then
 
 
 class Process:
@@ -107,13 +109,12 @@ class Process:
         Raises:
             ToolError: it ended, or does not listen after 20 s.
         """
-        deadline = time.monotonic() + _START_S
-        while time.monotonic() < deadline:
+        began = time.monotonic()
+        while time.monotonic() < began + _START_S:
             self.check()
-            with socket.socket() as probe:
-                probe.settimeout(1)
-                if probe.connect_ex(("127.0.0.1", port)) == 0:
-                    return
+            # Another program may answer there, and ours be about to fail; not where it still runs after a while.
+            if _answers(port) and (listens(port, self.group) or time.monotonic() > began + _FAILS_S):
+                return
             time.sleep(_POLL_S)
         raise ToolError(f"{self.name} did not listen on port {port} within {_START_S:g} s")
 
@@ -132,3 +133,9 @@ class Process:
             output.seek(max(0, output.seek(0, os.SEEK_END) - _LAST_BYTES))
             return tuple(output.read().decode("utf-8", "replace").splitlines()[-_LAST_LINES:])
         return ()
+
+
+def _answers(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.settimeout(1)
+        return probe.connect_ex(("127.0.0.1", port)) == 0

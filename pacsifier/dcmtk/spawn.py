@@ -15,6 +15,8 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from pacsifier.dcmtk.listeners import STARTED_BY
+
 _ANY_EXIT_STATUS = range(-64, 256)
 
 
@@ -28,7 +30,7 @@ def run_in_background(
     dictionary: str = "",
 ) -> Any:
     """Starts a program in a process group of its own and returns sh's command; `before_exec` runs in the child."""
-    environment = {**os.environ, "TCP_NODELAY": "1"}
+    environment = {**os.environ, "TCP_NODELAY": "1", STARTED_BY: str(os.getpid())}
     if named := environment.get("DCMDICTPATH"):
         # The tool works in another folder than we do.
         paths = [str(Path(each).absolute()) for each in named.split(os.pathsep) if each]

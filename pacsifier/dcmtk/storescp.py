@@ -3,18 +3,29 @@
 from __future__ import annotations
 
 import errno
+import logging
 import os
 import re
 import socket
+import time
 from collections.abc import Iterable
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO
 
 from pacsifier.dcmtk import negotiation
+from pacsifier.dcmtk.listeners import holder_of
 from pacsifier.dcmtk.process import Process
 from pacsifier.dcmtk.toolbox import Toolbox
-from pacsifier.errors import InputError
+from pacsifier.errors import InputError, ToolError
+
+log = logging.getLogger(__name__)
+
+MOST_DEATHS = 3
+"""So often a receiver that died is started again; what kills it oftener will not stop."""
+
+_GONE_S = 5.0  # within which what a dead receiver has forked is gone
+_POLL_S = 0.01
 
 LONGEST_LOG = 10_000_000
 """Bytes after which the log is emptied: a PACS may propose 128 contexts, 60 kB, anew for each request."""
@@ -25,16 +36,17 @@ _OVERLAP = 200
 
 
 def check_port(port: int, source: str) -> None:
-    """Raises InputError, naming `source`, when nothing could listen on the port."""
+    """Raises InputError, naming `source` and who holds the port, when nothing could listen on it."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind(("", port))
         except OSError as error:
-            why = {
-                errno.EADDRINUSE: "another program on this machine uses it",
-                errno.EACCES: "ports below 1024 need more rights",
-            }.get(error.errno or 0, str(error))
+            why = str(error)
+            if error.errno == errno.EADDRINUSE:
+                why = str(holder_of(port) or "another program on this machine uses it")
+            elif error.errno == errno.EACCES:
+                why = "ports below 1024 need more rights"
             raise InputError(f"cannot receive on port {port} ({source}): {why}") from error
 
 
@@ -67,29 +79,21 @@ class Receiver:
         self._rest = b""
         self._refused: dict[str, None] = {}
         self._contacted = False
+        self._deaths = 0
 
     def knows(self, sop_classes: Iterable[str]) -> bool:
         """Whether it takes objects of all these SOP classes."""
         return set(sop_classes) <= set(self.sop_classes)
 
-    def start(self) -> Process:
+    def start(self) -> None:
         """Starts storescp where it does not run, and does not wait until it listens."""
-        if self._process is not None:
-            return self._process
-        check_port(self._port, "'move_port'")
-        contexts = [(uid, negotiation.EVERY_SYNTAX) for uid in self.sop_classes]
-        (self._staging / "receiver.cfg").write_text(negotiation.config_text(contexts), encoding="ascii")
-        arguments = [
-            *("+v", "--fork", "+B", "+uf", "-pdu", "131072", "-aet", self._ae_title),
-            *("-xf", "receiver.cfg", negotiation.NAME, "-od", self.folder.name, str(self._port)),
-        ]
-        self._process = self._toolbox.start("storescp", arguments, self._staging, "storescp", level="INFO")
-        return self._process
+        if self._process is None:
+            self._check_port()
+            self._start()
 
     def __enter__(self) -> Receiver:
-        process = self.start()
-        process.wait_until_it_listens(self._port)
-        self._output = process.log_path.open("rb")
+        self.start()
+        self._await()
         return self
 
     def __exit__(
@@ -101,13 +105,10 @@ class Receiver:
         """Ends storescp and what it forked."""
         if self._process is not None:
             self._process.end()
-        if self._output is not None:
-            self._read_log()
-            self._output.close()
-            self._output = None
+        self._close_log()
 
     def refused_classes(self) -> tuple[str, ...]:
-        """The SOP classes that senders offered and this receiver does not: UIDs, or DCMTK's names of them."""
+        """The UIDs of the SOP classes that senders offered and this receiver does not take; no nonsense."""
         self._read_log()
         return tuple(self._refused)
 
@@ -117,10 +118,72 @@ class Receiver:
         return self._contacted
 
     def check(self) -> None:
-        """Raises ToolError when storescp has died; keeps its log short."""
-        if self._process is not None:
+        """Starts storescp again where it has died, and keeps its log short.
+
+        What it was being sent is lost; who asked for it finds it missing.
+
+        Raises:
+            ToolError: it died too often.
+            InputError: another program has the port now.
+        """
+        if self._process is None:
+            return
+        try:
             self._process.check()
+        except ToolError as error:
+            self._close_log()
+            self._start_again(error)
+            self._await()
+        self._read_log()
+
+    def _start(self) -> None:
+        contexts = [(uid, negotiation.EVERY_SYNTAX) for uid in self.sop_classes]
+        (self._staging / "receiver.cfg").write_text(negotiation.config_text(contexts), encoding="ascii")
+        arguments = [
+            *("+v", "--fork", "+B", "+uf", "-pdu", "131072", "-aet", self._ae_title),
+            *("-xf", "receiver.cfg", negotiation.NAME, "-od", self.folder.name, str(self._port)),
+        ]
+        # Each has a log of its own: it may say why it died.
+        tag = f"storescp{self._deaths or ''}"
+        self._process = self._toolbox.start("storescp", arguments, self._staging, tag, level="INFO")
+
+    def _await(self) -> None:
+        """Waits until it listens; also where it died since it was started."""
+        while self._output is None and self._process is not None:
+            try:
+                self._process.wait_until_it_listens(self._port)
+                self._output = self._process.log_path.open("rb")
+            except ToolError as error:
+                # Another run may have been faster than ours.
+                self._check_port()
+                self._start_again(error)
+
+    def _start_again(self, error: ToolError) -> None:
+        if error.exit_status is None or self._deaths == MOST_DEATHS:
+            raise error
+        self._deaths += 1
+        how = f"signal {-error.exit_status}" if error.exit_status < 0 else f"exit status {error.exit_status}"
+        log.warning("the receiver (storescp) has died (%s); it is started again", how)
+        deadline = time.monotonic() + _GONE_S
+        while True:
+            try:
+                self._check_port()
+                break
+            except InputError:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(_POLL_S)
+        self._start()
+
+    def _check_port(self) -> None:
+        check_port(self._port, "'move_port'")
+
+    def _close_log(self) -> None:
+        if self._output is not None:
             self._read_log()
+            self._output.close()
+            self._output = None
+            self._rest = b""
 
     def _read_log(self) -> None:
         if self._output is None or not (new := self._output.read()):
@@ -128,7 +191,8 @@ class Receiver:
         text = self._rest + new
         self._rest = text[-_OVERLAP:]
         self._contacted = self._contacted or b"Association Acknowledged" in text
-        self._refused |= dict.fromkeys(found.decode() for found in _REFUSED.findall(text))
+        refused = (negotiation.class_uid(found.decode()) for found in _REFUSED.findall(text))
+        self._refused |= dict.fromkeys(filter(None, refused))
         if self._output.tell() > LONGEST_LOG:
             # What is written at this very moment is lost; the next association says it again.
             os.truncate(self._output.name, 0)

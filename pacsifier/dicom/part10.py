@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import struct
 import zlib
+from bisect import bisect_right
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -62,7 +63,11 @@ _DEEPEST = 512  # open sequences and items; real objects stay far below, hostile
 _HEAD = 1 << 16  # a file up to this size is read at once, a larger one through a window
 _WINDOW = 1 << 12
 _CHUNK = 1 << 20
-_INFLATED_MAX = 1 << 31
+# Deflated images become 2 to 20 times as large; masks that are almost empty more, and stay small all the same.
+_INFLATED_FLOOR, _INFLATED_RATIO = 1 << 28, 20
+_KEPT = 1 << 23  # a data set up to this size stays inflated in memory
+_MARKED = 1 << 22  # between two marks, each of some 40 kB
+_MOST_RETURNS = 1000
 
 # Bytes of the length field (PS3.5 section 7.1.2).
 _LENGTH_BYTES = dict.fromkeys(
@@ -539,29 +544,112 @@ def _is_capitals(vr: bytes) -> bool:
     return vr.isalpha() and vr.isupper()
 
 
-def _inflated(buf: Buffer, pos: int) -> tuple[bytes, str]:
-    """Inflate the data set of a deflated transfer syntax (PS3.5 section A.5); returns its bytes and the defect."""
-    stream = zlib.decompressobj(-zlib.MAX_WBITS)
-    content = bytearray()
-    defect = ""
+def _inflated(buf: Buffer, pos: int) -> tuple[Buffer, str]:
+    """Inflate the data set of a deflated transfer syntax (PS3.5 section A.5); returns its bytes and the defect.
+
+    Walks the whole stream in pieces and keeps no more than _KEPT bytes: a few bytes of a hostile sender become
+    gigabytes. Of a larger one only marks are kept, from which it is inflated again where it is read.
+    """
+    most = _INFLATED_FLOOR + _INFLATED_RATIO * (len(buf) - pos)
+    now = _Inflation(buf, pos)
+    marks, kept, checksum, defect = [now.copy()], bytearray(), 0, ""
     try:
-        while not stream.eof and not defect:
-            deflated = buf[pos : pos + _HEAD]
-            content += stream.decompress(deflated)
-            pos += len(deflated)
-            if len(content) > _INFLATED_MAX:
-                defect = f"deflated data set above {_INFLATED_MAX >> 30} GB"
-            elif not deflated:
-                defect = f"deflated stream cut at byte {len(buf)}"
-    except zlib.error as error:
-        defect = f"deflated stream broken: {error}"
-    pos -= len(stream.unused_data)
+        while piece := now.piece():
+            checksum = zlib.crc32(piece, checksum)
+            if now.done <= _KEPT:
+                kept += piece
+            if now.done - marks[-1].done >= _MARKED:
+                marks.append(now.copy())
+            if now.done > most:
+                raise BrokenError(f"inflates beyond {most >> 20} MB")
+    except BrokenError as broken:
+        defect = str(broken)
+    pos = now.end
     # Some writers leave the trailer of gzip behind the stream.
-    if buf[pos : pos + 8] == struct.pack("<LL", zlib.crc32(content), len(content) & 0xFFFFFFFF):
+    if buf[pos : pos + 8] == struct.pack("<LL", checksum, now.done & 0xFFFFFFFF):
         pos += 8
     if not defect and not _is_zero(buf, pos):
         defect = f"more than zeros behind the deflated stream at byte {pos}"
-    return bytes(content), defect
+    # Of a broken one the beginning says whose it is.
+    return (bytes(kept) if defect or now.done <= _KEPT else _InflatedBytes(marks, now.done)), defect
+
+
+class _Inflation:
+    """One way through a deflated stream; `done` is how many bytes have come out."""
+
+    __slots__ = ("_buf", "_pos", "_stream", "done")
+
+    def __init__(self, buf: Buffer, pos: int, stream: Any = None, done: int = 0) -> None:
+        self._buf, self._pos, self.done = buf, pos, done
+        self._stream = stream or zlib.decompressobj(-zlib.MAX_WBITS)
+
+    def copy(self) -> _Inflation:
+        return _Inflation(self._buf, self._pos, self._stream.copy(), self.done)
+
+    @property
+    def end(self) -> int:
+        """The byte behind the stream, once it has ended."""
+        return self._pos - len(self._stream.unused_data)
+
+    def piece(self) -> bytes:
+        """The next bytes, 1 MB at most; b"" at the end of the stream. Raises BrokenError."""
+        while not self._stream.eof:
+            deflated = self._stream.unconsumed_tail
+            if not deflated:
+                deflated = self._buf[self._pos : self._pos + _HEAD]
+                self._pos += len(deflated)
+            try:
+                piece: bytes = self._stream.decompress(deflated, _CHUNK)
+            except zlib.error as error:
+                raise BrokenError(f"deflated stream broken: {error}") from None
+            if piece:
+                self.done += len(piece)
+                return piece
+            if not deflated:
+                raise BrokenError(f"deflated stream cut at byte {len(self._buf)}")
+        return b""
+
+
+class _InflatedBytes:
+    """The bytes of a large deflated data set, inflated where they are asked for, through a window of one piece.
+
+    Whoever goes back begins at the mark before; to go back time and again is what hostile data sets ask for.
+    """
+
+    def __init__(self, marks: Sequence[_Inflation], size: int) -> None:
+        self._marks, self._size = marks, size
+        self._window, self._start, self._now = b"", 0, marks[0].copy()
+        self._returns = 0
+
+    def __len__(self) -> int:
+        return self._size
+
+    def __getitem__(self, part: slice, /) -> bytes:
+        begin, stop = part.start, min(part.stop, self._size)
+        if begin >= self._start and stop <= self._start + len(self._window):
+            return self._window[begin - self._start : stop - self._start]
+        self._go_to(begin)
+        pieces = []
+        while True:
+            pieces.append(self._window[max(0, begin - self._start) : max(0, stop - self._start)])
+            self._start += len(self._window)
+            if self._start >= stop:
+                break
+            self._window = self._now.piece()
+            if not self._window:
+                break
+        self._start -= len(self._window)
+        return b"".join(pieces)
+
+    def _go_to(self, begin: int) -> None:
+        """Takes the last mark before a byte, where the window does not lie nearer."""
+        mark = self._marks[bisect_right(self._marks, begin, key=lambda mark: mark.done) - 1]
+        if self._start <= begin and mark.done <= self._now.done:
+            return
+        self._returns += begin < self._start
+        if self._returns > _MOST_RETURNS:
+            raise BrokenError("lengths that lead to and fro in the deflated data set")
+        self._window, self._start, self._now = b"", mark.done, mark.copy()
 
 
 def _is_zero(buf: Buffer, pos: int) -> bool:

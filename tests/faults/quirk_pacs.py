@@ -107,6 +107,7 @@ class Quirks:
     cut_at: dict[str, float] = field(
         default_factory=dict
     )  # TCP reset in the C-STORE, after this share of its bytes
+    slow: dict[str, float] = field(default_factory=dict)  # seconds that its bytes take in the C-STORE
     header_says: Values = field(
         default_factory=dict
     )  # sent with these values, a new SOP Instance UID included

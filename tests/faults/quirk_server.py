@@ -709,7 +709,7 @@ class Courier:
         pairs = {(each.instance.values["SOPClassUID"], each.instance.transfer_syntax) for each in parcels}
         offered = move.quirks.offered
         self._contexts = [build_context(uid, [*offered, syntax]) for uid, syntax in sorted(pairs)][:128]
-        self._cut_in = 0.0
+        self._cut_in = self._byte_s = 0.0
 
     def send(self, parcel: Parcel) -> bool:
         """Send one object; tell whether it was taken."""
@@ -738,7 +738,7 @@ class Courier:
         entity.connection_timeout = 5
         entity.dimse_timeout = None
         handlers = [(evt.EVT_CONN_OPEN, without_delay), (evt.EVT_DATA_SENT, self._count)]
-        self._cut_in = 0.0
+        self._cut_in = self._byte_s = 0.0
         self._association = entity.associate(
             self._host,
             self._port,
@@ -777,11 +777,13 @@ class Courier:
             request.MoveOriginatorMessageID = move.request.MessageID
         request.DataSet = BytesIO(data)
         self._cut_in = parcel.cut_at * len(data)
+        self._byte_s = move.quirks.slow.get(instance.uid(), 0.0) / len(data)
         self._association.dimse.send_msg(request, accepted[pair])
         _, answer = self._association.dimse.get_msg(block=True)
         return None if answer is None else int(answer.Status)
 
     def _count(self, event: Any) -> None:
+        self._state.over.wait(self._byte_s * len(event.data))
         if self._cut_in:
             self._cut_in = max(0.0, self._cut_in - len(event.data))
             if not self._cut_in:

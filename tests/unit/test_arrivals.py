@@ -135,3 +135,42 @@ def test_objects_that_nobody_asked_for_are_handed_out_as_strangers(
     arrivals.scan()
     assert taken(arrivals) == ["1.1"]
     assert sorted(arrival.sop_instance_uid for arrival in arrivals.take_strangers()) == ["1.2", "1.3"]
+
+
+def test_an_object_that_grows_is_heard_and_one_that_has_stopped_is_not(
+    arrivals: Arrivals, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pacsifier.transfer.fetch.arrivals._WEIGHED_S", 0.0)
+    whole, path = content(), tmp_path / "SRd.1"
+    said = []
+    for end in (0, 50, 50, 51, 51, len(whole), len(whole)):
+        path.write_bytes(whole[:end])
+        said.append((arrivals.scan(), arrivals.grew()))
+    assert said == [(0, False), (0, True), (0, False), (0, True), (0, False), (0, True), (0, False)]
+    assert taken(arrivals) == ["1.2.3.4"]
+    assert not arrivals.grew()
+
+
+def test_a_second_object_that_is_damaged_is_heard_once(
+    arrivals: Arrivals, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pacsifier.transfer.fetch.arrivals._WEIGHED_S", 0.0)
+    said = []
+    for number in range(2):
+        (tmp_path / f"SRd.{number}").write_bytes(content()[:-1])
+        said += [(arrivals.scan(), arrivals.grew()), (arrivals.scan(), arrivals.grew())]
+    assert said == [(0, True), (0, False)] * 2
+
+
+def test_an_object_that_is_damaged_is_read_again_only_where_it_grew(
+    arrivals: Arrivals, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "SRd.1"
+    path.write_bytes(content()[:-1])
+    arrivals.scan()
+    reads: list[object] = []
+    read = part10.read
+    monkeypatch.setattr(part10, "read", lambda *it: reads.append(it) or read(*it))
+    assert (taken(arrivals), reads) == ([], [])
+    path.write_bytes(content())
+    assert (taken(arrivals), len(reads)) == (["1.2.3.4"], 1)

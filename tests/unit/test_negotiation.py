@@ -51,6 +51,50 @@ def test_what_was_found_is_offered_before_the_common_classes() -> None:
     assert len(offered) == len(set(offered)) == 128
 
 
+@pytest.mark.parametrize("nonsense", ["FooBar", "", "1.2.", "1..2", "1.2\\1.3", "1.2 ", "1." * 32 + "1", "é"])
+def test_nonsense_of_a_pacs_or_a_scanner_is_not_offered(nonsense: str) -> None:
+    assert negotiation.receiver_classes([nonsense, "1.3.12.2"]) == negotiation.receiver_classes(["1.3.12.2"])
+
+
+@pytest.mark.parametrize(
+    ("said", "uid"),
+    [
+        ("1.3.12.2.1107.5.9.1", "1.3.12.2.1107.5.9.1"),
+        ("CTImageStorage", "1.2.840.10008.5.1.4.1.1.2"),
+        ("DigitalXRayImageStorageForPresentation", "1.2.840.10008.5.1.4.1.1.1.1"),
+        ("UltrasoundMultiframeImageStorage", "1.2.840.10008.5.1.4.1.1.3.1"),
+        ("TwelveLeadECGWaveformStorage", "1.2.840.10008.5.1.4.1.1.9.1.1"),
+        ("MacularGridThicknessAndVolumeReportStorage", "1.2.840.10008.5.1.4.1.1.79.1"),
+        ("ImplantationPlanSRDocumentStorage", "1.2.840.10008.5.1.4.1.1.88.70"),
+        ("FooBar", ""),
+        ("1.2.", ""),
+        ("", ""),
+    ],
+)
+def test_a_class_is_known_by_its_uid_and_by_dcmtks_name(said: str, uid: str) -> None:
+    assert negotiation.class_uid(said) == uid
+
+
+IMPLICIT = ("1.2.840.10008.1.2",)
+
+
+@pytest.mark.parametrize(
+    ("contexts", "senders"),
+    [
+        ([], ()),
+        ([("FooBar", IMPLICIT)], ()),
+        ([("1.2.3", ("Foo",))], ()),
+        ([("1.2.3", ())], ()),
+        ([("1.2.3", IMPLICIT)], ("Foo",)),
+        ([("1.2.3", IMPLICIT), ("1.2.3", IMPLICIT)], ()),
+        ([(f"1.2.{number}", IMPLICIT) for number in range(129)], ()),
+    ],
+)
+def test_a_profile_that_dcmtk_would_refuse_is_never_written(contexts: list, senders: tuple) -> None:
+    with pytest.raises(ValueError, match=r"UID|contexts"):
+        negotiation.config_text(contexts, senders)
+
+
 def test_an_association_never_offers_more_than_128_contexts() -> None:
     assert len(negotiation.receiver_classes(f"1.2.{number}" for number in range(500))) == 128
 
@@ -105,7 +149,9 @@ def _listens(process: subprocess.Popen[bytes], port: int) -> bool:
     return False
 
 
-@pytest.mark.parametrize("found", [(), ("1.3.12.2.1107.5.9.1", "1.2.840.10008.5.1.4.1.1.66")])
+@pytest.mark.parametrize(
+    "found", [(), ("1.3.12.2.1107.5.9.1", "1.2.840.10008.5.1.4.1.1.66"), ("FooBar", "1.2.3")]
+)
 def test_a_real_storescp_accepts_the_profile_and_listens(tmp_path: Path, found: tuple[str, ...]) -> None:
     contexts = [(uid, negotiation.EVERY_SYNTAX) for uid in negotiation.receiver_classes(found)]
     (tmp_path / "receiver.cfg").write_text(negotiation.config_text(contexts), encoding="ascii")

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import itertools
 import os
+import random
 import shutil
 import struct
 import subprocess
@@ -259,6 +261,83 @@ def test_half_a_gigabyte_of_pixels_is_neither_read_nor_copied(tmp_path):
     assert peak < 1 << 20
     os.truncate(path, len(header) + (500 << 20) - 1)
     assert part10.read(path, ()).defect == f"cut at byte {len(header) + (500 << 20) - 1} in (7FE0,0010)"
+
+
+def _deflated(path, head, repeated=b"", times=0):
+    """A deflated file that holds the head, and then a content so often."""
+    stream = zlib.compressobj(1, zlib.DEFLATED, -zlib.MAX_WBITS)
+    with path.open("wb") as file:
+        file.write(DEFLATED + stream.compress(head) + stream.flush(zlib.Z_FULL_FLUSH))
+        block = stream.compress(repeated) + stream.flush(zlib.Z_FULL_FLUSH)
+        file.writelines(itertools.repeat(block, times))
+        file.write(stream.flush())
+    return path
+
+
+_IN_LITTLE_MEMORY = """
+import resource, sys, time
+from pacsifier.dicom import part10
+size = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, (size + (150 << 20), -1))
+file = part10.read(sys.argv[1], [0x00100020])
+print(file.text(0x00100020), file.defect, time.process_time() < 2, sep="|")
+"""
+
+
+def _read_in_little_memory(path):
+    argv = [sys.executable, "-c", _IN_LITTLE_MEMORY, str(path)]
+    ended = subprocess.run(argv, check=False, capture_output=True, text=True, timeout=60)
+    assert ended.returncode == 0, ended.stderr
+    return ended.stdout.strip().split("|")
+
+
+def test_a_few_bytes_that_inflate_to_gigabytes_are_a_defect_of_that_file_and_take_no_memory(tmp_path):
+    head = PATIENT_ID + _long(PIXEL_DATA, b"OW", b"", 0xFFFFFFF0)
+    bomb = _deflated(tmp_path / "bomb", head, bytes(1 << 20), 4096)
+    assert bomb.stat().st_size < 20 << 20
+    patient, defect, quick = _read_in_little_memory(bomb)
+    assert (patient, quick) == ("4711", "True")
+    assert defect.startswith("inflates beyond ")
+
+
+def test_a_large_deflated_image_is_whole_without_lying_in_memory(tmp_path):
+    header = PATIENT_ID + _short(ROWS, b"US", b"\0\2") + _long(PIXEL_DATA, b"OW", b"", 200 << 20)
+    path = _deflated(tmp_path / "large", header, random.Random(1).randbytes(1 << 19) + bytes(7 << 19), 50)
+    assert _read_in_little_memory(path) == ["4711", "", "True"]
+    with path.open("r+b") as file:
+        file.truncate(path.stat().st_size - 1)
+    assert "cut" in _read_in_little_memory(path)[1]
+
+
+@pytest.fixture
+def through_marks(monkeypatch):
+    """Nothing of a deflated data set is kept, and it comes in small pieces."""
+    for name, value in {"_KEPT": 0, "_MARKED": 1 << 12, "_CHUNK": 1 << 10}.items():
+        monkeypatch.setattr(part10, name, value)
+
+
+def test_a_deflated_data_set_reads_the_same_where_it_is_not_kept_in_memory(tmp_path, through_marks):
+    content = bytes(range(256)) * 300
+    path = _deflated(tmp_path / "file", PATIENT_ID + _long(PIXEL_DATA, b"OW", content))
+    with path.open("rb", buffering=0) as handle:
+        layout = part10.layout(handle)
+        assert (layout.defect, len(layout.source)) == ("", layout.elements[-1][5])
+        begin, stop = layout.elements[-1][3:5]
+        assert layout.source[begin:stop] == content
+        for at in (70_000, 3, 5_000, 4_999, 76_795, 0):
+            assert layout.source[begin + at : begin + at + 9] == content[at : at + 9]
+        assert layout.source[layout.elements[0][3] : layout.elements[0][4]] == b"4711"
+        assert layout.source[stop - 2 : stop + 10] == content[-2:]
+
+
+def test_lengths_that_send_the_walk_to_and_fro_through_a_deflated_data_set_end_it(tmp_path, through_marks):
+    odd = b"".join(struct.pack("<HH2sHL", 0x11, n, b"ZZ", 0xF000, 4) + b"odd." for n in range(4000))
+    path = _deflated(tmp_path / "file", PATIENT_ID + odd + bytes(100_000))
+    file = part10.read(path, [0x00100020])
+    assert (file.text(0x00100020), file.defect) == (
+        "4711",
+        "lengths that lead to and fro in the deflated data set",
+    )
 
 
 def test_importing_the_walker_costs_no_foreign_library():

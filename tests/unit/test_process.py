@@ -452,6 +452,15 @@ def test_the_guardian_ends_what_runs_and_spares_what_has_ended_before():
             each.communicate()
 
 
+def test_whoever_ends_all_that_names_pacsifier_spares_the_guardian(toolbox, tmp_path):
+    before = set(_children(os.getpid()))
+    receiver = _storescp(toolbox, tmp_path, free_port()).group
+    (guarding,) = set(_children(os.getpid())) - before - {receiver}
+    assert "pacsifier" in guardian.__file__
+    assert _until(lambda: b"guardian" in Path(f"/proc/{guarding}/cmdline").read_bytes())
+    assert _until(lambda: b"pacsifier" not in Path(f"/proc/{guarding}/cmdline").read_bytes())
+
+
 def _ignores(pid: int, number: int) -> bool:
     status = Path(f"/proc/{pid}/status").read_text()
     mask = next(line for line in status.splitlines() if line.startswith("SigIgn:"))

@@ -7,6 +7,8 @@ import os
 import signal
 import socket
 import stat
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -15,7 +17,7 @@ from typing import Any
 import pytest
 from pacs.servers import EXPLICIT_LE, IMPLICIT_LE, LOOPBACK, RLE, free_port
 
-from pacsifier.dcmtk import negotiation
+from pacsifier.dcmtk import negotiation, storescp
 from pacsifier.dcmtk.storescp import Receiver
 from pacsifier.dcmtk.toolbox import Toolbox
 from pacsifier.errors import InputError, ToolError
@@ -372,15 +374,120 @@ def test_a_caller_that_stays_does_not_keep_the_port(toolbox, tmp_path):
             receiver.check()
 
 
-def test_a_receiver_that_died_is_noticed(toolbox, tmp_path):
-    with _receiver(toolbox, tmp_path) as (receiver, _):
+def _leader(folder: Path) -> int:
+    """The storescp that works in a folder, not what it forked."""
+    (leader,) = [pid for pid in _processes_in(folder) if os.getpgid(pid) == pid]
+    return leader
+
+
+@pytest.mark.parametrize("busy", [False, True])
+def test_a_receiver_that_died_is_started_again_and_told(busy, toolbox, tmp_path, caplog):
+    with _receiver(toolbox, tmp_path) as (receiver, port), contextlib.ExitStack() as stack:
+        if busy:
+            stack.enter_context(_association(port, (PRIVATE, [EXPLICIT_LE])))
+            caller = stack.enter_context(_association(port, (MR, [EXPLICIT_LE])))
+            assert _until(lambda: len(_processes_in(tmp_path)) > 1)
+        first = _leader(tmp_path)
+        os.kill(first, signal.SIGKILL)
+        assert _until(lambda: first not in _processes_in(tmp_path))
         receiver.check()
-        for pid in _processes_in(tmp_path):
-            os.kill(pid, signal.SIGKILL)
+        assert _leader(tmp_path) != first
+        assert "has died (signal 9); it is started again" in caplog.text
+        assert not busy or _until(lambda: not caller.is_established)
+        with _association(port, (MR, [EXPLICIT_LE])) as association:
+            assert association.send_c_store(_instance()).Status == 0x0000
+        assert len(_files(receiver)) == 1
+        assert receiver.contacted()
+        assert not busy or receiver.refused_classes() == (PRIVATE,)
+        assert (tmp_path / "storescp.log").exists()
+        assert (tmp_path / "storescp1.log").exists()
+
+
+def test_a_receiver_that_dies_while_nobody_looks_is_started_before_anything_is_asked(toolbox, tmp_path):
+    port = free_port()
+    receiver = Receiver(toolbox, tmp_path, "PACSIFIER", port, [])
+    receiver.start()
+    os.kill(_leader(tmp_path), signal.SIGKILL)
+    with receiver, _association(port, (MR, [EXPLICIT_LE])) as association:
+        assert association.send_c_store(_instance()).Status == 0x0000
+
+
+def test_a_receiver_that_dies_time_and_again_is_given_up(toolbox, tmp_path):
+    with _receiver(toolbox, tmp_path) as (receiver, _):
+        for _ in range(storescp.MOST_DEATHS):
+            os.kill(_leader(tmp_path), signal.SIGKILL)
+            assert _until(lambda: not _processes_in(tmp_path))
+            receiver.check()
+        os.kill(_leader(tmp_path), signal.SIGKILL)
         assert _until(lambda: not _processes_in(tmp_path))
         with pytest.raises(ToolError, match="storescp ended by itself") as caught:
             receiver.check()
     assert caught.value.exit_status == -signal.SIGKILL
+
+
+@pytest.mark.parametrize("race", [False, True])
+def test_a_port_that_another_run_holds_is_told_with_its_process_and_folder(
+    race, toolbox, tmp_path, monkeypatch
+):
+    with _receiver(toolbox, tmp_path / ".first") as (first, port):
+        (tmp_path / "second").mkdir()
+        if race:
+            free = iter([None])
+            check = storescp.check_port
+            monkeypatch.setattr(storescp, "check_port", lambda *it: next(free, it) and check(*it))
+        with pytest.raises(InputError) as caught, Receiver(toolbox, tmp_path / "second", "P", port, []):
+            pass
+        for told in (
+            "another run",
+            str(os.getpid()),
+            f"into {tmp_path} (",
+            str(_leader(tmp_path / ".first")),
+        ):
+            assert told in str(caught.value)
+        first.check()
+        with _association(port, (MR, [EXPLICIT_LE])) as association:
+            assert association.send_c_store(_instance()).Status == 0x0000
+        assert len(_files(first)) == 1
+
+
+_RUN = """
+import sys, time
+from pathlib import Path
+from pacsifier.dcmtk.storescp import Receiver
+from pacsifier.dcmtk.toolbox import Toolbox
+with Toolbox() as toolbox, Receiver(toolbox, Path(sys.argv[1]), "PACSIFIER", int(sys.argv[2]), []):
+    print(flush=True)
+    time.sleep(600)
+"""
+
+
+@pytest.mark.parametrize("left", ["idle", "with a caller", "only what it forked"])
+def test_a_receiver_that_outlived_its_run_is_told_with_how_to_end_it(left, tmp_path):
+    port, staging = free_port(), tmp_path / "out" / ".staging"
+    staging.mkdir(parents=True)
+    argv = [sys.executable, "-c", _RUN, str(staging), str(port)]
+    with subprocess.Popen(argv, stdout=subprocess.PIPE) as run, contextlib.ExitStack() as stack:
+        assert run.stdout is not None
+        assert run.stdout.readline()
+        orphan = _leader(staging)
+        if left != "idle":
+            stack.enter_context(_association(port, (MR, [EXPLICIT_LE])))
+            assert _until(lambda: len(_processes_in(staging)) > 1)
+        children = Path(f"/proc/{run.pid}/task/{run.pid}/children").read_text().split()
+        # Stopped first, none has the time to act on the death of another.
+        for number in (signal.SIGSTOP, signal.SIGKILL):
+            for pid in {run.pid, *map(int, children)} - {orphan}:
+                os.kill(pid, number)
+        run.wait()
+        if left == "only what it forked":
+            os.kill(orphan, signal.SIGKILL)
+            assert _until(lambda: orphan not in _processes_in(staging))
+        with pytest.raises(InputError, match="outlived its run") as caught:
+            storescp.check_port(port, "'move_port'")
+        assert str(tmp_path / "out;") in str(caught.value)
+        subprocess.run(str(caught.value).rpartition(": ")[2].split(), check=True)
+        assert _until(lambda: not _processes_in(staging))
+        storescp.check_port(port, "'move_port'")
 
 
 def test_a_receiver_that_dies_at_its_start_is_told_with_what_it_said(tmp_path):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import time
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -22,6 +23,8 @@ _STUDY, _SERIES, _INSTANCE, _CLASS = (
     ATTRIBUTES[keyword].tag
     for keyword in ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID", "SOPClassUID")
 )
+
+_WEIGHED_S = 0.1
 
 
 @dataclass(frozen=True)
@@ -92,6 +95,8 @@ class Arrivals:
         self._whole: dict[tuple[str, str], dict[str, Arrival]] = defaultdict(dict)
         self._broken: dict[str, Arrival] = {}
         self._known: set[str] = set()
+        self._sizes: dict[str, int] = {}
+        self._weighed = 0.0
         self.received = 0
 
     def scan(self) -> int:
@@ -103,6 +108,15 @@ class Arrivals:
             fresh += self._read(name)
         self.received += fresh
         return fresh
+
+    def grew(self) -> bool:
+        """Whether a file that is not whole has grown since the last time; looks every 0.1 s at most."""
+        if time.monotonic() - self._weighed < _WEIGHED_S:
+            return False
+        before = self._sizes
+        self._sizes = {name: _size(self.folder / name) or 0 for name in self._broken}
+        self._weighed = time.monotonic()
+        return any(size > before.get(name, 0) for name, size in self._sizes.items())
 
     def take(self, series_key: tuple[str, str]) -> Iterator[Arrival]:
         """Hands out the whole objects of a series, read again where the file grew after its first reading."""
@@ -135,8 +149,10 @@ class Arrivals:
         return broken
 
     def _read_broken_again(self) -> None:
-        for name in list(self._broken):
-            self._read(name)
+        for name, arrival in list(self._broken.items()):
+            # It is only ever appended to; a hostile one takes a second to read.
+            if _size(arrival.path) != arrival.file.size:
+                self._read(name)
 
     def _read(self, name: str) -> int:
         self._broken.pop(name, None)

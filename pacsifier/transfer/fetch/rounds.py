@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from pacsifier.errors import AssociationError
+from pacsifier.errors import AssociationError, ToolError
 from pacsifier.transfer.fetch.decide import Refusal, Said, cut_off, decide, first_of, refusal
 from pacsifier.transfer.fetch.health import after, told
 from pacsifier.transfer.fetch.pool import CutOff, Ended, Event, NotAdmitted, Pool
@@ -61,7 +61,7 @@ def fetch(plan: Plan, ways: Sequence[Way], run: Run, tick: Callable[[], None]) -
     Raises:
         InputError: another run has taken the output folder over.
         AssociationError: the PACS never admitted an association.
-        ToolError: a DCMTK binary died.
+        ToolError: a DCMTK binary cannot be started.
     """
     todo = plan.todo
     _tell_of_work(todo, run)
@@ -176,10 +176,13 @@ def _work(pool: Pool, place: Place, this: Round) -> None:
     run = this.run
     while pool.working or (pool.waiting and not run.stop):
         _check_place(this)
+        try:
+            place.check()
+        except ToolError as error:
+            run.halt(Stop(str(error)))
         _start_what_is_due(pool, this)
-        for event in pool.step(heard=place.scan() > 0):
+        for event in pool.step(heard=place.scan()):
             _handle(event, pool, place, this)
-        place.check()
         if run.stop:
             pool.end()
         moved = 0 if this.way.sees else sum(state.moved for state in this.plan.states)

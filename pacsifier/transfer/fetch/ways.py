@@ -53,8 +53,8 @@ class Means:
 class Place(Protocol):
     """Where objects come to while a way is open."""
 
-    def scan(self) -> int:
-        """Reads the headers of objects that are new; how many are whole now."""
+    def scan(self) -> bool:
+        """Reads the headers of objects that are new; whether any came whole, or one that is not whole grows."""
         ...
 
     def take(self, states: Iterable[SeriesState], end: MoveState | None = None) -> Came:
@@ -62,7 +62,7 @@ class Place(Protocol):
         ...
 
     def check(self) -> None:
-        """Raises ToolError where nothing can come any more."""
+        """Mends what lets objects come; raises ToolError where nothing can come any more."""
         ...
 
 
@@ -289,9 +289,9 @@ class _Inbox:
         self._callers = callers
         self._receiver = receiver
 
-    def scan(self) -> int:
+    def scan(self) -> bool:
         """See `Place`."""
-        return self.arrivals.scan()
+        return self.arrivals.scan() > 0 or self.arrivals.grew()
 
     def take(self, states: Iterable[SeriesState], end: MoveState | None = None) -> Came:
         """See `Place`."""
@@ -317,9 +317,9 @@ class _Inbox:
 class _Nowhere:
     """The place of what goes elsewhere: nothing of it is seen here."""
 
-    def scan(self) -> int:
+    def scan(self) -> bool:
         """See `Place`."""
-        return 0
+        return False
 
     def take(self, states: Iterable[SeriesState], end: MoveState | None = None) -> Came:
         """See `Place`."""
