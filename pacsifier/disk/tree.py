@@ -182,6 +182,21 @@ class Tree:
             if path.is_file() and read_info(path).get("SeriesInstanceUID") == after.series_uid:
                 path.unlink()
 
+    def drop_info(self, series: SeriesIdentity) -> None:
+        """Removes the info CSV of a series that an earlier run only looked at, and the folders that are empty then.
+
+        Nothing else is removed: no file of that name that is not ours, none of a series of which there are images.
+        """
+        path = self.info_path(series)
+        if self.series_folder(series).exists() or not path.is_file():
+            return
+        told = read_info(path)
+        if told.get("SeriesInstanceUID") == series.series_uid and told.keys() <= set(INFO_COLUMNS):
+            path.unlink()
+            for folder in (path.parent, path.parent.parent):
+                with contextlib.suppress(OSError):
+                    folder.rmdir()
+
     def patient_folder(self, series: SeriesIdentity) -> Path:
         """The `sub-` folder of the series' patient; creates nothing."""
         me = _me(series)

@@ -218,3 +218,18 @@ def test_a_pacs_that_is_no_pacs_is_told(pacs, tmp_path):
         done = run(pacs, tmp_path, [TWINS], "--info", port=port)
     assert done.status == 3
     assert str(port) in done.stderr
+
+
+def test_what_a_later_save_finds_out_leaves_no_trace_of_what_info_could_not_decide(pacs, hospital, tmp_path):
+    """Some PACS do not tell ProtocolName: `--info` leaves series undecided, the images decide."""
+    records = [
+        record for record in hospital.records if record.patient_id == "00123" and record.modality == "MR"
+    ]
+    row = {"PatientID": "00123", "ProtocolName": value(header(records[0]), "ProtocolName")}
+    run(pacs, tmp_path, [row], "--info")
+    done = run(pacs, tmp_path, [row], "--save", "--info")
+    assert done.status == 0, done.stderr
+    assert {entry["Status"] for entry in done.log} <= {"complete", "not_wanted"}
+    tables = list(done.out.glob("sub-*/ses-*/*.csv"))
+    assert tables
+    assert all(path.with_suffix("").is_dir() for path in tables), "a table of a series that was never fetched"

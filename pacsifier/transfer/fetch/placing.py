@@ -169,6 +169,7 @@ class Placer:
             state.want(rows)
         else:
             state.discard("the images do not match the query row")
+            self._tree.drop_info(SeriesIdentity.of(state.series.values))
 
     def _place_one(self, state: SeriesState, arrival: Arrival) -> None:
         own_id = arrival.text("PatientID")
