@@ -135,7 +135,7 @@ def test_the_archives_own_tests_pass(built, tmp_path):
         f"tests/unit/test_{each}.py" for each in ("query_table", "query_wire", "tree", "part10", "transcript")
     ]
     parts += [
-        f"tests/unit/test_{each}.py" for each in ("pace", "journal", "staging", "docker_wrappers", "process")
+        f"tests/unit/test_{each}.py" for each in ("pace", "journal", "lock", "docker_wrappers", "process")
     ]
     argv = [
         sys.executable,
