@@ -106,7 +106,7 @@ def measure_merge(series: int) -> None:
         part = part_folder(folder, number)
         part.mkdir(parents=True)
         states = [
-            SeriesState(Series(_values(number, each), (2,), {}, 100), Status.COMPLETE)
+            SeriesState(Series(_values(number, each), (2,), {}, 100), Status.COMPLETE, secure=True)
             for each in range(series // MERGED_PARTS)
         ]
         journal = Journal(Tree(part), Shard(number, MERGED_PARTS).part(table))

@@ -33,6 +33,9 @@ from pacsifier.query.series import Instance, Series
 SeriesKey = tuple[str, str]
 """Study and Series Instance UID."""
 
+Conflicts = Mapping[SeriesKey, Mapping[str, str]]
+"""Contradictions: series -> SOP Instance UID -> the name of its file in `logs/unexpected`."""
+
 COUNTED = "counters agree"
 
 

@@ -7,8 +7,7 @@ from collections.abc import Mapping, Sequence
 from pacsifier.disk.tree import SeriesIdentity
 from pacsifier.transfer.fetch.verdict import is_complete
 from pacsifier.transfer.find.images import tell_instances
-from pacsifier.transfer.model import SeriesKey, SeriesState
-from pacsifier.transfer.record.conflicts import Conflicts
+from pacsifier.transfer.model import Conflicts, SeriesKey, SeriesState
 from pacsifier.transfer.run import Run
 
 

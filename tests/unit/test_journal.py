@@ -44,7 +44,7 @@ def state(
         "SeriesDescription": "T1",
         **values,
     }
-    return SeriesState(Series(found, rows, {}, 2), status, found={"1": 100, "2": 50})
+    return SeriesState(Series(found, rows, {}, 2), status, found={"1": 100, "2": 50}, secure=True)
 
 
 def on_disk(folder: Path) -> SeriesState:
@@ -464,3 +464,27 @@ def test_a_move_elsewhere_leaves_what_the_log_says_of_the_disk(tmp_path: Path, m
     assert row["Folder"] == "sub-1/ses-1/1-x"
     assert row["FilesMoved"] == ("7" if moved is Status.COMPLETE else "")
     assert ("RESEARCH: C-MOVE ended" in row["Reason"]) is (moved is Status.FAILED)
+
+
+# --- on the disk itself ---------------------------------------------------------------------------------------------
+
+
+def test_what_has_come_is_not_called_complete_before_it_is_on_the_disk(tmp_path: Path) -> None:
+    come = state()
+    come.secure = False
+    journal = write(tmp_path, [come])
+    assert [(row["Status"], row["Completed"]) for row in log(tmp_path)[1]] == [("arrived", "False")]
+    come.settle_on_disk()
+    journal.write_log()
+    assert [(row["Status"], row["Completed"]) for row in log(tmp_path)[1]] == [("complete", "True")]
+
+
+def test_what_cannot_be_written_to_the_disk_is_not_complete(tmp_path: Path) -> None:
+    come = state()
+    come.secure = False
+    journal = write(tmp_path, [come])
+    come.settle_on_disk("its images could not be written to the disk: Input/output error")
+    journal.write_log()
+    (row,) = log(tmp_path)[1]
+    assert (row["Status"], row["Completed"]) == ("incomplete", "False")
+    assert "Input/output error" in row["Reason"]

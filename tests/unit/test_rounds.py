@@ -617,7 +617,6 @@ class Raises:
     ("error", "place"),
     [
         pytest.param(AssociationError("gone"), "start", id="no association"),
-        pytest.param(ToolError("storescp died"), "inbox.check", id="the receiver has died"),
         pytest.param(OSError("disk"), "inbox.take", id="the disk fails"),
         pytest.param(InputError("taken over"), "run.check_lock", id="another run has the folder"),
     ],
@@ -641,6 +640,14 @@ def test_every_open_series_has_a_verdict_whatever_fails(monkeypatch, play: Make,
     assert made.told[-1] == "the end"
     assert all(each.closed for each in way.associations), "nothing is left running"
     assert not way.open_now
+
+
+def test_a_receiver_that_died_for_good_ends_the_run_with_what_it_has(monkeypatch, play: Make) -> None:
+    made = play(state("1.1.1"), state("1.2.1", found=1))
+    monkeypatch.setattr(made.ways[0].inbox, "check", Raises(ToolError("storescp died")))
+    made.fetch()
+    assert [each.status for each in made.plan.states] == [Status.FAILED, Status.INCOMPLETE]
+    assert all("storescp died" in reason for reason in made.reasons)
 
 
 @pytest.mark.parametrize(

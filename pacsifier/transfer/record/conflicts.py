@@ -9,15 +9,12 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 
 from pacsifier.disk.files import write_whole
 from pacsifier.disk.names import CONFLICTS_NAME, LOG_FOLDER, UNEXPECTED_FOLDER
 from pacsifier.disk.tree import Tree
-from pacsifier.transfer.model import SeriesKey, SeriesState, Unexpected
-
-Conflicts = Mapping[SeriesKey, Mapping[str, str]]
-"""Series -> SOP Instance UID -> the name of its file in `logs/unexpected`."""
+from pacsifier.transfer.model import Conflicts, SeriesKey, SeriesState, Unexpected
 
 
 def open_conflicts(tree: Tree) -> Conflicts:
