@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 
@@ -35,7 +35,7 @@ from pacsifier.transfer.record.audit import write_audit
 from pacsifier.transfer.record.conflicts import open_conflicts, still_open, write_conflicts
 from pacsifier.transfer.record.journal import Journal
 from pacsifier.transfer.record.new_ids import write_new_ids
-from pacsifier.transfer.record.outcomes import by_row, outcomes_of, write_rows
+from pacsifier.transfer.record.outcomes import Outcome, by_row, outcomes_of, write_rows
 from pacsifier.transfer.record.summary import Summary, row_plans, summed_up
 from pacsifier.transfer.record.unexpected import write_unexpected
 from pacsifier.transfer.resume import skip_what_is_there
@@ -193,7 +193,7 @@ def recorded(plan: Plan, run: Run, journal: Journal) -> Iterator[Record]:
         secure(plan, run)
         outcomes = outcomes_of(plan.rows, by_row(plan.states))
         redo = write_rows(run.tree, run.job.table, outcomes)
-        record.summary = replace(_sum_up(plan, run, record.problems), redo=redo)
+        record.summary = replace(_sum_up(plan, run, outcomes, record.problems), redo=redo)
         journal.write_log()
         write_unexpected(run.tree, run.placer.unexpected)
         if run.job.options.save:
@@ -212,12 +212,12 @@ def _rehearse(found: Found, run: Run) -> Summary:
     for state in plan.todo:
         state.list()
     wanting = by_row(plan.states)
-    rows = row_plans(run.job.table.queries, outcomes_of(plan.rows, wanting), wanting)
-    return replace(_sum_up(plan, run), plan=tuple(rows))
+    outcomes = outcomes_of(plan.rows, wanting)
+    rows = row_plans(run.job.table.queries, outcomes, wanting)
+    return replace(_sum_up(plan, run, outcomes), plan=tuple(rows))
 
 
-def _sum_up(plan: Plan, run: Run, problems: Sequence[str] = ()) -> Summary:
-    outcomes = outcomes_of(plan.rows, by_row(plan.states))
+def _sum_up(plan: Plan, run: Run, outcomes: Mapping[int, Outcome], problems: Sequence[str] = ()) -> Summary:
     return summed_up(
         plan, run.job.table.queries, outcomes, run.placer.tally, stop=run.stop, problems=problems
     )
