@@ -317,6 +317,24 @@ def _cannot_write(folder: Path, error: OSError) -> InputError:
     return InputError(f"cannot write to the output folder {folder}: {why}")
 
 
+def other_run_in(folder: Path) -> Holder | None:
+    """The other run that writes into a folder now; None where there is none, or no kernel lock tells."""
+    work = folder / WORK_FOLDER
+    try:
+        descriptor = os.open(work / _LOCK, os.O_RDONLY | os.O_NOFOLLOW)
+    except OSError:
+        return None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError as error:
+        holder, me = _holder_of(work / _HOLDER), Holder.of_this_process()
+        ours = (holder.process, holder.boot) == (me.process, me.boot)
+        return holder if error.errno in _REFUSED and not ours else None
+    finally:
+        os.close(descriptor)
+    return None
+
+
 @contextlib.contextmanager
 def file_lock(lock: Path) -> Iterator[None]:
     """Holds a lock file, waiting for it; it is gone afterwards. It guards one file, for a moment.

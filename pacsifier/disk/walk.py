@@ -9,6 +9,7 @@ import stat
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from pacsifier.disk.lock import other_run_in
 from pacsifier.disk.names import (
     AUDIT_NAME,
     LOG_FOLDER,
@@ -37,7 +38,7 @@ class Walk:
     `passed_over` holds them.
 
     Raises:
-        InputError: the folder itself is, or lies in, logs of ours.
+        InputError: the folder itself is, or lies in, logs of ours, or another run still writes into it.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -45,6 +46,10 @@ class Walk:
         self.passed_over: list[Path] = []
         place = folder.resolve()
         for each in (place, *place.parents):
+            if holder := other_run_in(each):
+                raise InputError(
+                    f"{shown(folder)}: {holder} still writes into {shown(each)}; wait for its end"
+                )
             if is_own_logs(each):
                 raise InputError(
                     f"{shown(folder)}: lies in the logs of a pacsifier run ({shown(each)}), which are not read: they "

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import shutil
 import stat
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,10 +15,15 @@ import pytest
 from commands import Done, invoke
 from pydicom.dataset import Dataset, FileMetaDataset
 
+import pacsifier
 from pacsifier.demo import make_hospital
+from pacsifier.disk.lock import OutputLock
 from pacsifier.disk.names import LOG_MARK
 from pacsifier.disk.tree import Tree
+from pacsifier.disk.walk import Walk
+from pacsifier.errors import InputError
 
+HOME = Path(pacsifier.__file__).parents[1]
 STRANGER = "STRANGER"
 SAID = "passed over, not read: the logs of a pacsifier run"
 REPORT = "1.2.840.10008.5.1.4.1.1.88.33"
@@ -237,3 +244,28 @@ def test_a_folder_that_holds_nothing_but_logs_tells_why_nothing_is_there(made: D
         done, number = take(made)
         assert (done.returncode, number) == (status, 0)
         assert f"logs: {SAID}" in done.stderr
+
+
+@pytest.mark.parametrize("named", [".", "sub-1"])
+def test_a_folder_that_a_run_still_writes_into_is_refused_by_name(tmp_path: Path, named: str) -> None:
+    out = tmp_path / "data"
+    (out / "sub-1").mkdir(parents=True)
+    program = (
+        "import sys; from pathlib import Path; from pacsifier.disk.lock import OutputLock\n"
+        f"with OutputLock(Path({str(out)!r})):\n    print('held', flush=True); sys.stdin.read()"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=HOME
+    ) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == b"held\n"
+        with pytest.raises(InputError, match=rf"process {other.pid}\b.*still writes"):
+            Walk(out / named)
+        assert other.stdin is not None
+        other.stdin.close()
+    Walk(out / named)
+
+
+def test_a_run_that_holds_a_folder_may_read_it_itself(tmp_path: Path) -> None:
+    with OutputLock(tmp_path):
+        Walk(tmp_path)
