@@ -6,6 +6,7 @@ import argparse
 import contextlib
 import gc
 import re
+import shlex
 import sys
 from collections.abc import Sequence
 from dataclasses import fields
@@ -301,10 +302,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     # What a run holds lives to its end and has no cycles: a collection would only walk it again.
     gc.set_threshold(100_000, 50, 50)
     work = _check_site if arguments.check else _upload if arguments.upload else _retrieve
-    remedy = "; --resume goes on from here" if arguments.save or arguments.move else ""
+    remedy = f"; --resume goes on from here: {_again(argv)}" if arguments.save or arguments.move else ""
     return common.run(
         lambda: work(arguments), _PROG, verbosity=arguments.verbose, remedy=remedy, arguments=arguments
     )
+
+
+def _again(argv: Sequence[str] | None) -> str:
+    """The command line that goes on with a run."""
+    given = [*(sys.argv[1:] if argv is None else argv)]
+    return shlex.join([_PROG, *given, *([] if "--resume" in given else ["--resume"])])
 
 
 def _check(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> None:

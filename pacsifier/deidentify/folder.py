@@ -29,6 +29,7 @@ from pacsifier.deidentify.selection import Selection, each_once, select
 from pacsifier.deidentify.settle import Settled, check_resumed, made_in, settle, subjects_of
 from pacsifier.deidentify.survey import Survey, look
 from pacsifier.deidentify.writing import Settings, Wrote, remove_empty_folders, set_aside, write
+from pacsifier.disk.durable import wait_until_on_disk
 from pacsifier.disk.lock import OutputLock
 from pacsifier.disk.walk import Progress, Walk
 from pacsifier.errors import InputError
@@ -56,6 +57,9 @@ def deidentify_folder(request: Request, progress: Progress = lambda *_: None) ->
         there = survey.own([*selection.there, *places.there])
         settings = Settings(request, lock.staging, rulebook)
         wrote = _write(places, left, there, settings, progress)
+        # On the disk before the summary says so.
+        written = (request.out_folder / target for targets in wrote.targets.values() for target in targets)
+        wait_until_on_disk(request.out_folder, written)
         _leave_beside(wrote, settled, key, request)
         outputs = _outputs(places, wrote)
         verified = _verify(outputs, subjects, survey.gathered, request, progress)

@@ -11,6 +11,7 @@ from pacsifier.deidentify.engine.rules import Rules
 from pacsifier.deidentify.engine.subject import Subject
 from pacsifier.deidentify.model import FILES_PER_TASK, Facts, Job, Patient, Request, Rulebook, Task, There
 from pacsifier.deidentify.selection import shows_identity
+from pacsifier.dicom import part10
 from pacsifier.disk.names import deidentified_name, patient_folder_name, short_hash
 from pacsifier.disk.tree import Occupant, SeriesIdentity, Tree
 
@@ -44,7 +45,7 @@ def lay_out(
         jobs: list[Job] = []
         for facts, folder, target in _targets(patient, rules, tree):
             folders[folder] = None
-            if request.resume and not request.in_place and (request.out_folder / target).exists():
+            if request.resume and not request.in_place and _is_whole(request.out_folder / target):
                 there.append(There(facts.path, target, name))
             else:
                 jobs.append(Job(facts.path, target, claims_no_identity(facts, request.reviewed), facts.size))
@@ -136,3 +137,11 @@ class _OutTree(Tree):
         return self._choose(
             self.folder, patient_folder_name(series.patient_id), me, series.study_uid, "patient"
         )
+
+
+def _is_whole(path: Path) -> bool:
+    """Whether an earlier run has written a file to its end: a power cut leaves empty ones under their names."""
+    try:
+        return part10.read(path, ()).whole
+    except FileNotFoundError:
+        return False

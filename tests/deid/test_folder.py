@@ -626,6 +626,18 @@ def images_without_a_key(two: Path, out: Path) -> list[Path]:
     return sorted(out.parent.rglob("*"))
 
 
+@pytest.mark.parametrize("left_of_it", [0, 0.5, 0.99])
+def test_resume_writes_again_what_a_power_cut_has_left_in_part(two, tmp_path, left_of_it) -> None:
+    helpers.run(two, tmp_path / "out")
+    whole = helpers.digests(tmp_path / "out")
+    hurt = helpers.outputs(tmp_path / "out")[0]
+    content = hurt.read_bytes()
+    hurt.write_bytes(content[: int(len(content) * left_of_it)])
+    totals = helpers.run(two, tmp_path / "out", resume=True)
+    assert (totals.written, totals.failures) == (1, 0)
+    assert helpers.digests(tmp_path / "out") == whole
+
+
 def test_resume_without_the_key_of_the_first_run_gives_nobody_a_second_pseudonym(two, tmp_path):
     before = images_without_a_key(two, tmp_path / "out")
     run = command(tmp_path, "--resume")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +16,8 @@ from pacs.runs import instance_paths, read_table, run
 from pacs.servers import read_record
 
 from faults.test_far_side import BRAIN, QUICK, body, of
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture
@@ -62,3 +65,21 @@ def test_images_that_the_log_calls_complete_are_on_the_disk(
     assert {row["Completed"] for row in log} == {"True"}
     expected = {record.sop_uid: body(record.path) for record in of(hospital, BRAIN)}
     assert {read_record(path).sop_uid: body(path) for path in instance_paths(survived)} == expected
+
+
+def test_images_that_anonymize_has_written_are_on_the_disk(hospital, tmp_path, disk, after_the_cut) -> None:
+    (disk / "work").mkdir()
+    command = [
+        sys.executable,
+        "-m",
+        "pacsifier.cli.anonymize",
+        "-d",
+        hospital.folder,
+        "-o",
+        disk / "work" / "out",
+    ]
+    subprocess.run([*map(str, command), "--workers", "2"], check=True, cwd=ROOT, capture_output=True)
+    written = {path.relative_to(disk): path.read_bytes() for path in (disk / "work" / "out").rglob("*.dcm")}
+    assert written
+    survived = cut(disk, after_the_cut)
+    assert {name: (survived / name).read_bytes() for name in written} == written
