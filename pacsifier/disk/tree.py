@@ -341,7 +341,8 @@ def _occupant(folder: Path) -> Occupant | None:
             tables.append(path)
             continue
         file = part10.read(path, set(_NAMING_TAGS.values()))
-        if file.is_part10:
+        # A power cut may leave the first part of a file, which does not tell whose it is.
+        if file.is_part10 and (file.whole or file.text(_NAMING_TAGS["SeriesInstanceUID"])):
             return _occupant_of({keyword: file.text(tag) for keyword, tag in _NAMING_TAGS.items()})
     told = (read_info(path) for path in tables if path.is_file())
     return next((_occupant_of(values) for values in told if values.keys() >= set(INFO_COLUMNS[:-1])), None)
