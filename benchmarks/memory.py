@@ -212,7 +212,7 @@ class Figures:
             self.peak_kb = max(self.peak_kb, int(status.partition("VmHWM:")[2].split()[0]))
             stat = Path(f"/proc/{process}/stat").read_text(encoding="ascii", errors="replace")
             self.cpu_s = sum(map(int, stat.rpartition(")")[2].split()[11:13])) / _TICKS
-        for answers in staging.glob("find*/answers"):
+        for answers in staging.glob(".pacsifier*/find*/answers"):
             with contextlib.suppress(OSError):
                 self.most_answer_files = max(self.most_answer_files, sum(1 for _ in answers.iterdir()))
 
@@ -244,7 +244,7 @@ def run_once(folder: Path, series: int) -> Figures:
             pacsifier_argv(*arguments), stdin=subprocess.DEVNULL, stdout=output, stderr=output, cwd=ROOT
         )
     while run.poll() is None:
-        figures.look(run.pid, out / ".pacsifier")
+        figures.look(run.pid, out)
         time.sleep(_LOOK_EVERY_S)
     figures.wall_s = time.monotonic() - began
     infos = sum(1 for _ in out.glob("sub-*/ses-*/*.csv"))

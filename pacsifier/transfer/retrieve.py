@@ -67,7 +67,7 @@ def retrieve(job: Job, observer: Observer, toolbox: Toolbox) -> Summary:
                 skip_what_is_there(plan.states, run, journal.folders(), open_conflicts(run.tree))
             with recorded(plan, run, journal) as record:
                 if ways:
-                    fetch(plan, ways, run, journal.tick)
+                    fetch(plan, ways, run, journal.tick, lambda: claim(plan, run, journal))
                 record.problems += write_new_ids(run.tree, plan.states, plan.rows, info=options.info)
             summary = record.summary
     return replace(summary, seconds=time.monotonic() - started)
@@ -90,7 +90,12 @@ def open_run(job: Job, observer: Observer, toolbox: Toolbox) -> Iterator[tuple[R
         traffic = Traffic(options, observer)
         tree = Tree(job.out)
         limits = Limits(options.max_unexpected, options.max_unexpected_bytes, options.min_free_bytes)
-        placer = Placer(tree, job.table.queries, options.excluded, info=options.info, limits=limits)
+        placer = Placer(
+            *(tree, job.table.queries, options.excluded),
+            info=options.info,
+            limits=limits,
+            conflicts=open_conflicts(tree),
+        )
         run = Run(
             job=job,
             observer=observer,
@@ -151,6 +156,12 @@ def write_infos(plan: Plan, run: Run) -> None:
     if run.job.options.info and not run.job.options.save:
         for state in plan.states:
             write_info(run.tree.info_path(SeriesIdentity.of(state.series.values)), state.series.values)
+
+
+def claim(plan: Plan, run: Run, journal: Journal) -> None:
+    """Writes the log once what has come until now is on the disk itself."""
+    secure(plan, run)
+    journal.write_log()
 
 
 def secure(plan: Plan, run: Run) -> None:

@@ -165,7 +165,7 @@ def test_a_receiver_that_was_killed_is_started_again_and_all_comes(paced, tmp_pa
 def test_a_receiver_of_a_real_pacs_that_was_killed_is_started_again_and_all_comes(archive, tmp_path, moment):
     out = tmp_path / "out"
     came = {
-        "objects arrive": lambda: any((out / ".pacsifier" / "received").glob("*")),
+        "objects arrive": lambda: any(out.glob(".pacsifier-*/received/*")),
         "between two batches": lambda: len(instance_paths(out)) == 60,
     }
     args = arguments(archive, tmp_path, ARCHIVE, "--save", *QUICK, batch_size=1, batch_wait_time=2)

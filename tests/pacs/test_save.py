@@ -510,7 +510,8 @@ def test_a_run_ended_in_a_pause_leaves_nothing_running_and_resume_completes_it(
 ):
     out = tmp_path / "out"
     slow = arguments(orthanc, tmp_path, RESUMED, "--save", batch_size=1, batch_wait_time=60)
-    ended, stderr, mark = interrupt(slow, number, lambda: bool(instance_paths(out)))
+    log = out / "logs" / "pacsifier_log.csv"
+    ended, stderr, mark = interrupt(slow, number, lambda: log.is_file() and ",True," in log.read_text())
     assert ended == status, stderr
     until(lambda: port_is_free(orthanc.our_port) and not processes(mark), 5)
     if number != signal.SIGKILL:

@@ -128,7 +128,7 @@ def _place(part: Part, series: Sequence[Has]) -> int:
 def _round(way: str, **options: Any) -> rounds.Round:
     run = a_run(Options(save=way != ELSEWHERE, move=way == ELSEWHERE, **options))
     made: Way = WAYS[way](means_of(run))
-    return rounds.Round(made, run, Plan((), {}, frozenset(), {}), lambda: None)
+    return rounds.Round(made, run, Plan((), {}, frozenset(), {}), lambda: None, lambda: None)
 
 
 def _unlearned(can: Capabilities) -> str:

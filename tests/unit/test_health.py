@@ -66,7 +66,7 @@ def health(way: str, ends: Sequence[End], *, reached: str = "", max_failures: in
     plan = Plan((state(found=1 if reached == "image" else 0),), {}, frozenset(), {})
     if way == TO_US:
         _open_once(made, contacted=reached == "contact")
-    this = rounds.Round(made, run, plan, lambda: None)
+    this = rounds.Round(made, run, plan, lambda: None, lambda: None)
     after: list[Stop | None] = []
     for end in ends:
         task = Task(one_chunk([(of_series("1.1.1"), states := (state(),))]))

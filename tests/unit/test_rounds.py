@@ -164,7 +164,7 @@ class Play:
     ticks: int = 0
 
     def fetch(self) -> Play:
-        fetch(self.plan, self.ways, self.run, self._tick)
+        fetch(self.plan, self.ways, self.run, self._tick, lambda: None)
         return self
 
     def _tick(self) -> None:

@@ -11,22 +11,24 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
+from pacsifier.dicom import part10
 from pacsifier.disk.files import free_bytes
 from pacsifier.disk.info import write_info
-from pacsifier.disk.names import instance_name
+from pacsifier.disk.names import LOG_FOLDER, UNEXPECTED_FOLDER, instance_name
 from pacsifier.disk.tree import Placed, SeriesIdentity, Tree
 from pacsifier.query import Match, Query, matches
 from pacsifier.query.series import PackedValues
 from pacsifier.transfer.exclusion import Excluded
 from pacsifier.transfer.fetch.arrivals import Arrival, Arrivals, read_object
 from pacsifier.transfer.fetch.callers import is_foreign
-from pacsifier.transfer.model import SeriesKey, SeriesState, Status, Tally, Unexpected
+from pacsifier.transfer.model import Conflicts, SeriesKey, SeriesState, Status, Tally, Unexpected
 from pacsifier.transfer.options import MAX_UNEXPECTED, MAX_UNEXPECTED_BYTES
 
 log = logging.getLogger(__name__)
 
 
 CONTRADICTS = "another object of its SOP Instance UID is in the tree"
+CORRECTED = "asked again, the PACS sent another object of its SOP Instance UID"
 OTHER_PATIENT = "of another PatientID than the index tells"
 UNLISTED = "that the PACS does not list"
 
@@ -81,9 +83,11 @@ class Placer:
         *,
         info: bool,
         limits: Limits | None = None,
+        conflicts: Conflicts | None = None,
     ) -> None:
         self._tree = tree
         self._limits = limits or Limits()
+        self._conflicts = conflicts or {}
         self._room: list[int] | None = None
         self._queries = queries
         self._excluded = excluded
@@ -185,6 +189,10 @@ class Placer:
         folder = state.folder or self._open_folder(state, arrival.values())
         uid = arrival.sop_instance_uid
         placed = self._tree.place(arrival.path, folder, instance_name(arrival.prefix, uid))
+        if placed is Placed.CONFLICT and self._is_sent_again(state, arrival):
+            # Asked again, the PACS sends what was set aside: the one in the tree is the other.
+            self._set_aside(read_object(folder / instance_name(arrival.prefix, uid)), CORRECTED)
+            placed = self._tree.place(arrival.path, folder, instance_name(arrival.prefix, uid))
         if placed is Placed.CONFLICT:
             self.tally.conflicts += 1
             state.spoil(
@@ -195,6 +203,12 @@ class Placer:
         if state.put(uid, arrival.file.size):
             self.tally.new_instances += 1
             self.tally.bytes += arrival.file.size
+
+    def _is_sent_again(self, state: SeriesState, arrival: Arrival) -> bool:
+        """Whether an object equals the one of an open contradiction that lies in `logs/unexpected`."""
+        name = self._conflicts.get(state.series.key, {}).get(arrival.sop_instance_uid)
+        aside = self._tree.folder / LOG_FOLDER / UNEXPECTED_FOLDER / name if name else None
+        return aside is not None and aside.is_file() and part10.dataset_bytes_equal(arrival.path, aside)
 
     def _open_folder(self, state: SeriesState, header: Mapping[str, str | None]) -> Path:
         before = SeriesIdentity.of(state.series.values)
@@ -307,7 +321,7 @@ class Placer:
 
         One that contradicts what is in the tree is always kept: a person must choose.
         """
-        if why != CONTRADICTS and not self._has_room(arrival.file.size):
+        if why not in (CONTRADICTS, CORRECTED) and not self._has_room(arrival.file.size):
             arrival.path.unlink(missing_ok=True)
             self.tally.dropped += 1
             return

@@ -30,12 +30,16 @@ _LONGEST_SETTLE = 15
 
 @dataclass(frozen=True)
 class Round:
-    """What a round works with; `tick` writes the log now and then; `again`: it asks for what is short."""
+    """What a round works with; `again`: it asks for what is short.
+
+    `tick` writes the log now and then, `claim` once what has come is on the disk itself, before a pause.
+    """
 
     way: Way
     run: Run
     plan: Plan
     tick: Callable[[], None]
+    claim: Callable[[], None]
     again: bool = False
 
     @property
@@ -53,7 +57,9 @@ class Round:
         return self.way.reached(self.plan.states)
 
 
-def fetch(plan: Plan, ways: Sequence[Way], run: Run, tick: Callable[[], None]) -> None:
+def fetch(
+    plan: Plan, ways: Sequence[Way], run: Run, tick: Callable[[], None], claim: Callable[[], None]
+) -> None:
     """Asks for all open series by the first way that reaches us, verifies, and asks once more for what is short.
 
     Afterwards every open series has its verdict; of a run that is interrupted, every one that was begun.
@@ -70,7 +76,7 @@ def fetch(plan: Plan, ways: Sequence[Way], run: Run, tick: Callable[[], None]) -
     way = ways[0]
     try:
         for number, way in enumerate(ways, 1):
-            this = Round(way, run, plan, tick)
+            this = Round(way, run, plan, tick, claim)
             _prepare(this, plan.todo)
             _one_round(plan.todo, this)
             if number == len(ways) or not _turns(this):
@@ -79,7 +85,7 @@ def fetch(plan: Plan, ways: Sequence[Way], run: Run, tick: Callable[[], None]) -
         short = [state for state in _verify(todo, way, run) if not state.refused]
         if short and not run.stop:
             run.observer.say(f"{len(short)} series are incomplete; asking for them once more")
-            _one_round(short, Round(way, run, plan, tick, again=True))
+            _one_round(short, Round(way, run, plan, tick, claim, again=True))
             _verify(short, way, run)
     except Exception:
         raise
@@ -153,6 +159,7 @@ def _work_in_batches(states: Sequence[SeriesState], place: Place, this: Round) -
             if run.stop:
                 break
             if number < len(every_batch):
+                this.claim()
                 log.info("batch %d of %d done; pausing %g s", number, len(every_batch), config.batch_wait_s)
                 time.sleep(config.batch_wait_s)
     finally:
