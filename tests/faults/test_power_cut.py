@@ -24,7 +24,7 @@ ROOT = Path(__file__).resolve().parents[2]
 def disk(tmp_path: Path) -> Iterator[Path]:
     """A mounted file system whose image is `disk.img` beside it; it writes nothing by itself for minutes."""
     if os.geteuid():
-        pytest.fail("only root may mount a file system; CI does")
+        (pytest.fail if os.environ.get("CI") else pytest.skip)("only root may mount a file system; CI does")
     image, mounted = tmp_path / "disk.img", tmp_path / "disk"
     with image.open("wb") as file:
         file.truncate(128 << 20)

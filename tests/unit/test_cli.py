@@ -611,7 +611,7 @@ def test_a_full_disk_is_told_without_a_traceback_and_without_naming_the_patient(
 @pytest.mark.parametrize(
     ("names", "told"),
     [
-        (("/root/bin/findscu",), " (/root/bin/findscu)"),
+        (("/opt/bin/findscu",), " (/opt/bin/findscu)"),
         (
             ("/data/out.key.json", None, "/data/out.key.json.part"),
             " (/data/out.key.json, /data/out.key.json.part)",
@@ -621,7 +621,7 @@ def test_a_full_disk_is_told_without_a_traceback_and_without_naming_the_patient(
         (("/data/out/1234 Familyname.dcm",), " (in /data/out)"),
         (("/data/out/a", None, "/data/out/b"), " (in /data/out)"),
         (("/data/out/deep/1234",), " (in /data/out/deep)"),
-        ((b"/root/bin/findscu",), " (/root/bin/findscu)"),
+        ((b"/opt/bin/findscu",), " (/opt/bin/findscu)"),
         (("/data/out.left_out/1234 Familyname.txt",), " (in /data/out.left_out)"),
         (("/elsewhere/sub-1234/ses-1",), ""),
         (("1234 Familyname.dcm",), ""),

@@ -267,5 +267,6 @@ def test_a_folder_that_a_run_still_writes_into_is_refused_by_name(tmp_path: Path
 
 
 def test_a_run_that_holds_a_folder_may_read_it_itself(tmp_path: Path) -> None:
+    (tmp_path / "image").touch()
     with OutputLock(tmp_path):
-        Walk(tmp_path)
+        assert list(Walk(tmp_path)) == [tmp_path / "image"]
