@@ -171,6 +171,8 @@ def parsed(parser: argparse.ArgumentParser, argv: Sequence[str] | None) -> argpa
 
     Links and `..` stay as they were typed: `link/..` is not the folder of the link.
     """
+    # --help and --version are printed here; some Pythons end with a traceback where nobody can take them.
+    streams.secure()
     arguments = parser.parse_args(argv)
     # Where this folder is gone, only relative paths are lost.
     with contextlib.suppress(OSError):

@@ -105,6 +105,9 @@ def test_the_wheel_works_in_a_clean_environment(version, built, tmp_path):
     for command in commands:
         told = _run([python.with_name(command), "--version"], tmp_path)
         assert told.split()[-1] == __version__, told
+        # Where nobody can take what is printed, that is no fault of the command.
+        for streams in (">/dev/full", ">&-", "<&- >&- 2>&-"):
+            _run(["sh", "-c", f'exec "$@" {streams}', "sh", python.with_name(command), "--version"], tmp_path)
     _brings_the_images_of_a_demo_pacs(python, tmp_path)
 
 
