@@ -205,8 +205,8 @@ class FakePlacer:
     def set_unlisted_aside(self, state: SeriesState) -> None:
         self.cleaned.append(state.series.series_uid)
 
-    def remark(self, state: SeriesState) -> str:
-        return ""
+    def remarks(self) -> dict[tuple[str, str], str]:
+        return {}
 
     @property
     def unexpected(self) -> list[Unexpected]:

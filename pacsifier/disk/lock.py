@@ -110,6 +110,8 @@ class OutputLock:
                 # A run that ends now may remove its folders between two of our steps.
                 if attempt == _ATTEMPTS - 1:
                     raise _cannot_write(self.folder, error) from error
+        else:
+            raise InputError(f"{self.folder}: other runs come and go there without end; try again later")
         try:
             self._staging.make()
         except OSError as error:
@@ -320,16 +322,19 @@ def _cannot_write(folder: Path, error: OSError) -> InputError:
 def other_run_in(folder: Path) -> Holder | None:
     """The other run that writes into a folder now; None where there is none, or no kernel lock tells."""
     work = folder / WORK_FOLDER
+    holder, me = _holder_of(work / _HOLDER), Holder.of_this_process()
+    who = (holder.process, holder.started, holder.boot, holder.namespace)
+    # Without a record anybody's lock on a file of that name would do; with ours it is our own.
+    if not holder.process or who == (me.process, me.started, me.boot, me.namespace):
+        return None
     try:
-        descriptor = os.open(work / _LOCK, os.O_RDONLY | os.O_NOFOLLOW)
+        descriptor = os.open(work / _LOCK, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     except OSError:
         return None
     try:
         fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except OSError as error:
-        holder, me = _holder_of(work / _HOLDER), Holder.of_this_process()
-        ours = (holder.process, holder.boot) == (me.process, me.boot)
-        return holder if error.errno in _REFUSED and not ours else None
+        return holder if error.errno in _REFUSED else None
     finally:
         os.close(descriptor)
     return None

@@ -191,11 +191,12 @@ class Tree:
         if self.series_folder(series).exists() or not path.is_file():
             return
         told = read_info(path)
-        if told.get("SeriesInstanceUID") == series.series_uid and told.keys() <= set(INFO_COLUMNS):
-            path.unlink()
-            for folder in (path.parent, path.parent.parent):
-                with contextlib.suppress(OSError):
-                    folder.rmdir()
+        ours = list(told) == list(INFO_COLUMNS) and len(path.read_bytes().splitlines()) == 2
+        if ours and told["SeriesInstanceUID"] == series.series_uid:
+            with contextlib.suppress(OSError):
+                path.unlink()
+                path.parent.rmdir()
+                path.parent.parent.rmdir()
 
     def patient_folder(self, series: SeriesIdentity) -> Path:
         """The `sub-` folder of the series' patient; creates nothing."""

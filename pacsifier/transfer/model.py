@@ -7,6 +7,7 @@ The states of a series, and the method of `SeriesState` that makes each transiti
             --skip------------> SKIPPED                    --resume: an earlier run has all of it
             --complete--------> COMPLETE                   statuses, counts and what is in place agree
             --close-----------> INCOMPLETE | FAILED        the run is over: something came, or nothing did
+    COMPLETE --reopen---------> PENDING                    what a stranger sent was taken out again
     any     --discard---------> NOT_WANTED --want--> PENDING    its images do not match the row; a late one does
             --exclude---------> EXCLUDED                   its images are of an excluded patient
             --spoil, close----> INCOMPLETE                 an object contradicts another, or is of another patient
@@ -197,6 +198,14 @@ class SeriesState:
         if error and self.arrived:
             self.status, self.reason = Status.INCOMPLETE, error
         self.secure = not error
+
+    def reopen(self) -> None:
+        """What made it complete was a stranger's, and is gone: it is open again."""
+        self.status, self.reason, self.failed = (
+            Status.PENDING,
+            "objects of a stranger stood for its own",
+            True,
+        )
 
     def close(self, stop_reason: str = "") -> None:
         """The run is over for it: what is still open has failed, in part or as a whole."""
@@ -466,8 +475,8 @@ class Placer(Protocol):
         """Takes out of the tree what came in this run and the IMAGE level does not list."""
         ...
 
-    def remark(self, state: SeriesState) -> str:
-        """What is to be said of objects under the UIDs of a series that are not in its folder."""
+    def remarks(self) -> Mapping[SeriesKey, str]:
+        """What is to be said of objects under the UIDs of series that are not in their folders."""
         ...
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 
@@ -28,7 +28,7 @@ from pacsifier.transfer.fetch.traffic import Traffic
 from pacsifier.transfer.fetch.ways import Means, Way, kinds_of, passable
 from pacsifier.transfer.find.asking import CarefulFinds
 from pacsifier.transfer.find.finder import find as find_series
-from pacsifier.transfer.model import Found, Plan
+from pacsifier.transfer.model import Found, Plan, Status
 from pacsifier.transfer.options import Job, Observer
 from pacsifier.transfer.plan import make_plan
 from pacsifier.transfer.record.audit import write_audit
@@ -67,7 +67,7 @@ def retrieve(job: Job, observer: Observer, toolbox: Toolbox) -> Summary:
                 skip_what_is_there(plan.states, run, journal.folders(), open_conflicts(run.tree))
             with recorded(plan, run, journal) as record:
                 if ways:
-                    fetch(plan, ways, run, journal.tick, lambda: claim(plan, run, journal))
+                    fetch(plan, ways, run, ticking(plan, run, journal), lambda: claim(plan, run, journal))
                 record.problems += write_new_ids(run.tree, plan.states, plan.rows, info=options.info)
             summary = record.summary
     return replace(summary, seconds=time.monotonic() - started)
@@ -158,6 +158,20 @@ def write_infos(plan: Plan, run: Run) -> None:
             write_info(run.tree.info_path(SeriesIdentity.of(state.series.values)), state.series.values)
 
 
+def ticking(plan: Plan, run: Run, journal: Journal) -> Callable[[], None]:
+    """What is written down now and then; a contradiction at once, so that a kill does not hide it."""
+    earlier, seen = open_conflicts(run.tree), 0
+
+    def tick() -> None:
+        nonlocal seen
+        if run.job.options.save and run.placer.tally.unexpected != seen:
+            seen = run.placer.tally.unexpected
+            write_conflicts(run.tree, still_open(earlier, plan.states, run.placer.contradictions))
+        journal.tick()
+
+    return tick
+
+
 def claim(plan: Plan, run: Run, journal: Journal) -> None:
     """Writes the log once what has come until now is on the disk itself."""
     secure(plan, run)
@@ -200,6 +214,12 @@ def recorded(plan: Plan, run: Run, journal: Journal) -> Iterator[Record]:
     finally:
         # What is in staging was never counted; on a full disk the tables need its room.
         run.make_room()
+        left = still_open(open_conflicts(run.tree), plan.states, run.placer.contradictions)
+        if run.job.options.save:
+            write_conflicts(run.tree, left)
+        for state in plan.states:
+            if state.status is Status.NOT_WANTED:
+                run.tree.drop_info(SeriesIdentity.of(state.series.values))
         # On the disk before a table says so.
         secure(plan, run)
         outcomes = outcomes_of(plan.rows, by_row(plan.states))
@@ -207,9 +227,6 @@ def recorded(plan: Plan, run: Run, journal: Journal) -> Iterator[Record]:
         record.summary = replace(_sum_up(plan, run, outcomes, record.problems), redo=redo)
         journal.write_log()
         write_unexpected(run.tree, run.placer.unexpected)
-        if run.job.options.save:
-            left = still_open(open_conflicts(run.tree), plan.states, run.placer.contradictions)
-            write_conflicts(run.tree, left)
         write_audit(run.tree, run.job, record.summary, ended, time.monotonic() - began)
 
 

@@ -37,6 +37,12 @@ class Run:
         self.out.mkdir()
 
     def arrive(self, sop_uid: str, patient_id: bytes, key: tuple[str, str] = KEY) -> None:
+        self._write(sop_uid, patient_id, key)
+        self.arrivals.scan()
+        self.placer.place(self.state, self.arrivals)
+        self.placer.set_strangers_aside(self.arrivals, {KEY: self.state})
+
+    def _write(self, sop_uid: str, patient_id: bytes, key: tuple[str, str], prefix: str = "SRt") -> None:
         values = {
             "SOPClassUID": b"1.2.840.10008.5.1.4.1.1.88.11",
             "SOPInstanceUID": sop_uid.encode(),
@@ -45,10 +51,13 @@ class Run:
             "SeriesInstanceUID": key[1].encode(),
         }
         elements = [(ATTRIBUTES[each].tag, ATTRIBUTES[each].vr, value) for each, value in values.items()]
-        (self.staging / f"SRt.{sop_uid}.0").write_bytes(part10.encode(elements))
+        (self.staging / f"{prefix}.{sop_uid}.0").write_bytes(part10.encode(elements))
+
+    def arrive_together(self, *objects: tuple[str, bytes], prefix: str = "SRt") -> None:
+        for sop_uid, patient_id in objects:
+            self._write(sop_uid, patient_id, KEY, prefix)
         self.arrivals.scan()
         self.placer.place(self.state, self.arrivals)
-        self.placer.set_strangers_aside(self.arrivals, {KEY: self.state})
 
     def placed(self) -> list[str]:
         return sorted(path.name for path in self.out.glob("sub-*/*/*/*"))
@@ -93,6 +102,39 @@ def test_a_series_of_which_only_a_part_is_of_an_excluded_patient_is_not_called_c
     run.arrive("1.2", b"B2")
     assert run.placed() == ["SRt.1.1"]
     assert "excluded" in run.state.spoiled
+
+
+def test_one_object_of_an_excluded_patient_among_others_does_not_settle_their_series(tmp_path: Path) -> None:
+    run = Run(tmp_path, "A1", Excluded(frozenset({"b2"})))
+    run.arrive_together(("1.1", b"A1"), ("1.2", b"B2"), ("1.3", b"A1"))
+    assert run.placed() == ["SRt.1.1", "SRt.1.3"]
+    assert (run.state.status, "excluded" in run.state.spoiled) == (Status.PENDING, True)
+
+
+def test_what_comes_after_an_excluded_patients_object_is_not_passed_over_in_silence(tmp_path: Path) -> None:
+    run = Run(tmp_path, "A1", Excluded(frozenset({"b2"})))
+    run.arrive_together(("1.1", b"B2"))
+    run.arrive_together(("1.2", b"A1"))
+    run.state.close()
+    assert (run.state.status, run.placed()) == (Status.INCOMPLETE, ["SRt.1.2"])
+
+
+def test_two_objects_of_one_uid_contradict_each_other_whatever_their_classes(tmp_path: Path) -> None:
+    run = Run(tmp_path, "A1")
+    run.arrive_together(("1.1", b"A1"))
+    run.arrive_together(("1.1", b"A1"), prefix="MR")
+    assert (run.placed(), run.unexpected()) == (["SRt.1.1"], ["MR.1.1"])
+    assert "two different objects" in run.state.spoiled
+
+
+def test_what_the_pacs_does_not_list_takes_nothing_else_out_of_the_tree(tmp_path: Path) -> None:
+    """One UID may end as another does."""
+    run = Run(tmp_path, "A1")
+    run.arrive_together(("5", b"A1"), ("1.2.5", b"A1"), ("1.2.6", b"A1"))
+    run.state.tell((Instance("1.2.5", ""), Instance("1.2.6", "")))
+    run.placer.set_unlisted_aside(run.state)
+    assert (run.placed(), run.unexpected()) == (["SRt.1.2.5", "SRt.1.2.6"], ["SRt.5"])
+    assert run.state.found.keys() == {"1.2.5", "1.2.6"}
 
 
 def test_an_object_under_other_uids_is_placed_where_the_index_lists_it_and_only_then(tmp_path: Path) -> None:

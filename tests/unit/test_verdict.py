@@ -18,6 +18,7 @@ from series import (
     state,
 )
 
+from pacsifier.dcmtk.movescu import MoveRequest
 from pacsifier.dcmtk.transcript import MoveState
 from pacsifier.transfer.fetch.verdict import (
     conclude,
@@ -489,3 +490,11 @@ def test_each_series_ends_with_a_verdict_and_its_reason(series, stop: str, verdi
 )
 def test_the_columns_that_the_pacs_does_not_tell_are_each_named_once(undecided, columns: str) -> None:
     assert untold_columns(replace(state().series, undecided=undecided)) == columns
+
+
+@pytest.mark.parametrize("status", [Status.NOT_WANTED, Status.EXCLUDED])
+def test_a_series_that_its_images_showed_not_to_be_wanted_is_not_asked_for_again(status: Status) -> None:
+    kept, discarded = state("1.1.1", found=1), state("1.1.2", status=status)
+    part = (MoveRequest(("1.1",), ("1.1.1", "1.1.2")), (kept, discarded))
+    assert left_behind(part) == []
+    assert not took_only_some(part, SUCCESS, 1)

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import glob
 import logging
 import re
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -115,7 +114,7 @@ class Placer:
                 self._set_aside(each, "from an AE title that is not known to send it", foreign=True)
         if not arrived:
             return
-        arrived = [each for each in arrived if not self._drop_excluded(each, state)]
+        arrived = self._without_excluded(state, arrived)
         if state.series.undecided and arrived:
             self._decide_by_headers(state, [each.values() for each in arrived])
         if state.status is Status.NOT_WANTED:
@@ -147,6 +146,16 @@ class Placer:
         if state.series.undecided:
             self._decide_by_headers(state, self._placed.get(state.series.key, ()))
 
+    def _without_excluded(self, state: SeriesState, arrived: Sequence[Arrival]) -> list[Arrival]:
+        """The objects that are not of excluded patients; of a series that holds both nothing can be complete."""
+        kept = [each for each in arrived if not self._drop_excluded(each, None)]
+        dropped = len(kept) < len(arrived)
+        if (kept and (dropped or state.status is Status.EXCLUDED)) or (dropped and state.files):
+            state.spoil("objects of an excluded patient arrived under this series' UIDs; they were deleted")
+        elif dropped:
+            state.exclude("the images are of an excluded patient")
+        return kept
+
     def _drop_excluded(self, arrival: Arrival, state: SeriesState | None) -> bool:
         """Deletes an object of an excluded patient at once, whatever the index said of its series."""
         if arrival.text("PatientID") not in self._excluded:
@@ -173,7 +182,6 @@ class Placer:
             state.want(rows)
         else:
             state.discard("the images do not match the query row")
-            self._tree.drop_info(SeriesIdentity.of(state.series.values))
 
     def _place_one(self, state: SeriesState, arrival: Arrival) -> None:
         own_id = arrival.text("PatientID")
@@ -188,11 +196,16 @@ class Placer:
             return
         folder = state.folder or self._open_folder(state, arrival.values())
         uid = arrival.sop_instance_uid
-        placed = self._tree.place(arrival.path, folder, instance_name(arrival.prefix, uid))
+        name = instance_name(arrival.prefix, uid)
+        if uid in state.found and not (folder / name).exists():
+            # Of another SOP class, and so under another name.
+            placed = Placed.CONFLICT
+        else:
+            placed = self._tree.place(arrival.path, folder, name)
         if placed is Placed.CONFLICT and self._is_sent_again(state, arrival):
             # Asked again, the PACS sends what was set aside: the one in the tree is the other.
-            self._set_aside(read_object(folder / instance_name(arrival.prefix, uid)), CORRECTED)
-            placed = self._tree.place(arrival.path, folder, instance_name(arrival.prefix, uid))
+            self._set_aside(read_object(folder / name), CORRECTED)
+            placed = self._tree.place(arrival.path, folder, name)
         if placed is Placed.CONFLICT:
             self.tally.conflicts += 1
             state.spoil(
@@ -275,11 +288,14 @@ class Placer:
         if not listed or state.folder is None:
             return
         for uid in sorted(state.found.keys() - kept):
-            for path in state.folder.glob(f"*.{glob.escape(uid)}"):
-                self.tally.bytes -= state.found[uid]
-                self.tally.new_instances -= 1
-                state.drop(uid)
-                self._set_aside(read_object(path), UNLISTED)
+            self.tally.bytes -= state.found[uid]
+            self.tally.new_instances -= 1
+            state.drop(uid)
+            ending = instance_name("", uid).partition(".")[2]
+            for path in sorted(state.folder.iterdir()):
+                # Compared whole: one UID may end as another does.
+                if path.name.partition(".")[2] == ending:
+                    self._set_aside(read_object(path), UNLISTED)
 
     def set_strangers_aside(self, arrivals: Arrivals, states: Mapping[SeriesKey, SeriesState]) -> None:
         """Keeps what nobody asked for in `logs/unexpected`; removes what arrived damaged and says so.
@@ -295,14 +311,20 @@ class Placer:
                 state.damage(f"an object arrived damaged: {arrival.file.defect}")
             arrival.path.unlink(missing_ok=True)
 
-    def remark(self, state: SeriesState) -> str:
-        """What is to be said of objects under the UIDs of a series that are not in its folder; "" for nothing."""
+    def remarks(self) -> dict[SeriesKey, str]:
+        """What is to be said of objects under the UIDs of series that are not in their folders."""
         whys = Counter(
-            f"from the AE title {each.arrival.caller}" if each.foreign else each.why
+            (
+                each.arrival.series_key,
+                f"from the AE title {each.arrival.caller}" if each.foreign else each.why,
+            )
             for each in self.aside
-            if each.arrival.series_key == state.series.key and (each.foreign or each.why == UNLISTED)
+            if each.foreign or each.why == UNLISTED
         )
-        return "; ".join(f"{number} objects {why}: see logs/unexpected" for why, number in whys.items())
+        told: dict[SeriesKey, list[str]] = defaultdict(list)
+        for (key, why), number in whys.items():
+            told[key].append(f"{number} objects {why}: see logs/unexpected")
+        return {key: "; ".join(words) for key, words in told.items()}
 
     @property
     def unexpected(self) -> list[Unexpected]:

@@ -15,11 +15,11 @@ from pacsifier.errors import AssociationError, ToolError
 from pacsifier.transfer.fetch.decide import Refusal, Said, cut_off, decide, first_of, refusal
 from pacsifier.transfer.fetch.health import after, told
 from pacsifier.transfer.fetch.pool import CutOff, Ended, Event, NotAdmitted, Pool
-from pacsifier.transfer.fetch.verdict import conclude, is_short, judge
+from pacsifier.transfer.fetch.verdict import conclude, is_complete, is_short, judge
 from pacsifier.transfer.fetch.ways import Place, Way, turned
 from pacsifier.transfer.fetch.work import Task, batches, chunks
 from pacsifier.transfer.find.images import tell_instances
-from pacsifier.transfer.model import Chunk, Cut, Plan, SeriesState, Stop
+from pacsifier.transfer.model import Chunk, Cut, Plan, SeriesState, Status, Stop
 from pacsifier.transfer.run import Run
 
 log = logging.getLogger(__name__)
@@ -97,9 +97,10 @@ def fetch(
         todo = begun
         raise
     finally:
+        remarks = run.placer.remarks()
         for state in todo:
             state.close(run.stop.reason if run.stop else "")
-            state.remark(way.remark(state), run.placer.remark(state))
+            state.remark(way.remark(state), remarks.get(state.series.key, ""))
         if words := way.afterword(todo):
             run.observer.say(words)
 
@@ -331,6 +332,10 @@ def _verify(states: Sequence[SeriesState], way: Way, run: Run) -> list[SeriesSta
     run.placer.claim_strangers([*still_open, *doubted])
     for state in run.placer.doubted([*still_open, *doubted]):
         run.placer.set_unlisted_aside(state)
+    for state in doubted:
+        if state.status is Status.COMPLETE and not is_complete(state):
+            state.reopen()
+            still_open.append(state)
     for state in still_open:
         judge(state, moved=not way.sees)
     return [state for state in still_open if state.pending]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from pacsifier.dcmtk.transcript import MoveState
-from pacsifier.transfer.model import Part, SeriesState
+from pacsifier.transfer.model import Part, SeriesState, Status
 from pacsifier.transfer.retry import is_clean, refused_for_good
 
 
@@ -26,6 +26,8 @@ def is_short(state: SeriesState) -> bool:
 def left_behind(part: Part) -> list[SeriesState]:
     """The series of a request of which nothing came, or not all the instances that it names; of studies, whole ones."""
     request, states = part
+    # Of what its images showed not to be wanted, nothing is kept: that says nothing of what came.
+    states = tuple(state for state in states if state.status not in (Status.NOT_WANTED, Status.EXCLUDED))
     if len(request.study_uids) > 1:
         came = {state.series.study_uid for state in states if state.found}
         return [

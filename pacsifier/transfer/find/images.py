@@ -64,7 +64,8 @@ def decide(
             rejected[row] = verdicts[0]
     if not rows and not undecided:
         return None, rejected
-    instances = instances_of(listed)
+    # A list that looks cut by the PACS settles who wants the series, not what it holds.
+    instances = series.instances if looks_capped(listed) else instances_of(listed)
     left = undecided or NOTHING_UNKNOWN
     return replace(series, rows=tuple(sorted(rows)), undecided=left, instances=instances), rejected
 

@@ -14,6 +14,7 @@ from collections.abc import Iterable
 from pacsifier.disk.files import write_whole
 from pacsifier.disk.names import CONFLICTS_NAME, LOG_FOLDER, UNEXPECTED_FOLDER
 from pacsifier.disk.tree import Tree
+from pacsifier.errors import InputError
 from pacsifier.transfer.model import Conflicts, SeriesKey, SeriesState, Unexpected
 
 
@@ -24,9 +25,15 @@ def open_conflicts(tree: Tree) -> Conflicts:
         return {}
     folder = path.with_name(UNEXPECTED_FOLDER)
     found: dict[SeriesKey, dict[str, str]] = defaultdict(dict)
-    for study_uid, series_uid, uid, name in json.loads(path.read_text(encoding="utf-8")):
-        if (folder / name).is_file():
-            found[study_uid, series_uid][uid] = name
+    try:
+        rows = [tuple(map(str, row)) for row in json.loads(path.read_text(encoding="utf-8"))]
+        for study_uid, series_uid, uid, name in rows:
+            if (folder / name).is_file():
+                found[study_uid, series_uid][uid] = name
+    except (ValueError, TypeError) as error:
+        raise InputError(
+            f"{path} is damaged: remove it, and look at what lies in {folder} beside it yourself"
+        ) from error
     return dict(found)
 
 
