@@ -205,14 +205,16 @@ class FakePlacer:
     def set_unlisted_aside(self, state: SeriesState) -> None:
         self.cleaned.append(state.series.series_uid)
 
+
+class EmptyShelf:
+    """Nothing was set aside."""
+
     def remarks(self) -> dict[tuple[str, str], str]:
         return {}
 
-    @property
     def unexpected(self) -> list[Unexpected]:
         return []
 
-    @property
     def contradictions(self) -> list[Unexpected]:
         return []
 
@@ -266,6 +268,7 @@ def a_run(options: Options, *, placer: Any = None, finds: Any = None, room: Any 
         finds=finds or Index(),
         traffic=traffic,
         placer=placer or FakePlacer(),
+        aside=EmptyShelf(),
         room=room or Disk(),
         known=options.capabilities,
     )

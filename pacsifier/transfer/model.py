@@ -445,16 +445,6 @@ class Placer(Protocol):
 
     tally: Tally
 
-    @property
-    def unexpected(self) -> list[Unexpected]:
-        """What this run has set aside."""
-        ...
-
-    @property
-    def contradictions(self) -> list[Unexpected]:
-        """What of it contradicts the tree or the index: a person or the PACS must settle it."""
-        ...
-
     def adopt(self, state: SeriesState, folder: Path, *, write: bool = True) -> None:
         """Takes over what an earlier run has placed."""
         ...
@@ -473,6 +463,18 @@ class Placer(Protocol):
 
     def set_unlisted_aside(self, state: SeriesState) -> None:
         """Takes out of the tree what came in this run and the IMAGE level does not list."""
+        ...
+
+
+class Shelf(Protocol):
+    """What keeps objects in `logs/unexpected`."""
+
+    def unexpected(self) -> list[Unexpected]:
+        """What this run has set aside."""
+        ...
+
+    def contradictions(self) -> list[Unexpected]:
+        """What of it contradicts the tree or the index: a person or the PACS must settle it."""
         ...
 
     def remarks(self) -> Mapping[SeriesKey, str]:

@@ -21,7 +21,8 @@ from pacsifier.disk.info import write_info
 from pacsifier.disk.lock import OutputLock, temporary_folder
 from pacsifier.disk.tree import SeriesIdentity, Tree
 from pacsifier.errors import InputError
-from pacsifier.transfer.fetch.placing import Limits, Placer
+from pacsifier.transfer.fetch.aside import Limits
+from pacsifier.transfer.fetch.placing import Placer
 from pacsifier.transfer.fetch.rounds import fetch
 from pacsifier.transfer.fetch.space import DiskWatch
 from pacsifier.transfer.fetch.traffic import Traffic
@@ -104,6 +105,7 @@ def open_run(job: Job, observer: Observer, toolbox: Toolbox) -> Iterator[tuple[R
             finds=CarefulFinds(pacs, traffic.retry, traffic.wait_until_open, traffic.most),
             traffic=traffic,
             placer=placer,
+            aside=placer.aside,
             room=DiskWatch(job.out, options.min_free_bytes, observer),
             known=options.capabilities,
         )
@@ -166,7 +168,7 @@ def ticking(plan: Plan, run: Run, journal: Journal) -> Callable[[], None]:
         nonlocal seen
         if run.job.options.save and run.placer.tally.unexpected != seen:
             seen = run.placer.tally.unexpected
-            write_conflicts(run.tree, still_open(earlier, plan.states, run.placer.contradictions))
+            write_conflicts(run.tree, still_open(earlier, plan.states, run.aside.contradictions()))
         journal.tick()
 
     return tick
@@ -214,7 +216,7 @@ def recorded(plan: Plan, run: Run, journal: Journal) -> Iterator[Record]:
     finally:
         # What is in staging was never counted; on a full disk the tables need its room.
         run.make_room()
-        left = still_open(open_conflicts(run.tree), plan.states, run.placer.contradictions)
+        left = still_open(open_conflicts(run.tree), plan.states, run.aside.contradictions())
         if run.job.options.save:
             write_conflicts(run.tree, left)
         for state in plan.states:
@@ -226,7 +228,7 @@ def recorded(plan: Plan, run: Run, journal: Journal) -> Iterator[Record]:
         redo = write_rows(run.tree, run.job.table, outcomes)
         record.summary = replace(_sum_up(plan, run, outcomes, record.problems), redo=redo)
         journal.write_log()
-        write_unexpected(run.tree, run.placer.unexpected)
+        write_unexpected(run.tree, run.aside.unexpected())
         write_audit(run.tree, run.job, record.summary, ended, time.monotonic() - began)
 
 

@@ -8,7 +8,7 @@ from pacsifier.disk.lock import OutputLock
 from pacsifier.disk.tree import Tree
 from pacsifier.errors import AssociationError
 from pacsifier.transfer.capabilities import Capabilities
-from pacsifier.transfer.model import Finds, Placer, Room, Stop, Traffic
+from pacsifier.transfer.model import Finds, Placer, Room, Shelf, Stop, Traffic
 from pacsifier.transfer.options import Job, Observer
 
 
@@ -27,6 +27,7 @@ class Run:
     finds: Finds
     traffic: Traffic
     placer: Placer
+    aside: Shelf
     room: Room
     known: Capabilities
     stop: Stop | None = None

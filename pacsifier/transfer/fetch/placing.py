@@ -4,14 +4,10 @@ from __future__ import annotations
 
 import logging
 import re
-from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from datetime import datetime
 from pathlib import Path
 
 from pacsifier.dicom import part10
-from pacsifier.disk.files import free_bytes
 from pacsifier.disk.info import write_info
 from pacsifier.disk.names import LOG_FOLDER, UNEXPECTED_FOLDER, instance_name
 from pacsifier.disk.tree import Placed, SeriesIdentity, Tree
@@ -19,56 +15,14 @@ from pacsifier.query import Match, Query, matches
 from pacsifier.query.series import PackedValues
 from pacsifier.transfer.exclusion import Excluded
 from pacsifier.transfer.fetch.arrivals import Arrival, Arrivals, read_object
+from pacsifier.transfer.fetch.aside import Limits, SetAside, Why
 from pacsifier.transfer.fetch.callers import is_foreign
-from pacsifier.transfer.model import Conflicts, SeriesKey, SeriesState, Status, Tally, Unexpected
-from pacsifier.transfer.options import MAX_UNEXPECTED, MAX_UNEXPECTED_BYTES
+from pacsifier.transfer.model import Conflicts, SeriesKey, SeriesState, Status, Tally
 
 log = logging.getLogger(__name__)
 
 
-CONTRADICTS = "another object of its SOP Instance UID is in the tree"
-CORRECTED = "asked again, the PACS sent another object of its SOP Instance UID"
-OTHER_PATIENT = "of another PatientID than the index tells"
-UNLISTED = "that the PACS does not list"
-
-
 _SETTLED = "--resume asks the PACS again; or remove the wrong one of the two"
-
-
-@dataclass(frozen=True)
-class Aside:
-    """An object in `logs/unexpected`, and why; `foreign`: its caller is not known to send what was asked for.
-
-    `claimable`: the IMAGE level may list it for a series all the same.
-    """
-
-    arrival: Arrival
-    why: str
-    at: str
-    foreign: bool = False
-    claimable: bool = False
-
-    def told(self) -> Unexpected:
-        """Its row in the table."""
-        arrival = self.arrival
-        return Unexpected(
-            arrival.path.name,
-            *arrival.series_key,
-            arrival.sop_instance_uid,
-            arrival.text("PatientID") or "",
-            arrival.caller,
-            self.at,
-            self.why,
-        )
-
-
-@dataclass(frozen=True)
-class Limits:
-    """What `logs/unexpected` may hold, in objects and bytes, and the bytes that it must leave free on the disk."""
-
-    objects: int = MAX_UNEXPECTED
-    bytes: int = MAX_UNEXPECTED_BYTES
-    free_bytes: int = 0
 
 
 class Placer:
@@ -85,9 +39,7 @@ class Placer:
         conflicts: Conflicts | None = None,
     ) -> None:
         self._tree = tree
-        self._limits = limits or Limits()
         self._conflicts = conflicts or {}
-        self._room: list[int] | None = None
         self._queries = queries
         self._excluded = excluded
         self._info = info
@@ -97,8 +49,8 @@ class Placer:
         # What an earlier run had placed of series that are fetched again: the PACS may not list it any more.
         self._adopted: dict[SeriesKey, frozenset[str]] = {}
         self._unaccounted: set[SeriesKey] = set()
-        self.aside: list[Aside] = []
         self.tally = Tally()
+        self.aside = SetAside(tree, limits or Limits(), self.tally)
 
     def place(self, state: SeriesState, arrivals: Arrivals, known: frozenset[str] = frozenset()) -> None:
         """Places all that has arrived of a series; where no row wants it for certain, the headers decide first.
@@ -111,7 +63,7 @@ class Placer:
                 arrived.append(each)
             # A stranger's object says nothing of the patient of a series.
             elif not self._drop_excluded(each, None):
-                self._set_aside(each, "from an AE title that is not known to send it", foreign=True)
+                self.aside.keep(each, Why.FOREIGN)
         if not arrived:
             return
         arrived = self._without_excluded(state, arrived)
@@ -192,7 +144,7 @@ class Placer:
             state.spoil(
                 f"an object of another PatientID arrived under this series' UIDs: see logs/unexpected; {_SETTLED}"
             )
-            self._set_aside(arrival, OTHER_PATIENT)
+            self.aside.keep(arrival, Why.OTHER_PATIENT)
             return
         folder = state.folder or self._open_folder(state, arrival.values())
         uid = arrival.sop_instance_uid
@@ -204,14 +156,14 @@ class Placer:
             placed = self._tree.place(arrival.path, folder, name)
         if placed is Placed.CONFLICT and self._is_sent_again(state, arrival):
             # Asked again, the PACS sends what was set aside: the one in the tree is the other.
-            self._set_aside(read_object(folder / name), CORRECTED)
+            self.aside.keep(read_object(folder / name), Why.CORRECTED)
             placed = self._tree.place(arrival.path, folder, name)
         if placed is Placed.CONFLICT:
             self.tally.conflicts += 1
             state.spoil(
                 f"two different objects share a SOP Instance UID: one is in logs/unexpected; {_SETTLED}"
             )
-            self._set_aside(arrival, CONTRADICTS)
+            self.aside.keep(arrival, Why.CONTRADICTS)
             return
         if state.put(uid, arrival.file.size):
             self.tally.new_instances += 1
@@ -249,7 +201,7 @@ class Placer:
 
     def doubted(self, states: Iterable[SeriesState]) -> list[SeriesState]:
         """The series of which strangers sent objects, or of which more came than was announced and counted."""
-        named = {each.arrival.series_key for each in self.aside if each.foreign}
+        named = {each.arrival.series_key for each in self.aside.kept if each.foreign}
         return [
             state
             for state in states
@@ -269,12 +221,12 @@ class Placer:
             for instance in state.series.instances or ()
             if instance.sop_instance_uid not in state.found
         }
-        strangers, self.aside = self.aside, []
+        strangers, self.aside.kept = self.aside.kept, []
         for stranger in strangers:
             arrival = stranger.arrival
             state = listed.get(arrival.sop_instance_uid)
             if state is None or not stranger.claimable or (stranger.foreign and state.failed):
-                self.aside.append(stranger)
+                self.aside.kept.append(stranger)
             elif arrival.path.is_file():
                 self.tally.unexpected -= 1
                 self._place_one(state, arrival)
@@ -295,7 +247,7 @@ class Placer:
             for path in sorted(state.folder.iterdir()):
                 # Compared whole: one UID may end as another does.
                 if path.name.partition(".")[2] == ending:
-                    self._set_aside(read_object(path), UNLISTED)
+                    self.aside.keep(read_object(path), Why.UNLISTED)
 
     def set_strangers_aside(self, arrivals: Arrivals, states: Mapping[SeriesKey, SeriesState]) -> None:
         """Keeps what nobody asked for in `logs/unexpected`; removes what arrived damaged and says so.
@@ -304,64 +256,12 @@ class Placer:
         """
         for arrival in arrivals.take_strangers():
             if not self._drop_excluded(arrival, states.get(arrival.series_key)):
-                self._set_aside(arrival, "nobody asked for it", claimable=True)
+                self.aside.keep(arrival, Why.UNASKED)
         for arrival in arrivals.take_broken():
             log.warning("an object of %d bytes arrived damaged: %s", arrival.file.size, arrival.file.defect)
             if state := states.get(arrival.series_key):
                 state.damage(f"an object arrived damaged: {arrival.file.defect}")
             arrival.path.unlink(missing_ok=True)
-
-    def remarks(self) -> dict[SeriesKey, str]:
-        """What is to be said of objects under the UIDs of series that are not in their folders."""
-        whys = Counter(
-            (
-                each.arrival.series_key,
-                f"from the AE title {each.arrival.caller}" if each.foreign else each.why,
-            )
-            for each in self.aside
-            if each.foreign or each.why == UNLISTED
-        )
-        told: dict[SeriesKey, list[str]] = defaultdict(list)
-        for (key, why), number in whys.items():
-            told[key].append(f"{number} objects {why}: see logs/unexpected")
-        return {key: "; ".join(words) for key, words in told.items()}
-
-    @property
-    def unexpected(self) -> list[Unexpected]:
-        """What this run has set aside."""
-        return [each.told() for each in self.aside]
-
-    @property
-    def contradictions(self) -> list[Unexpected]:
-        """What of it contradicts the tree or the index: a person or the PACS must settle it."""
-        return [each.told() for each in self.aside if each.why in (CONTRADICTS, OTHER_PATIENT)]
-
-    def _set_aside(
-        self, arrival: Arrival, why: str, *, foreign: bool = False, claimable: bool = False
-    ) -> None:
-        """Keeps an object in `logs/unexpected`, within the limits; beyond them it is counted and deleted.
-
-        One that contradicts what is in the tree is always kept: a person must choose.
-        """
-        if why not in (CONTRADICTS, CORRECTED) and not self._has_room(arrival.file.size):
-            arrival.path.unlink(missing_ok=True)
-            self.tally.dropped += 1
-            return
-        path = self._tree.set_aside(arrival.path, arrival.prefix, arrival.sop_instance_uid)
-        self.tally.unexpected += 1
-        now = datetime.now().astimezone().isoformat(timespec="seconds")
-        self.aside.append(Aside(replace(arrival, path=path), why, now, foreign, claimable or foreign))
-
-    def _has_room(self, size: int) -> bool:
-        if self._room is None:
-            held = self._tree.unexpected_sizes()
-            self._room = [self._limits.objects - len(held), self._limits.bytes - sum(held)]
-        if self._room[0] < 1 or self._room[1] < size:
-            return False
-        if free_bytes(self._tree.folder) < self._limits.free_bytes:
-            return False
-        self._room = [self._room[0] - 1, self._room[1] - size]
-        return True
 
 
 def _another_patient(asked: str, own: str) -> bool:

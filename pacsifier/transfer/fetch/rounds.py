@@ -91,18 +91,22 @@ def fetch(
         raise
     except BaseException:
         # A signal: what was not begun has not failed.
-        begun = [state for state in todo if not state.pending or state.tried or state.files]
         done = sum(state.status.settled for state in todo)
         run.observer.say(f"{done} of {len(todo)} series are done, {len(todo) - done} are left")
-        todo = begun
+        todo = [state for state in todo if not state.pending or state.tried or state.files]
         raise
     finally:
-        remarks = run.placer.remarks()
-        for state in todo:
-            state.close(run.stop.reason if run.stop else "")
-            state.remark(way.remark(state), remarks.get(state.series.key, ""))
-        if words := way.afterword(todo):
-            run.observer.say(words)
+        _close(todo, way, run)
+
+
+def _close(states: Sequence[SeriesState], way: Way, run: Run) -> None:
+    """The last word on each series."""
+    remarks = run.aside.remarks()
+    for state in states:
+        state.close(run.stop.reason if run.stop else "")
+        state.remark(way.remark(state), remarks.get(state.series.key, ""))
+    if words := way.afterword(states):
+        run.observer.say(words)
 
 
 def _tell_of_work(todo: Sequence[SeriesState], run: Run) -> None:
