@@ -408,6 +408,7 @@ def test_a_receiver_that_dies_while_nobody_looks_is_started_before_anything_is_a
     receiver = Receiver(toolbox, tmp_path, "PACSIFIER", port, [])
     receiver.start()
     os.kill(_leader(tmp_path), signal.SIGKILL)
+    assert _until(lambda: not _processes_in(tmp_path)), "until then its port is still open"
     with receiver, _association(port, (MR, [EXPLICIT_LE])) as association:
         assert association.send_c_store(_instance()).Status == 0x0000
 
