@@ -15,7 +15,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from pacsifier.cli import common
+from pacsifier.cli import common, streams
 from pacsifier.cli.container import Needs, engine_command, keep_texts, written_out
 from pacsifier.errors import ToolError
 
@@ -78,6 +78,7 @@ def command_line(name: str, argv: Sequence[str] | None) -> tuple[list[str], bool
 
 def main(argv: Sequence[str] | None = None, name: str | None = None) -> int:
     """Runs the wrapper of that name (that of the program, when none is given) in place of this process."""
+    streams.secure()
     called = name or Path(sys.argv[0]).name
     if called not in WRAPPERS:
         print(f"{called}: is none of the wrapper commands: {', '.join(WRAPPERS)}", file=sys.stderr)
