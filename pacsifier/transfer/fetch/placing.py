@@ -101,11 +101,8 @@ class Placer:
     def _without_excluded(self, state: SeriesState, arrived: Sequence[Arrival]) -> list[Arrival]:
         """The objects that are not of excluded patients; of a series that holds both nothing can be complete."""
         kept = [each for each in arrived if not self._drop_excluded(each, None)]
-        dropped = len(kept) < len(arrived)
-        if (kept and (dropped or state.status is Status.EXCLUDED)) or (dropped and state.files):
-            state.spoil("objects of an excluded patient arrived under this series' UIDs; they were deleted")
-        elif dropped:
-            state.exclude("the images are of an excluded patient")
+        if len(kept) < len(arrived) or (kept and state.status is Status.EXCLUDED):
+            _enter_excluded(state, others=bool(kept or state.files))
         return kept
 
     def _drop_excluded(self, arrival: Arrival, state: SeriesState | None) -> bool:
@@ -114,10 +111,8 @@ class Placer:
             return False
         arrival.path.unlink()
         self.tally.excluded += 1
-        if state is not None and state.files:
-            state.spoil("objects of an excluded patient arrived under this series' UIDs; they were deleted")
-        elif state is not None:
-            state.exclude("the images are of an excluded patient")
+        if state is not None:
+            _enter_excluded(state, others=bool(state.files))
         return True
 
     def _decide_by_headers(self, state: SeriesState, values: Sequence[Mapping[str, str | None]]) -> None:
@@ -262,6 +257,14 @@ class Placer:
             if state := states.get(arrival.series_key):
                 state.damage(f"an object arrived damaged: {arrival.file.defect}")
             arrival.path.unlink(missing_ok=True)
+
+
+def _enter_excluded(state: SeriesState, *, others: bool) -> None:
+    """Objects of an excluded patient came under the UIDs of a series; `others`: and objects of somebody else."""
+    if others:
+        state.spoil("objects of an excluded patient arrived under this series' UIDs; they were deleted")
+    else:
+        state.exclude("the images are of an excluded patient")
 
 
 def _another_patient(asked: str, own: str) -> bool:
