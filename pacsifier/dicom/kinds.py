@@ -36,7 +36,7 @@ class Kind(Enum):
 NO_FILE: Final = frozenset((Kind.FOLDER, Kind.DEAD_LINK, Kind.SPECIAL))
 
 
-_NOTHING: Final = part10.Part10File({}, b"", "no file", False, "", 0, 0)
+_NOTHING: Final = part10.Part10File({}, b"", "no file", False, False, "", 0, 0)
 
 
 @dataclass(frozen=True)

@@ -83,12 +83,14 @@ class Dataset:
 
     A tag that is absent is absent from `values`; an empty value is b"". A value of undefined length runs to its
     Sequence Delimitation Item, exclusive. Numbers stand in the byte order of the transfer syntax. `defect` is ''
-    when the data set is whole, else one short reason. `character_sets` is the raw (0008,0005).
+    when the data set is whole, else one short reason; `oversized`: it inflates to more than is read, so that nothing
+    more is known of it. `character_sets` is the raw (0008,0005).
     """
 
     values: Mapping[int, bytes]
     character_sets: bytes
     defect: str
+    oversized: bool
 
     @property
     def whole(self) -> bool:
@@ -137,6 +139,7 @@ def read(path: str | PathLike[str], wanted: Collection[int]) -> Part10File:
         values={**{tag: meta[tag] for tag in wanted if tag in meta}, **dataset.values},
         character_sets=dataset.character_sets,
         defect=defect or dataset.defect,
+        oversized=dataset.oversized,
         is_part10=is_part10,
         transfer_syntax=transfer_syntax,
         dataset_offset=offset,
@@ -154,9 +157,9 @@ def parse_dataset(data: Buffer, offset: int, transfer_syntax: str, wanted: Colle
     PixelDataProviderURL, SpectroscopyData or QueryRetrieveLevel (the identifier of a C-FIND), Raw Data Storage
     and private SOP classes. Source: DICOM PS3.5 sections 7 and A, PS3.3 section C.7.6.3.
     """
-    defect = ""
+    defect, oversized = "", False
     if transfer_syntax in _DEFLATED:
-        data, defect = _inflated(data, offset)
+        data, defect, oversized = _inflated(data, offset)
         offset = 0
     found: dict[int, bytes] = {}
     interesting = _NEEDED.union(wanted)
@@ -176,7 +179,7 @@ def parse_dataset(data: Buffer, offset: int, transfer_syntax: str, wanted: Colle
     except BrokenError as broken:
         defect = defect or str(broken)
     values = {tag: found[tag] for tag in wanted if tag in found}
-    return Dataset(values, found.get(_SPECIFIC_CHARACTER_SET, b""), defect)
+    return Dataset(values, found.get(_SPECIFIC_CHARACTER_SET, b""), defect, oversized)
 
 
 @dataclass(frozen=True)
@@ -230,7 +233,7 @@ def layout_of(buf: Buffer) -> Layout:
     deflated = transfer_syntax in _DEFLATED
     begin = offset
     if deflated:
-        buf, inflating = _inflated(buf, offset)
+        buf, inflating, _ = _inflated(buf, offset)
         defect, offset = defect or inflating, 0
     elements: list[Element] = []
     by_tag: dict[int, Element] = {}
@@ -544,8 +547,8 @@ def _is_capitals(vr: bytes) -> bool:
     return vr.isalpha() and vr.isupper()
 
 
-def _inflated(buf: Buffer, pos: int) -> tuple[Buffer, str]:
-    """Inflate the data set of a deflated transfer syntax (PS3.5 section A.5); returns its bytes and the defect.
+def _inflated(buf: Buffer, pos: int) -> tuple[Buffer, str, bool]:
+    """Inflate the data set of a deflated transfer syntax (PS3.5 section A.5); its bytes, the defect, and `oversized`.
 
     Walks the whole stream in pieces and keeps no more than _KEPT bytes: a few bytes of a hostile sender become
     gigabytes. Of a larger one only marks are kept, from which it is inflated again where it is read.
@@ -571,7 +574,8 @@ def _inflated(buf: Buffer, pos: int) -> tuple[Buffer, str]:
     if not defect and not _is_zero(buf, pos):
         defect = f"more than zeros behind the deflated stream at byte {pos}"
     # Of a broken one the beginning says whose it is.
-    return (bytes(kept) if defect or now.done <= _KEPT else _InflatedBytes(marks, now.done)), defect
+    data = bytes(kept) if defect or now.done <= _KEPT else _InflatedBytes(marks, now.done)
+    return data, defect, now.done > most
 
 
 class _Inflation:

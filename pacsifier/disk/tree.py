@@ -10,7 +10,7 @@ import contextlib
 import os
 import shutil
 import sys
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from enum import Enum
@@ -114,6 +114,7 @@ class Tree:
         self._folders: dict[tuple[str, str], tuple[str, str]] = {}
         self._listed: dict[str, Mapping[str, list[str]]] = {}
         self._placed: tuple[Path | None, dict[tuple[str, str], Path]] = None, {}
+        self._logged: Mapping[tuple[str, str], str] = {}
 
     @property
     def logs(self) -> Path:
@@ -129,6 +130,11 @@ class Tree:
         for path in (self.folder / LOG_FOLDER).glob(".*.partial"):
             path.unlink(missing_ok=True)
 
+    def heed(self, folders: Mapping[tuple[str, str], str]) -> None:
+        """Takes from the log in which folder, relative to the tree, earlier runs placed each series."""
+        series = Counter(folders.values())
+        self._logged = {key: folder for key, folder in folders.items() if series[folder] == 1}
+
     def series_folder(self, series: SeriesIdentity) -> Path:
         """The folder of a series. Chosen at the first call and remembered; creates nothing.
 
@@ -141,20 +147,24 @@ class Tree:
             self._folders[key] = sys.intern(str(folder.parent)), folder.name
         return Path(*self._folders[key])
 
-    def placed_folders(self, series: SeriesIdentity, hint: str = "") -> list[Path]:
-        """The folders on disk that hold this series, as the headers in them tell; none or one.
+    def placed_folders(self, series: SeriesIdentity) -> list[Path]:
+        """The folders on disk that hold this series, as the headers in them or the log tell; none or one.
 
         Looks into all series folders of its patient, since the name may depend on what only the images told; then
-        where `hint` says, relative to the tree: the PACS may not even tell the patient.
+        where the log says: the PACS may not even tell the patient.
         """
-        key = _me(series).series_key
-        if folder := self._placed_of(self.patient_folder(series)).get(key):
+        me = _me(series)
+        if folder := self._placed_of(self.patient_folder(series)).get(me.series_key):
             return [folder]
-        parts = Path(hint).parts
+        folder, there = self._logged_place(me)
+        return [folder] if there is not None and _may_be(me, there) else []
+
+    def _logged_place(self, me: Occupant) -> tuple[Path, Occupant | None]:
+        """Where the log has a series, and what the headers there tell; None where there is nothing."""
+        parts = Path(self._logged.get(me.series_key, "")).parts
         inside = len(parts) == _DEPTH and parts[0].startswith("sub-") and ".." not in parts
         folder = self.folder.joinpath(*parts)
-        there = _occupant(folder) if inside and folder.is_dir() else None
-        return [folder] if there is not None and there.series_key == key else []
+        return folder, _occupant(folder) if inside and folder.is_dir() else None
 
     def _placed_of(self, patient: Path) -> Mapping[tuple[str, str], Path]:
         """The series folders of a patient as the headers in them tell; those of the last patient are remembered."""
@@ -272,6 +282,9 @@ class Tree:
 
     def _choose_folder(self, series: SeriesIdentity) -> Path:
         me = _me(series)
+        folder, there = self._logged_place(me)
+        if there is not None and there.series_key != me.series_key and _may_be(me, there):
+            return folder
         patient = self.patient_folder(series)
         study = self._choose(
             patient, study_folder_name(series.study_date, series.study_time), me, me.study_uid, "study"
@@ -322,6 +335,11 @@ def _same(me: Occupant, other: Occupant, level: str) -> bool:
     if not me.patient_id:
         return me.study_uid == other.study_uid
     return me.same_patient(other)
+
+
+def _may_be(me: Occupant, there: Occupant) -> bool:
+    """Whether what lies where the log has a series can be it; its images may name a study it was merged from."""
+    return me.series_key == there.series_key or (bool(me.patient_id) and me.patient_id == there.patient_id)
 
 
 def _patient(folder: Path) -> Occupant | None:

@@ -100,8 +100,8 @@ class SeriesState:
 
     @property
     def arrived(self) -> bool:
-        """Whether all of it is in place in this run, but perhaps not yet on the disk itself."""
-        return self.status is Status.COMPLETE and bool(self.found) and not self.secure
+        """Whether all of it is in place, but perhaps not yet on the disk itself."""
+        return self.status.completed and bool(self.found) and not self.secure
 
     @property
     def pending(self) -> bool:
@@ -132,14 +132,15 @@ class SeriesState:
         """An instance of `size` bytes is in place; whether it is new."""
         new = sop_instance_uid not in self.found
         self.found[sop_instance_uid] = size
+        self.secure = self.secure and not new
         return new
 
     def drop(self, sop_instance_uid: str) -> None:
         """An instance does not count any more, whether it is still in its folder or not."""
         self.found.pop(sop_instance_uid, None)
 
-    def lie_in(self, folder: Path) -> None:
-        """Its instances are in this folder."""
+    def lie_in(self, folder: Path | None) -> None:
+        """Its instances are in this folder; None: in none."""
         self.folder = folder
 
     def complete_values(self, values: Mapping[str, str | None]) -> None:
@@ -445,8 +446,12 @@ class Placer(Protocol):
 
     tally: Tally
 
-    def adopt(self, state: SeriesState, folder: Path, *, write: bool = True) -> None:
-        """Takes over what an earlier run has placed."""
+    def adopt(self, state: SeriesState, folder: Path, *, write: bool = True) -> bool:
+        """Takes over what an earlier run has placed; whether there is anything."""
+        ...
+
+    def adopt_listed(self, state: SeriesState) -> None:
+        """Takes over what was placed that names another series, where the IMAGE level lists it for this one."""
         ...
 
     def decide_by_placed(self, state: SeriesState) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from pacsifier.disk.tree import SeriesIdentity
 from pacsifier.transfer.fetch.verdict import is_complete
@@ -12,29 +12,36 @@ from pacsifier.transfer.run import Run
 
 
 def skip_what_is_there(
-    states: Sequence[SeriesState], run: Run, folders: Mapping[SeriesKey, str], conflicts: Conflicts
+    states: Sequence[SeriesState],
+    run: Run,
+    conflicts: Conflicts,
+    claimed: frozenset[SeriesKey] = frozenset(),
 ) -> None:
     """Reads what is on disk and skips the series that are whole there.
 
-    `folders`: where the earlier log has a series, relative to the tree. Of what is there in part only the missing
-    instances will be asked for, by their UIDs; so will those of which two contradict each other (`conflicts`).
+    Of what is there in part only the missing instances will be asked for, by their UIDs; so will those of which two
+    contradict each other (`conflicts`). `claimed`: what an earlier run called complete is on the disk itself.
     """
-    present = [state for state in states if _adopted(state, run, folders.get(state.series.key, ""))]
+    present = [state for state in states if _adopted(state, run)]
     for state in present:
         for uid in conflicts.get(state.series.key, ()):
             # One of two that contradict each other: asked for again, and believed where the PACS sends it again.
             state.drop(uid)
     partly = [state for state in present if not is_complete(state)]
     run.lost(tell_instances(run.finds, partly, uid_lists=run.known.uid_lists))
+    for state in partly:
+        run.placer.adopt_listed(state)
     for state in present:
         if is_complete(state):
             run.placer.decide_by_placed(state)
         if is_complete(state) and state.series.rows and state.pending:
             state.skip("was complete")
+            if state.series.key in claimed:
+                state.settle_on_disk()
 
 
-def _adopted(state: SeriesState, run: Run, hint: str) -> bool:
+def _adopted(state: SeriesState, run: Run) -> bool:
     """Whether there is something of the series on disk."""
-    for folder in run.tree.placed_folders(SeriesIdentity.of(state.series.values), hint):
-        run.placer.adopt(state, folder, write=not run.job.options.dry_run)
-    return bool(state.found)
+    folders = run.tree.placed_folders(SeriesIdentity.of(state.series.values))
+    write = not run.job.options.dry_run
+    return any(run.placer.adopt(state, folder, write=write) for folder in folders)

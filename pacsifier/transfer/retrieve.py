@@ -64,8 +64,9 @@ def retrieve(job: Job, observer: Observer, toolbox: Toolbox) -> Summary:
             plan = make_plan(found, options, journal.moved_to(job.config.move_aet))
             confirm(plan, observer)
             write_infos(plan, run)
+            run.tree.heed(journal.folders())
             if options.save and options.resume:
-                skip_what_is_there(plan.states, run, journal.folders(), open_conflicts(run.tree))
+                skip_what_is_there(plan.states, run, open_conflicts(run.tree), journal.claimed())
             with recorded(plan, run, journal) as record:
                 if ways:
                     fetch(plan, ways, run, ticking(plan, run, journal), lambda: claim(plan, run, journal))
@@ -238,7 +239,7 @@ def _rehearse(found: Found, run: Run) -> Summary:
     plan = make_plan(found, options)
     confirm(plan, run.observer)
     if options.save and options.resume:
-        skip_what_is_there(plan.states, run, {}, open_conflicts(run.tree))
+        skip_what_is_there(plan.states, run, open_conflicts(run.tree))
     for state in plan.todo:
         state.list()
     wanting = by_row(plan.states)

@@ -6,13 +6,14 @@ import stat
 from pathlib import Path
 
 import pytest
-from pacs.runs import Run, read_table
+from pacs.runs import Run, arguments, read_table, until
 from pacs.servers import Hospital, Record
 
 from faults.quirk_pacs import altered
 from faults.test_far_side import (
     BRAIN,
     ECHO,
+    QUICK,
     asked_uids,
     assert_complete,
     assert_holds,
@@ -20,6 +21,8 @@ from faults.test_far_side import (
     saved,
     unexpected,
 )
+from faults.test_this_side import ARCHIVE, started
+from pacsifier.demo import make_archive
 
 SERIES = {**BRAIN, "SeriesNumber": "2"}
 
@@ -155,6 +158,28 @@ def test_a_flood_of_strangers_objects_does_not_fill_the_disk(
     assert_holds(done, wanted)
     assert len(unexpected(done)) == 1
     assert "3 dropped" in done.stderr
+
+
+def test_a_flood_of_strangers_objects_is_bounded_while_the_run_goes_on(quirky, tmp_path) -> None:
+    """A round may last for days: what nobody waits for does not lie in staging until it ends."""
+    files = make_archive(tmp_path / "archive", 1, 1, 4, 2, 32)
+    strangers = {}
+    for number in range(4):
+        path = tmp_path / f"forged{number}.dcm"
+        altered(files[0], path, StudyInstanceUID="1.2.3", SOPInstanceUID=f"1.2.3.4.{number}")
+        strangers[str(path)] = "INTRUDER"
+    pacs = quirky(files, intruders=strangers, pace=1)
+    out = tmp_path / "out"
+
+    def in_staging() -> list[Path]:
+        staged = out.glob(".pacsifier-*/received/*")
+        return [path for path in staged if b"1.2.3.4." in path.read_bytes()]
+
+    with started(arguments(pacs, tmp_path, ARCHIVE, "--save", "--max_unexpected", "1", *QUICK)) as (run, _):
+        until((out / "logs" / "unexpected").is_dir, 20)
+        until(lambda: not in_staging(), 20)
+        assert run.poll() is None, "it goes on"
+        assert len(list((out / "logs" / "unexpected").iterdir())) == 1
 
 
 # --- contradictions -----------------------------------------------------------------------------------------------

@@ -532,6 +532,24 @@ def test_images_whose_uids_the_pacs_has_coerced_are_known_by_their_own(quirky, h
     assert done.log[0]["Reason"] != ""
 
 
+@pytest.mark.parametrize("keyword", ["SeriesInstanceUID", "StudyInstanceUID"])
+@pytest.mark.parametrize("options", [(), ("--resume",)])
+def test_images_whose_uids_the_pacs_has_coerced_are_not_written_again_by_every_run(
+    quirky, hospital, tmp_path, keyword, options
+):
+    records = of(hospital, LOCALIZER)
+    pacs = quirky(header_says={records[0].series_uid: {keyword: "2.25.4711"}})
+    first = saved(pacs, tmp_path, LOCALIZER)
+    moves = len(pacs.moves)
+    again = saved(pacs, tmp_path, LOCALIZER, options=options)
+    assert again.status == 0, again.stderr
+    assert again.files == first.files, "in the same folder, under the same names"
+    assert len(instance_paths(again.out)) == len(records)
+    if options:
+        assert len(pacs.moves) == moves
+        assert again.log[0]["Status"] == "skipped"
+
+
 def test_an_image_under_a_new_sop_instance_uid_is_kept_with_its_series(quirky, hospital, tmp_path):
     """The number of instances agrees, so that the series is complete (decision 15)."""
     changed, *others = of(hospital, LOCALIZER)

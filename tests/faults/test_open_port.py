@@ -18,7 +18,16 @@ from pacs.servers import EXPLICIT_LE, LOOPBACK, start_dcmqrscp
 from pydicom.uid import DeflatedExplicitVRLittleEndian
 
 from faults.quirk_pacs import FOR_EVER, Quirks, start_quirk_pacs
-from faults.test_far_side import LOCALIZER, QUICK, assert_complete, assert_incomplete, of, read_record, saved
+from faults.test_far_side import (
+    LOCALIZER,
+    QUICK,
+    assert_complete,
+    assert_incomplete,
+    of,
+    read_record,
+    saved,
+    unexpected,
+)
 from faults.test_this_side import ARCHIVE, ended, save, started, waiting
 from pacsifier.demo import make_archive
 from pacsifier.dicom import part10
@@ -136,6 +145,10 @@ def test_an_object_that_inflates_without_end_is_named_and_the_others_come(quirky
     args = arguments(pacs, tmp_path, ARCHIVE, "--save", *QUICK)
     done = ended(args, tmp_path / "out", patch=LITTLE_MEMORY)
     assert_incomplete(done, list(map(read_record, files[1:])), "inflates beyond")
+    (row,) = read_table(done.out / "logs" / "unexpected.csv")
+    assert row["SOPInstanceUID"] == read_record(files[0]).sop_uid
+    assert row["Why"].startswith("it inflates to more than is read")
+    assert [path.stat().st_size for path in unexpected(done)] == [bomb.stat().st_size]
 
 
 # --- deaths ------------------------------------------------------------------------------------------------------

@@ -67,6 +67,24 @@ def test_images_that_the_log_calls_complete_are_on_the_disk(
     assert {read_record(path).sop_uid: body(path) for path in instance_paths(survived)} == expected
 
 
+def test_images_of_a_killed_run_are_on_the_disk_before_resume_calls_them_complete(
+    quirky, hospital, tmp_path, disk, after_the_cut
+) -> None:
+    work = disk / "work"
+    work.mkdir()
+    pacs = quirky()
+    run(pacs, work, [BRAIN], "--save", "--min_free", "1MB", *QUICK)
+    # As a killed run leaves them: in place, not on the disk, in no log.
+    (work / "out" / "logs" / "pacsifier_log.csv").unlink()
+    for path in instance_paths(work / "out"):
+        path.write_bytes(path.read_bytes())
+    done = run(pacs, work, [BRAIN], "--save", "--resume", "--min_free", "1MB", *QUICK)
+    assert {(row["Status"], row["Completed"]) for row in done.log} == {("skipped", "True")}
+    survived = cut(disk, after_the_cut) / done.out.relative_to(disk)
+    expected = {record.sop_uid: body(record.path) for record in of(hospital, BRAIN)}
+    assert {read_record(path).sop_uid: body(path) for path in instance_paths(survived)} == expected
+
+
 def test_images_that_anonymize_has_written_are_on_the_disk(hospital, tmp_path, disk, after_the_cut) -> None:
     (disk / "work").mkdir()
     command = [

@@ -178,6 +178,18 @@ def test_a_skip_needs_no_number() -> None:
     assert series.moved == 0
 
 
+def test_what_comes_after_all_was_on_the_disk_is_waited_for_once_more() -> None:
+    series = state()
+    series.complete()
+    series.put("1.1", 10)
+    series.settle_on_disk()
+    assert not series.arrived
+    series.put("1.1", 10)
+    assert not series.arrived, "it was there"
+    series.put("1.2", 10)
+    assert series.arrived
+
+
 def test_an_instance_is_new_once() -> None:
     series = state()
     assert (series.put("1.5", 10), series.put("1.5", 12), series.put("1.6", 3)) == (True, False, True)

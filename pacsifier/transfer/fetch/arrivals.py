@@ -130,6 +130,10 @@ class Arrivals:
             self._known.discard(name)
             yield arrival
 
+    def waiting(self) -> list[tuple[str, str]]:
+        """The series of which whole objects wait to be taken."""
+        return list(self._whole)
+
     def callers(self, series_keys: Iterable[tuple[str, str]]) -> Counter[str]:
         """How many whole objects of these series wait to be taken, by the AE title of their sender."""
         self._read_broken_again()

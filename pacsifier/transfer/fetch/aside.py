@@ -23,6 +23,7 @@ class Why(Enum):
     OTHER_PATIENT = "of another PatientID than the index tells"
     CONTRADICTS = "another object of its SOP Instance UID is in the tree"
     CORRECTED = "asked again, the PACS sent another object of its SOP Instance UID"
+    OVERSIZED = "it inflates to more than is read: nobody has looked at the rest of it"
 
 
 @dataclass(frozen=True)

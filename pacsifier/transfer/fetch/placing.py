@@ -48,6 +48,8 @@ class Placer:
         self._placed: dict[tuple[str, str], list[Mapping[str, str | None]]] = {}
         # What an earlier run had placed of series that are fetched again: the PACS may not list it any more.
         self._adopted: dict[SeriesKey, frozenset[str]] = {}
+        # Of those, the whole objects that name another series, with their sizes.
+        self._relabelled: dict[SeriesKey, dict[str, int]] = {}
         self._unaccounted: set[SeriesKey] = set()
         self.tally = Tally()
         self.aside = SetAside(tree, limits or Limits(), self.tally)
@@ -76,22 +78,41 @@ class Placer:
         for arrival in arrived:
             self._place_one(state, arrival)
 
-    def adopt(self, state: SeriesState, folder: Path, *, write: bool = True) -> None:
-        """Takes over what an earlier run has placed: the whole instances in the folder of the series."""
+    def adopt(self, state: SeriesState, folder: Path, *, write: bool = True) -> bool:
+        """Takes over what an earlier run has placed: the whole instances in the folder of the series.
+
+        Returns whether there is anything; `adopt_listed` takes over those that name another series.
+        """
         for path in sorted(path for path in folder.iterdir() if path.is_file()):
             placed = read_object(path)
-            if placed.file.is_part10 and placed.file.whole and placed.series_key == state.series.key:
-                if not state.found:
-                    self._complete_values(state, placed.values())
-                    self._patients[state.series.key] = (placed.text("PatientID") or "").strip()
-                if state.series.undecided:
-                    self._placed.setdefault(state.series.key, []).append(placed.values())
-                state.put(placed.sop_instance_uid, placed.file.size)
+            if not (placed.file.is_part10 and placed.file.whole):
+                continue
+            if placed.series_key != state.series.key:
+                others = self._relabelled.setdefault(state.series.key, {})
+                others[placed.sop_instance_uid] = placed.file.size
+                continue
+            if not state.found:
+                self._complete_values(state, placed.values())
+                self._patients[state.series.key] = (placed.text("PatientID") or "").strip()
+            if state.series.undecided:
+                self._placed.setdefault(state.series.key, []).append(placed.values())
+            state.put(placed.sop_instance_uid, placed.file.size)
         state.lie_in(folder)
         self._adopted[state.series.key] = frozenset(state.found)
         info = folder.with_name(f"{folder.name}.csv")
         if self._info and write and state.found and not info.exists():
             write_info(info, state.series.values)
+        return bool(state.found or self._relabelled.get(state.series.key))
+
+    def adopt_listed(self, state: SeriesState) -> None:
+        """Takes over what an earlier run has placed that names another series, where the IMAGE level lists it here."""
+        others = self._relabelled.get(state.series.key, {})
+        for uid in (instance.sop_instance_uid for instance in state.series.instances or ()):
+            if uid in others and state.put(uid, others[uid]):
+                state.claim()
+        if not state.found:
+            state.lie_in(None)
+        self._adopted[state.series.key] = frozenset(state.found)
 
     def decide_by_placed(self, state: SeriesState) -> None:
         """Settles by what an earlier run has placed whether a row wants the series, where the PACS told too little."""
@@ -245,18 +266,29 @@ class Placer:
                     self.aside.keep(read_object(path), Why.UNLISTED)
 
     def set_strangers_aside(self, arrivals: Arrivals, states: Mapping[SeriesKey, SeriesState]) -> None:
-        """Keeps what nobody asked for in `logs/unexpected`; removes what arrived damaged and says so.
+        """Keeps what nobody asked for in `logs/unexpected`; tells what arrived damaged.
 
         `states`: every series of the run.
         """
-        for arrival in arrivals.take_strangers():
+        self.keep_strangers(arrivals.take_strangers(), states)
+        for arrival in arrivals.take_broken():
+            self._tell_damaged(arrival, states.get(arrival.series_key))
+
+    def keep_strangers(self, strangers: Iterable[Arrival], states: Mapping[SeriesKey, SeriesState]) -> None:
+        """Keeps objects that nobody asked for in `logs/unexpected`; `states`: every series of the run."""
+        for arrival in strangers:
             if not self._drop_excluded(arrival, states.get(arrival.series_key)):
                 self.aside.keep(arrival, Why.UNASKED)
-        for arrival in arrivals.take_broken():
-            log.warning("an object of %d bytes arrived damaged: %s", arrival.file.size, arrival.file.defect)
-            if state := states.get(arrival.series_key):
-                state.damage(f"an object arrived damaged: {arrival.file.defect}")
+
+    def _tell_damaged(self, arrival: Arrival, state: SeriesState | None) -> None:
+        """What ends early or contradicts itself is removed; what is too large to look into is kept aside."""
+        log.warning("an object of %d bytes arrived damaged: %s", arrival.file.size, arrival.file.defect)
+        if state is not None:
+            state.damage(f"an object arrived damaged: {arrival.file.defect}")
+        if not arrival.file.oversized:
             arrival.path.unlink(missing_ok=True)
+        elif not self._drop_excluded(arrival, None):
+            self.aside.keep(arrival, Why.OVERSIZED)
 
 
 def _enter_excluded(state: SeriesState, *, others: bool) -> None:

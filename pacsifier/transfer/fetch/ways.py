@@ -7,6 +7,7 @@ seen is born with it and gone with it.
 
 from __future__ import annotations
 
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
@@ -33,6 +34,8 @@ from pacsifier.transfer.fetch.syntaxes import NotedArrivals, Syntaxes
 from pacsifier.transfer.model import Came, Chunk, Cut, Finds, Part, SeriesKey, SeriesState
 from pacsifier.transfer.options import Observer, Options
 
+# Strangers' objects are taken out of staging so often while a round goes on.
+_CLEARED_S = 1.0
 _AS_HELD = "by C-MOVE (--retrieve_method move) they come as held"
 
 AllSeries = Mapping[SeriesKey, SeriesState]
@@ -62,7 +65,7 @@ class Place(Protocol):
         ...
 
     def check(self) -> None:
-        """Mends what lets objects come; raises ToolError where nothing can come any more."""
+        """Mends what lets objects come, and clears what nobody waits for; raises ToolError where nothing can come."""
         ...
 
 
@@ -177,8 +180,8 @@ class ToReceiver(Way):
         """See `Way`; SOP classes that senders offered and an earlier receiver did not know are taken too."""
         with self._next_receiver([*classes, *self._refused]) as receiver:
             self._last = receiver
-            inbox = _Inbox(Arrivals(receiver.folder), self.means.placer, self._callers, receiver)
-            with _emptied(inbox, states, every):
+            inbox = _Inbox(Arrivals(receiver.folder), self.means.placer, every, self._callers, receiver)
+            with _emptied(inbox, states):
                 yield inbox
             self._refused = receiver.refused_classes()
 
@@ -232,8 +235,8 @@ class ByGet(Way):
         self, states: Sequence[SeriesState], classes: Sequence[str], every: AllSeries
     ) -> Iterator[Place]:
         """See `Way`; getscu knows a fixed list of SOP classes."""
-        inbox = _Inbox(NotedArrivals(self._folder, self._syntaxes), self.means.placer)
-        with _emptied(inbox, states, every):
+        inbox = _Inbox(NotedArrivals(self._folder, self._syntaxes), self.means.placer, every)
+        with _emptied(inbox, states):
             yield inbox
 
     def start(self, chunk: Chunk) -> Move:
@@ -280,11 +283,14 @@ class _Inbox:
         self,
         arrivals: Arrivals,
         placer: Placer,
+        every: AllSeries,
         callers: Callers | None = None,
         receiver: Receiver | None = None,
     ) -> None:
         self.arrivals = arrivals
         self.placer = placer
+        self.every = every
+        self._cleared = time.monotonic()
         # Over an association of our own nobody else can send.
         self._callers = callers
         self._receiver = receiver
@@ -312,6 +318,17 @@ class _Inbox:
         """See `Place`."""
         if self._receiver is not None:
             self._receiver.check()
+        if time.monotonic() - self._cleared > _CLEARED_S:
+            self._clear()
+            self._cleared = time.monotonic()
+
+    def _clear(self) -> None:
+        """Takes out of staging what nobody waits for, so that strangers fill no disk while a round goes on."""
+        waiting = {key: self.every.get(key) for key in self.arrivals.waiting()}
+        self.take(state for state in waiting.values() if state and state.tried and not state.pending)
+        for key, state in waiting.items():
+            if state is None or not (state.tried or state.pending):
+                self.placer.keep_strangers(self.arrivals.take(key), self.every)
 
 
 class _Nowhere:
@@ -330,13 +347,13 @@ class _Nowhere:
 
 
 @contextmanager
-def _emptied(inbox: _Inbox, states: Sequence[SeriesState], every: AllSeries) -> Iterator[None]:
+def _emptied(inbox: _Inbox, states: Sequence[SeriesState]) -> Iterator[None]:
     """Keeps what came whole, also of requests that were cut short; strangers go aside after the last scan."""
     try:
         yield
     finally:
         inbox.take(states)
-        inbox.placer.set_strangers_aside(inbox.arrivals, every)
+        inbox.placer.set_strangers_aside(inbox.arrivals, inbox.every)
 
 
 def _missing_classes(state: SeriesState) -> str:

@@ -70,6 +70,10 @@ class Journal:
         """The folders in which earlier runs placed series, as their log has them."""
         return {key: folder for key, row in self._earlier.items() if (folder := row.get("Folder"))}
 
+    def claimed(self) -> frozenset[SeriesKey]:
+        """The series that earlier runs called complete, once what was in place was on the disk."""
+        return frozenset(key for key, row in self._earlier.items() if row.get("Completed") == "True")
+
     def follow(self, states: Sequence[SeriesState]) -> None:
         """Takes the series of this run and writes the table."""
         self._tree.drop_partial_logs()
