@@ -80,10 +80,8 @@ def _instances(summary: Summary, *, moved: bool) -> str:
     if moved:
         return f"instances: {summary.instances} moved; {took}"
     placed = f"instances: {summary.instances} in place"
-    if not summary.bytes:
-        return f"{placed}; nothing received; {took}"
-    rate = size_text(summary.bytes / summary.seconds) if summary.seconds else "?"
-    return f"{placed}; {size_text(summary.bytes)} received in {took} ({rate}/s)"
+    rate = f" ({size_text(summary.bytes / summary.seconds)}/s)" if summary.bytes and summary.seconds else ""
+    return f"{placed}; {size_text(summary.bytes)} received in {took}{rate}"
 
 
 def _next(summary: Summary, arguments: argparse.Namespace, given: Sequence[str]) -> str:

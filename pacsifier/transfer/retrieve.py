@@ -29,7 +29,8 @@ from pacsifier.transfer.fetch.traffic import Traffic
 from pacsifier.transfer.fetch.ways import Means, Way, kinds_of, passable
 from pacsifier.transfer.find.asking import CarefulFinds
 from pacsifier.transfer.find.finder import find as find_series
-from pacsifier.transfer.model import Found, Plan, Status
+from pacsifier.transfer.find.images import tell_instances
+from pacsifier.transfer.model import Found, Plan, SeriesState, Status
 from pacsifier.transfer.options import Job, Observer
 from pacsifier.transfer.plan import make_plan
 from pacsifier.transfer.record.audit import write_audit
@@ -43,6 +44,9 @@ from pacsifier.transfer.resume import skip_what_is_there
 from pacsifier.transfer.run import Run
 
 log = logging.getLogger(__name__)
+
+# The lists of more series than these take a while, for which a person gets a reason.
+_COUNTED_SILENTLY = 200
 
 
 def retrieve(job: Job, observer: Observer, toolbox: Toolbox) -> Summary:
@@ -240,12 +244,23 @@ def _rehearse(found: Found, run: Run) -> Summary:
     confirm(plan, run.observer)
     if options.save and options.resume:
         skip_what_is_there(plan.states, run, open_conflicts(run.tree))
+    _count_instances([state for state in plan.states if not state.status.completed], run)
     for state in plan.todo:
         state.list()
     wanting = by_row(plan.states)
     outcomes = outcomes_of(plan.rows, wanting)
     rows = row_plans(run.job.table.queries, outcomes, wanting)
     return replace(_sum_up(plan, run, outcomes), plan=tuple(rows))
+
+
+def _count_instances(states: Sequence[SeriesState], run: Run) -> None:
+    """Asks the IMAGE level for the instances of series of which the PACS announced no number."""
+    unknown = [state for state in states if state.series.expected is None]
+    if len(unknown) > _COUNTED_SILENTLY:
+        run.observer.say(
+            f"the PACS announces no numbers of instances: it is asked for the lists of {len(unknown)} series"
+        )
+    run.lost(tell_instances(run.finds, unknown, uid_lists=run.known.uid_lists))
 
 
 def _sum_up(plan: Plan, run: Run, outcomes: Mapping[int, Outcome], problems: Sequence[str] = ()) -> Summary:

@@ -22,9 +22,7 @@ def audit(done: Run) -> list[dict]:
 
 
 def received_bytes(done: Run) -> int:
-    found = re.search(r"(\d+) bytes received", done.stderr)
-    assert found, done.stderr
-    return int(found[1])
+    return int(audit(done)[-1]["bytes"])
 
 
 # --- dry run -----------------------------------------------------------------------------------------------------
@@ -56,11 +54,16 @@ def test_a_dry_run_tells_what_would_come_and_writes_nothing(pacs, hospital, tmp_
         ("3", "not_found", "0", "0"),
         ("4", "listed", *counts("00123")),
     ]
-    if pacs.kind == "orthanc":
-        assert rows[0]["instances"] == str(len(hospital.by_patient["45322"]))
-    else:
-        assert rows[0]["instances"] == "", "dcmqrscp announces no numbers: unknown is not zero"
+    # dcmqrscp announces no numbers: its lists are counted.
+    assert rows[0]["instances"] == str(len(hospital.by_patient["45322"]))
     assert "45322" not in ended.stdout + ended.stderr
+
+
+def test_a_dry_run_says_why_it_has_no_number_of_instances(quirky, tmp_path):
+    pacs = quirky(omitted_keys=("NumberOfSeriesRelatedInstances",), find_status={"IMAGE": 0xC000})
+    _, rows = plan(tmp_path, pacs, ONE, "--save")
+    assert [row["instances"] for row in rows] == [""], "unknown is not zero"
+    assert rows[0]["reason"] == "the PACS tells neither number nor list of the instances"
 
 
 def test_a_dry_run_of_a_resume_counts_only_what_is_missing(orthanc, tmp_path):

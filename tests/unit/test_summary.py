@@ -75,7 +75,7 @@ def test_nobody_is_sent_on_where_nothing_was_found() -> None:
     summary = Summary(1, Counter(not_found=1), redo=REDO, seconds=0.2)
     end = told(summary, "--save")
     assert "next:" not in end
-    assert "instances: 0 in place; nothing received; 0.2 s" in end
+    assert "instances: 0 in place; 0 bytes received in 0.2 s" in end
 
 
 def test_who_has_looked_is_told_how_to_fetch() -> None:
