@@ -112,7 +112,7 @@ def test_a_broken_list_of_opt_outs_stops_the_run_before_it_asks(pacs, tmp_path):
 
 
 def test_nothing_starts_outside_the_hours_and_the_run_goes_on_by_itself(pacs, hospital, tmp_path):
-    opens = datetime.now() + timedelta(seconds=3)
+    opens = datetime.now() + timedelta(seconds=6)
     hours = f"{opens:%H:%M:%S}-{opens + timedelta(hours=1):%H:%M:%S}"
     done = run(pacs, tmp_path, ONE, "--save", "--hours", hours)
     assert done.status == 0, done.stderr
