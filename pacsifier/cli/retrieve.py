@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING
 from pacsifier.cli import common
 from pacsifier.cli.summary import PROG, again, plan_lines, summary_lines
 from pacsifier.dcmtk.timeouts import Timeouts
-from pacsifier.disk.names import LOG_FOLDER, LOG_NAME
 from pacsifier.errors import ToolError
 from pacsifier.figures import time_text
 
@@ -315,6 +314,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _remedy(arguments: argparse.Namespace, given: Sequence[str]) -> str:
     """How a run that ended early goes on; "" where nothing of it was begun."""
+    from pacsifier.disk.names import LOG_FOLDER, LOG_NAME
+
     if not (arguments.save or arguments.move) or arguments.dry_run:
         return ""
     with contextlib.suppress(OSError):

@@ -7,7 +7,6 @@ import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from pacsifier.disk.names import LOG_FOLDER, LOG_NAME, UNEXPECTED_NAME
 from pacsifier.figures import counted, size_text, time_text
 
 if TYPE_CHECKING:
@@ -40,6 +39,7 @@ def redo_lines(outcomes: Mapping[str, int], redo: Path | None) -> Iterator[str]:
 
 def summary_lines(summary: Summary, arguments: argparse.Namespace, given: Sequence[str]) -> Iterator[str]:
     """The end of a run that was no dry run; `given`: its arguments as they were typed."""
+    from pacsifier.disk.names import LOG_FOLDER, LOG_NAME, UNEXPECTED_NAME
     from pacsifier.transfer.model import Status
 
     count = summary.series
