@@ -6,7 +6,7 @@ findscu writes each answer to a file of its own; how a request ended stands in t
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -79,6 +79,11 @@ class Find:
             else:
                 self._ends[event.request] = event.status, event.words
 
+    @property
+    def progress(self) -> tuple[int, int]:
+        """How many requests have ended, and how many answers have come."""
+        return len(self._ends), self._read
+
     def results(self, config: PacsConfig, timeouts: Timeouts) -> list[FindResult]:
         """What each request has come to, once the process has ended; raises AssociationError where there was none."""
         answered = any(self._answers)
@@ -96,8 +101,8 @@ class Find:
         return results
 
 
-def listen(finds: Sequence[Find], silence_timeout_s: float) -> None:
-    """Takes what the tools log, in turn, until all have ended."""
+def listen(finds: Sequence[Find], silence_timeout_s: float, tell: Callable[[int, int], None]) -> None:
+    """Takes what the tools log, in turn, until all have ended; `tell` hears of requests ended and answers come."""
     news = {find: find.process.news(silence_timeout_s) for find in finds}
     while news:
         heard = False
@@ -108,6 +113,9 @@ def listen(finds: Sequence[Find], silence_timeout_s: float) -> None:
             elif data:
                 heard = True
                 find.hear(data)
+        if heard:
+            progress = [find.progress for find in finds]
+            tell(sum(ended for ended, _ in progress), sum(answers for _, answers in progress))
         if news and not heard:
             time.sleep(_POLL_S)
 

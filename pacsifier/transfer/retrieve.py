@@ -92,7 +92,7 @@ def open_run(job: Job, observer: Observer, toolbox: Toolbox) -> Iterator[tuple[R
     with ExitStack() as stack:
         lock = None if options.dry_run else stack.enter_context(OutputLock(job.out))
         staging = lock.staging if lock else stack.enter_context(temporary_folder())
-        pacs = Pacs(config, toolbox, staging, options.timeouts)
+        pacs = Pacs(config, toolbox, staging, options.timeouts, observer.finding)
         traffic = Traffic(options, observer)
         tree = Tree(job.out)
         limits = Limits(options.max_unexpected, options.max_unexpected_bytes, options.min_free_bytes)
