@@ -94,6 +94,8 @@ class Quirks:
     extra: tuple[str, ...] = ()  # sent with the first request, though it did not ask for them
     pace: float = 0  # objects a second at most, for each request (0: as fast as it goes)
     no_pending: bool = False  # only a final response
+    # where the receiver takes none of its contexts: a final status in hexadecimal, or "reset" (TCP RST)
+    none_accepted: str = ""
     offered: tuple[str, ...] = ()  # transfer syntaxes offered in one context with, and before, the file's own
 
     # Objects

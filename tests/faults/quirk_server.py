@@ -573,6 +573,8 @@ class Move(Request):
                 intrude(Path(path), title, self.state.peers[destination], destination)
         late = parcels[len(parcels) - self.quirks.late :]
         try:
+            if self.quirks.none_accepted and parcels and not courier.finds_taker():
+                return self._without_context()
             now = (parcel for parcel in parcels if parcel not in late)
             if not all(self._deliver(courier, parcel) for parcel in now) or self._breaks(courier):
                 return None
@@ -584,6 +586,14 @@ class Move(Request):
                 courier.send(parcel)
         finally:
             courier.close()
+        return None
+
+    def _without_context(self) -> int | None:
+        """What a PACS makes of an association over which nothing can be sent."""
+        how = self.quirks.none_accepted
+        if how != "reset":
+            return int(how, 16)
+        reset(self.association)
         return None
 
     def _final_status(self) -> int:
@@ -726,6 +736,12 @@ class Courier:
             status=status,
         )
         return taken
+
+    def finds_taker(self) -> bool:
+        """Open the association; tell whether anything can be sent over it."""
+        if self._association is None:
+            self._associate()
+        return bool(self._association.is_established)
 
     def close(self) -> None:
         if self._association is not None and self._association.is_established:

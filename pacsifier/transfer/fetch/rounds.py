@@ -26,6 +26,7 @@ log = logging.getLogger(__name__)
 
 _POLL_S = 0.01
 _LONGEST_SETTLE = 15
+_LAG_S = 0.5
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,7 @@ class Round:
         own, rated = self.way.cut, self.run.traffic.one_request_each
         return Cut(
             one_series_each=self.again or own.one_series_each or rated,
-            one_request_each=own.one_request_each or rated,
+            one_request_each=own.one_request_each or rated or (self.again and self.way.apart),
         )
 
     @property
@@ -85,7 +86,9 @@ def fetch(
         short = [state for state in _verify(todo, way, run) if not state.refused]
         if short and not run.stop:
             run.observer.say(f"{len(short)} series are incomplete; asking for them once more")
-            _one_round(short, Round(way, run, plan, tick, claim, again=True))
+            this = Round(way, run, plan, tick, claim, again=True)
+            for some, classes in way.askings(short):
+                _one_round([state for state in some if state.pending], this, classes)
             _verify(short, way, run)
     except Exception:
         raise
@@ -137,10 +140,12 @@ def _prepare(this: Round, states: Sequence[SeriesState]) -> None:
         run.lost(error)
 
 
-def _one_round(states: Sequence[SeriesState], this: Round) -> None:
-    """Asks once for all the series."""
+def _one_round(states: Sequence[SeriesState], this: Round, needed: Sequence[str] = ()) -> None:
+    """Asks once for all the series; `needed`: the SOP classes that must come first."""
     plan, run = this.plan, this.run
-    classes = [*run.job.options.sop_classes, *sorted(plan.sop_classes)]
+    if run.stop or not states:
+        return
+    classes = [*needed, *run.job.options.sop_classes, *sorted(plan.sop_classes)]
     if this.again:
         listed = {instance.sop_class for state in states for instance in state.series.instances or ()}
         classes += sorted(listed - {""})
@@ -245,7 +250,8 @@ def _handle(event: Event, pool: Pool, place: Place, this: Round) -> None:
     if isinstance(event, CutOff):
         for _, states in event.parts:
             place.take(states)
-        said = cut_off(event, wait_s, way.terms.silence, stopped=run.stop is not None)
+        unfit = way.unfit(_surely_before(event), event.parts[0])
+        said = cut_off(event, wait_s, way.terms.silence, stopped=run.stop is not None, unfit=unfit)
         _enter(said, event, this, silent=event.silent)
     else:
         # An end is believed only where its objects had room.
@@ -254,9 +260,16 @@ def _handle(event: Event, pool: Pool, place: Place, this: Round) -> None:
         completed = event.end.completed or 0
         run.traffic.brought(max(came.instances, completed), came.bytes, event.since)
         others = way.others(event.part, event.end, came.instances)
-        said = decide(event, came.instances, others, wait_s, verb=way.terms.verb, sees=way.sees)
+        unfit = way.unfit(_surely_before(event), event.part)
+        terms = way.terms
+        said = decide(event, came.instances, others, wait_s, verb=terms.verb, sees=way.sees, unfit=unfit)
         _enter(said, event, this)
     pool.add(said.again)
+
+
+def _surely_before(event: Ended | CutOff) -> float:
+    """A time before a request began; behind others its begin is known only from when their ends were read."""
+    return event.since - (_LAG_S if len(event.task.chunk.parts) > 1 else 0.0)
 
 
 def _enter(said: Said, event: Ended | CutOff, this: Round, *, silent: bool = False) -> None:
@@ -289,7 +302,7 @@ def _conclude(said: Said, why: str, seconds: float, this: Round) -> None:
         this.run.done += not state.tried
         state.take_time(seconds / len(said.settled), moved)
         if state.pending:
-            conclude(state, said.end, why, of=said.settled)
+            conclude(state, said.end, why, of=said.settled, unfit=said.unfit)
             log.info("series %s: %s %s", state.series.series_uid, state.status.value, state.reason)
 
 
