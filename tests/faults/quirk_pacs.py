@@ -69,6 +69,7 @@ class Quirks:
     no_get: bool = False  # does not offer C-GET
     undeclared: str = ""  # a move destination that it does not know, though it takes associations from there
     decompresses: bool = False  # takes no compressed syntax, and sends what it holds so uncompressed
+    prefers_uncompressed: bool = False  # accepts by C-GET an uncompressed syntax wherever one is proposed
     refused_move_levels: tuple[str, ...] = ()  # refuses them, 0xA900
     # lists of UIDs: "taken", "first" (Success, but only the first counts), "ignored" (Success, nothing sent), "refused"
     # (0xA900)

@@ -302,12 +302,14 @@ class Server:
             state.note("rejected", **who(association), reason=reason)
             association.acse.send_reject(*reason)
             association.kill()
-        elif state.quirks.no_get or state.quirks.decompresses:
+        elif state.quirks.no_get or state.quirks.decompresses or state.quirks.prefers_uncompressed:
             known = [deepcopy(each) for each in association.acceptor.supported_contexts]
             if state.quirks.no_get:
                 known = [each for each in known if each.abstract_syntax != STUDY_ROOT_GET]
-            for each in known if state.quirks.decompresses else ():
-                each.transfer_syntax = list(UNCOMPRESSED)
+            if state.quirks.decompresses or state.quirks.prefers_uncompressed:
+                compressed = [] if state.quirks.decompresses else [RLE]
+                for each in known:
+                    each.transfer_syntax = [*UNCOMPRESSED, *compressed]
             association.acceptor.supported_contexts = known
 
     def _reason(self, association: Any, state: State) -> Any:

@@ -260,6 +260,7 @@ def _handle(event: Event, pool: Pool, place: Place, this: Round) -> None:
         completed = event.end.completed or 0
         run.traffic.brought(max(came.instances, completed), came.bytes, event.since)
         others = way.others(event.part, event.end, came.instances)
+        wait_s = wait_s if way.may_repeat(event.part) else None
         unfit = way.unfit(_surely_before(event), event.part)
         terms = way.terms
         said = decide(event, came.instances, others, wait_s, verb=terms.verb, sees=way.sees, unfit=unfit)

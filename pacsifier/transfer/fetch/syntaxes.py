@@ -127,6 +127,11 @@ class Syntaxes:
         self._trying.pop(key, None)
         return False
 
+    def exhausted(self, state: SeriesState) -> bool:
+        """Whether it could not be sent in any syntax that can be proposed."""
+        key = state.series.key
+        return not is_complete(state) and self._left.get(key) == [] and key not in self._trying
+
     def note(self, arrival: Arrival) -> None:
         """Takes note of how an object came."""
         if arrival.file.transfer_syntax not in negotiation.NATIVE:
@@ -139,12 +144,23 @@ class Syntaxes:
 
     def remark(self, state: SeriesState) -> str:
         """What is to be said of a series whose objects were not sent as the PACS holds them; "" for nothing."""
+        if self.exhausted(state):
+            return self._not_sent(state)
         came = self._came.get(state.series.key)
         if came is None:
             return ""
         if came.decompressed:
             return f"{len(came.decompressed)} instances came decompressed"
         return f"{len(came.lossy)} instances came uncompressed, though once compressed with loss"
+
+
+    def _not_sent(self, state: SeriesState) -> str:
+        told = self._told.get(state.series.key, {}).values()
+        held = sorted({uid for each in told if not each & set(negotiation.NATIVE) for uid in each})
+        return (
+            "the PACS could send it in no transfer syntax that getscu proposes, among which are always uncompressed "
+            f"ones{'; it holds it in ' if held else ''}{', '.join(map(negotiation.named, held))}"
+        )
 
 
 class NotedArrivals(Arrivals):

@@ -122,6 +122,10 @@ class Way(ABC):
         """Whether a request, begun after `since`, brought less since we do not take what the PACS proposed to send."""
         return False
 
+    def may_repeat(self, part: Part) -> bool:
+        """Whether the same request may bring more later."""
+        return True
+
     def askings(self, states: Sequence[SeriesState]) -> list[Asking]:
         """The series that are asked for once more, apart by what must be taken for them."""
         return [([*states], ())]
@@ -284,6 +288,11 @@ class ByGet(Way):
     def others(self, part: Part, end: MoveState, came: int) -> list[Part]:
         """See `Way`: in another syntax."""
         return self._syntaxes.others(part, end, came)
+
+    def may_repeat(self, part: Part) -> bool:
+        """See `Way`: not where all syntaxes were tried in vain."""
+        _, states = part
+        return not any(map(self._syntaxes.exhausted, states))
 
     def advice(self, why: str) -> str:
         """See `Way`."""
