@@ -104,6 +104,7 @@ class Quirks:
     drop: tuple[str, ...] = ()  # not sent, counted as completed
     twice: tuple[str, ...] = ()  # sent twice
     twice_differs: bool = False  # the second time with another last byte
+    twice_as: str = ""  # the second time in another transfer syntax: "rle", or "lossy" (no real pixels)
     truncate: dict[str, str] = field(
         default_factory=dict
     )  # data set ends in the "pixels" or right after "Rows"

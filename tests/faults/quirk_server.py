@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 import pydicom
+import pydicom.encaps
 from pydicom.dataset import Dataset
 from pydicom.multival import MultiValue
 from pydicom.uid import UID
@@ -40,6 +41,7 @@ STUDY_ROOT_MOVE = "1.2.840.10008.5.1.4.1.2.2.2"
 STUDY_ROOT_GET = "1.2.840.10008.5.1.4.1.2.2.3"
 UNCOMPRESSED = ("1.2.840.10008.1.2.1", "1.2.840.10008.1.2")
 RLE = "1.2.840.10008.1.2.5"
+JPEG = "1.2.840.10008.1.2.4.50"
 OFFERS = {VERIFICATION: "echo", STUDY_ROOT_FIND: "find", STUDY_ROOT_MOVE: "move", STUDY_ROOT_GET: "get"}
 
 SUCCESS, PENDING, WARNING = 0x0000, 0xFF00, 0xB000
@@ -628,6 +630,9 @@ class Move(Request):
         if uid not in quirks.twice:
             return [parcel]
         path = self._made("other", instance, flipped) if quirks.twice_differs else parcel.path
+        if quirks.twice_as:
+            source = replace(instance, path=path)
+            path = self._made("again", source, lambda *paths: compressed(*paths, quirks.twice_as))
         return [parcel, replace(parcel, path=path, asked=False)]
 
     def _as_sent(self, instance: Instance) -> Path:
@@ -719,6 +724,8 @@ class Courier:
         self._host, self._port = peer
         self._association: Any = None
         pairs = {(each.instance.values["SOPClassUID"], each.instance.transfer_syntax) for each in parcels}
+        if move.quirks.twice_as:
+            pairs |= {(each.instance.values["SOPClassUID"], syntax_of(each.path)) for each in parcels}
         offered = move.quirks.offered
         self._contexts = [build_context(uid, [*offered, syntax]) for uid, syntax in sorted(pairs)][:128]
         self._cut_in = self._byte_s = 0.0
@@ -846,6 +853,18 @@ def decompressed(source: Path, target: Path) -> None:
     """Write a copy with native pixels."""
     dataset = pydicom.dcmread(source)
     dataset.decompress(generate_instance_uid=False)
+    dataset.save_as(target, enforce_file_format=True)
+
+
+def compressed(source: Path, target: Path, how: str) -> None:
+    """Write a copy whose pixels are compressed without loss, or stand for some that were compressed with loss."""
+    dataset = pydicom.dcmread(source)
+    if how == "rle":
+        dataset.compress(RLE, generate_instance_uid=False)
+    else:
+        dataset.file_meta.TransferSyntaxUID = JPEG
+        dataset.PixelData = pydicom.encaps.encapsulate([b"\xff\xd8\xff\xd9"])
+        dataset["PixelData"].VR, dataset["PixelData"].is_undefined_length = "OB", True
     dataset.save_as(target, enforce_file_format=True)
 
 

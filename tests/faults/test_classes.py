@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import pydicom
@@ -13,7 +13,7 @@ from pacs.servers import Record, find_binary, read_record
 from pydicom.encaps import encapsulate
 from pydicom.uid import UID, UID_dictionary
 
-from faults.test_far_side import assert_complete, assert_holds, saved, unexpected
+from faults.test_far_side import LOCALIZER, assert_complete, assert_holds, of, saved, uids, unexpected
 from pacsifier.dcmtk import negotiation
 from pacsifier.dcmtk.toolbox import Toolbox
 
@@ -136,3 +136,41 @@ def test_a_series_of_which_a_part_cannot_come_names_the_syntax(quirky, tmp_path)
 def test_the_dictionary_that_is_swept_holds_the_newest_syntaxes() -> None:
     assert pynetdicom.__version__
     assert "1.2.840.10008.1.2.4.110" in SYNTAXES
+
+
+# --- one object in two encodings -----------------------------------------------------------------------------------
+
+
+def assert_each_once(done: Run, records: Sequence[Record]) -> None:
+    """All is there, in one of two encodings."""
+    assert done.status == 0, done.stderr
+    assert sorted(done.files) == uids(records)
+    assert unexpected(done) == []
+
+
+def test_an_object_that_comes_again_in_another_encoding_without_loss_contradicts_nothing(
+    quirky, hospital, tmp_path
+):
+    records = of(hospital, LOCALIZER)
+    done = saved(quirky(twice=tuple(uids(records)), twice_as="rle"), tmp_path, LOCALIZER)
+    assert_each_once(done, records)
+    assert {row["Reason"] for row in done.log} == {""}
+
+
+def test_an_object_that_comes_again_with_other_pixels_contradicts_in_any_encoding(quirky, hospital, tmp_path):
+    records = of(hospital, LOCALIZER)
+    pacs = quirky(twice=(records[0].sop_uid,), twice_differs=True, twice_as="rle")
+    done = saved(pacs, tmp_path, LOCALIZER)
+    assert done.status == 1, done.stderr
+    assert sorted(done.files) == uids(records)
+    assert len(unexpected(done)) == 1
+    assert "two different objects" in str(done.log)
+
+
+def test_an_object_that_comes_again_with_loss_is_not_compared_and_the_first_kept(quirky, hospital, tmp_path):
+    records = of(hospital, LOCALIZER)
+    done = saved(quirky(twice=(records[0].sop_uid,), twice_as="lossy"), tmp_path, LOCALIZER)
+    assert_each_once(done, records)
+    assert "1 objects came again in another encoding: the first was kept, not compared" in [
+        row["Reason"] for row in done.log
+    ]

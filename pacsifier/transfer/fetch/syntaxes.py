@@ -153,7 +153,6 @@ class Syntaxes:
             return f"{len(came.decompressed)} instances came decompressed"
         return f"{len(came.lossy)} instances came uncompressed, though once compressed with loss"
 
-
     def _not_sent(self, state: SeriesState) -> str:
         told = self._told.get(state.series.key, {}).values()
         held = sorted({uid for each in told if not each & set(negotiation.NATIVE) for uid in each})
