@@ -724,7 +724,7 @@ class Courier:
         self._host, self._port = peer
         self._association: Any = None
         pairs = {(each.instance.values["SOPClassUID"], each.instance.transfer_syntax) for each in parcels}
-        if move.quirks.twice_as:
+        if move.quirks.twice_as or move.quirks.decompresses:
             pairs |= {(each.instance.values["SOPClassUID"], syntax_of(each.path)) for each in parcels}
         offered = move.quirks.offered
         self._contexts = [build_context(uid, [*offered, syntax]) for uid, syntax in sorted(pairs)][:128]

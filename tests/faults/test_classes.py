@@ -9,11 +9,22 @@ import pydicom
 import pynetdicom
 import pytest
 from pacs.runs import Run
-from pacs.servers import Record, find_binary, read_record
+from pacs.servers import RLE, Record, find_binary, read_record
 from pydicom.encaps import encapsulate
 from pydicom.uid import UID, UID_dictionary
 
-from faults.test_far_side import LOCALIZER, assert_complete, assert_holds, of, saved, uids, unexpected
+from faults.test_far_side import (
+    ECHO,
+    EVERYONE,
+    LOCALIZER,
+    assert_complete,
+    assert_holds,
+    of,
+    saved,
+    uids,
+    unexpected,
+)
+from faults.test_get import told
 from pacsifier.dcmtk import negotiation
 from pacsifier.dcmtk.toolbox import Toolbox
 
@@ -174,3 +185,35 @@ def test_an_object_that_comes_again_with_loss_is_not_compared_and_the_first_kept
     assert "1 objects came again in another encoding: the first was kept, not compared" in [
         row["Reason"] for row in done.log
     ]
+
+
+# --- an archive that converts ----------------------------------------------------------------------------------------
+
+
+def test_an_archive_that_decompresses_is_told_of_with_the_setting_that_ends_it(quirky, hospital, tmp_path):
+    records = of(hospital, ECHO, LOCALIZER)
+    pacs = quirky(decompresses=True, index_says=told(records))
+    done = saved(pacs, tmp_path, ECHO, LOCALIZER)
+    assert done.status == 0, done.stderr
+    assert sorted(done.files) == uids(records)
+    said = {row["SeriesInstanceUID"]: row["Reason"] for row in done.log if row["Reason"]}
+    assert said == {
+        each.series_uid: f"1 instances came as {EXPLICIT_LE} (Explicit VR Little Endian), though the PACS holds "
+        f"them as {RLE} (RLE Lossless)"
+        for each in of(hospital, ECHO)
+    }
+    assert '"TranscodeDicomProtocol": false' in done.stderr
+    asked = [each for each in pacs.finds("IMAGE") if each["keys"].get("SOPInstanceUID")]
+    assert len(asked) == 2, "one object of each class and study"
+
+
+@pytest.mark.parametrize("tells", [True, False])
+def test_an_archive_that_sends_what_it_holds_is_asked_no_more_than_needed(quirky, hospital, tmp_path, tells):
+    records = of(hospital, *EVERYONE)
+    pacs = quirky(index_says=told(records) if tells else {})
+    done = saved(pacs, tmp_path, *EVERYONE)
+    assert_complete(done, records)
+    assert "convert" not in done.stderr
+    asked = [each for each in pacs.finds("IMAGE") if each["keys"].get("SOPInstanceUID")]
+    native = {(each.study_uid, each.sop_class) for each in records if each.transfer_syntax != RLE}
+    assert len(asked) == (len(native) if tells else 1)

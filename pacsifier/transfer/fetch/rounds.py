@@ -90,6 +90,8 @@ def fetch(
             for some, classes in way.askings(short):
                 _one_round([state for state in some if state.pending], this, classes)
             _verify(short, way, run)
+        if not run.stop:
+            _look_back(way, run)
     except Exception:
         raise
     except BaseException:
@@ -100,6 +102,14 @@ def fetch(
         raise
     finally:
         _close(todo, way, run)
+
+
+def _look_back(way: Way, run: Run) -> None:
+    """Asks what is to be said of what has come; all of it is there, whatever the answer."""
+    try:
+        way.look_back(run.finds)
+    except AssociationError as error:
+        log.info("how the PACS holds the images could not be asked: %s", error)
 
 
 def _close(states: Sequence[SeriesState], way: Way, run: Run) -> None:
@@ -327,13 +337,17 @@ def _wait_for_admission(event: NotAdmitted, pool: Pool, this: Round) -> None:
 
 
 def _settle(states: Sequence[SeriesState], place: Place, run: Run) -> None:
-    """Waits for objects that come after the final response, as long as a series is short and some do come."""
+    """Waits for objects that come after the final response, as long as a series is short and some do come.
+
+    What does not belong to the series, such as a stranger's objects, is not waited for without end.
+    """
     settle_s = run.job.options.timeouts.settle_time_s
-    heard = began = time.monotonic()
-    while time.monotonic() - heard < settle_s and time.monotonic() - began < _LONGEST_SETTLE * settle_s:
+    heard = came = time.monotonic()
+    while time.monotonic() - heard < settle_s and time.monotonic() - came < _LONGEST_SETTLE * settle_s:
         if place.scan():
             heard = time.monotonic()
-        place.take(states)
+        if place.take(states).instances:
+            heard = came = time.monotonic()
         # Of what was judged and discarded nothing more is wanted.
         if not any(state.tried and state.pending and is_short(state) for state in states):
             return

@@ -16,11 +16,11 @@ from pacsifier.dcmtk import negotiation
 from pacsifier.dcmtk.movescu import MoveRequest
 from pacsifier.dcmtk.transcript import MoveState
 from pacsifier.transfer.fetch.arrivals import Arrival, Arrivals
+from pacsifier.transfer.fetch.converted import AVAILABLE, Converted
 from pacsifier.transfer.fetch.verdict import is_complete
 from pacsifier.transfer.find.images import list_instances
 from pacsifier.transfer.model import Finds, Part, SeriesState
 
-_KEY = "AvailableTransferSyntaxUID"
 # What images are held in, the lossless ones first; videos are asked for in what the PACS tells.
 _TRIED = tuple(negotiation.GETSCU_PREFERENCES)[:9]
 _FUTILE = 2
@@ -56,10 +56,11 @@ class Syntaxes:
         """
         for some in (states[:1], states[1:]):
             series = [state.series for state in some]
-            results = list_instances(finds, series, (_KEY,), uid_lists=uid_lists) if some else []
+            results = list_instances(finds, series, (AVAILABLE,), uid_lists=uid_lists) if some else []
             for state, result in zip(some, results, strict=True):
                 told = {
-                    answer.get("SOPInstanceUID") or "": frozenset((answer.get(_KEY) or "").split("\\")) - {""}
+                    answer.get("SOPInstanceUID") or "": frozenset((answer.get(AVAILABLE) or "").split("\\"))
+                    - {""}
                     for answer in result.answers
                 }
                 self._told[state.series.key] = {uid: syntaxes for uid, syntaxes in told.items() if syntaxes}
@@ -165,14 +166,14 @@ class Syntaxes:
 class NotedArrivals(Arrivals):
     """Arrivals whose transfer syntaxes are noted as they are handed out."""
 
-    def __init__(self, folder: Path, syntaxes: Syntaxes) -> None:
+    def __init__(self, folder: Path, noted: Syntaxes | Converted) -> None:
         super().__init__(folder)
-        self._syntaxes = syntaxes
+        self._noted = noted
 
     def take(self, series_key: SeriesKey) -> Iterator[Arrival]:
         """As `Arrivals.take`."""
         for arrival in super().take(series_key):
-            self._syntaxes.note(arrival)
+            self._noted.note(arrival)
             yield arrival
 
 

@@ -26,6 +26,7 @@ from pacsifier.dcmtk.transcript import MoveState
 from pacsifier.errors import AssociationError, InputError
 from pacsifier.transfer.fetch.arrivals import Arrivals
 from pacsifier.transfer.fetch.callers import Callers
+from pacsifier.transfer.fetch.converted import Converted
 from pacsifier.transfer.fetch.health import Health, Terms
 from pacsifier.transfer.fetch.placing import Placer
 from pacsifier.transfer.fetch.pool import silence_words
@@ -34,7 +35,7 @@ from pacsifier.transfer.fetch.syntaxes import NotedArrivals, Syntaxes
 from pacsifier.transfer.model import Came, Chunk, Cut, Finds, Part, SeriesKey, SeriesState
 from pacsifier.transfer.options import Observer, Options
 
-_AS_HELD = "by C-MOVE (--retrieve_method move) they come as held"
+_AS_HELD = "by C-MOVE (--retrieve_method move) most archives send them as they hold them"
 
 AllSeries = Mapping[SeriesKey, SeriesState]
 
@@ -134,6 +135,9 @@ class Way(ABC):
         """Whether the PACS has ever sent anything to the destination."""
         return any(state.files for state in states)
 
+    def look_back(self, finds: Finds) -> None:  # noqa: B027 - a way that has nothing to ask
+        """Asks what is to be said of what has come; may raise AssociationError."""
+
     def advice(self, why: str) -> str:
         """What to do where nothing comes; `why`: how the last request ended."""
         return f"have the AE title {self.terms.destination} declared on the PACS"
@@ -172,6 +176,7 @@ class ToReceiver(Way):
     def __init__(self, means: Means) -> None:
         super().__init__(means, _move_terms(means, means.config.aet))
         self._refused = Refused()
+        self._converted = Converted()
         self._contacted = False
         self._callers = Callers()
         self._ahead: Receiver | None = None
@@ -196,7 +201,8 @@ class ToReceiver(Way):
         """See `Way`; SOP classes that senders proposed and an earlier receiver did not know are taken too."""
         with self._next_receiver([*classes, *self._refused.classes]) as receiver:
             self._last = receiver
-            inbox = _Inbox(Arrivals(receiver.folder), self.means.placer, self._callers, receiver)
+            arrivals = NotedArrivals(receiver.folder, self._converted)
+            inbox = _Inbox(arrivals, self.means.placer, self._callers, receiver)
             with _emptied(inbox, states, every):
                 yield inbox
             self._refused.classes |= dict.fromkeys(receiver.refused_classes())
@@ -217,9 +223,18 @@ class ToReceiver(Way):
         """See `Way`: by SOP classes, of which a receiver takes 128."""
         return askings(states, [*self._refused.classes])
 
+    def look_back(self, finds: Finds) -> None:
+        """See `Way`: in which transfer syntaxes the PACS holds it."""
+        self._converted.ask(finds)
+
     def remark(self, state: SeriesState) -> str:
-        """See `Way`: the SOP class or the transfer syntax for which it could not come."""
-        return self._refused.remark(state, self._last) if self._last else ""
+        """See `Way`: the SOP class or the transfer syntax for which it could not come, or was converted."""
+        refused = self._refused.remark(state, self._last) if self._last else ""
+        return "; ".join(filter(None, (refused, self._converted.remark(state))))
+
+    def afterword(self, states: Iterable[SeriesState]) -> str:
+        """See `Way`."""
+        return self._converted.afterword(states)
 
     def reached(self, states: Iterable[SeriesState]) -> bool:
         """See `Way`; an association was opened to us, whatever came of it."""
