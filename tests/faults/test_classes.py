@@ -27,6 +27,7 @@ from faults.test_far_side import (
 from faults.test_get import told
 from pacsifier.dcmtk import negotiation
 from pacsifier.dcmtk.toolbox import Toolbox
+from pacsifier.demo import make_archive
 
 EXPLICIT_LE, MR, CT = "1.2.840.10008.1.2.1", "1.2.840.10008.5.1.4.1.1.4", "1.2.840.10008.5.1.4.1.1.2"
 DERMOSCOPY = "1.2.840.10008.5.1.4.1.1.77.1.7"
@@ -217,3 +218,17 @@ def test_an_archive_that_sends_what_it_holds_is_asked_no_more_than_needed(quirky
     asked = [each for each in pacs.finds("IMAGE") if each["keys"].get("SOPInstanceUID")]
     native = {(each.study_uid, each.sop_class) for each in records if each.transfer_syntax != RLE}
     assert len(asked) == (len(native) if tells else 1)
+
+
+# --- an archive that says Success before it sends ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("late", [999, 3])
+def test_what_is_on_its_way_is_not_asked_for_again(quirky, tmp_path, late):
+    """Several studies in one request, whose objects come only after its final response."""
+    files = make_archive(tmp_path / "archive", 4, 2, 2, 4, 8)
+    records = list(map(read_record, files))
+    pacs = quirky(files, late=late, late_s=0.4, pace=200)
+    done = saved(pacs, tmp_path, *rows(records), options=("--settle_time", "3"))
+    assert_complete(done, records)
+    assert len(pacs.sent) == len(set(pacs.sent)), "sent twice"

@@ -294,7 +294,7 @@ def starts(waits_s: Sequence[float], *, running: int, stopped: bool) -> str | No
             Task(one_chunk([_part(of_series(uid), Has(uid))]), wait_s=wait_s)
             for uid, wait_s in zip(uids, waits_s, strict=True)
         )
-        rounds._start_what_is_due(pool, this)
+        rounds._start_what_is_due(pool, Inbox(), this)
     return started[0].requests[0].series_uids[0] if started else None
 
 

@@ -3,6 +3,7 @@
 temporarily refused, not all is there   each study again, after a growing wait; after the last repeat: settled
 not understood, or taken in part        the same work in simpler requests, and none of that kind any more
 refused in one syntax (C-GET)           the series that are open again in another syntax, before all else
+Success without what it was to bring    as if not understood, once nothing comes any more: it may be on its way
 proposed what our receiver refused      settled, to be asked once more when it takes more; no failure of the PACS
 cut off                                 the request in flight again after a wait; those behind it as if never asked
 silent, or the run is to stop           settled as it is
@@ -62,6 +63,7 @@ IMAGE_MOVES = Unable("image_moves", "a list of UIDs", "whole series")
 STUDY_LISTS = Unable("study_lists", "a list of UIDs", "one study at a time")
 UID_LISTS = Unable("uid_lists", "a list of UIDs", "one series at a time")
 WHOLE_STUDIES = Unable("whole_studies", "a whole study", "its series")
+UNABLE = {each.capability: each for each in (IMAGE_MOVES, STUDY_LISTS, UID_LISTS, WHOLE_STUDIES)}
 
 
 def decide(
@@ -73,11 +75,13 @@ def decide(
     verb: str,
     sees: bool,
     unfit: bool = False,
+    settle_s: float = 0.0,
 ) -> Said:
     """What follows from a final status, once what it brought (`came` instances) was placed.
 
     `others`: requests in another syntax for what could not be sent in this one; `wait_s`: before a repeat, None: no
-    more repeats; `sees`: what comes can be looked at here; `unfit`: our receiver did not take what the PACS proposed.
+    more repeats; `sees`: what comes can be looked at here; `unfit`: our receiver did not take what the PACS
+    proposed; `settle_s`: so long after Success nothing more is on its way.
     """
     end, (_, states) = ended.end, ended.part
     if others:
@@ -94,7 +98,8 @@ def decide(
             warning=f"{verb} was temporarily refused: asking again in {wait_s:.1f} s",
         )
     if sees and (refused_for_good(end) or took_only_some(ended.part, end, came)):
-        return _in_simpler_requests(ended)
+        on_its_way = is_clean(end) and not (came and came == end.completed)
+        return _in_simpler_requests(ended, settle_s if on_its_way else 0.0)
     return Said(end, settled=states)
 
 
@@ -112,14 +117,19 @@ def _in_other_syntaxes(ended: Ended, others: Sequence[Part]) -> Said:
     )
 
 
-def _in_simpler_requests(ended: Ended) -> Said:
+def _in_simpler_requests(ended: Ended, settle_s: float) -> Said:
+    """The work in simpler requests; with `settle_s` only where nothing has come within it."""
     _, states = ended.part
     left = {state.series.key for state in left_behind(ended.part)}
     parts = [each for each in simpler(ended.part) if any(state.series.key in left for state in each[1])]
     if not parts:
         return Said(ended.end, settled=states)
+    missing = unable(ended.part)
+    if settle_s:
+        again = tuple(Task(one_chunk([each]), wait_s=settle_s, doubt=missing.capability) for each in parts)
+        return Said(ended.end, postponed=states, again=again)
     again = tuple(Task(one_chunk([each])) for each in parts)
-    return Said(ended.end, postponed=states, again=again, unable=unable(ended.part))
+    return Said(ended.end, postponed=states, again=again, unable=missing)
 
 
 def cut_off(cut: CutOff, wait_s: float | None, silence: str, *, stopped: bool, unfit: bool = False) -> Said:

@@ -12,12 +12,21 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from pacsifier.errors import AssociationError, ToolError
-from pacsifier.transfer.fetch.decide import Refusal, Said, cut_off, decide, first_of, refusal
+from pacsifier.transfer.fetch.decide import (
+    UNABLE,
+    Refusal,
+    Said,
+    Unable,
+    cut_off,
+    decide,
+    first_of,
+    refusal,
+)
 from pacsifier.transfer.fetch.health import after, told
 from pacsifier.transfer.fetch.pool import CutOff, Ended, Event, NotAdmitted, Pool
 from pacsifier.transfer.fetch.verdict import conclude, is_complete, is_short, judge
 from pacsifier.transfer.fetch.ways import Place, Way, turned
-from pacsifier.transfer.fetch.work import Task, batches, chunks
+from pacsifier.transfer.fetch.work import Task, batches, chunks, one_chunk
 from pacsifier.transfer.find.images import tell_instances
 from pacsifier.transfer.model import Chunk, Cut, Plan, SeriesState, Status, Stop
 from pacsifier.transfer.run import Run
@@ -207,7 +216,7 @@ def _work(pool: Pool, place: Place, this: Round) -> None:
             place.check()
         except ToolError as error:
             run.halt(Stop(str(error)))
-        _start_what_is_due(pool, this)
+        _start_what_is_due(pool, place, this)
         for event in pool.step(heard=place.scan()):
             _handle(event, pool, place, this)
         if run.stop:
@@ -241,12 +250,31 @@ def _instances_ahead(states: Iterable[SeriesState]) -> Callable[[], int]:
     return ahead
 
 
-def _start_what_is_due(pool: Pool, this: Round) -> None:
+def _start_what_is_due(pool: Pool, place: Place, this: Round) -> None:
     run = this.run
     while not run.stop and (task := pool.due()):
+        if task.doubt:
+            pool.add(_without_what_came(task, place, run))
+            continue
         first, rest = first_of(task, run.known, reached=this.reached, single=this.cut.one_request_each)
         pool.add([rest] if rest else [])
         pool.start(first)
+
+
+def _without_what_came(task: Task, place: Place, run: Run) -> list[Task]:
+    """What of a task that may have been on its way is to be asked for; it waits on as long as some comes."""
+    states = [state for _, each in task.chunk.parts for state in each]
+    came = place.take(states).instances
+    parts = [part for part in task.chunk.parts if not all(is_complete(state) for state in part[1])]
+    if not parts or came:
+        return [replace(task, chunk=one_chunk(parts))] if parts else []
+    _learn(UNABLE[task.doubt], run)
+    return [replace(task, chunk=one_chunk(parts), wait_s=0.0, first=True, doubt="")]
+
+
+def _learn(unable: Unable, run: Run) -> None:
+    run.known = unable.enter(run.known)
+    log.info("the PACS does not take %s: asking for %s", unable.refused, unable.instead)
 
 
 def _handle(event: Event, pool: Pool, place: Place, this: Round) -> None:
@@ -273,7 +301,14 @@ def _handle(event: Event, pool: Pool, place: Place, this: Round) -> None:
         wait_s = wait_s if way.may_repeat(event.part) else None
         unfit = way.unfit(_surely_before(event), event.part)
         terms = way.terms
-        said = decide(event, came.instances, others, wait_s, verb=terms.verb, sees=way.sees, unfit=unfit)
+        settle_s = run.job.options.timeouts.settle_time_s
+        said = decide(
+            *(event, came.instances, others, wait_s),
+            verb=terms.verb,
+            sees=way.sees,
+            unfit=unfit,
+            settle_s=settle_s,
+        )
         _enter(said, event, this)
     pool.add(said.again)
 
@@ -294,8 +329,7 @@ def _enter(said: Said, event: Ended | CutOff, this: Round, *, silent: bool = Fal
     if said.warning:
         log.warning("%s", said.warning)
     if said.unable:
-        run.known = said.unable.enter(run.known)
-        log.info("the PACS does not take %s: asking for %s", said.unable.refused, said.unable.instead)
+        _learn(said.unable, run)
     if said.counts:
         settled = bool(said.settled)
         way.health, stop = after(
