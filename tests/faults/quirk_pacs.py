@@ -69,6 +69,7 @@ class Quirks:
     no_get: bool = False  # does not offer C-GET
     undeclared: str = ""  # a move destination that it does not know, though it takes associations from there
     decompresses: bool = False  # takes no compressed syntax, and sends what it holds so uncompressed
+    prefers_uncompressed: bool = False  # accepts by C-GET an uncompressed syntax wherever one is proposed
     refused_move_levels: tuple[str, ...] = ()  # refuses them, 0xA900
     # lists of UIDs: "taken", "first" (Success, but only the first counts), "ignored" (Success, nothing sent), "refused"
     # (0xA900)
@@ -94,6 +95,8 @@ class Quirks:
     extra: tuple[str, ...] = ()  # sent with the first request, though it did not ask for them
     pace: float = 0  # objects a second at most, for each request (0: as fast as it goes)
     no_pending: bool = False  # only a final response
+    # where the receiver takes none of its contexts: a final status in hexadecimal, or "reset" (TCP RST)
+    none_accepted: str = ""
     offered: tuple[str, ...] = ()  # transfer syntaxes offered in one context with, and before, the file's own
 
     # Objects
@@ -101,6 +104,7 @@ class Quirks:
     drop: tuple[str, ...] = ()  # not sent, counted as completed
     twice: tuple[str, ...] = ()  # sent twice
     twice_differs: bool = False  # the second time with another last byte
+    twice_as: str = ""  # the second time in another transfer syntax: "rle", or "lossy" (no real pixels)
     truncate: dict[str, str] = field(
         default_factory=dict
     )  # data set ends in the "pixels" or right after "Rows"

@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 import pydicom
+import pydicom.encaps
 from pydicom.dataset import Dataset
 from pydicom.multival import MultiValue
 from pydicom.uid import UID
@@ -40,6 +41,7 @@ STUDY_ROOT_MOVE = "1.2.840.10008.5.1.4.1.2.2.2"
 STUDY_ROOT_GET = "1.2.840.10008.5.1.4.1.2.2.3"
 UNCOMPRESSED = ("1.2.840.10008.1.2.1", "1.2.840.10008.1.2")
 RLE = "1.2.840.10008.1.2.5"
+JPEG = "1.2.840.10008.1.2.4.50"
 OFFERS = {VERIFICATION: "echo", STUDY_ROOT_FIND: "find", STUDY_ROOT_MOVE: "move", STUDY_ROOT_GET: "get"}
 
 SUCCESS, PENDING, WARNING = 0x0000, 0xFF00, 0xB000
@@ -302,12 +304,14 @@ class Server:
             state.note("rejected", **who(association), reason=reason)
             association.acse.send_reject(*reason)
             association.kill()
-        elif state.quirks.no_get or state.quirks.decompresses:
+        elif state.quirks.no_get or state.quirks.decompresses or state.quirks.prefers_uncompressed:
             known = [deepcopy(each) for each in association.acceptor.supported_contexts]
             if state.quirks.no_get:
                 known = [each for each in known if each.abstract_syntax != STUDY_ROOT_GET]
-            for each in known if state.quirks.decompresses else ():
-                each.transfer_syntax = list(UNCOMPRESSED)
+            if state.quirks.decompresses or state.quirks.prefers_uncompressed:
+                compressed = [] if state.quirks.decompresses else [RLE]
+                for each in known:
+                    each.transfer_syntax = [*UNCOMPRESSED, *compressed]
             association.acceptor.supported_contexts = known
 
     def _reason(self, association: Any, state: State) -> Any:
@@ -573,6 +577,8 @@ class Move(Request):
                 intrude(Path(path), title, self.state.peers[destination], destination)
         late = parcels[len(parcels) - self.quirks.late :]
         try:
+            if self.quirks.none_accepted and parcels and not courier.finds_taker():
+                return self._without_context()
             now = (parcel for parcel in parcels if parcel not in late)
             if not all(self._deliver(courier, parcel) for parcel in now) or self._breaks(courier):
                 return None
@@ -584,6 +590,14 @@ class Move(Request):
                 courier.send(parcel)
         finally:
             courier.close()
+        return None
+
+    def _without_context(self) -> int | None:
+        """What a PACS makes of an association over which nothing can be sent."""
+        how = self.quirks.none_accepted
+        if how != "reset":
+            return int(how, 16)
+        reset(self.association)
         return None
 
     def _final_status(self) -> int:
@@ -616,6 +630,9 @@ class Move(Request):
         if uid not in quirks.twice:
             return [parcel]
         path = self._made("other", instance, flipped) if quirks.twice_differs else parcel.path
+        if quirks.twice_as:
+            source = replace(instance, path=path)
+            path = self._made("again", source, lambda *paths: compressed(*paths, quirks.twice_as))
         return [parcel, replace(parcel, path=path, asked=False)]
 
     def _as_sent(self, instance: Instance) -> Path:
@@ -707,6 +724,8 @@ class Courier:
         self._host, self._port = peer
         self._association: Any = None
         pairs = {(each.instance.values["SOPClassUID"], each.instance.transfer_syntax) for each in parcels}
+        if move.quirks.twice_as or move.quirks.decompresses:
+            pairs |= {(each.instance.values["SOPClassUID"], syntax_of(each.path)) for each in parcels}
         offered = move.quirks.offered
         self._contexts = [build_context(uid, [*offered, syntax]) for uid, syntax in sorted(pairs)][:128]
         self._cut_in = self._byte_s = 0.0
@@ -726,6 +745,12 @@ class Courier:
             status=status,
         )
         return taken
+
+    def finds_taker(self) -> bool:
+        """Open the association; tell whether anything can be sent over it."""
+        if self._association is None:
+            self._associate()
+        return bool(self._association.is_established)
 
     def close(self) -> None:
         if self._association is not None and self._association.is_established:
@@ -828,6 +853,18 @@ def decompressed(source: Path, target: Path) -> None:
     """Write a copy with native pixels."""
     dataset = pydicom.dcmread(source)
     dataset.decompress(generate_instance_uid=False)
+    dataset.save_as(target, enforce_file_format=True)
+
+
+def compressed(source: Path, target: Path, how: str) -> None:
+    """Write a copy whose pixels are compressed without loss, or stand for some that were compressed with loss."""
+    dataset = pydicom.dcmread(source)
+    if how == "rle":
+        dataset.compress(RLE, generate_instance_uid=False)
+    else:
+        dataset.file_meta.TransferSyntaxUID = JPEG
+        dataset.PixelData = pydicom.encaps.encapsulate([b"\xff\xd8\xff\xd9"])
+        dataset["PixelData"].VR, dataset["PixelData"].is_undefined_length = "OB", True
     dataset.save_as(target, enforce_file_format=True)
 
 

@@ -170,14 +170,15 @@ def _said(said: module.Said, asked_of: Sequence[SeriesState]) -> Said:
     )
 
 
-def after_end(way: str, part: tuple[Any, ...], end: MoveState, repeats: int) -> Said:
+def after_end(way: str, part: tuple[Any, ...], end: MoveState, repeats: int, *, unfit: bool = False) -> Said:
     """What follows the end of the only request of an association."""
     request, *series = part
     ended = Ended(Task(one_chunk([_part(request, *series)]), repeats), end, 0.0)
     came = _place(ended.part, series) if WAYS[way].sees else 0
     others = Syntaxes().others(ended.part, end, came) if way == BY_GET else []
     wait_s = Waits().wait_s(repeats)
-    said = module.decide(ended, came, others, wait_s, verb="C-MOVE", sees=WAYS[way].sees)
+    sees = WAYS[way].sees
+    said = module.decide(ended, came, others, wait_s, verb="C-MOVE", sees=sees, unfit=unfit)
     return _said(said, ended.part[1])
 
 
@@ -209,7 +210,13 @@ def is_given_up(*, heard_ago_s: float, limit_s: float, ended: bool) -> bool:
 
 
 def after_cut(
-    way: str, parts: Sequence[tuple[Any, ...]], repeats: int, *, silent: bool, stopped: bool
+    way: str,
+    parts: Sequence[tuple[Any, ...]],
+    repeats: int,
+    *,
+    silent: bool,
+    stopped: bool,
+    unfit: bool = False,
 ) -> Said:
     """What follows where an association ends before these requests were answered."""
     made = [_part(*part) for part in parts]
@@ -217,7 +224,7 @@ def after_cut(
         _place(part, series)
     ends = tuple(replace(UNANSWERED, request=number) for number in range(len(parts)))
     cut = CutOff(Task(one_chunk(made), repeats), ends, 0.0, silent)
-    said = module.cut_off(cut, Waits().wait_s(repeats), SILENCE, stopped=stopped)
+    said = module.cut_off(cut, Waits().wait_s(repeats), SILENCE, stopped=stopped, unfit=unfit)
     return _said(said, made[0][1])
 
 
@@ -287,7 +294,7 @@ def starts(waits_s: Sequence[float], *, running: int, stopped: bool) -> str | No
             Task(one_chunk([_part(of_series(uid), Has(uid))]), wait_s=wait_s)
             for uid, wait_s in zip(uids, waits_s, strict=True)
         )
-        rounds._start_what_is_due(pool, this)
+        rounds._start_what_is_due(pool, Inbox(), this)
     return started[0].requests[0].series_uids[0] if started else None
 
 
@@ -674,6 +681,66 @@ def test_the_end_of_a_request_is_entered_into_each_of_its_series(
 
 def test_a_request_that_will_be_repeated_settles_nothing() -> None:
     assert entered(TO_US, BUSY, HERE, earlier={}, again=True) == [Entry(seconds=0)]
+
+
+# --- our receiver does not take what the PACS proposed -----------------------------------------------------------
+
+
+def refused(*uids: str, words: str, counts: bool = False) -> Said:
+    return Said(settled=uids, words=words, counts=counts)
+
+
+@pytest.mark.parametrize(
+    ("part", "end", "said"),
+    [
+        pytest.param(
+            (SERIES, FIRST),
+            UNKNOWN_DESTINATION,
+            refused("1.1.1", words=UNKNOWN_DESTINATION.words),
+            id="0xA801",
+        ),
+        pytest.param((SERIES, FIRST), BUSY, refused("1.1.1", words=BUSY.words), id="0xA702: no wait helps"),
+        pytest.param(
+            (SERIES, FIRST), NOT_UNDERSTOOD, refused("1.1.1", words=NOT_UNDERSTOOD.words), id="0xA900"
+        ),
+        pytest.param(
+            (LIST, FIRST, SECOND),
+            NOT_UNDERSTOOD,
+            refused("1.1.1", "1.1.2", words=NOT_UNDERSTOOD.words),
+            id="a list: it was understood",
+        ),
+        pytest.param(
+            (STUDY, ALL_OF["1.1.1"], SECOND),
+            BUSY,
+            refused("1.1.1", "1.1.2", words=BUSY.words),
+            id="a study of which one series came",
+        ),
+        pytest.param(
+            (LIST, ALL_OF["1.1.1"], SECOND),
+            SUCCESS,
+            refused("1.1.1", "1.1.2", words="Success", counts=True),
+            id="success without the one that it could not send: it took the list",
+        ),
+        pytest.param(
+            (LIST, ALL_OF["1.1.1"], SECOND),
+            replace(WARNING, completed=2, failed=2),
+            refused("1.1.1", "1.1.2", words="Warning", counts=True),
+            id="some came: the PACS is well",
+        ),
+    ],
+)
+def test_what_our_receiver_refused_is_no_failure_of_the_pacs_and_waits_for_the_next_receiver(
+    part, end, said: Said
+) -> None:
+    assert after_end(TO_US, part, end, repeats=0, unfit=True) == said
+
+
+def test_an_association_that_broke_since_nothing_could_be_sent_is_not_repeated() -> None:
+    parts = [(SERIES, FIRST), (of_series("1.1.2"), SECOND)]
+    said = after_cut(TO_US, parts, 0, silent=False, stopped=False, unfit=True)
+    assert said == replace(refused("1.1.1", words=UNANSWERED.words), next=(ask(of_series("1.1.2")),)), (
+        "those behind it were never begun"
+    )
 
 
 # --- an association was cut off ----------------------------------------------------------------------------------

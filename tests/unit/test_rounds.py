@@ -392,9 +392,11 @@ def test_a_run_that_stops_ends_what_runs_and_keeps_what_came(play: Make) -> None
             self.slow_steps = 0 if self.slow_steps else 10_000
             return started
 
-    script = {ONE: [Answer()], TWO: [Answer()], of_series("1.3.1"): [Answer(UNKNOWN_DESTINATION, 0)]}
+    script = {ONE: [Answer()], TWO: [Answer()], of_series("1.3.1"): [Answer(NOT_UNDERSTOOD, 0)]}
     states = [state(f"1.{number}.1", announced=1000) for number in (1, 2, 3)]
-    done = play(*states, script=script, kind=Second, proven=True).fetch()
+    made = play(*states, script=script, kind=Second, proven=True)
+    made.ways[0].terms = replace(made.ways[0].terms, max_failures=1)
+    done = made.fetch()
     assert done.verdicts == {"1.1.1": COMPLETE, "1.2.1": INCOMPLETE, "1.3.1": FAILED}
     assert done.plan.states[1].files == 1000
     assert done.ways[0].associations[1].process.endings > 0

@@ -73,6 +73,9 @@ class Receiver:
     def refused_classes(self) -> tuple[str, ...]:
         return self.refuses
 
+    def refusals(self, since: float = 0.0) -> list[object]:
+        return []
+
     def contacted(self) -> bool:
         return self.has_contact
 

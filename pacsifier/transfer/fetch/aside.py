@@ -72,6 +72,8 @@ class SetAside:
 
     def __init__(self, tree: Tree, limits: Limits, tally: Tally) -> None:
         self.kept: list[Aside] = []
+        # Objects that came again in another encoding, could not be compared and were not kept.
+        self.uncompared: Counter[SeriesKey] = Counter()
         self._tree = tree
         self._limits = limits
         self._tally = tally
@@ -112,6 +114,10 @@ class SetAside:
         told: dict[SeriesKey, list[str]] = defaultdict(list)
         for (key, why), number in whys.items():
             told[key].append(f"{number} objects {why}: see logs/unexpected")
+        for key, number in (+self.uncompared).items():
+            told[key].append(
+                f"{number} objects came again in another encoding: the first was kept, not compared"
+            )
         return {key: "; ".join(words) for key, words in told.items()}
 
     def _has_room(self, size: int) -> bool:

@@ -3,6 +3,8 @@
 temporarily refused, not all is there   each study again, after a growing wait; after the last repeat: settled
 not understood, or taken in part        the same work in simpler requests, and none of that kind any more
 refused in one syntax (C-GET)           the series that are open again in another syntax, before all else
+Success without what it was to bring    as if not understood, once nothing comes any more: it may be on its way
+proposed what our receiver refused      settled, to be asked once more when it takes more; no failure of the PACS
 cut off                                 the request in flight again after a wait; those behind it as if never asked
 silent, or the run is to stop           settled as it is
 anything else                           settled
@@ -20,7 +22,7 @@ from pacsifier.transfer.fetch.pool import CutOff, Ended, NotAdmitted
 from pacsifier.transfer.fetch.verdict import is_complete, left_behind, took_only_some
 from pacsifier.transfer.fetch.work import Task, beginning, in_series, one_chunk, simpler, study_by_study
 from pacsifier.transfer.model import Chunk, Part, SeriesState
-from pacsifier.transfer.retry import is_temporary, refused_for_good
+from pacsifier.transfer.retry import is_clean, is_temporary, refused_for_good
 
 # Until something has come, so many instances show whether the PACS reaches the destination.
 _FIRST_INSTANCES = 100
@@ -30,7 +32,8 @@ _FIRST_INSTANCES = 100
 class Said:
     """What an end says: `settled` series get their verdict from `end`, `postponed` ones are asked `again`.
 
-    `counts`: the end tells of the PACS's health; `unable`: what the PACS did not take; `warning`: what the log is told.
+    `counts`: the end tells of the PACS's health; `unfit`: our receiver did not take what the PACS proposed; `unable`:
+    what the PACS did not take; `warning`: what the log is told.
     """
 
     end: MoveState
@@ -38,6 +41,7 @@ class Said:
     postponed: tuple[SeriesState, ...] = ()
     again: tuple[Task, ...] = ()
     counts: bool = True
+    unfit: bool = False
     unable: Unable | None = None
     warning: str = ""
 
@@ -59,19 +63,31 @@ IMAGE_MOVES = Unable("image_moves", "a list of UIDs", "whole series")
 STUDY_LISTS = Unable("study_lists", "a list of UIDs", "one study at a time")
 UID_LISTS = Unable("uid_lists", "a list of UIDs", "one series at a time")
 WHOLE_STUDIES = Unable("whole_studies", "a whole study", "its series")
+UNABLE = {each.capability: each for each in (IMAGE_MOVES, STUDY_LISTS, UID_LISTS, WHOLE_STUDIES)}
 
 
 def decide(
-    ended: Ended, came: int, others: Sequence[Part], wait_s: float | None, *, verb: str, sees: bool
+    ended: Ended,
+    came: int,
+    others: Sequence[Part],
+    wait_s: float | None,
+    *,
+    verb: str,
+    sees: bool,
+    unfit: bool = False,
+    settle_s: float = 0.0,
 ) -> Said:
     """What follows from a final status, once what it brought (`came` instances) was placed.
 
     `others`: requests in another syntax for what could not be sent in this one; `wait_s`: before a repeat, None: no
-    more repeats; `sees`: what comes can be looked at here.
+    more repeats; `sees`: what comes can be looked at here; `unfit`: our receiver did not take what the PACS
+    proposed; `settle_s`: so long after Success nothing more is on its way.
     """
     end, (_, states) = ended.end, ended.part
     if others:
         return _in_other_syntaxes(ended, others)
+    if unfit:
+        return Said(end, settled=states, counts=is_clean(end) or bool(end.completed), unfit=True)
     if is_temporary(end) and not all(is_complete(state) for state in states):
         if wait_s is None:
             return Said(end, settled=states)
@@ -82,7 +98,8 @@ def decide(
             warning=f"{verb} was temporarily refused: asking again in {wait_s:.1f} s",
         )
     if sees and (refused_for_good(end) or took_only_some(ended.part, end, came)):
-        return _in_simpler_requests(ended)
+        on_its_way = is_clean(end) and not (came and came == end.completed)
+        return _in_simpler_requests(ended, settle_s if on_its_way else 0.0)
     return Said(end, settled=states)
 
 
@@ -100,29 +117,36 @@ def _in_other_syntaxes(ended: Ended, others: Sequence[Part]) -> Said:
     )
 
 
-def _in_simpler_requests(ended: Ended) -> Said:
+def _in_simpler_requests(ended: Ended, settle_s: float) -> Said:
+    """The work in simpler requests; with `settle_s` only where nothing has come within it."""
     _, states = ended.part
     left = {state.series.key for state in left_behind(ended.part)}
     parts = [each for each in simpler(ended.part) if any(state.series.key in left for state in each[1])]
     if not parts:
         return Said(ended.end, settled=states)
+    missing = unable(ended.part)
+    if settle_s:
+        again = tuple(Task(one_chunk([each]), wait_s=settle_s, doubt=missing.capability) for each in parts)
+        return Said(ended.end, postponed=states, again=again)
     again = tuple(Task(one_chunk([each])) for each in parts)
-    return Said(ended.end, postponed=states, again=again, unable=unable(ended.part))
+    return Said(ended.end, postponed=states, again=again, unable=missing)
 
 
-def cut_off(cut: CutOff, wait_s: float | None, silence: str, *, stopped: bool) -> Said:
+def cut_off(cut: CutOff, wait_s: float | None, silence: str, *, stopped: bool, unfit: bool = False) -> Said:
     """What follows where an association ended before its last requests were answered; only the first was begun.
 
-    `wait_s`: before a repeat, None: no more repeats; `silence`: how a silence that was too long is told.
+    `wait_s`: before a repeat, None: no more repeats; `silence`: how a silence that was too long is told; `unfit` as
+    for `decide`.
     """
     first, *behind = cut.parts
     end, (_, states) = cut.ends[0], first
-    wait_s = None if cut.silent else wait_s
+    wait_s = None if cut.silent or unfit else wait_s
     # Whatever the one in flight has used up, these were never begun.
     begun_later = Task(one_chunk(behind), wait_s=wait_s or 0.0, first=True)
     rest = (begun_later,) if behind else ()
     if wait_s is None or stopped:
-        return Said(replace(end, words=silence) if cut.silent else end, settled=states, again=rest)
+        end = replace(end, words=silence) if cut.silent else end
+        return Said(end, settled=states, again=rest, counts=not unfit, unfit=unfit)
     task = Task(one_chunk(open_studies(first)), cut.task.repeats + 1, wait_s)
     warning = f"the association was cut off: going on in {wait_s:.1f} s"
     return Said(end, postponed=states, again=(task, *rest), warning=warning)

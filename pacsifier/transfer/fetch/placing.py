@@ -17,6 +17,7 @@ from pacsifier.transfer.exclusion import Excluded
 from pacsifier.transfer.fetch.arrivals import Arrival, Arrivals, read_object
 from pacsifier.transfer.fetch.aside import Limits, SetAside, Why
 from pacsifier.transfer.fetch.callers import is_foreign
+from pacsifier.transfer.fetch.encodings import are_one_object
 from pacsifier.transfer.model import Conflicts, SeriesKey, SeriesState, Status, Tally
 
 log = logging.getLogger(__name__)
@@ -170,6 +171,12 @@ class Placer:
             placed = Placed.CONFLICT
         else:
             placed = self._tree.place(arrival.path, folder, name)
+        if placed is Placed.CONFLICT and (folder / name).exists():
+            same = are_one_object(folder / name, arrival.path)
+            if same is not False:
+                arrival.path.unlink()
+                self.aside.uncompared[state.series.key] += same is None
+                placed = Placed.EQUAL
         if placed is Placed.CONFLICT and self._is_sent_again(state, arrival):
             # Asked again, the PACS sends what was set aside: the one in the tree is the other.
             self.aside.keep(read_object(folder / name), Why.CORRECTED)

@@ -12,12 +12,21 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from pacsifier.errors import AssociationError, ToolError
-from pacsifier.transfer.fetch.decide import Refusal, Said, cut_off, decide, first_of, refusal
+from pacsifier.transfer.fetch.decide import (
+    UNABLE,
+    Refusal,
+    Said,
+    Unable,
+    cut_off,
+    decide,
+    first_of,
+    refusal,
+)
 from pacsifier.transfer.fetch.health import after, told
 from pacsifier.transfer.fetch.pool import CutOff, Ended, Event, NotAdmitted, Pool
 from pacsifier.transfer.fetch.verdict import conclude, is_complete, is_short, judge
 from pacsifier.transfer.fetch.ways import Place, Way, turned
-from pacsifier.transfer.fetch.work import Task, batches, chunks
+from pacsifier.transfer.fetch.work import Task, batches, chunks, one_chunk
 from pacsifier.transfer.find.images import tell_instances
 from pacsifier.transfer.model import Chunk, Cut, Plan, SeriesState, Status, Stop
 from pacsifier.transfer.run import Run
@@ -26,6 +35,7 @@ log = logging.getLogger(__name__)
 
 _POLL_S = 0.01
 _LONGEST_SETTLE = 15
+_LAG_S = 0.5
 
 
 @dataclass(frozen=True)
@@ -48,7 +58,7 @@ class Round:
         own, rated = self.way.cut, self.run.traffic.one_request_each
         return Cut(
             one_series_each=self.again or own.one_series_each or rated,
-            one_request_each=own.one_request_each or rated,
+            one_request_each=own.one_request_each or rated or (self.again and self.way.apart),
         )
 
     @property
@@ -85,8 +95,12 @@ def fetch(
         short = [state for state in _verify(todo, way, run) if not state.refused]
         if short and not run.stop:
             run.observer.say(f"{len(short)} series are incomplete; asking for them once more")
-            _one_round(short, Round(way, run, plan, tick, claim, again=True))
+            this = Round(way, run, plan, tick, claim, again=True)
+            for some, classes in way.askings(short):
+                _one_round([state for state in some if state.pending], this, classes)
             _verify(short, way, run)
+        if not run.stop:
+            _look_back(way, run)
     except Exception:
         raise
     except BaseException:
@@ -97,6 +111,14 @@ def fetch(
         raise
     finally:
         _close(todo, way, run)
+
+
+def _look_back(way: Way, run: Run) -> None:
+    """Asks what is to be said of what has come; all of it is there, whatever the answer."""
+    try:
+        way.look_back(run.finds)
+    except AssociationError as error:
+        log.info("how the PACS holds the images could not be asked: %s", error)
 
 
 def _close(states: Sequence[SeriesState], way: Way, run: Run) -> None:
@@ -137,10 +159,12 @@ def _prepare(this: Round, states: Sequence[SeriesState]) -> None:
         run.lost(error)
 
 
-def _one_round(states: Sequence[SeriesState], this: Round) -> None:
-    """Asks once for all the series."""
+def _one_round(states: Sequence[SeriesState], this: Round, needed: Sequence[str] = ()) -> None:
+    """Asks once for all the series; `needed`: the SOP classes that must come first."""
     plan, run = this.plan, this.run
-    classes = [*run.job.options.sop_classes, *sorted(plan.sop_classes)]
+    if run.stop or not states:
+        return
+    classes = [*needed, *run.job.options.sop_classes, *sorted(plan.sop_classes)]
     if this.again:
         listed = {instance.sop_class for state in states for instance in state.series.instances or ()}
         classes += sorted(listed - {""})
@@ -192,7 +216,7 @@ def _work(pool: Pool, place: Place, this: Round) -> None:
             place.check()
         except ToolError as error:
             run.halt(Stop(str(error)))
-        _start_what_is_due(pool, this)
+        _start_what_is_due(pool, place, this)
         for event in pool.step(heard=place.scan()):
             _handle(event, pool, place, this)
         if run.stop:
@@ -226,12 +250,31 @@ def _instances_ahead(states: Iterable[SeriesState]) -> Callable[[], int]:
     return ahead
 
 
-def _start_what_is_due(pool: Pool, this: Round) -> None:
+def _start_what_is_due(pool: Pool, place: Place, this: Round) -> None:
     run = this.run
     while not run.stop and (task := pool.due()):
+        if task.doubt:
+            pool.add(_without_what_came(task, place, run))
+            continue
         first, rest = first_of(task, run.known, reached=this.reached, single=this.cut.one_request_each)
         pool.add([rest] if rest else [])
         pool.start(first)
+
+
+def _without_what_came(task: Task, place: Place, run: Run) -> list[Task]:
+    """What of a task that may have been on its way is to be asked for; it waits on as long as some comes."""
+    states = [state for _, each in task.chunk.parts for state in each]
+    came = place.take(states).instances
+    parts = [part for part in task.chunk.parts if not all(is_complete(state) for state in part[1])]
+    if not parts or came:
+        return [replace(task, chunk=one_chunk(parts))] if parts else []
+    _learn(UNABLE[task.doubt], run)
+    return [replace(task, chunk=one_chunk(parts), wait_s=0.0, first=True, doubt="")]
+
+
+def _learn(unable: Unable, run: Run) -> None:
+    run.known = unable.enter(run.known)
+    log.info("the PACS does not take %s: asking for %s", unable.refused, unable.instead)
 
 
 def _handle(event: Event, pool: Pool, place: Place, this: Round) -> None:
@@ -245,7 +288,8 @@ def _handle(event: Event, pool: Pool, place: Place, this: Round) -> None:
     if isinstance(event, CutOff):
         for _, states in event.parts:
             place.take(states)
-        said = cut_off(event, wait_s, way.terms.silence, stopped=run.stop is not None)
+        unfit = way.unfit(_surely_before(event), event.parts[0])
+        said = cut_off(event, wait_s, way.terms.silence, stopped=run.stop is not None, unfit=unfit)
         _enter(said, event, this, silent=event.silent)
     else:
         # An end is believed only where its objects had room.
@@ -254,9 +298,24 @@ def _handle(event: Event, pool: Pool, place: Place, this: Round) -> None:
         completed = event.end.completed or 0
         run.traffic.brought(max(came.instances, completed), came.bytes, event.since)
         others = way.others(event.part, event.end, came.instances)
-        said = decide(event, came.instances, others, wait_s, verb=way.terms.verb, sees=way.sees)
+        wait_s = wait_s if way.may_repeat(event.part) else None
+        unfit = way.unfit(_surely_before(event), event.part)
+        terms = way.terms
+        settle_s = run.job.options.timeouts.settle_time_s
+        said = decide(
+            *(event, came.instances, others, wait_s),
+            verb=terms.verb,
+            sees=way.sees,
+            unfit=unfit,
+            settle_s=settle_s,
+        )
         _enter(said, event, this)
     pool.add(said.again)
+
+
+def _surely_before(event: Ended | CutOff) -> float:
+    """A time before a request began; behind others its begin is known only from when their ends were read."""
+    return event.since - (_LAG_S if len(event.task.chunk.parts) > 1 else 0.0)
 
 
 def _enter(said: Said, event: Ended | CutOff, this: Round, *, silent: bool = False) -> None:
@@ -270,8 +329,7 @@ def _enter(said: Said, event: Ended | CutOff, this: Round, *, silent: bool = Fal
     if said.warning:
         log.warning("%s", said.warning)
     if said.unable:
-        run.known = said.unable.enter(run.known)
-        log.info("the PACS does not take %s: asking for %s", said.unable.refused, said.unable.instead)
+        _learn(said.unable, run)
     if said.counts:
         settled = bool(said.settled)
         way.health, stop = after(
@@ -289,7 +347,7 @@ def _conclude(said: Said, why: str, seconds: float, this: Round) -> None:
         this.run.done += not state.tried
         state.take_time(seconds / len(said.settled), moved)
         if state.pending:
-            conclude(state, said.end, why, of=said.settled)
+            conclude(state, said.end, why, of=said.settled, unfit=said.unfit)
             log.info("series %s: %s %s", state.series.series_uid, state.status.value, state.reason)
 
 
@@ -313,13 +371,17 @@ def _wait_for_admission(event: NotAdmitted, pool: Pool, this: Round) -> None:
 
 
 def _settle(states: Sequence[SeriesState], place: Place, run: Run) -> None:
-    """Waits for objects that come after the final response, as long as a series is short and some do come."""
+    """Waits for objects that come after the final response, as long as a series is short and some do come.
+
+    What does not belong to the series, such as a stranger's objects, is not waited for without end.
+    """
     settle_s = run.job.options.timeouts.settle_time_s
-    heard = began = time.monotonic()
-    while time.monotonic() - heard < settle_s and time.monotonic() - began < _LONGEST_SETTLE * settle_s:
+    heard = came = time.monotonic()
+    while time.monotonic() - heard < settle_s and time.monotonic() - came < _LONGEST_SETTLE * settle_s:
         if place.scan():
             heard = time.monotonic()
-        place.take(states)
+        if place.take(states).instances:
+            heard = came = time.monotonic()
         # Of what was judged and discarded nothing more is wanted.
         if not any(state.tried and state.pending and is_short(state) for state in states):
             return

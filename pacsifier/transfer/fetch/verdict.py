@@ -49,14 +49,19 @@ def took_only_some(part: Part, end: MoveState, came: int) -> bool:
     return len(request.series_uids) > 1 and came > 0 and 0 < len(left) < len(states)
 
 
-def conclude(state: SeriesState, end: MoveState, reason: str, *, of: Sequence[SeriesState]) -> None:
-    """Enters the end of a request into one of the series that it was `of`; completes it where all agrees."""
+def conclude(
+    state: SeriesState, end: MoveState, reason: str, *, of: Sequence[SeriesState], unfit: bool = False
+) -> None:
+    """Enters the end of a request into one of the series that it was `of`; completes it where all agrees.
+
+    `unfit`: our receiver did not take what the PACS proposed, so that it did not refuse anything for good.
+    """
     alone = len(of) == 1
     series, failed = state.series, not is_clean(end)
     # Not announced: the IMAGE level will be asked; should it be silent, the counters stand for it.
     unknown = not failed and series.expected is None
     counted = unknown and alone and end.completed == state.files
-    state.enter(reason, failed=failed, refused=alone and refused_for_good(end), counted=counted)
+    state.enter(reason, failed=failed, refused=alone and not unfit and refused_for_good(end), counted=counted)
     # More sub-operations than objects: they are late, came under other UIDs, or the announced number is too low.
     more = (end.completed or 0) > sum(each.files for each in of)
     if failed or unknown:

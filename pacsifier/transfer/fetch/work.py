@@ -32,12 +32,16 @@ Item = TypeVar("Item")
 
 @dataclass(frozen=True)
 class Task:
-    """A chunk that is to be asked for, after `repeats` repeats, in `wait_s` seconds; `first`: before all that waits."""
+    """A chunk that is to be asked for, after `repeats` repeats, in `wait_s` seconds; `first`: before all that waits.
+
+    `doubt`: it may be on its way, and is asked for only where nothing comes; then that capability does not hold.
+    """
 
     chunk: Chunk
     repeats: int = 0
     wait_s: float = 0.0
     first: bool = False
+    doubt: str = ""
 
 
 def batches(states: Sequence[SeriesState], batch_size: int, batch_wait_s: float) -> list[list[SeriesState]]:
