@@ -66,7 +66,10 @@ class FindEnd:
 
 @dataclass(frozen=True)
 class MoveState:
-    """Counters and status of the `request`-th C-MOVE (PS3.4 C.4.2.1.4); counters are None until told."""
+    """Counters and status of the `request`-th C-MOVE (PS3.4 C.4.2.1.4); counters are None until told.
+
+    `at_least`: this response leaves out counters that an earlier one told: there may be more by now.
+    """
 
     request: int
     status: int | None = None
@@ -74,11 +77,26 @@ class MoveState:
     completed: int | None = None
     failed: int | None = None
     warning: int | None = None
+    at_least: bool = False
 
     @property
     def final(self) -> bool:
         """Whether the status is a final one (not 0xFF00, pending)."""
         return self.status is not None and self.status != 0xFF00
+
+    @property
+    def begun(self) -> int:
+        """At least so many sub-operations were performed, with a warning or without; 0 also where none is told of."""
+        return (self.completed or 0) + (self.warning or 0)
+
+    @property
+    def done(self) -> int | None:
+        """The sub-operations that were performed, with a warning or without (PS3.7 9.1.4.1); None: not told.
+
+        Success says that there was no warning (PS3.4 C.4.2.1.5); elsewhere a counter that is absent is not 0.
+        """
+        untold = self.completed is None or (self.warning is None and self.status == WARNING_SUBOPERATIONS)
+        return None if self.at_least or untold else self.begun
 
 
 class _Lines:
@@ -140,6 +158,7 @@ class MoveTranscript:
         self._lines = _Lines()
         self._request = -1
         self._counters: dict[str, int] = {}
+        self._told: set[str] = set()
         self._answering = False
         self._name = b""
         self.accepted = False
@@ -156,6 +175,7 @@ class MoveTranscript:
                 self._answering = False
             elif event == b"Received":
                 self._answering = True
+                self._told.clear()
             elif event:
                 self.accepted = True
             elif refused:
@@ -163,13 +183,19 @@ class MoveTranscript:
             elif what:
                 self._note_stored(what, value)
             elif self._answering and counter:
-                # A final response may leave its counters out; DCMTK then shows 0, which the last pending one corrects.
-                key = counter.decode().lower()
-                self._counters[key] = max(int(number), self._counters.get(key, 0))
+                self._count(counter.decode().lower(), int(number))
             elif self._answering:
                 self._answering = False
                 words = words.lstrip(b": ").decode("ascii", "replace")
-                yield MoveState(self._request, int(status, 16), words, **self._counters)
+                at_least = not self._counters.keys() <= self._told
+                yield MoveState(self._request, int(status, 16), words, **self._counters, at_least=at_least)
+
+    def _count(self, key: str, number: int) -> None:
+        """A response may leave its counters out, or show 0 in their place: those told before still hold."""
+        before = self._counters.get(key, 0)
+        self._counters[key] = max(number, before)
+        if number >= before:
+            self._told.add(key)
 
     def _note_stored(self, what: bytes, value: bytes) -> None:
         if what == b"Filename":

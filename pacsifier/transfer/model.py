@@ -90,6 +90,8 @@ class SeriesState:
     refused: bool = False
     # Nothing was announced, but the counters of its own request and what is in place agree.
     counted: bool = False
+    # Nothing was announced, and its own request ended with Success without telling how many it moved.
+    vouched: bool = False
     # What is in place would survive a power cut.
     secure: bool = False
 
@@ -184,10 +186,16 @@ class SeriesState:
         """A request for it failed and will be repeated, or asked in another way."""
         self.tried, self.reason, self.counted = True, reason, False
 
-    def enter(self, reason: str, *, failed: bool, refused: bool, counted: bool = False) -> None:
+    def enter(
+        self, reason: str, *, failed: bool, refused: bool, counted: bool = False, vouched: bool = False
+    ) -> None:
         """A request for it has ended; the verdict comes later."""
         self.reason = COUNTED if counted else reason
-        self.failed, self.refused, self.counted = failed, refused, counted
+        self.failed, self.refused, self.counted, self.vouched = failed, refused, counted, vouched
+
+    def trust(self) -> None:
+        """A request whose counters are not told moved all that the PACS holds."""
+        self.moved = max(self.moved, self.series.expected or 0)
 
     def complete(self, note: str = "") -> None:
         """All of it is where it was asked for."""

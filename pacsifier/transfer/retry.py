@@ -47,12 +47,25 @@ def is_temporary(end: MoveState) -> bool:
 
 
 def is_clean(end: MoveState) -> bool:
-    """Whether a C-MOVE ended with Success and no failed sub-operation."""
+    """Whether a C-MOVE ended with no failed sub-operation: by Success, or by warnings of which none is a failure."""
+    if end.status == WARNING_SUBOPERATIONS:
+        return end.failed == 0 and end.warning != 0 and not end.at_least
     return end.status == SUCCESS and not end.failed
+
+
+def may_have_failed(end: MoveState, *, last: bool = True) -> bool:
+    """Whether sub-operations failed, or may have where the status is one of theirs and the counter is not told.
+
+    Without counters a refusal may also be for want of resources: it counts where it is the `last`, after all repeats.
+    """
+    if end.failed:
+        return True
+    of_them = end.status == WARNING_SUBOPERATIONS or (last and end.status == REFUSED_SUBOPERATIONS)
+    return of_them and not is_clean(end) and (end.failed is None or end.at_least)
 
 
 def refused_for_good(end: MoveState) -> bool:
     """Whether the PACS would not take the identifier itself: a failure that neither time nor another place fixes."""
     if end.status in (None, SUCCESS, WARNING_SUBOPERATIONS, MOVE_DESTINATION_UNKNOWN):
         return False
-    return not is_temporary(end) and not end.completed
+    return not is_temporary(end) and not end.begun

@@ -94,6 +94,9 @@ class Quirks:
     extra: tuple[str, ...] = ()  # sent with the first request, though it did not ask for them
     pace: float = 0  # objects a second at most, for each request (0: as fast as it goes)
     no_pending: bool = False  # only a final response
+    # where it counts what it sent: "completed", "warning" (each with a warning, final status 0xB000), "pending" (the
+    # final response leaves its counters out), "never"
+    counts: str = "completed"
     offered: tuple[str, ...] = ()  # transfer syntaxes offered in one context with, and before, the file's own
 
     # Objects

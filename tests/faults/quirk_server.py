@@ -591,7 +591,7 @@ class Move(Request):
             return self.quirks.move_status
         if self.failed and not self.completed:
             return CANNOT_SEND
-        return WARNING if self.failed else SUCCESS
+        return WARNING if self.failed or self.quirks.counts == "warning" else SUCCESS
 
     def _parcels(self, instances: Sequence[Instance]) -> list[Parcel]:
         asked = [parcel for each in instances for parcel in self._parcels_of(each)]
@@ -665,11 +665,15 @@ class Move(Request):
         return True
 
     def _counters(self, remaining: int | None) -> dict[str, object]:
+        counts = self.quirks.counts
+        if counts == "never" or (counts == "pending" and remaining is None):
+            return {}
+        with_warning = self.completed if counts == "warning" else 0
         return {
             "NumberOfRemainingSuboperations": remaining,
-            "NumberOfCompletedSuboperations": self.completed,
+            "NumberOfCompletedSuboperations": self.completed - with_warning,
             "NumberOfFailedSuboperations": self.failed,
-            "NumberOfWarningSuboperations": 0,
+            "NumberOfWarningSuboperations": with_warning,
         }
 
 

@@ -917,6 +917,40 @@ def test_a_move_that_lost_an_object_is_not_complete(quirky, hospital, tmp_path):
     assert {each.sop_uid for each in receiver.objects} == set(uids(others))
 
 
+@pytest.mark.parametrize("counts", ["warning", "pending", "never"])
+def test_a_move_is_done_once_whatever_of_its_counters_the_pacs_tells(quirky, hospital, tmp_path, counts):
+    pacs = quirky(counts=counts)
+    with RawScp(pacs.move_aet, pacs.move_port) as receiver:
+        done = run(pacs, tmp_path, [LOCALIZER], "--move", *QUICK)
+        again = run(pacs, tmp_path, [LOCALIZER], "--move", "--resume", *QUICK)
+    assert (done.status, again.status) == (0, 0), done.stderr
+    expected = uids(of(hospital, LOCALIZER))
+    assert sorted(each.sop_uid for each in receiver.objects) == expected, "nothing is sent twice"
+    assert [row["FilesMoved"] for row in done.log] == [str(len(expected))]
+
+
+@pytest.mark.parametrize("counts", ["warning", "pending", "never"])
+def test_a_move_that_failed_in_part_is_not_done_whatever_of_its_counters_the_pacs_tells(
+    quirky, hospital, tmp_path, counts
+):
+    lost, *_ = of(hospital, LOCALIZER)
+    pacs = quirky(lose=(lost.sop_uid,), counts=counts)
+    with RawScp(pacs.move_aet, pacs.move_port):
+        done = run(pacs, tmp_path, [LOCALIZER], "--move", *QUICK)
+    assert_incomplete(done, [])
+
+
+@pytest.mark.parametrize("method", ["move", "get"])
+@pytest.mark.parametrize("counts", ["warning", "pending", "never"])
+def test_what_came_is_complete_whatever_of_its_counters_the_pacs_tells(
+    quirky, hospital, tmp_path, counts, method
+):
+    pacs = quirky(counts=counts)
+    done = run(pacs, tmp_path, EVERYONE, "--save", "--retrieve_method", method, *QUICK)
+    assert_complete(done, of(hospital, *EVERYONE))
+    assert sorted(pacs.sent) == uids(of(hospital, *EVERYONE)), "nothing is sent twice"
+
+
 def test_a_move_that_is_refused_for_the_moment_is_asked_again(quirky, hospital, tmp_path):
     pacs = quirky(move_status=A702, move_times=2)
     with RawScp(pacs.move_aet, pacs.move_port) as receiver:

@@ -258,6 +258,15 @@ def test_counters_that_a_pacs_never_tells_are_unknown_and_not_zero() -> None:
     assert [state.status for state in states] == [SUCCESS] * 2
 
 
+@pytest.mark.parametrize("absent", ["Completed", "Failed", "Warning", "Completed|Failed|Warning"])
+def test_counters_that_only_a_final_response_leaves_out_are_at_least_those_told_before(absent: str) -> None:
+    before, final, after = log("move_orthanc").partition(b"I: Received Final Move Response")
+    after = re.sub(rf"D: ({absent}) Suboperations.*\n".encode(), rb"D: \1 Suboperations : none\n", after)
+    state = next(state for state in read(MoveTranscript, [before + final + after]) if state.final)
+    assert (state.at_least, state.done) == (True, None)
+    assert state.begun >= 8
+
+
 def test_a_final_response_without_counters_keeps_those_told_before() -> None:
     before, final, after = log("move_orthanc").partition(b"I: Received Final Move Response")
     after = after.replace(b"Completed Suboperations       : 9", b"Completed Suboperations       : 0", 1)

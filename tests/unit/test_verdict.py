@@ -30,7 +30,7 @@ from pacsifier.transfer.fetch.verdict import (
 )
 from pacsifier.transfer.model import SeriesState, Status
 from pacsifier.transfer.plan import untold_columns
-from pacsifier.transfer.retry import is_clean, refused_for_good
+from pacsifier.transfer.retry import is_clean, may_have_failed, refused_for_good
 
 NO_UID_OF_IT = {"9.9.9.0": 1000, "9.9.9.1": 1000}
 
@@ -82,12 +82,84 @@ def test_late_objects_are_waited_for_only_where_some_are_missing(series: SeriesS
         (replace(SUCCESS, failed=0), True),
         (replace(SUCCESS, failed=1), False),
         (WARNING, False),
+        (replace(WARNING, completed=1, warning=1, failed=1), False),
+        (replace(WARNING, completed=2, warning=0, failed=0), False),
+        (replace(WARNING, completed=1, warning=1, failed=0), True),
+        (replace(WARNING, completed=0, warning=2, failed=0), True),
+        (replace(WARNING, failed=0), True),
+        (replace(WARNING, failed=0, at_least=True), False),
         (BUSY, False),
         (UNANSWERED, False),
     ],
 )
-def test_only_success_without_a_failed_sub_operation_is_a_good_end(end: MoveState, clean: bool) -> None:
+def test_only_an_end_that_tells_of_no_failed_sub_operation_is_a_good_one(end: MoveState, clean: bool) -> None:
     assert is_clean(end) is clean
+
+
+@pytest.mark.parametrize(
+    ("end", "done", "begun"),
+    [
+        (SUCCESS, None, 0),
+        (replace(SUCCESS, completed=2), 2, 2),
+        (replace(SUCCESS, completed=0, warning=2), 2, 2),
+        (replace(SUCCESS, completed=1, warning=2), 3, 3),
+        (replace(SUCCESS, warning=1), None, 1),
+        (replace(SUCCESS, completed=1, at_least=True), None, 1),
+        (replace(WARNING, completed=1), None, 1),
+        (replace(WARNING, completed=1, warning=1), 2, 2),
+        (replace(BUSY, completed=1), 1, 1),
+        (UNANSWERED, None, 0),
+    ],
+)
+def test_what_is_done_is_completed_and_warning_and_what_is_absent_is_not_known(
+    end: MoveState, done: int | None, begun: int
+) -> None:
+    assert (end.done, end.begun) == (done, begun)
+
+
+@pytest.mark.parametrize(
+    ("listed", "verdict"),
+    [(None, Status.COMPLETE), (3, Status.COMPLETE)],
+)
+def test_elsewhere_success_without_any_number_is_success(listed: int | None, verdict: Status) -> None:
+    series = state(announced=None)
+    conclude(series, SUCCESS, "why", of=[series])
+    if listed:
+        series.tell(state(listed=listed).series.instances or ())
+    judge(series, moved=True)
+    assert (series.status, series.files) == (verdict, listed or 0)
+
+
+def test_to_us_success_without_any_number_is_no_image() -> None:
+    series = state(announced=None)
+    conclude(series, SUCCESS, "why", of=[series])
+    judge(series, moved=False)
+    assert series.status is Status.PENDING
+
+
+@pytest.mark.parametrize(
+    ("end", "failed"),
+    [
+        (SUCCESS, False),
+        (replace(SUCCESS, failed=1), True),
+        (BUSY, True),
+        (replace(BUSY, completed=0, failed=0), False),
+        (replace(BUSY, completed=0, failed=0, at_least=True), True),
+        (replace(BUSY, completed=0, failed=2), True),
+        (WARNING, True),
+        (replace(WARNING, completed=1, warning=1, failed=0), False),
+        (NOT_UNDERSTOOD, False),
+        (UNANSWERED, False),
+    ],
+)
+def test_where_failures_are_not_counted_only_the_status_says_that_there_were_none(
+    end: MoveState, failed: bool
+) -> None:
+    assert may_have_failed(end) is failed
+
+
+def test_a_pacs_that_is_busy_and_counts_nothing_is_first_asked_the_same_again() -> None:
+    assert not may_have_failed(BUSY, last=False)
 
 
 @pytest.mark.parametrize(
@@ -98,6 +170,7 @@ def test_only_success_without_a_failed_sub_operation_is_a_good_end(end: MoveStat
         pytest.param(
             replace(NOT_UNDERSTOOD, completed=1), False, id="what began to come may come another time"
         ),
+        pytest.param(replace(NOT_UNDERSTOOD, warning=1), False, id="what came with a warning came"),
         pytest.param(MoveState(0, 0xC000), True, id="unable to process"),
         pytest.param(MoveState(0, 0xA701), False, id="out of resources"),
         pytest.param(BUSY, False, id="out of resources to send"),

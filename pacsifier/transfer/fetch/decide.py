@@ -95,7 +95,7 @@ def _in_other_syntaxes(ended: Ended, others: Sequence[Part]) -> Said:
         ended.end,
         settled=done,
         postponed=still_open,
-        again=tuple(Task(one_chunk([each]), first=True) for each in others),
+        again=tuple(Task(one_chunk([each]), ended.task.repeats, first=True) for each in others),
         counts=bool(done),
     )
 

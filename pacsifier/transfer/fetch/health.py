@@ -59,7 +59,7 @@ def after(
     `reached`: whether anything has ever come; `settled`: the request is not repeated; `silent`: we ended its
     association for its silence. The words of an unreachable stop want the way's advice added.
     """
-    failed = not is_clean(end) and not end.completed
+    failed = not is_clean(end) and not end.begun
     unreached = _is_unreached(end, terms, reached=reached)
     silences = health.silences + 1 if silent else 0
     health = replace(

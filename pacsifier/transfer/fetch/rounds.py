@@ -15,7 +15,7 @@ from pacsifier.errors import AssociationError, ToolError
 from pacsifier.transfer.fetch.decide import Refusal, Said, cut_off, decide, first_of, refusal
 from pacsifier.transfer.fetch.health import after, told
 from pacsifier.transfer.fetch.pool import CutOff, Ended, Event, NotAdmitted, Pool
-from pacsifier.transfer.fetch.verdict import conclude, is_complete, is_short, judge
+from pacsifier.transfer.fetch.verdict import conclude, is_complete, is_short, judge, moved_by
 from pacsifier.transfer.fetch.ways import Place, Way, turned
 from pacsifier.transfer.fetch.work import Task, batches, chunks
 from pacsifier.transfer.find.images import tell_instances
@@ -251,9 +251,8 @@ def _handle(event: Event, pool: Pool, place: Place, this: Round) -> None:
         # An end is believed only where its objects had room.
         _check_place(this, now=True)
         came = place.take(event.part[1], event.end)
-        completed = event.end.completed or 0
-        run.traffic.brought(max(came.instances, completed), came.bytes, event.since)
-        others = way.others(event.part, event.end, came.instances)
+        run.traffic.brought(max(came.instances, event.end.begun), came.bytes, event.since)
+        others = way.others(event.part, event.end, came.instances, last=wait_s is None)
         said = decide(event, came.instances, others, wait_s, verb=way.terms.verb, sees=way.sees)
         _enter(said, event, this)
     pool.add(said.again)
@@ -284,9 +283,10 @@ def _enter(said: Said, event: Ended | CutOff, this: Round, *, silent: bool = Fal
 
 def _conclude(said: Said, why: str, seconds: float, this: Round) -> None:
     alone = len(said.settled) == 1
-    moved = said.end.completed if alone and not this.way.sees else None
+    elsewhere = alone and not this.way.sees
     for state in said.settled:
         this.run.done += not state.tried
+        moved = moved_by(state, said.end) if elsewhere else None
         state.take_time(seconds / len(said.settled), moved)
         if state.pending:
             conclude(state, said.end, why, of=said.settled)

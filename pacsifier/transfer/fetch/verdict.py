@@ -49,16 +49,25 @@ def took_only_some(part: Part, end: MoveState, came: int) -> bool:
     return len(request.series_uids) > 1 and came > 0 and 0 < len(left) < len(states)
 
 
+def moved_by(state: SeriesState, end: MoveState) -> int:
+    """The instances of a series that its own request moved elsewhere; where Success does not tell, all there are."""
+    if end.done is None and is_clean(end):
+        return state.series.expected or end.begun
+    return end.begun
+
+
 def conclude(state: SeriesState, end: MoveState, reason: str, *, of: Sequence[SeriesState]) -> None:
     """Enters the end of a request into one of the series that it was `of`; completes it where all agrees."""
     alone = len(of) == 1
     series, failed = state.series, not is_clean(end)
     # Not announced: the IMAGE level will be asked; should it be silent, the counters stand for it.
     unknown = not failed and series.expected is None
-    counted = unknown and alone and end.completed == state.files
-    state.enter(reason, failed=failed, refused=alone and refused_for_good(end), counted=counted)
+    counted = unknown and alone and end.done == state.files
+    vouched = unknown and alone and end.done is None
+    refused = alone and refused_for_good(end)
+    state.enter(reason, failed=failed, refused=refused, counted=counted, vouched=vouched)
     # More sub-operations than objects: they are late, came under other UIDs, or the announced number is too low.
-    more = (end.completed or 0) > sum(each.files for each in of)
+    more = end.begun > sum(each.files for each in of)
     if failed or unknown:
         return
     if is_complete(state) and series.rows and not state.spoiled and not more:
@@ -70,9 +79,13 @@ def judge(state: SeriesState, *, moved: bool) -> None:
     series = state.series
     if state.spoiled or (not series.rows and not moved):
         return
+    if state.vouched and moved:
+        state.trust()
     if series.expected is None:
         if state.counted and state.files:
             state.complete("not announced; the counters agree")
+        elif state.vouched and moved:
+            state.complete("not announced, not counted; the PACS says Success")
     elif state.failed and len(series.instances or ()) < (series.announced or 0):
         # The operation failed, and the PACS lists fewer than it announced: nothing says that all is here.
         return

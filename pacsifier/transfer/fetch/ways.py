@@ -108,8 +108,8 @@ class Way(ABC):
         """The series apart that may not be asked for together."""
         return [states]
 
-    def others(self, part: Part, end: MoveState, came: int) -> list[Part]:
-        """Requests in another form for what could not be sent in this one."""
+    def others(self, part: Part, end: MoveState, came: int, *, last: bool = False) -> list[Part]:
+        """Requests in another form for what could not be sent in this one; `last`: it is not repeated any more."""
         return []
 
     def reached(self, states: Iterable[SeriesState]) -> bool:
@@ -245,9 +245,9 @@ class ByGet(Way):
         """See `Way`: a request has one syntax."""
         return [*self._syntaxes.groups(states)]
 
-    def others(self, part: Part, end: MoveState, came: int) -> list[Part]:
+    def others(self, part: Part, end: MoveState, came: int, *, last: bool = False) -> list[Part]:
         """See `Way`: in another syntax."""
-        return self._syntaxes.others(part, end, came)
+        return self._syntaxes.others(part, end, came, last=last)
 
     def advice(self, why: str) -> str:
         """See `Way`."""
