@@ -36,7 +36,8 @@ _EXAMPLES = """examples:
   pacsifier --save --info --config config.json --queryfile query.csv --out_directory images
       bring the images to disk as sub-<PatientID>/ses-<StudyDate><StudyTime>/<SeriesNumber>-<SeriesDescription>/
   pacsifier --save --resume --config config.json --queryfile query.csv --out_directory images
-      go on after an interruption, or fetch what was missing (logs/redo.csv holds those rows)
+      go on after an interruption, or fetch what was missing (logs/redo.csv holds those rows); a series that failed
+      for good before (FailedForGood in logs/pacsifier_log.csv: refused, not_sent, missing) is asked for once
   pacsifier --upload --config config.json --upload_directory images
       send a folder of DICOM files to the PACS
   pacsifier --save --dry_run --config config.json --queryfile query.csv

@@ -17,6 +17,8 @@ REFUSED_OUT_OF_RESOURCES = 0xA700
 REFUSED_MATCHES = 0xA701
 REFUSED_SUBOPERATIONS = 0xA702
 MOVE_DESTINATION_UNKNOWN = 0xA801
+CANCELLED = 0xFE00
+RESOURCE_LIMITATION = 0x0213
 
 # findscu says its final status in words; PS3.4 C.4.1.1.4 has the numbers.
 _FIND_STATUS = {
@@ -25,7 +27,7 @@ _FIND_STATUS = {
     b"Failed: IdentifierDoesNotMatchSOPClass": 0xA900,
     b"Error: DataSetDoesNotMatchSOPClass": 0xA900,
     b"Failed: UnableToProcess": 0xC000,
-    b"Cancel: MatchingTerminatedDueToCancelRequest": 0xFE00,
+    b"Cancel: MatchingTerminatedDueToCancelRequest": CANCELLED,
 }
 _OTHER_FAILURE = 0xC000
 

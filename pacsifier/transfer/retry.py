@@ -11,9 +11,12 @@ import random
 from dataclasses import dataclass
 
 from pacsifier.dcmtk.transcript import (
+    CANCELLED,
     MOVE_DESTINATION_UNKNOWN,
     REFUSED_MATCHES,
+    REFUSED_OUT_OF_RESOURCES,
     REFUSED_SUBOPERATIONS,
+    RESOURCE_LIMITATION,
     SUCCESS,
     WARNING_SUBOPERATIONS,
     MoveState,
@@ -22,8 +25,12 @@ from pacsifier.dcmtk.transcript import (
 log = logging.getLogger(__name__)
 
 _LONGEST_WAIT_S = 120.0
-# PS3.4 C.4.2.1.5: out of resources, unable to calculate the matches or to perform sub-operations.
-_TEMPORARY_MOVE = frozenset({REFUSED_MATCHES, REFUSED_SUBOPERATIONS})
+# PS3.4 C.4.2.1.5: out of resources, unable to calculate the matches or to perform sub-operations; PS3.7 C.5.17.
+_TEMPORARY_MOVE = frozenset(
+    {REFUSED_OUT_OF_RESOURCES, REFUSED_MATCHES, REFUSED_SUBOPERATIONS, RESOURCE_LIMITATION}
+)
+# Of these, or of no answer at all, nobody knows whether the same request would not succeed.
+_SAYS_NOTHING = (None, SUCCESS, WARNING_SUBOPERATIONS, MOVE_DESTINATION_UNKNOWN, CANCELLED)
 
 
 @dataclass(frozen=True)
@@ -66,6 +73,4 @@ def may_have_failed(end: MoveState, *, last: bool = True) -> bool:
 
 def refused_for_good(end: MoveState) -> bool:
     """Whether the PACS would not take the identifier itself: a failure that neither time nor another place fixes."""
-    if end.status in (None, SUCCESS, WARNING_SUBOPERATIONS, MOVE_DESTINATION_UNKNOWN):
-        return False
-    return not is_temporary(end) and not end.begun
+    return end.status not in _SAYS_NOTHING and not is_temporary(end) and not end.begun

@@ -75,6 +75,9 @@ class Quirks:
     uid_lists: str = "taken"
     move_status: int = 0  # final status instead of the true one
     status_sends: bool = False  # sends all the same before `move_status`
+    series_status: dict[str, int] = field(
+        default_factory=dict
+    )  # series -> final status of a request for it alone, without sending
     move_silence_s: float = 0  # silent for so long before the first object or a refusal
     break_after: int | None = (
         None  # ends the C-MOVE association after N objects, before the next or the final response
@@ -102,6 +105,7 @@ class Quirks:
     # Objects
     lose: tuple[str, ...] = ()  # not sent, counted as failed
     drop: tuple[str, ...] = ()  # not sent, counted as completed
+    gone: tuple[str, ...] = ()  # not sent and not counted: only C-FIND knows them
     twice: tuple[str, ...] = ()  # sent twice
     twice_differs: bool = False  # the second time with another last byte
     truncate: dict[str, str] = field(

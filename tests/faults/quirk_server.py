@@ -557,7 +557,7 @@ class Move(Request):
             return BAD_IDENTIFIER
         if self.faulty and quirks.move_status and not quirks.status_sends:
             return quirks.move_status
-        return None
+        return quirks.series_status.get(self.keys.get("SeriesInstanceUID", ""))
 
     def _retrieve(self, destination: str) -> int | None:
         """Send what is asked for; the final status, None where there is nobody left to hear it."""
@@ -594,7 +594,8 @@ class Move(Request):
         return WARNING if self.failed or self.quirks.counts == "warning" else SUCCESS
 
     def _parcels(self, instances: Sequence[Instance]) -> list[Parcel]:
-        asked = [parcel for each in instances for parcel in self._parcels_of(each)]
+        held = (each for each in instances if each.uid() not in self.quirks.gone)
+        asked = [parcel for each in held for parcel in self._parcels_of(each)]
         if self.number > 1:
             return asked
         by_uid = {each.uid(): each for each in self.archive.instances}

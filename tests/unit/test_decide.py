@@ -481,6 +481,34 @@ def test_what_a_pacs_cannot_serve_now_or_in_this_form_is_not_given_up(
 
 
 @pytest.mark.parametrize(
+    ("end", "counts"),
+    [
+        (BUSY, False),
+        (replace(BUSY, failed=2), False),
+        (replace(BUSY, status=0xA701), False),
+        (NOT_UNDERSTOOD, False),
+        (WARNING, False),
+        (UNKNOWN_DESTINATION, True),
+    ],
+)
+@pytest.mark.parametrize("way", [TO_US, BY_GET, ELSEWHERE])
+def test_what_failed_for_good_before_is_asked_for_once_and_stops_no_run(
+    way: str, end: MoveState, counts: bool
+) -> None:
+    ended = Ended(Task(one_chunk([_part(SERIES, FIRST)]), once=True), end, 0.0)
+    said = module.decide(ended, 0, [], 2.0, verb="C-MOVE", sees=WAYS[way].sees)
+    assert _said(said, ended.part[1]) == replace(settled("1.1.1", words=end.words), counts=counts)
+
+
+def test_a_series_that_failed_before_is_repeated_where_it_was_cut_off_and_still_known_after() -> None:
+    parts = [_part(SERIES, FIRST), _part(of_series("1.1.2"), SECOND)]
+    ends = tuple(replace(UNANSWERED, request=number) for number in range(2))
+    cut = CutOff(Task(one_chunk(parts), once=True), ends, 0.0, silent=False)
+    said = module.cut_off(cut, 2.0, SILENCE, stopped=False)
+    assert [(each.once, each.wait_s) for each in said.again] == [(True, 2.0), (True, 2.0)]
+
+
+@pytest.mark.parametrize(
     ("repeats", "said"),
     [
         *(

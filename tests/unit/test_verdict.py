@@ -25,10 +25,11 @@ from pacsifier.transfer.fetch.verdict import (
     is_complete,
     is_short,
     judge,
+    lasting,
     left_behind,
     took_only_some,
 )
-from pacsifier.transfer.model import SeriesState, Status
+from pacsifier.transfer.model import Lasting, SeriesState, Status
 from pacsifier.transfer.plan import untold_columns
 from pacsifier.transfer.retry import is_clean, may_have_failed, refused_for_good
 
@@ -183,6 +184,55 @@ def test_a_pacs_that_is_busy_and_counts_nothing_is_first_asked_the_same_again() 
 )
 def test_a_refusal_is_for_good_only_where_nothing_else_can_explain_it(end: MoveState, for_good: bool) -> None:
     assert refused_for_good(end) is for_good
+
+
+@pytest.mark.parametrize(
+    ("series", "end", "code"),
+    [
+        pytest.param(state(), NOT_UNDERSTOOD, Lasting.REFUSED, id="the identifier is refused"),
+        pytest.param(state(), MoveState(0, 0x0122), Lasting.REFUSED, id="the class of service is refused"),
+        pytest.param(state(), replace(BUSY, failed=2), Lasting.NOT_SENT, id="no instance could be sent"),
+        pytest.param(
+            state(found=1), replace(WARNING, completed=1, failed=1), Lasting.NOT_SENT, id="one could not"
+        ),
+        pytest.param(state(), replace(SUCCESS, failed=1), Lasting.NOT_SENT, id="Success with a failure"),
+        pytest.param(state(), WARNING, Lasting.NOT_SENT, id="failures that are not counted"),
+        pytest.param(state(), UNKNOWN_DESTINATION, Lasting.NOT_SENT, id="what no context admitted"),
+        pytest.param(state(found=1), replace(SUCCESS, completed=1), Lasting.MISSING, id="not in its store"),
+        pytest.param(state(), replace(SUCCESS, completed=0), Lasting.MISSING, id="nothing in its store"),
+        pytest.param(state(found=1), replace(SUCCESS, completed=2), None, id="lost on the way"),
+        pytest.param(state(found=0), replace(SUCCESS, completed=1), None, id="all of it lost on the way"),
+        pytest.param(state(found=1), SUCCESS, None, id="nobody knows how many were sent"),
+        pytest.param(state(announced=None), replace(SUCCESS, completed=0), None, id="nothing is announced"),
+        pytest.param(state(), BUSY, None, id="out of resources, without a count"),
+        pytest.param(state(), replace(BUSY, completed=0, failed=0), None, id="out of resources to send"),
+        pytest.param(state(), MoveState(0, 0xA701), None, id="out of resources to look"),
+        pytest.param(state(), MoveState(0, 0xA700), None, id="out of resources"),
+        pytest.param(state(), MoveState(0, 0x0213), None, id="a limit of resources"),
+        pytest.param(state(), MoveState(0, 0xFE00), None, id="cancelled"),
+        pytest.param(state(), UNANSWERED, None, id="cut off, or silent"),
+    ],
+)
+def test_only_what_neither_time_nor_the_link_explains_fails_for_good(
+    series: SeriesState, end: MoveState, code: Lasting | None
+) -> None:
+    assert lasting(series, end) is code
+
+
+@pytest.mark.parametrize("known", ["", "C-MOVE to US"])
+@pytest.mark.parametrize("proven", [True, False])
+def test_a_series_fails_for_good_only_by_a_way_by_which_something_came(known: str, proven: bool) -> None:
+    series = state(failed_by=known)
+    conclude(series, NOT_UNDERSTOOD, "why", of=[series])
+    series.close()
+    series.remember("C-MOVE to US", proven=proven)
+    assert series.failed_by == ("C-MOVE to US" if proven or known else "")
+
+
+def test_what_failed_together_with_others_has_not_failed_for_good_yet() -> None:
+    series, other = state(), state("1.1.2")
+    conclude(series, NOT_UNDERSTOOD, "why", of=[series, other])
+    assert series.lasting is None
 
 
 # --- what a request left behind ----------------------------------------------------------------------------------

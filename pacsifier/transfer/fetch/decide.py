@@ -2,6 +2,7 @@
 
 temporarily refused, not all is there   each study again, after a growing wait; after the last repeat: settled
 not understood, or taken in part        the same work in simpler requests, and none of that kind any more
+failed for good in an earlier run       settled as it is: it counts for nothing
 refused in one syntax (C-GET)           the series that are open again in another syntax, before all else
 cut off                                 the request in flight again after a wait; those behind it as if never asked
 silent, or the run is to stop           settled as it is
@@ -14,7 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
 
-from pacsifier.dcmtk.transcript import MoveState
+from pacsifier.dcmtk.transcript import MOVE_DESTINATION_UNKNOWN, MoveState
 from pacsifier.transfer.capabilities import Capabilities
 from pacsifier.transfer.fetch.pool import CutOff, Ended, NotAdmitted
 from pacsifier.transfer.fetch.verdict import is_complete, left_behind, took_only_some
@@ -70,6 +71,8 @@ def decide(
     more repeats; `sees`: what comes can be looked at here.
     """
     end, (_, states) = ended.end, ended.part
+    if ended.task.once:
+        return _of_what_failed_before(ended, in_another_form=_in_another_form(ended, came, sees=sees))
     if others:
         return _in_other_syntaxes(ended, others)
     if is_temporary(end) and not all(is_complete(state) for state in states):
@@ -81,9 +84,20 @@ def decide(
             again=(Task(one_chunk(open_studies(ended.part)), ended.task.repeats + 1, wait_s),),
             warning=f"{verb} was temporarily refused: asking again in {wait_s:.1f} s",
         )
-    if sees and (refused_for_good(end) or took_only_some(ended.part, end, came)):
+    if _in_another_form(ended, came, sees=sees):
         return _in_simpler_requests(ended)
     return Said(end, settled=states)
+
+
+def _of_what_failed_before(ended: Ended, *, in_another_form: bool) -> Said:
+    """No failure of the PACS, which others of the run do not meet, unless it has forgotten the destination."""
+    said = _in_simpler_requests(ended) if in_another_form else Said(ended.end, settled=ended.part[1])
+    return replace(said, counts=ended.end.status == MOVE_DESTINATION_UNKNOWN)
+
+
+def _in_another_form(ended: Ended, came: int, *, sees: bool) -> bool:
+    """Whether the PACS did not take the request in this form."""
+    return sees and (refused_for_good(ended.end) or took_only_some(ended.part, ended.end, came))
 
 
 def _in_other_syntaxes(ended: Ended, others: Sequence[Part]) -> Said:
@@ -106,7 +120,7 @@ def _in_simpler_requests(ended: Ended) -> Said:
     parts = [each for each in simpler(ended.part) if any(state.series.key in left for state in each[1])]
     if not parts:
         return Said(ended.end, settled=states)
-    again = tuple(Task(one_chunk([each])) for each in parts)
+    again = tuple(Task(one_chunk([each]), once=ended.task.once) for each in parts)
     return Said(ended.end, postponed=states, again=again, unable=unable(ended.part))
 
 
@@ -119,11 +133,11 @@ def cut_off(cut: CutOff, wait_s: float | None, silence: str, *, stopped: bool) -
     end, (_, states) = cut.ends[0], first
     wait_s = None if cut.silent else wait_s
     # Whatever the one in flight has used up, these were never begun.
-    begun_later = Task(one_chunk(behind), wait_s=wait_s or 0.0, first=True)
+    begun_later = Task(one_chunk(behind), wait_s=wait_s or 0.0, first=True, once=cut.task.once)
     rest = (begun_later,) if behind else ()
     if wait_s is None or stopped:
         return Said(replace(end, words=silence) if cut.silent else end, settled=states, again=rest)
-    task = Task(one_chunk(open_studies(first)), cut.task.repeats + 1, wait_s)
+    task = Task(one_chunk(open_studies(first)), cut.task.repeats + 1, wait_s, once=cut.task.once)
     warning = f"the association was cut off: going on in {wait_s:.1f} s"
     return Said(end, postponed=states, again=(task, *rest), warning=warning)
 

@@ -89,7 +89,7 @@ def _stops(health: Health, end: MoveState, terms: Terms, *, unreached: bool, sil
         yield Stop(f"{times} without ever {terms.reaching}", unreachable=True)
     if health.failures >= terms.max_failures:
         in_a_row = f"{health.failures} {terms.verb} requests failed in a row (--max_failures)"
-        yield Stop(f"{in_a_row}: {told(end, terms.act)}")
+        yield Stop(f"{in_a_row}: {told(end, terms.act)}", failures=True)
 
 
 def told(end: MoveState, act: str) -> str:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pacsifier.dcmtk.transcript import MoveState
-from pacsifier.transfer.model import Part, SeriesState, Status
-from pacsifier.transfer.retry import is_clean, refused_for_good
+from pacsifier.dcmtk.transcript import MOVE_DESTINATION_UNKNOWN, MoveState
+from pacsifier.transfer.model import Lasting, Part, SeriesState, Status
+from pacsifier.transfer.retry import is_clean, may_have_failed, refused_for_good
 
 
 def is_complete(state: SeriesState) -> bool:
@@ -56,6 +56,22 @@ def moved_by(state: SeriesState, end: MoveState) -> int:
     return end.begun
 
 
+def lasting(state: SeriesState, end: MoveState) -> Lasting | None:
+    """Why a series would fail again, by the end of its own request, which is not repeated any more; None: it may not.
+
+    Not for good: a lost association, silence, want of resources (also 0xA702 that counts no failure), a cancellation,
+    and objects that were counted as sent and did not come.
+    """
+    if refused_for_good(end):
+        return Lasting.REFUSED
+    if may_have_failed(end, last=False) or end.status == MOVE_DESTINATION_UNKNOWN:
+        return Lasting.NOT_SENT
+    fewer = end.done is not None and end.done < (state.series.expected or 0)
+    if is_clean(end) and fewer and state.files >= (end.done or 0):
+        return Lasting.MISSING
+    return None
+
+
 def conclude(state: SeriesState, end: MoveState, reason: str, *, of: Sequence[SeriesState]) -> None:
     """Enters the end of a request into one of the series that it was `of`; completes it where all agrees."""
     alone = len(of) == 1
@@ -65,7 +81,8 @@ def conclude(state: SeriesState, end: MoveState, reason: str, *, of: Sequence[Se
     counted = unknown and alone and end.done == state.files
     vouched = unknown and alone and end.done is None
     refused = alone and refused_for_good(end)
-    state.enter(reason, failed=failed, refused=refused, counted=counted, vouched=vouched)
+    for_good = lasting(state, end) if alone else None
+    state.enter(reason, failed=failed, refused=refused, counted=counted, vouched=vouched, lasting=for_good)
     # More sub-operations than objects: they are late, came under other UIDs, or the announced number is too low.
     more = end.begun > sum(each.files for each in of)
     if failed or unknown:

@@ -112,6 +112,10 @@ class Way(ABC):
         """Requests in another form for what could not be sent in this one; `last`: it is not repeated any more."""
         return []
 
+    def has_learned(self) -> bool:
+        """Whether a second round would offer more than the first."""
+        return False
+
     def reached(self, states: Iterable[SeriesState]) -> bool:
         """Whether the PACS has ever sent anything to the destination."""
         return any(state.files for state in states)
@@ -181,6 +185,10 @@ class ToReceiver(Way):
             with _emptied(inbox, states, every):
                 yield inbox
             self._refused = receiver.refused_classes()
+
+    def has_learned(self) -> bool:
+        """See `Way`: SOP classes that were refused will be taken."""
+        return bool(self._refused)
 
     def reached(self, states: Iterable[SeriesState]) -> bool:
         """See `Way`."""
