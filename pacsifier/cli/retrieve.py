@@ -39,7 +39,7 @@ _EXAMPLES = """examples:
       go on after an interruption, or fetch what was missing (logs/redo.csv holds those rows); a series that failed
       for good before (FailedForGood in logs/pacsifier_log.csv: refused, not_sent, missing) is asked for once
   pacsifier --upload --config config.json --upload_directory images
-      send a folder of DICOM files to the PACS
+      send a folder of DICOM files to the PACS; nothing compressed is decompressed on the way
   pacsifier --save --dry_run --config config.json --queryfile query.csv
       how many studies, series and instances each row would bring; nothing is fetched or written
   pacsifier --check --config config.json
@@ -479,6 +479,12 @@ def _print_upload_summary(summary: UploadSummary) -> None:
         print(f"{_PROG}: {note}", file=sys.stderr)
     for path, reason in summary.failures:
         print(f"{_PROG}: {shown(path)}: {reason}", file=sys.stderr)
+    if summary.encoded:
+        print(
+            f"{summary.encoded} files were stored in another uncompressed transfer syntax, since the PACS does not take their "
+            "own; values and pixels are the same",
+            file=sys.stderr,
+        )
     print(
         f"files: {summary.files} found, {summary.stored} stored, {len(summary.failures)} not stored, "
         f"{summary.seconds:.1f} s",

@@ -105,6 +105,14 @@ def class_uid(said: str) -> str:
     return said if is_uid(said) else _uids().get(said.lower(), "")
 
 
+def syntax_name(uid: str) -> str:
+    """A transfer syntax as a person knows it, with its UID."""
+    from pydicom.uid import UID
+
+    name = UID(uid).name
+    return uid if name == uid else f"{name} ({uid})"
+
+
 def storage_classes() -> tuple[str, ...]:
     """The Storage SOP Class UIDs known here, the common ones first (`storage_classes.txt`)."""
     return tuple(_prefixes())

@@ -43,6 +43,10 @@ _OF_A_MOVE = re.compile(
 )
 _SENDING_FILE = re.compile(rb"^I: Sending file: (?:\./)?(\S+)$")
 _STORE_RESPONSE = re.compile(rb"^I: Received Store Response \((.*)\)$")
+_CONVERTING = re.compile(rb"^I: Converting transfer syntax: (.*) -> (.*)$")
+_NO_CONTEXT = "No presentation context for"
+# PS3.7 Annex C: warnings are 0x0001, 0x0107, 0x0116 and 0xBxxx, of which DCMTK names some.
+_STORED = re.compile(r"Success$|Warning|Unknown Status: 0x(?:0*1|0*107|0*116|b[0-9a-f]{3})$")
 _ECHO_RESPONSE = re.compile(rb"^I: Received Echo Response \((.*)\)$", re.MULTILINE)
 _IGNORED_FILE = re.compile(rb"^W: cannot access file: (?:\./)?(\S+), ignoring file$")
 # Conditions of DCMTK's module dcmnet (dul.h, dimcond.h): the association is gone.
@@ -211,13 +215,16 @@ class MoveTranscript:
 class StoreEnd:
     """What became of one file of `storescu`: `words` is `Success` or the reason of the refusal.
 
-    `lost`: it got no answer, since the association was gone; it may be sent again.
+    `lost`: it got no answer, since the association was gone; it may be sent again. `no_context`: the PACS takes its SOP
+    class in no form that it may be sent in. `encoded`: it was sent in another transfer syntax than its own.
     """
 
     name: str
     stored: bool
     words: str
     lost: bool = False
+    no_context: bool = False
+    encoded: bool = False
 
 
 class StoreTranscript:
@@ -227,6 +234,7 @@ class StoreTranscript:
         self._lines = _Lines()
         self._name: str | None = None
         self._reasons: list[str] = []
+        self._encoded = False
 
     def feed(self, data: bytes) -> Iterator[StoreEnd]:
         """Takes the next bytes of the log and yields the outcome of each file."""
@@ -235,11 +243,13 @@ class StoreTranscript:
                 yield from self._unanswered()
                 self._name = found[1].decode("utf-8", "replace")
                 self._reasons = []
+            elif found := _CONVERTING.match(line):
+                self._encoded = found[1] != found[2]
             elif found := _STORE_RESPONSE.match(line):
                 words = found[1].decode("ascii", "replace")
                 name, self._name = self._name, None
                 if name is not None:
-                    yield StoreEnd(name, words == "Success" or words.startswith("Warning"), words)
+                    yield StoreEnd(name, bool(_STORED.match(words)), words, encoded=self._encoded)
             elif found := _IGNORED_FILE.match(line):
                 yield StoreEnd(found[1].decode("utf-8", "replace"), False, "cannot be read any more")
             elif line.startswith((b"E: ", b"W: ", b"F: ")):
@@ -252,5 +262,7 @@ class StoreTranscript:
     def _unanswered(self) -> Iterator[StoreEnd]:
         if self._name is not None:
             words = "; ".join(filter(None, self._reasons))
-            yield StoreEnd(self._name, False, words or "not answered", not words or bool(_GONE.search(words)))
+            lost = not words or bool(_GONE.search(words))
+            no_context = words.startswith(_NO_CONTEXT)
+            yield StoreEnd(self._name, False, words or "not answered", lost, no_context=no_context)
             self._name = None

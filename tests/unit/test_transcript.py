@@ -316,6 +316,30 @@ def test_every_final_status_of_a_store_is_read() -> None:
     assert [ended[name].stored for name in ("s0000007", "s0000008")] == [False, False]
 
 
+@pytest.mark.parametrize(
+    ("status", "is_stored"),
+    [("0x1", True), ("0x107", True), ("0x116", True), ("0xb001", True), ("0xbfff", True)]
+    + [
+        (each, False)
+        for each in ("0x117", "0x110", "0xa7ff", "0xc001", "0x1b001", "0xb0011", "0x1071", "0x10")
+    ],
+)
+def test_a_warning_that_dcmtk_has_no_word_for_is_a_warning_all_the_same(status: str, is_stored: bool) -> None:
+    text = log("store_orthanc").replace(b"(Success)", f"(Unknown Status: {status})".encode(), 1)
+    assert read(StoreTranscript, [text])[0].stored is is_stored
+
+
+def test_a_file_that_was_sent_in_another_syntax_is_told_apart() -> None:
+    line = b"Converting transfer syntax: Little Endian Explicit -> Little Endian "
+    text = log("store_orthanc").replace(line + b"Explicit", line + b"Implicit", 1)
+    assert [end.encoded for end in read(StoreTranscript, [text])][:2] == [True, False]
+
+
+def test_a_file_for_which_there_is_no_context_is_told_apart() -> None:
+    ended = stored("store_refused_class")
+    assert [name for name, end in ended.items() if end.no_context] == ["f0000001"]
+
+
 def test_the_reason_of_a_store_that_the_peer_aborted_says_so() -> None:
     assert "Peer aborted Association" in stored("store_statuses")["s0000007"].words
 
