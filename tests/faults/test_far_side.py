@@ -953,6 +953,24 @@ def test_what_failed_for_good_is_asked_for_once_by_the_next_run_and_comes_once_i
     assert {row["FailedForGood"] for row in third.log} == {""}
 
 
+def test_a_file_that_a_real_pacs_has_lost_is_asked_for_once_by_the_next_run(peers, hospital, tmp_path):
+    wanted = [LOCALIZER, BRAIN]
+    lost, *_ = of(hospital, LOCALIZER)
+    folder = tmp_path / "pacs"
+    with start_dcmqrscp(folder, hospital.files, peers) as pacs:
+        content = lost.path.read_bytes()
+        files = [path for path in (folder / "storage").rglob("*") if path.is_file()]
+        (path,) = [path for path in files if path.read_bytes() == content]
+        path.unlink()
+        first, second = (run(pacs, tmp_path, wanted, "--save", "--resume", *QUICK) for _ in range(2))
+    for done in (first, second):
+        assert done.status == 1, done.stderr
+        codes = {row["SeriesInstanceUID"]: row["FailedForGood"] for row in done.log if row["FailedForGood"]}
+        assert codes == {lost.series_uid: "not_sent"}
+    assert "asked for once" in second.stderr
+    assert "asking again" not in second.stderr
+
+
 def test_many_series_that_fail_for_good_do_not_stop_the_next_run(quirky, hospital, tmp_path):
     lost = of(hospital, BRAIN)
     others = [each for each in of(hospital, *EVERYONE) if each not in lost]
