@@ -481,8 +481,8 @@ def _print_upload_summary(summary: UploadSummary) -> None:
         print(f"{_PROG}: {shown(path)}: {reason}", file=sys.stderr)
     if summary.encoded:
         print(
-            f"{summary.encoded} files were stored in another uncompressed transfer syntax, since the PACS does not take "
-            "their own; values and pixels are the same",
+            f"{summary.encoded} files were stored in another uncompressed transfer syntax, since the PACS does not "
+            "take their own; values and pixels are the same",
             file=sys.stderr,
         )
     print(
