@@ -16,7 +16,7 @@ from pacsifier.cli import common
 from pacsifier.cli.summary import PROG, again, plan_lines, summary_lines
 from pacsifier.dcmtk.timeouts import Timeouts
 from pacsifier.errors import ToolError
-from pacsifier.figures import time_text
+from pacsifier.figures import counted, time_text
 
 if TYPE_CHECKING:
     from pacsifier.config import PacsConfig
@@ -36,9 +36,10 @@ _EXAMPLES = """examples:
   pacsifier --save --info --config config.json --queryfile query.csv --out_directory images
       bring the images to disk as sub-<PatientID>/ses-<StudyDate><StudyTime>/<SeriesNumber>-<SeriesDescription>/
   pacsifier --save --resume --config config.json --queryfile query.csv --out_directory images
-      go on after an interruption, or fetch what was missing (logs/redo.csv holds those rows)
+      go on after an interruption, or fetch what was missing (logs/redo.csv holds those rows); a series that failed
+      for good before (FailedForGood in logs/pacsifier_log.csv: refused, not_sent, missing) is asked for once
   pacsifier --upload --config config.json --upload_directory images
-      send a folder of DICOM files to the PACS
+      send a folder of DICOM files to the PACS; nothing compressed is decompressed on the way
   pacsifier --save --dry_run --config config.json --queryfile query.csv
       how many studies, series and instances each row would bring; nothing is fetched or written
   pacsifier --check --config config.json
@@ -452,6 +453,12 @@ def _print_upload_summary(summary: UploadSummary) -> None:
         print(f"{PROG}: {note}", file=sys.stderr)
     for path, reason in summary.failures:
         print(f"{PROG}: {shown(path)}: {reason}", file=sys.stderr)
+    if summary.encoded:
+        print(
+            f"{counted(summary.encoded, 'file')} stored in another uncompressed transfer syntax, since the PACS does "
+            "not take their own; values and pixels are the same",
+            file=sys.stderr,
+        )
     print(
         f"files: {summary.files} found, {summary.stored} stored, {len(summary.failures)} not stored, "
         f"{time_text(summary.seconds)}",

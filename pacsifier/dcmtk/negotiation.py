@@ -140,6 +140,14 @@ def received_syntaxes(version: str) -> tuple[str, ...]:
     return tuple(uid for uid in EVERY_SYNTAX if uid in known)
 
 
+def syntax_name(uid: str) -> str:
+    """A transfer syntax as a person knows it, with its UID."""
+    from pydicom.uid import UID
+
+    name = UID(uid).name
+    return uid if name == uid else f"{name} ({uid})"
+
+
 def storage_classes() -> tuple[str, ...]:
     """The Storage SOP Class UIDs known here, the common ones first (`storage_classes.txt`)."""
     return tuple(_prefixes())

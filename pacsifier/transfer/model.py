@@ -64,6 +64,17 @@ class Status(Enum):
         return self.completed or self in (Status.LISTED, Status.NOT_WANTED, Status.EXCLUDED)
 
 
+class Lasting(Enum):
+    """Why a series failed for good: the codes of `FailedForGood` in the log, read back by the next run."""
+
+    # Its own request ended with a status that time does not change.
+    REFUSED = "refused"
+    # The PACS reaches the destination, and failed to send instances of it at every try.
+    NOT_SENT = "not_sent"
+    # The PACS counts as sent all that it has, and announces more.
+    MISSING = "missing"
+
+
 @dataclass(slots=True)
 class SeriesState:
     """The progress of one series, changed by its own methods only; `reason` is text for people, never read back.
@@ -90,6 +101,12 @@ class SeriesState:
     refused: bool = False
     # Nothing was announced, but the counters of its own request and what is in place agree.
     counted: bool = False
+    # Nothing was announced, and its own request ended with Success without telling how many it moved.
+    vouched: bool = False
+    # Why asking again would be in vain, by how its last request ended; and the way by which this or an earlier run
+    # found so: by that way it is asked for once, without repeats.
+    lasting: Lasting | None = None
+    failed_by: str = ""
     # What is in place would survive a power cut.
     secure: bool = False
 
@@ -121,6 +138,10 @@ class SeriesState:
     def skip(self, reason: str = "", moved: int = 0) -> None:
         """An earlier run has all of it; `moved`: that many instances to the same AE title."""
         self.status, self.reason, self.moved = Status.SKIPPED, reason, max(moved, self.moved)
+
+    def recall(self, lasting: Lasting, failed_by: str) -> None:
+        """An earlier run found that it fails for good by this way."""
+        self.lasting, self.failed_by = lasting, failed_by
 
     def tell(self, instances: tuple[Instance, ...]) -> None:
         """Takes the IMAGE-level list of its instances."""
@@ -181,14 +202,28 @@ class SeriesState:
         self.seconds += seconds
         self.moved = max(self.moved, moved or 0)
 
-    def postpone(self, reason: str) -> None:
-        """A request for it failed and will be repeated, or asked in another way."""
-        self.tried, self.reason, self.counted = True, reason, False
+    def postpone(self, reason: str, lasting: Lasting | None = None) -> None:
+        """A request for it failed and will be repeated, or asked in another way; `lasting`: should this be the last."""
+        self.tried, self.reason, self.counted, self.lasting = True, reason, False, lasting
 
-    def enter(self, reason: str, *, failed: bool, refused: bool, counted: bool = False) -> None:
+    def enter(
+        self,
+        reason: str,
+        *,
+        failed: bool,
+        refused: bool,
+        counted: bool = False,
+        vouched: bool = False,
+        lasting: Lasting | None = None,
+    ) -> None:
         """A request for it has ended; the verdict comes later."""
         self.reason = COUNTED if counted else reason
-        self.failed, self.refused, self.counted = failed, refused, counted
+        self.failed, self.refused, self.counted, self.vouched = failed, refused, counted, vouched
+        self.lasting = lasting
+
+    def trust(self) -> None:
+        """A request whose counters are not told moved all that the PACS holds."""
+        self.moved = max(self.moved, self.series.expected or 0)
 
     def complete(self, note: str = "") -> None:
         """All of it is where it was asked for."""
@@ -219,6 +254,13 @@ class SeriesState:
         why = "" if self.counted else self.reason
         self.status = Status.INCOMPLETE if self.files else Status.FAILED
         self.reason = "; ".join(each for each in (counts, why, stop_reason) if each)
+
+    def remember(self, way: str, *, proven: bool) -> None:
+        """The run is over for it: whether it failed for good by this way; `proven`: others came by it."""
+        failed = self.status in (Status.INCOMPLETE, Status.FAILED)
+        if not (failed and (proven or self.failed_by == way)):
+            self.lasting = None
+        self.failed_by = way if self.lasting else ""
 
     def remark(self, *words: str) -> None:
         """Adds to the reason; what is "" adds nothing."""
@@ -321,10 +363,14 @@ class Came:
 
 @dataclass(frozen=True)
 class Stop:
-    """Why nothing more is started; `unreachable`: nothing has ever reached us, so another way may do better."""
+    """Why nothing more is started; `unreachable`: nothing has ever reached us, so another way may do better.
+
+    `failures`: for their number alone; each of them still says what it says.
+    """
 
     reason: str
     unreachable: bool = False
+    failures: bool = False
 
 
 @dataclass(frozen=True)

@@ -66,6 +66,7 @@ def retrieve(job: Job, observer: Observer, toolbox: Toolbox) -> Summary:
         else:
             journal = Journal(run.tree, job.table, job.config.move_aet if options.move else "")
             plan = make_plan(found, options, journal.moved_to(job.config.move_aet))
+            recall(plan, journal)
             confirm(plan, observer)
             write_infos(plan, run)
             run.tree.heed(journal.folders())
@@ -156,6 +157,14 @@ def confirm(plan: Plan, observer: Observer) -> None:
             raise InputError(question.refusal)
     if plan.last_note:
         observer.say(plan.last_note)
+
+
+def recall(plan: Plan, journal: Journal) -> None:
+    """What earlier runs found to fail for good will be asked for once."""
+    failed = journal.failed()
+    for state in plan.states:
+        if state.series.key in failed:
+            state.recall(*failed[state.series.key])
 
 
 def write_infos(plan: Plan, run: Run) -> None:

@@ -76,6 +76,9 @@ class Quirks:
     uid_lists: str = "taken"
     move_status: int = 0  # final status instead of the true one
     status_sends: bool = False  # sends all the same before `move_status`
+    series_status: dict[str, int] = field(
+        default_factory=dict
+    )  # series -> final status of a request for it alone, without sending
     move_silence_s: float = 0  # silent for so long before the first object or a refusal
     break_after: int | None = (
         None  # ends the C-MOVE association after N objects, before the next or the final response
@@ -97,11 +100,15 @@ class Quirks:
     no_pending: bool = False  # only a final response
     # where the receiver takes none of its contexts: a final status in hexadecimal, or "reset" (TCP RST)
     none_accepted: str = ""
+    # where it counts what it sent: "completed", "warning" (each with a warning, final status 0xB000), "pending" (the
+    # final response leaves its counters out), "never"
+    counts: str = "completed"
     offered: tuple[str, ...] = ()  # transfer syntaxes offered in one context with, and before, the file's own
 
     # Objects
     lose: tuple[str, ...] = ()  # not sent, counted as failed
     drop: tuple[str, ...] = ()  # not sent, counted as completed
+    gone: tuple[str, ...] = ()  # not sent and not counted: only C-FIND knows them
     twice: tuple[str, ...] = ()  # sent twice
     twice_differs: bool = False  # the second time with another last byte
     twice_as: str = ""  # the second time in another transfer syntax: "rle", or "lossy" (no real pixels)

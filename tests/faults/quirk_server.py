@@ -561,7 +561,7 @@ class Move(Request):
             return BAD_IDENTIFIER
         if self.faulty and quirks.move_status and not quirks.status_sends:
             return quirks.move_status
-        return None
+        return quirks.series_status.get(self.keys.get("SeriesInstanceUID", ""))
 
     def _retrieve(self, destination: str) -> int | None:
         """Send what is asked for; the final status, None where there is nobody left to hear it."""
@@ -605,10 +605,11 @@ class Move(Request):
             return self.quirks.move_status
         if self.failed and not self.completed:
             return CANNOT_SEND
-        return WARNING if self.failed else SUCCESS
+        return WARNING if self.failed or self.quirks.counts == "warning" else SUCCESS
 
     def _parcels(self, instances: Sequence[Instance]) -> list[Parcel]:
-        asked = [parcel for each in instances for parcel in self._parcels_of(each)]
+        held = (each for each in instances if each.uid() not in self.quirks.gone)
+        asked = [parcel for each in held for parcel in self._parcels_of(each)]
         if self.number > 1:
             return asked
         by_uid = {each.uid(): each for each in self.archive.instances}
@@ -682,11 +683,15 @@ class Move(Request):
         return True
 
     def _counters(self, remaining: int | None) -> dict[str, object]:
+        counts = self.quirks.counts
+        if counts == "never" or (counts == "pending" and remaining is None):
+            return {}
+        with_warning = self.completed if counts == "warning" else 0
         return {
             "NumberOfRemainingSuboperations": remaining,
-            "NumberOfCompletedSuboperations": self.completed,
+            "NumberOfCompletedSuboperations": self.completed - with_warning,
             "NumberOfFailedSuboperations": self.failed,
-            "NumberOfWarningSuboperations": 0,
+            "NumberOfWarningSuboperations": with_warning,
         }
 
 

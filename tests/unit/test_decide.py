@@ -488,6 +488,34 @@ def test_what_a_pacs_cannot_serve_now_or_in_this_form_is_not_given_up(
 
 
 @pytest.mark.parametrize(
+    ("end", "counts"),
+    [
+        (BUSY, False),
+        (replace(BUSY, failed=2), False),
+        (replace(BUSY, status=0xA701), False),
+        (NOT_UNDERSTOOD, False),
+        (WARNING, False),
+        (UNKNOWN_DESTINATION, True),
+    ],
+)
+@pytest.mark.parametrize("way", [TO_US, BY_GET, ELSEWHERE])
+def test_what_failed_for_good_before_is_asked_for_once_and_stops_no_run(
+    way: str, end: MoveState, counts: bool
+) -> None:
+    ended = Ended(Task(one_chunk([_part(SERIES, FIRST)]), once=True), end, 0.0)
+    said = module.decide(ended, 0, [], 2.0, verb="C-MOVE", sees=WAYS[way].sees)
+    assert _said(said, ended.part[1]) == replace(settled("1.1.1", words=end.words), counts=counts)
+
+
+def test_a_series_that_failed_before_is_repeated_where_it_was_cut_off_and_still_known_after() -> None:
+    parts = [_part(SERIES, FIRST), _part(of_series("1.1.2"), SECOND)]
+    ends = tuple(replace(UNANSWERED, request=number) for number in range(2))
+    cut = CutOff(Task(one_chunk(parts), once=True), ends, 0.0, silent=False)
+    said = module.cut_off(cut, 2.0, SILENCE, stopped=False)
+    assert [(each.once, each.wait_s) for each in said.again] == [(True, 2.0), (True, 2.0)]
+
+
+@pytest.mark.parametrize(
     ("repeats", "said"),
     [
         *(
@@ -654,7 +682,70 @@ MOVED_2 = replace(SUCCESS, completed=2)
             [Entry(Status.COMPLETE, moved=2)],
             id="what was sent elsewhere counts",
         ),
-        pytest.param(ELSEWHERE, SUCCESS, (FIRST,), {}, [Entry()], id="no counter is no image"),
+        pytest.param(
+            ELSEWHERE,
+            SUCCESS,
+            (FIRST,),
+            {},
+            [Entry(Status.COMPLETE, moved=2)],
+            id="Success without counters is success",
+        ),
+        pytest.param(
+            ELSEWHERE,
+            replace(SUCCESS, completed=1, at_least=True),
+            (FIRST,),
+            {},
+            [Entry(Status.COMPLETE, moved=2)],
+            id="Success without counters is success, whatever was told before",
+        ),
+        pytest.param(
+            ELSEWHERE,
+            replace(SUCCESS, completed=1),
+            (FIRST,),
+            {},
+            [Entry(moved=1)],
+            id="Success that counts fewer than announced is not all",
+        ),
+        pytest.param(
+            ELSEWHERE,
+            replace(SUCCESS, failed=1),
+            (FIRST,),
+            {},
+            [Entry(failed=True)],
+            id="Success that counts a failure is none",
+        ),
+        pytest.param(
+            ELSEWHERE,
+            replace(WARNING, completed=0, failed=0, warning=2),
+            (FIRST,),
+            {},
+            [Entry(Status.COMPLETE, moved=2)],
+            id="stored with a warning is stored",
+        ),
+        pytest.param(
+            ELSEWHERE,
+            replace(WARNING, failed=0),
+            (FIRST,),
+            {},
+            [Entry(Status.COMPLETE, moved=2)],
+            id="warnings of which none is a failure",
+        ),
+        pytest.param(
+            ELSEWHERE,
+            WARNING,
+            (FIRST,),
+            {},
+            [Entry(failed=True)],
+            id="warnings or failures: without counters nobody knows",
+        ),
+        pytest.param(
+            ELSEWHERE,
+            replace(WARNING, completed=1, failed=0, warning=0, at_least=True),
+            (FIRST,),
+            {},
+            [Entry(moved=1, failed=True)],
+            id="warnings or failures: what was told before is not the end",
+        ),
         pytest.param(
             ELSEWHERE,
             replace(WARNING, completed=1),

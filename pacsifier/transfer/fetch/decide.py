@@ -2,6 +2,7 @@
 
 temporarily refused, not all is there   each study again, after a growing wait; after the last repeat: settled
 not understood, or taken in part        the same work in simpler requests, and none of that kind any more
+failed for good in an earlier run       settled as it is: it counts for nothing
 refused in one syntax (C-GET)           the series that are open again in another syntax, before all else
 Success without what it was to bring    as if not understood, once nothing comes any more: it may be on its way
 proposed what our receiver refused      settled, to be asked once more when it takes more; no failure of the PACS
@@ -16,7 +17,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
 
-from pacsifier.dcmtk.transcript import MoveState
+from pacsifier.dcmtk.transcript import MOVE_DESTINATION_UNKNOWN, MoveState
 from pacsifier.transfer.capabilities import Capabilities
 from pacsifier.transfer.fetch.pool import CutOff, Ended, NotAdmitted
 from pacsifier.transfer.fetch.verdict import is_complete, left_behind, took_only_some
@@ -87,20 +88,42 @@ def decide(
     if others:
         return _in_other_syntaxes(ended, others)
     if unfit:
-        return Said(end, settled=states, counts=is_clean(end) or bool(end.completed), unfit=True)
+        return Said(end, settled=states, counts=is_clean(end) or end.begun > 0, unfit=True)
+    if ended.task.once:
+        return _of_what_failed_before(ended, in_another_form=_in_another_form(ended, came, sees=sees))
     if is_temporary(end) and not all(is_complete(state) for state in states):
-        if wait_s is None:
-            return Said(end, settled=states)
-        return Said(
-            end,
-            postponed=states,
-            again=(Task(one_chunk(open_studies(ended.part)), ended.task.repeats + 1, wait_s),),
-            warning=f"{verb} was temporarily refused: asking again in {wait_s:.1f} s",
-        )
-    if sees and (refused_for_good(end) or took_only_some(ended.part, end, came)):
-        on_its_way = is_clean(end) and not (came and came == end.completed)
-        return _in_simpler_requests(ended, settle_s if on_its_way else 0.0)
+        return _after_a_while(ended, wait_s, verb)
+    if _in_another_form(ended, came, sees=sees):
+        return _in_simpler_requests(ended, settle_s if _on_its_way(ended, came) else 0.0)
     return Said(end, settled=states)
+
+
+def _after_a_while(ended: Ended, wait_s: float | None, verb: str) -> Said:
+    _, states = ended.part
+    if wait_s is None:
+        return Said(ended.end, settled=states)
+    return Said(
+        ended.end,
+        postponed=states,
+        again=(Task(one_chunk(open_studies(ended.part)), ended.task.repeats + 1, wait_s),),
+        warning=f"{verb} was temporarily refused: asking again in {wait_s:.1f} s",
+    )
+
+
+def _of_what_failed_before(ended: Ended, *, in_another_form: bool) -> Said:
+    """No failure of the PACS, which others of the run do not meet, unless it has forgotten the destination."""
+    said = _in_simpler_requests(ended, 0.0) if in_another_form else Said(ended.end, settled=ended.part[1])
+    return replace(said, counts=ended.end.status == MOVE_DESTINATION_UNKNOWN)
+
+
+def _in_another_form(ended: Ended, came: int, *, sees: bool) -> bool:
+    """Whether the PACS did not take the request in this form."""
+    return sees and (refused_for_good(ended.end) or took_only_some(ended.part, ended.end, came))
+
+
+def _on_its_way(ended: Ended, came: int) -> bool:
+    """Whether some of what Success tells of may still come."""
+    return is_clean(ended.end) and not (came and came == ended.end.done)
 
 
 def _in_other_syntaxes(ended: Ended, others: Sequence[Part]) -> Said:
@@ -112,7 +135,7 @@ def _in_other_syntaxes(ended: Ended, others: Sequence[Part]) -> Said:
         ended.end,
         settled=done,
         postponed=still_open,
-        again=tuple(Task(one_chunk([each]), first=True) for each in others),
+        again=tuple(Task(one_chunk([each]), ended.task.repeats, first=True) for each in others),
         counts=bool(done),
     )
 
@@ -124,12 +147,14 @@ def _in_simpler_requests(ended: Ended, settle_s: float) -> Said:
     parts = [each for each in simpler(ended.part) if any(state.series.key in left for state in each[1])]
     if not parts:
         return Said(ended.end, settled=states)
-    missing = unable(ended.part)
+    missing, once = unable(ended.part), ended.task.once
     if settle_s:
-        again = tuple(Task(one_chunk([each]), wait_s=settle_s, doubt=missing.capability) for each in parts)
-        return Said(ended.end, postponed=states, again=again)
-    again = tuple(Task(one_chunk([each])) for each in parts)
-    return Said(ended.end, postponed=states, again=again, unable=missing)
+        again = (
+            Task(one_chunk([each]), wait_s=settle_s, doubt=missing.capability, once=once) for each in parts
+        )
+        return Said(ended.end, postponed=states, again=tuple(again))
+    again = (Task(one_chunk([each]), once=once) for each in parts)
+    return Said(ended.end, postponed=states, again=tuple(again), unable=missing)
 
 
 def cut_off(cut: CutOff, wait_s: float | None, silence: str, *, stopped: bool, unfit: bool = False) -> Said:
@@ -142,12 +167,12 @@ def cut_off(cut: CutOff, wait_s: float | None, silence: str, *, stopped: bool, u
     end, (_, states) = cut.ends[0], first
     wait_s = None if cut.silent or unfit else wait_s
     # Whatever the one in flight has used up, these were never begun.
-    begun_later = Task(one_chunk(behind), wait_s=wait_s or 0.0, first=True)
+    begun_later = Task(one_chunk(behind), wait_s=wait_s or 0.0, first=True, once=cut.task.once)
     rest = (begun_later,) if behind else ()
     if wait_s is None or stopped:
         end = replace(end, words=silence) if cut.silent else end
         return Said(end, settled=states, again=rest, counts=not unfit, unfit=unfit)
-    task = Task(one_chunk(open_studies(first)), cut.task.repeats + 1, wait_s)
+    task = Task(one_chunk(open_studies(first)), cut.task.repeats + 1, wait_s, once=cut.task.once)
     warning = f"the association was cut off: going on in {wait_s:.1f} s"
     return Said(end, postponed=states, again=(task, *rest), warning=warning)
 

@@ -59,7 +59,7 @@ def after(
     `reached`: whether anything has ever come; `settled`: the request is not repeated; `silent`: we ended its
     association for its silence. The words of an unreachable stop want the way's advice added.
     """
-    failed = not is_clean(end) and not end.completed
+    failed = not is_clean(end) and not end.begun
     unreached = _is_unreached(end, terms, reached=reached)
     silences = health.silences + 1 if silent else 0
     health = replace(
@@ -93,7 +93,7 @@ def _stops(
         yield Stop(f"{times} without ever {terms.reaching}", unreachable=True)
     if health.failures >= terms.max_failures:
         in_a_row = f"{health.failures} {terms.verb} requests failed in a row (--max_failures)"
-        yield Stop(f"{in_a_row}: {told(end, terms.act)}")
+        yield Stop(f"{in_a_row}: {told(end, terms.act)}", failures=True)
 
 
 def told(end: MoveState, act: str) -> str:

@@ -24,11 +24,11 @@ from pacsifier.transfer.fetch.decide import (
 )
 from pacsifier.transfer.fetch.health import after, told
 from pacsifier.transfer.fetch.pool import CutOff, Ended, Event, NotAdmitted, Pool
-from pacsifier.transfer.fetch.verdict import conclude, is_complete, is_short, judge
+from pacsifier.transfer.fetch.verdict import conclude, is_complete, is_short, judge, lasting, moved_by
 from pacsifier.transfer.fetch.ways import Place, Way, turned
 from pacsifier.transfer.fetch.work import Task, batches, chunks, one_chunk
 from pacsifier.transfer.find.images import tell_instances
-from pacsifier.transfer.model import Chunk, Cut, Plan, SeriesState, Status, Stop
+from pacsifier.transfer.model import Chunk, Cut, Lasting, Plan, SeriesState, Status, Stop
 from pacsifier.transfer.run import Run
 
 log = logging.getLogger(__name__)
@@ -66,6 +66,11 @@ class Round:
         """Whether the PACS has ever sent anything to the destination."""
         return self.way.reached(self.plan.states)
 
+    def once(self, state: SeriesState) -> bool:
+        """Whether an earlier run, or the first round, found that the series fails for good by this way."""
+        in_vain = self.again and state.lasting is Lasting.NOT_SENT
+        return in_vain or state.failed_by == self.way.terms.act
+
 
 def fetch(
     plan: Plan, ways: Sequence[Way], run: Run, tick: Callable[[], None], claim: Callable[[], None]
@@ -88,11 +93,12 @@ def fetch(
         for number, way in enumerate(ways, 1):
             this = Round(way, run, plan, tick, claim)
             _prepare(this, plan.todo)
+            _tell_of_failed(plan.todo, this)
             _one_round(plan.todo, this)
             if number == len(ways) or not _turns(this):
                 break
         # What the PACS refused for good it would refuse again.
-        short = [state for state in _verify(todo, way, run) if not state.refused]
+        short = [state for state in _verify(todo, way, run) if not state.refused and _may_differ(state, this)]
         if short and not run.stop:
             run.observer.say(f"{len(short)} series are incomplete; asking for them once more")
             this = Round(way, run, plan, tick, claim, again=True)
@@ -110,7 +116,7 @@ def fetch(
         todo = [state for state in todo if not state.pending or state.tried or state.files]
         raise
     finally:
-        _close(todo, way, run)
+        _close(todo, way, plan, run)
 
 
 def _look_back(way: Way, run: Run) -> None:
@@ -121,11 +127,19 @@ def _look_back(way: Way, run: Run) -> None:
         log.info("how the PACS holds the images could not be asked: %s", error)
 
 
-def _close(states: Sequence[SeriesState], way: Way, run: Run) -> None:
-    """The last word on each series."""
+def _may_differ(state: SeriesState, this: Round) -> bool:
+    """Whether a second asking may bring what the first did not."""
+    return not this.once(state) or this.way.has_learned()
+
+
+def _close(states: Sequence[SeriesState], way: Way, plan: Plan, run: Run) -> None:
+    """The last word on each series; of what a run that stops leaves, an earlier run knows better whether it lasts."""
     remarks = run.aside.remarks()
+    proven = way.reached(plan.states)
     for state in states:
         state.close(run.stop.reason if run.stop else "")
+        if state.tried and (run.stop is None or run.stop.failures):
+            state.remember(way.terms.act, proven=proven)
         state.remark(way.remark(state), remarks.get(state.series.key, ""))
     if words := way.afterword(states):
         run.observer.say(words)
@@ -137,6 +151,14 @@ def _tell_of_work(todo: Sequence[SeriesState], run: Run) -> None:
     run.lost(tell_instances(run.finds, unknown, uid_lists=run.known.uid_lists))
     numbers = [state.series.expected for state in todo]
     run.observer.planned(len(todo), None if None in numbers else sum(number or 0 for number in numbers))
+
+
+def _tell_of_failed(todo: Sequence[SeriesState], this: Round) -> None:
+    if known := sum(map(this.once, todo)):
+        this.run.observer.say(
+            f"{known} series failed for good before (see FailedForGood in the log): each is asked for once, without "
+            "repeats"
+        )
 
 
 def _turns(this: Round) -> bool:
@@ -183,7 +205,7 @@ def _work_in_batches(states: Sequence[SeriesState], place: Place, this: Round) -
     every_batch = batches(states, config.batch_size, config.batch_wait_s)
     try:
         for number, batch in enumerate(every_batch, 1):
-            pool.add(Task(chunk) for chunk in _cut(batch, this))
+            pool.add(_cut(batch, this))
             _work(pool, place, this)
             if run.stop:
                 break
@@ -195,16 +217,25 @@ def _work_in_batches(states: Sequence[SeriesState], place: Place, this: Round) -
         pool.close()
 
 
-def _cut(batch: Sequence[SeriesState], this: Round) -> Iterator[Chunk]:
-    for group in this.way.groups(batch):
-        yield from chunks(
-            group,
-            this.run.job.options.associations,
-            this.plan.series_of_study,
-            this.run.known,
-            one_series_each=this.cut.one_series_each,
-            one_request_each=this.cut.one_request_each,
-        )
+def _cut(batch: Sequence[SeriesState], this: Round) -> Iterator[Task]:
+    """The work of a batch; what failed for good before comes last, each series by a request of its own."""
+    failed = [state for state in batch if this.once(state)]
+    others = [state for state in batch if not this.once(state)]
+    for states, once in ((others, False), (failed, True)):
+        for group in this.way.groups(states):
+            for chunk in _chunks(group, this, one_series_each=once or this.cut.one_series_each):
+                yield Task(chunk, once=once)
+
+
+def _chunks(group: Sequence[SeriesState], this: Round, *, one_series_each: bool) -> list[Chunk]:
+    return chunks(
+        group,
+        this.run.job.options.associations,
+        this.plan.series_of_study,
+        this.run.known,
+        one_series_each=one_series_each,
+        one_request_each=this.cut.one_request_each,
+    )
 
 
 def _work(pool: Pool, place: Place, this: Round) -> None:
@@ -295,16 +326,15 @@ def _handle(event: Event, pool: Pool, place: Place, this: Round) -> None:
         # An end is believed only where its objects had room.
         _check_place(this, now=True)
         came = place.take(event.part[1], event.end)
-        completed = event.end.completed or 0
-        run.traffic.brought(max(came.instances, completed), came.bytes, event.since)
-        others = way.others(event.part, event.end, came.instances)
+        run.traffic.brought(max(came.instances, event.end.begun), came.bytes, event.since)
+        last, once = wait_s is None, event.task.once
+        others = [] if once else way.others(event.part, event.end, came.instances, last=last)
         wait_s = wait_s if way.may_repeat(event.part) else None
         unfit = way.unfit(_surely_before(event), event.part)
-        terms = way.terms
         settle_s = run.job.options.timeouts.settle_time_s
         said = decide(
             *(event, came.instances, others, wait_s),
-            verb=terms.verb,
+            verb=way.terms.verb,
             sees=way.sees,
             unfit=unfit,
             settle_s=settle_s,
@@ -323,7 +353,7 @@ def _enter(said: Said, event: Ended | CutOff, this: Round, *, silent: bool = Fal
     way, run = this.way, this.run
     why = told(said.end, way.terms.act)
     for state in said.postponed:
-        state.postpone(why)
+        state.postpone(why, lasting(state, said.end) if len(said.postponed) == 1 else None)
     if said.settled:
         _conclude(said, why, time.monotonic() - event.since, this)
     if said.warning:
@@ -342,9 +372,10 @@ def _enter(said: Said, event: Ended | CutOff, this: Round, *, silent: bool = Fal
 
 def _conclude(said: Said, why: str, seconds: float, this: Round) -> None:
     alone = len(said.settled) == 1
-    moved = said.end.completed if alone and not this.way.sees else None
+    elsewhere = alone and not this.way.sees
     for state in said.settled:
         this.run.done += not state.tried
+        moved = moved_by(state, said.end) if elsewhere else None
         state.take_time(seconds / len(said.settled), moved)
         if state.pending:
             conclude(state, said.end, why, of=said.settled, unfit=said.unfit)

@@ -20,6 +20,7 @@ from pacsifier.transfer.fetch.converted import AVAILABLE, Converted
 from pacsifier.transfer.fetch.verdict import is_complete
 from pacsifier.transfer.find.images import list_instances
 from pacsifier.transfer.model import Finds, Part, SeriesState
+from pacsifier.transfer.retry import may_have_failed
 
 # What images are held in, the lossless ones first; videos are asked for in what the PACS tells.
 _TRIED = tuple(negotiation.GETSCU_PREFERENCES)[:9]
@@ -81,18 +82,19 @@ class Syntaxes:
             groups[self._proposed(state)].append(state)
         return list(groups.values())
 
-    def others(self, part: Part, end: MoveState, came: int) -> list[Part]:
+    def others(self, part: Part, end: MoveState, came: int, *, last: bool = False) -> list[Part]:
         """One request a series, in another syntax, for what the PACS could not send in this one; empty: none is left.
 
         What is there is not asked for in another form, which would contradict it: of a series that came in part only
         the missing instances, where the request names them. Where the PACS tells its
-        syntaxes, no other is tried. One that twice brought nothing is not tried any more.
+        syntaxes, no other is tried. One that twice brought nothing is not tried any more. `last`: the request was
+        repeated as often as it may be.
         """
         request, states = part
         syntax = self.of(states)
         if came and self._tries[syntax]:
             self._tries[syntax] = 0
-        if not end.failed:
+        if not may_have_failed(end, last=last):
             return []
         parts: list[Part] = []
         for state in states:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pacsifier.dcmtk.transcript import MoveState
-from pacsifier.transfer.model import Part, SeriesState, Status
-from pacsifier.transfer.retry import is_clean, refused_for_good
+from pacsifier.dcmtk.transcript import MOVE_DESTINATION_UNKNOWN, MoveState
+from pacsifier.transfer.model import Lasting, Part, SeriesState, Status
+from pacsifier.transfer.retry import is_clean, may_have_failed, refused_for_good
 
 
 def is_complete(state: SeriesState) -> bool:
@@ -49,6 +49,29 @@ def took_only_some(part: Part, end: MoveState, came: int) -> bool:
     return len(request.series_uids) > 1 and came > 0 and 0 < len(left) < len(states)
 
 
+def moved_by(state: SeriesState, end: MoveState) -> int:
+    """The instances of a series that its own request moved elsewhere; where Success does not tell, all there are."""
+    if end.done is None and is_clean(end):
+        return state.series.expected or end.begun
+    return end.begun
+
+
+def lasting(state: SeriesState, end: MoveState) -> Lasting | None:
+    """Why a series would fail again, by the end of its own request, which is not repeated any more; None: it may not.
+
+    Not for good: a lost association, silence, want of resources (also 0xA702 that counts no failure), a cancellation,
+    and objects that were counted as sent and did not come.
+    """
+    if refused_for_good(end):
+        return Lasting.REFUSED
+    if may_have_failed(end, last=False) or end.status == MOVE_DESTINATION_UNKNOWN:
+        return Lasting.NOT_SENT
+    fewer = end.done is not None and end.done < (state.series.expected or 0)
+    if is_clean(end) and fewer and state.files >= (end.done or 0):
+        return Lasting.MISSING
+    return None
+
+
 def conclude(
     state: SeriesState, end: MoveState, reason: str, *, of: Sequence[SeriesState], unfit: bool = False
 ) -> None:
@@ -60,10 +83,13 @@ def conclude(
     series, failed = state.series, not is_clean(end)
     # Not announced: the IMAGE level will be asked; should it be silent, the counters stand for it.
     unknown = not failed and series.expected is None
-    counted = unknown and alone and end.completed == state.files
-    state.enter(reason, failed=failed, refused=alone and not unfit and refused_for_good(end), counted=counted)
+    counted = unknown and alone and end.done == state.files
+    vouched = unknown and alone and end.done is None
+    refused = alone and not unfit and refused_for_good(end)
+    for_good = lasting(state, end) if alone else None
+    state.enter(reason, failed=failed, refused=refused, counted=counted, vouched=vouched, lasting=for_good)
     # More sub-operations than objects: they are late, came under other UIDs, or the announced number is too low.
-    more = (end.completed or 0) > sum(each.files for each in of)
+    more = end.begun > sum(each.files for each in of)
     if failed or unknown:
         return
     if is_complete(state) and series.rows and not state.spoiled and not more:
@@ -75,9 +101,13 @@ def judge(state: SeriesState, *, moved: bool) -> None:
     series = state.series
     if state.spoiled or (not series.rows and not moved):
         return
+    if state.vouched and moved:
+        state.trust()
     if series.expected is None:
         if state.counted and state.files:
             state.complete("not announced; the counters agree")
+        elif state.vouched and moved:
+            state.complete("not announced, not counted; the PACS says Success")
     elif state.failed and len(series.instances or ()) < (series.announced or 0):
         # The operation failed, and the PACS lists fewer than it announced: nothing says that all is here.
         return

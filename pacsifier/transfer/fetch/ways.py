@@ -113,8 +113,8 @@ class Way(ABC):
         """The series apart that may not be asked for together."""
         return [states]
 
-    def others(self, part: Part, end: MoveState, came: int) -> list[Part]:
-        """Requests in another form for what could not be sent in this one."""
+    def others(self, part: Part, end: MoveState, came: int, *, last: bool = False) -> list[Part]:
+        """Requests in another form for what could not be sent in this one; `last`: it is not repeated any more."""
         return []
 
     @property
@@ -133,6 +133,10 @@ class Way(ABC):
     def askings(self, states: Sequence[SeriesState]) -> list[Asking]:
         """The series that are asked for once more, apart by what must be taken for them."""
         return [([*states], ())]
+
+    def has_learned(self) -> bool:
+        """Whether a second round would offer more than the first."""
+        return False
 
     def reached(self, states: Iterable[SeriesState]) -> bool:
         """Whether the PACS has ever sent anything to the destination."""
@@ -239,6 +243,10 @@ class ToReceiver(Way):
         """See `Way`."""
         return self._converted.afterword(states)
 
+    def has_learned(self) -> bool:
+        """See `Way`: SOP classes that were refused will be taken."""
+        return bool(self._refused.classes)
+
     def reached(self, states: Iterable[SeriesState]) -> bool:
         """See `Way`; an association was opened to us, whatever came of it."""
         self._contacted = self._contacted or (self._last is not None and self._last.contacted())
@@ -303,9 +311,9 @@ class ByGet(Way):
         """See `Way`: a request has one syntax."""
         return [*self._syntaxes.groups(states)]
 
-    def others(self, part: Part, end: MoveState, came: int) -> list[Part]:
+    def others(self, part: Part, end: MoveState, came: int, *, last: bool = False) -> list[Part]:
         """See `Way`: in another syntax."""
-        return self._syntaxes.others(part, end, came)
+        return self._syntaxes.others(part, end, came, last=last)
 
     def may_repeat(self, part: Part) -> bool:
         """See `Way`: not where all syntaxes were tried in vain."""

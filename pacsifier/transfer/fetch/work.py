@@ -12,7 +12,7 @@ from pacsifier.dcmtk.identifiers import LONGEST_UID_LIST
 from pacsifier.dcmtk.movescu import MoveRequest
 from pacsifier.query import is_single_key
 from pacsifier.transfer.capabilities import USUAL, Capabilities
-from pacsifier.transfer.model import Chunk, Part, SeriesState
+from pacsifier.transfer.model import Chunk, Lasting, Part, SeriesState
 
 # Instances taken for a series whose number was not announced.
 _UNKNOWN_SIZE = 50
@@ -35,6 +35,7 @@ class Task:
     """A chunk that is to be asked for, after `repeats` repeats, in `wait_s` seconds; `first`: before all that waits.
 
     `doubt`: it may be on its way, and is asked for only where nothing comes; then that capability does not hold.
+    `once`: its series failed for good before: an answer is not followed by a repeat.
     """
 
     chunk: Chunk
@@ -42,6 +43,7 @@ class Task:
     wait_s: float = 0.0
     first: bool = False
     doubt: str = ""
+    once: bool = False
 
 
 def batches(states: Sequence[SeriesState], batch_size: int, batch_wait_s: float) -> list[list[SeriesState]]:
@@ -181,7 +183,8 @@ def _instances(state: SeriesState) -> list[Part]:
 
 def _missing(state: SeriesState) -> tuple[str, ...]:
     """The instances still to come of a series that is partly there; none where their UIDs are not known."""
-    if not state.found or state.series.instances is None:
+    # Success for a list that brings nothing would look like a PACS that takes no lists, and be asked in another form.
+    if not state.found or state.series.instances is None or state.lasting is Lasting.MISSING:
         return ()
     uids = (each.sop_instance_uid for each in state.series.instances)
     return tuple(uid for uid in uids if uid not in state.found and is_single_key(uid))
