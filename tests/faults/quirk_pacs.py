@@ -159,6 +159,11 @@ class QuirkPacs(Server):
         return [entry for entry in self.entries("find") if level in (None, entry["level"])]
 
     @property
+    def lists(self) -> list[dict[str, Any]]:
+        """The C-FIND requests for the instances of series, without those for one instance that is named."""
+        return [entry for entry in self.finds("IMAGE") if not entry["keys"].get("SOPInstanceUID")]
+
+    @property
     def moves(self) -> list[dict[str, Any]]:
         """The C-MOVE and C-GET requests so far, as they began."""
         return self.entries("move")

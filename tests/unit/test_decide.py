@@ -774,6 +774,57 @@ def test_a_request_that_will_be_repeated_settles_nothing() -> None:
     assert entered(TO_US, BUSY, HERE, earlier={}, again=True) == [Entry(seconds=0)]
 
 
+# --- success before the objects ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("completed", "comes", "waits"),
+    [
+        pytest.param(None, 2, True, id="no counters: more may come"),
+        pytest.param(4, 2, True, id="more was sent than is here"),
+        pytest.param(0, 0, False, id="nothing came of a list: the verdict says so"),
+        pytest.param(2, 2, False, id="all that was sent is here: it took only the first of the list"),
+    ],
+)
+def test_what_success_promised_is_asked_for_in_simpler_words_only_once_nothing_more_comes(
+    completed: int | None, comes: int, waits: bool
+) -> None:
+    part = _part(LIST, Has("1.1.1", comes=comes), SECOND)
+    came = _place(part, (Has("1.1.1", comes=comes),))
+    ended = Ended(Task(one_chunk([part])), replace(SUCCESS, completed=completed), 0.0)
+    said = module.decide(ended, came, [], None, verb="C-MOVE", sees=True, settle_s=5)
+    assert [(task.wait_s, task.doubt) for task in said.again] == (
+        [(5, "uid_lists")] if waits else [(0, "")] * bool(comes)
+    )
+    assert (said.unable is None) == (waits or not comes)
+
+
+@pytest.mark.parametrize(
+    ("comes", "asked", "learned"),
+    [
+        pytest.param({"1.1.1": 2, "1.1.2": 2}, [], "", id="all came meanwhile"),
+        pytest.param(
+            {"1.1.1": 1},
+            [(of_series("1.1.1"), 5.0), (of_series("1.1.2"), 5.0)],
+            "",
+            id="some came: it waits on",
+        ),
+        pytest.param(
+            {}, [(of_series("1.1.1"), 0.0), (of_series("1.1.2"), 0.0)], "uid_lists", id="nothing came"
+        ),
+    ],
+)
+def test_what_was_on_its_way_is_not_asked_for_and_the_rest_waits_as_long_as_some_comes(
+    comes: dict[str, int], asked: list, learned: str
+) -> None:
+    parts = [_part(of_series(uid), Has(uid)) for uid in ("1.1.1", "1.1.2")]
+    task = Task(one_chunk(parts), wait_s=5.0, doubt="uid_lists")
+    this = _round(TO_US)
+    left = rounds._without_what_came(task, Inbox(dict(comes)), this.run)
+    assert [(request, each.wait_s) for each in left for request in each.chunk.requests] == asked
+    assert _unlearned(this.run.known) == learned
+
+
 # --- our receiver does not take what the PACS proposed -----------------------------------------------------------
 
 
