@@ -2,6 +2,7 @@
 
 temporarily refused, not all is there   each study again, after a growing wait; after the last repeat: settled
 not understood, or taken in part        the same work in simpler requests, and none of that kind any more
+a list failed, and it may be the list   its first UID alone, at once; what that brings says whether lists are understood
 refused in one syntax (C-GET)           the series that are open again in another syntax, before all else
 cut off                                 the request in flight again after a wait; those behind it as if never asked
 silent, or the run is to stop           settled as it is
@@ -14,13 +15,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
 
-from pacsifier.dcmtk.transcript import MoveState
+from pacsifier.dcmtk.transcript import MOVE_DESTINATION_UNKNOWN, MoveState
 from pacsifier.transfer.capabilities import Capabilities
+from pacsifier.transfer.fetch.lists import NOTHING_SEEN, Lists, is_dubious, is_passed_over, kind_of
 from pacsifier.transfer.fetch.pool import CutOff, Ended, NotAdmitted
 from pacsifier.transfer.fetch.verdict import is_complete, left_behind, took_only_some
 from pacsifier.transfer.fetch.work import Task, beginning, in_series, one_chunk, simpler, study_by_study
 from pacsifier.transfer.model import Chunk, Part, SeriesState
-from pacsifier.transfer.retry import is_temporary, refused_for_good
+from pacsifier.transfer.retry import is_clean, is_temporary, refused_for_good
 
 # Until something has come, so many instances show whether the PACS reaches the destination.
 _FIRST_INSTANCES = 100
@@ -59,19 +61,30 @@ IMAGE_MOVES = Unable("image_moves", "a list of UIDs", "whole series")
 STUDY_LISTS = Unable("study_lists", "a list of UIDs", "one study at a time")
 UID_LISTS = Unable("uid_lists", "a list of UIDs", "one series at a time")
 WHOLE_STUDIES = Unable("whole_studies", "a whole study", "its series")
+OF_LISTS = {each.capability: each for each in (IMAGE_MOVES, STUDY_LISTS, UID_LISTS)}
 
 
 def decide(
-    ended: Ended, came: int, others: Sequence[Part], wait_s: float | None, *, verb: str, sees: bool
+    ended: Ended,
+    came: int,
+    others: Sequence[Part],
+    wait_s: float | None,
+    *,
+    verb: str,
+    sees: bool,
+    lists: Lists = NOTHING_SEEN,
 ) -> Said:
     """What follows from a final status, once what it brought (`came` instances) was placed.
 
     `others`: requests in another syntax for what could not be sent in this one; `wait_s`: before a repeat, None: no
-    more repeats; `sees`: what comes can be looked at here.
+    more repeats; `sees`: what comes can be looked at here; `lists`: what was seen of lists before.
     """
-    end, (_, states) = ended.end, ended.part
+    end, (request, states) = ended.end, ended.part
     if others:
         return _in_other_syntaxes(ended, others)
+    dubious = sees and is_dubious(request, end, came, lists)
+    if dubious and (alone := _first_alone(ended.task, ended.part, end, wait_s, lists)):
+        return alone
     if is_temporary(end) and not all(is_complete(state) for state in states):
         if wait_s is None:
             return Said(end, settled=states)
@@ -79,9 +92,11 @@ def decide(
             end,
             postponed=states,
             again=(Task(one_chunk(open_studies(ended.part)), ended.task.repeats + 1, wait_s),),
+            counts=not dubious,
             warning=f"{verb} was temporarily refused: asking again in {wait_s:.1f} s",
         )
-    if sees and (refused_for_good(end) or took_only_some(ended.part, end, came)):
+    passed_over = took_only_some(ended.part, end, came) or is_passed_over(request, end, came)
+    if sees and (refused_for_good(end) or passed_over):
         return _in_simpler_requests(ended)
     return Said(end, settled=states)
 
@@ -107,25 +122,48 @@ def _in_simpler_requests(ended: Ended) -> Said:
     if not parts:
         return Said(ended.end, settled=states)
     again = tuple(Task(one_chunk([each])) for each in parts)
-    return Said(ended.end, postponed=states, again=again, unable=unable(ended.part))
+    # A list that is not understood says nothing of the way to us.
+    counts = is_clean(ended.end) or not kind_of(ended.part[0])
+    return Said(ended.end, postponed=states, again=again, counts=counts, unable=unable(ended.part))
 
 
-def cut_off(cut: CutOff, wait_s: float | None, silence: str, *, stopped: bool) -> Said:
+def _first_alone(task: Task, part: Part, end: MoveState, wait_s: float | None, lists: Lists) -> Said | None:
+    """The first UID of a list before all else, the others each by itself; None where the list is to be repeated."""
+    request, states = part
+    refused = end.status == MOVE_DESTINATION_UNKNOWN
+    left = {state.series.key for state in left_behind(part)}
+    parts = [each for each in simpler(part) if any(state.series.key in left for state in each[1])]
+    if not parts or (not refused and (wait_s is None or kind_of(request) in lists.doubted)):
+        return None
+    one, *others = parts
+    # Of the others it is not known whether they were ever begun.
+    later = Task(one_chunk(others), task.repeats, 0.0 if refused else wait_s or 0.0)
+    again = (Task(one_chunk([one]), task.repeats + 1, first=True), *([later] if others else []))
+    return Said(end, postponed=states, again=again, counts=False)
+
+
+def cut_off(
+    cut: CutOff, wait_s: float | None, silence: str, *, stopped: bool, lists: Lists = NOTHING_SEEN
+) -> Said:
     """What follows where an association ended before its last requests were answered; only the first was begun.
 
-    `wait_s`: before a repeat, None: no more repeats; `silence`: how a silence that was too long is told.
+    `wait_s`: before a repeat, None: no more repeats; `silence`: how a silence that was too long is told; `lists`: what
+    was seen of lists before.
     """
     first, *behind = cut.parts
-    end, (_, states) = cut.ends[0], first
+    end, (request, states) = cut.ends[0], first
     wait_s = None if cut.silent else wait_s
     # Whatever the one in flight has used up, these were never begun.
     begun_later = Task(one_chunk(behind), wait_s=wait_s or 0.0, first=True)
     rest = (begun_later,) if behind else ()
     if wait_s is None or stopped:
         return Said(replace(end, words=silence) if cut.silent else end, settled=states, again=rest)
+    dubious = is_dubious(request, end, sum(len(state.found) for state in states), lists)
+    if dubious and (alone := _first_alone(cut.task, first, end, wait_s, lists)):
+        return replace(alone, again=(*rest, *alone.again))
     task = Task(one_chunk(open_studies(first)), cut.task.repeats + 1, wait_s)
     warning = f"the association was cut off: going on in {wait_s:.1f} s"
-    return Said(end, postponed=states, again=(task, *rest), warning=warning)
+    return Said(end, postponed=states, again=(task, *rest), counts=not dubious, warning=warning)
 
 
 class Refusal(Enum):

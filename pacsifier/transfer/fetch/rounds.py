@@ -11,15 +11,26 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
+from pacsifier.dcmtk.transcript import MoveState
 from pacsifier.errors import AssociationError, ToolError
-from pacsifier.transfer.fetch.decide import Refusal, Said, cut_off, decide, first_of, refusal
+from pacsifier.transfer.fetch.decide import (
+    OF_LISTS,
+    Refusal,
+    Said,
+    Unable,
+    cut_off,
+    decide,
+    first_of,
+    refusal,
+)
 from pacsifier.transfer.fetch.health import after, told
+from pacsifier.transfer.fetch.lists import heard
 from pacsifier.transfer.fetch.pool import CutOff, Ended, Event, NotAdmitted, Pool
 from pacsifier.transfer.fetch.verdict import conclude, is_complete, is_short, judge
 from pacsifier.transfer.fetch.ways import Place, Way, turned
 from pacsifier.transfer.fetch.work import Task, batches, chunks
 from pacsifier.transfer.find.images import tell_instances
-from pacsifier.transfer.model import Chunk, Cut, Plan, SeriesState, Status, Stop
+from pacsifier.transfer.model import Chunk, Cut, Part, Plan, SeriesState, Status, Stop
 from pacsifier.transfer.run import Run
 
 log = logging.getLogger(__name__)
@@ -229,7 +240,11 @@ def _instances_ahead(states: Iterable[SeriesState]) -> Callable[[], int]:
 def _start_what_is_due(pool: Pool, this: Round) -> None:
     run = this.run
     while not run.stop and (task := pool.due()):
-        first, rest = first_of(task, run.known, reached=this.reached, single=this.cut.one_request_each)
+        # While lists are in doubt, none is asked for.
+        known = run.known
+        for kind in this.way.lists.doubted:
+            known = OF_LISTS[kind].enter(known)
+        first, rest = first_of(task, known, reached=this.reached, single=this.cut.one_request_each)
         pool.add([rest] if rest else [])
         pool.start(first)
 
@@ -243,9 +258,11 @@ def _handle(event: Event, pool: Pool, place: Place, this: Round) -> None:
         return
     wait_s = run.traffic.retry.wait_s(event.task.repeats)
     if isinstance(event, CutOff):
-        for _, states in event.parts:
-            place.take(states)
-        said = cut_off(event, wait_s, way.terms.silence, stopped=run.stop is not None)
+        came_of = [place.take(states).instances for _, states in event.parts]
+        stopped = run.stop is not None
+        said = cut_off(event, wait_s, way.terms.silence, stopped=stopped, lists=way.lists)
+        if not stopped and not event.silent:
+            _hear_of_lists(event.parts[0], event.ends[0], came_of[0], this)
         _enter(said, event, this, silent=event.silent)
     else:
         # An end is believed only where its objects had room.
@@ -254,7 +271,9 @@ def _handle(event: Event, pool: Pool, place: Place, this: Round) -> None:
         completed = event.end.completed or 0
         run.traffic.brought(max(came.instances, completed), came.bytes, event.since)
         others = way.others(event.part, event.end, came.instances)
-        said = decide(event, came.instances, others, wait_s, verb=way.terms.verb, sees=way.sees)
+        verb, sees = way.terms.verb, way.sees
+        said = decide(event, came.instances, others, wait_s, verb=verb, sees=sees, lists=way.lists)
+        _hear_of_lists(event.part, event.end, came.instances, this)
         _enter(said, event, this)
     pool.add(said.again)
 
@@ -270,8 +289,7 @@ def _enter(said: Said, event: Ended | CutOff, this: Round, *, silent: bool = Fal
     if said.warning:
         log.warning("%s", said.warning)
     if said.unable:
-        run.known = said.unable.enter(run.known)
-        log.info("the PACS does not take %s: asking for %s", said.unable.refused, said.unable.instead)
+        _learn(said.unable, run)
     if said.counts:
         settled = bool(said.settled)
         way.health, stop = after(
@@ -280,6 +298,18 @@ def _enter(said: Said, event: Ended | CutOff, this: Round, *, silent: bool = Fal
         if stop is not None and stop.unreachable:
             stop = replace(stop, reason=f"{stop.reason}: {way.advice(why)}")
         run.halt(stop)
+
+
+def _hear_of_lists(part: Part, end: MoveState, came: int, this: Round) -> None:
+    """Learns from what requests with one UID bring where a list brought nothing."""
+    this.way.lists, not_understood = heard(this.way.lists, part[0], end, came)
+    for kind in sorted(not_understood):
+        _learn(OF_LISTS[kind], this.run)
+
+
+def _learn(unable: Unable, run: Run) -> None:
+    run.known = unable.enter(run.known)
+    log.info("the PACS does not take %s: asking for %s", unable.refused, unable.instead)
 
 
 def _conclude(said: Said, why: str, seconds: float, this: Round) -> None:
