@@ -1,6 +1,6 @@
 """Whether a run may go on: what the ends of its requests say of the PACS. Pure; a reason to stop is one rule here.
 
-the move destination is unknown (0xA801)                                          stop, unreachable
+the move destination is unknown (0xA801), said of a request with one UID          stop, unreachable
 three failures before anything has ever reached us                                stop, unreachable
 three associations in a row that we ended for their silence                       stop
 `--max_failures` requests in a row that failed and completed no sub-operation     stop
