@@ -72,8 +72,9 @@ class Quirks:
     prefers_uncompressed: bool = False  # accepts by C-GET an uncompressed syntax wherever one is proposed
     refused_move_levels: tuple[str, ...] = ()  # refuses them, 0xA900
     # lists of UIDs: "taken", "first" (Success, but only the first counts), "ignored" (Success, nothing sent), "refused"
-    # (0xA900)
+    # (with `list_status`), "aborted" (A-ABORT), "reset" (TCP RST)
     uid_lists: str = "taken"
+    list_status: int = 0xA900  # of a list that is "refused"
     move_status: int = 0  # final status instead of the true one
     status_sends: bool = False  # sends all the same before `move_status`
     series_status: dict[str, int] = field(

@@ -527,11 +527,19 @@ class Move(Request):
         state.note("move", number=self.number, destination=destination, **self.describe())
         if self.faulty and not state.pause(self.association, quirks.move_silence_s):
             return
+        if self._lists in ("aborted", "reset"):
+            self._break(self._lists)
+            return
         status = self._refusal(destination)
         if status is None:
             status = self._retrieve(destination)
         if status is not None:
             self._end(status)
+
+    @property
+    def _lists(self) -> str:
+        """What it does with this request as one with a list of UIDs; "" where it has none."""
+        return self.quirks.uid_lists if self.faulty and holds_list(self.keys) else ""
 
     def _destination(self) -> str:
         return str(self.request.MoveDestination.strip())
@@ -557,8 +565,8 @@ class Move(Request):
             or self.level in quirks.refused_move_levels
         ):
             return BAD_IDENTIFIER
-        if self.faulty and holds_list(self.keys) and quirks.uid_lists == "refused":
-            return BAD_IDENTIFIER
+        if self._lists == "refused":
+            return quirks.list_status
         if self.faulty and quirks.move_status and not quirks.status_sends:
             return quirks.move_status
         return quirks.series_status.get(self.keys.get("SeriesInstanceUID", ""))
@@ -566,10 +574,9 @@ class Move(Request):
     def _retrieve(self, destination: str) -> int | None:
         """Send what is asked for; the final status, None where there is nobody left to hear it."""
         keys = dict(self.keys)
-        if self.faulty and self.quirks.uid_lists == "first":
+        if self._lists == "first":
             keys |= {each: keys.get(each, "").partition("\\")[0] for each in UNIQUE.values()}
-        ignored = self.faulty and self.quirks.uid_lists == "ignored" and holds_list(keys)
-        parcels = self._parcels([] if ignored else self.archive.select(self.level, keys))
+        parcels = self._parcels([] if self._lists == "ignored" else self.archive.select(self.level, keys))
         self.remaining = sum(parcel.asked for parcel in parcels)
         courier = self._courier(parcels, destination)
         if self.number == 1:
@@ -679,8 +686,11 @@ class Move(Request):
     def _breaks(self, courier: Courier) -> bool:
         if not self.faulty or courier.delivered != self.quirks.break_after:
             return False
-        self.association.abort(block=False) if self.quirks.break_by == "abort" else reset(self.association)
+        self._break("aborted" if self.quirks.break_by == "abort" else "reset")
         return True
+
+    def _break(self, how: str) -> None:
+        self.association.abort(block=False) if how == "aborted" else reset(self.association)
 
     def _counters(self, remaining: int | None) -> dict[str, object]:
         counts = self.quirks.counts

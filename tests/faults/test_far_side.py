@@ -835,12 +835,27 @@ def test_a_series_uid_alone_is_found_by_listing_all_studies_where_that_is_allowe
     assert_complete(done, records)
 
 
-@pytest.mark.parametrize("how", ["first", "refused"])
-def test_lists_of_uids_that_the_pacs_does_not_understand_are_asked_one_by_one(quirky, tmp_path, how):
+NO_LISTS = [
+    pytest.param({"uid_lists": "first"}, id="Success, and the first"),
+    pytest.param({"uid_lists": "ignored"}, id="Success, and nothing"),
+    pytest.param({"uid_lists": "aborted"}, id="A-ABORT"),
+    pytest.param({"uid_lists": "reset"}, id="TCP reset"),
+    *(
+        pytest.param({"uid_lists": "refused", "list_status": status}, id=f"0x{status:04X}")
+        for status in (A700, A701, A702, A801, A900, C001, 0x0122)
+    ),
+]
+"""What a PACS may do with a list of UIDs that it does not understand."""
+TOLD_APART = ("Success, and the first", "Success, and nothing", "TCP reset", "0xA702", "0xA801", "0xC001")
+"""Those that a run tells from each other."""
+
+
+@pytest.mark.parametrize("no_lists", NO_LISTS)
+def test_lists_of_uids_that_the_pacs_does_not_understand_are_asked_one_by_one(quirky, tmp_path, no_lists):
     """Of each of 8 studies two series of three are wanted, so that each is asked for by a list of two."""
     files = make_archive(tmp_path / "archive", 1, 8, 3, 2, 8)
     wanted = [record for record in map(read_record, files) if record.series_number < 3]
-    pacs = quirky(files, uid_lists=how)
+    pacs = quirky(files, **no_lists)
     rows = [{"PatientID": "BENCH00001", "SeriesNumber": number} for number in ("1", "2")]
     done = saved(pacs, tmp_path, *rows, options=("--associations", "1"))
     assert_complete(done, wanted)
@@ -849,11 +864,51 @@ def test_lists_of_uids_that_the_pacs_does_not_understand_are_asked_one_by_one(qu
     assert sorted(pacs.sent) == uids(wanted), "something was fetched twice"
 
 
-@pytest.mark.parametrize("how", ["first", "refused", "ignored"])
-def test_lists_of_studies_that_the_pacs_does_not_understand_are_asked_one_by_one(quirky, tmp_path, how):
+@pytest.mark.parametrize("no_lists", [each for each in NO_LISTS if each.id in TOLD_APART])
+def test_a_pacs_without_lists_is_no_pacs_that_fails(quirky, tmp_path, no_lists):
+    """More lists than failures that a run bears, and each association begins with one."""
+    files = make_archive(tmp_path / "archive", 1, 14, 3, 2, 8)
+    wanted = [record for record in map(read_record, files) if record.series_number < 3]
+    pacs = quirky(files, **no_lists)
+    rows = [{"PatientID": "BENCH00001", "SeriesNumber": number} for number in ("1", "2")]
+    options = ("--associations", "4", "--max_failures", "3", "--retry_wait", "1")
+    assert_complete(saved(pacs, tmp_path, *rows, options=options), wanted)
+
+
+@pytest.mark.parametrize("no_lists", [each for each in NO_LISTS if each.id in TOLD_APART])
+def test_by_get_a_pacs_without_lists_gives_everything_one_by_one(quirky, tmp_path, no_lists):
+    files = make_archive(tmp_path / "archive", 1, 3, 3, 2, 8)
+    wanted = [record for record in map(read_record, files) if record.series_number < 3]
+    pacs = quirky(files, **no_lists)
+    rows = [{"PatientID": "BENCH00001", "SeriesNumber": number} for number in ("1", "2")]
+    options = ("--retrieve_method", "get", "--associations", "1")
+    assert_complete(saved(pacs, tmp_path, *rows, options=options), wanted)
+    assert sum(len(asked) > 1 for asked in asked_uids(pacs)) <= 2
+
+
+@pytest.mark.parametrize("option", [(), ("--retrieve_method", "auto")])
+def test_a_destination_that_is_unknown_is_said_after_one_list_and_one_uid(quirky, tmp_path, option):
+    files = make_archive(tmp_path / "archive", 1, 8, 3, 2, 8)
+    rows = [{"PatientID": "BENCH00001", "SeriesNumber": number} for number in ("1", "2")]
+    pacs = quirky(files, undeclared="PACSIFIER")
+    done = saved(pacs, tmp_path, *rows, options=("--associations", "1", *option))
+    assert "0xA801" in done.stderr
+    asked = [len(move["keys"]["SeriesInstanceUID"].split("\\")) for move in pacs.moves]
+    assert asked[:2] == [2, 1]
+    if option:
+        assert done.status == 0
+        assert set(asked[2:]) == {2}, "C-GET is judged by what it answers itself"
+    else:
+        assert asked[2:] == []
+        assert done.status == 1
+        assert "declared" in done.stderr
+
+
+@pytest.mark.parametrize("no_lists", NO_LISTS)
+def test_lists_of_studies_that_the_pacs_does_not_understand_are_asked_one_by_one(quirky, tmp_path, no_lists):
     files = make_archive(tmp_path / "archive", 12, 1, 2, 2, 8)
     wanted = list(map(read_record, files))
-    pacs = quirky(files, uid_lists=how)
+    pacs = quirky(files, **no_lists)
     done = saved(pacs, tmp_path, *patients(wanted), options=("--associations", "1"))
     assert_complete(done, wanted)
     lists = [asked for asked in asked_uids(pacs) if len(asked) > 1]

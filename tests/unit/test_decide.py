@@ -42,6 +42,8 @@ from pacsifier.transfer.capabilities import USUAL, Capabilities
 from pacsifier.transfer.fetch import decide as module
 from pacsifier.transfer.fetch import rounds
 from pacsifier.transfer.fetch.health import Health
+from pacsifier.transfer.fetch.lists import Lists
+from pacsifier.transfer.fetch.lists import heard as after_request
 from pacsifier.transfer.fetch.pool import CutOff, Ended, NotAdmitted, Pool
 from pacsifier.transfer.fetch.syntaxes import Syntaxes
 from pacsifier.transfer.fetch.ways import ByGet, Elsewhere, ToReceiver, Way
@@ -337,6 +339,13 @@ ALL_OF = {uid: Has(uid, comes=2) for uid in ("1.1.1", "1.1.2", "1.2.1", "1.3.1")
 FAILED_2 = replace(WARNING, completed=0, failed=2)
 
 
+LISTS = (
+    ("series", LIST, (FIRST, SECOND), (SERIES, of_series("1.1.2"))),
+    ("studies", of_studies("1.1", "1.2"), (FIRST, Has("1.2.1")), (STUDY, of_studies("1.2"))),
+)
+"""What a list holds, the list, its series, and each of its UIDs alone."""
+
+
 def settled(*uids: str, words: str = "Success") -> Said:
     return Said(settled=uids, words=words)
 
@@ -398,13 +407,13 @@ def settled(*uids: str, words: str = "Success") -> Said:
         pytest.param(
             (LIST, FIRST, SECOND),
             NOT_UNDERSTOOD,
-            Said(later=(ask(SERIES), ask(of_series("1.1.2"))), learned="uid_lists"),
+            Said(later=(ask(SERIES), ask(of_series("1.1.2"))), learned="uid_lists", counts=False),
             id="a list of series is not understood",
         ),
         pytest.param(
             (LIST, ALL_OF["1.1.1"], SECOND),
             NOT_UNDERSTOOD,
-            Said(later=(ask(of_series("1.1.2")),), learned="uid_lists"),
+            Said(later=(ask(of_series("1.1.2")),), learned="uid_lists", counts=False),
             id="a list of series is not understood, and one was here",
         ),
         pytest.param(
@@ -431,22 +440,80 @@ def settled(*uids: str, words: str = "Success") -> Said:
             Said(later=(ask(SERIES),), learned="whole_studies"),
             id="a whole study of one series is not understood",
         ),
+        # The end is believed of one UID only.
+        *(
+            pytest.param(
+                (request, *series),
+                UNKNOWN_DESTINATION,
+                Said(next=(ask(one, repeats=1),), later=(ask(*others),), counts=False),
+                id=f"the PACS does not know the destination, it says of a list of {what}: one alone says it",
+            )
+            for what, request, series, (one, *others) in LISTS
+        ),
+        *(
+            pytest.param(
+                (request, *series),
+                replace(BUSY, status=status),
+                Said(next=(ask(one, repeats=1),), later=(ask(*others, after_s=2),), counts=False),
+                id=f"a list of {what} is refused for now (0x{status:04X}): it may be the list",
+            )
+            for what, request, series, (one, *others) in LISTS
+            for status in (0xA701, 0xA702)
+        ),
+        *(
+            pytest.param(
+                (request, *series),
+                MoveState(0, status, "Failed"),
+                Said(later=tuple(map(ask, ones)), learned=kind, counts=False),
+                id=f"a list of {what} fails (0x{status:04X}): its UIDs one by one",
+            )
+            for (what, request, series, ones), kind in zip(LISTS, ("uid_lists", "study_lists"), strict=True)
+            for status in (0xA700, 0xA900, 0xC000, 0xC520, 0x0122)
+        ),
+        pytest.param(
+            (of_images("1.1.1", range(1, 3)), Has("1.1.1", expected=3, found=1)),
+            UNKNOWN_DESTINATION,
+            Said(next=(ask(SERIES, repeats=1),), counts=False),
+            id="the PACS does not know the destination, it says of a list of instances: their series says it",
+        ),
+        pytest.param(
+            (LIST, FIRST, SECOND),
+            replace(BUSY, failed=4),
+            Said(later=(ask(LIST, after_s=2, repeats=1),)),
+            id="a list was understood of which each sub-operation failed",
+        ),
+        pytest.param(
+            (LIST, FIRST, SECOND),
+            replace(SUCCESS, completed=0),
+            Said(later=(ask(SERIES), ask(of_series("1.1.2"))), learned="uid_lists"),
+            id="of a list the PACS says that there was nothing to send",
+        ),
+        pytest.param(
+            (LIST, FIRST, SECOND),
+            replace(SUCCESS, completed=4),
+            settled("1.1.1", "1.1.2"),
+            id="of a list the PACS says that all was sent: it is on its way, or lost",
+        ),
         pytest.param(
             (THREE_STUDIES, FIRST, Has("1.2.1"), Has("1.3.1")),
             NOT_UNDERSTOOD,
-            Said(later=tuple(ask(of_studies(uid)) for uid in ("1.1", "1.2", "1.3")), learned="study_lists"),
+            Said(
+                later=tuple(ask(of_studies(uid)) for uid in ("1.1", "1.2", "1.3")),
+                learned="study_lists",
+                counts=False,
+            ),
             id="a list of studies is not understood",
         ),
         pytest.param(
             (of_studies("1.1", "1.2"), FIRST, Has("1.2.1")),
             NOT_UNDERSTOOD,
-            Said(later=(ask(STUDY), ask(of_studies("1.2"))), learned="study_lists"),
+            Said(later=(ask(STUDY), ask(of_studies("1.2"))), learned="study_lists", counts=False),
             id="a list of two studies is not understood",
         ),
         pytest.param(
             (of_images("1.1.1", range(1, 3)), Has("1.1.1", expected=3, found=1)),
             NOT_UNDERSTOOD,
-            Said(later=(ask(SERIES),), learned="image_moves"),
+            Said(later=(ask(SERIES),), learned="image_moves", counts=False),
             id="instances are not understood: their series whole",
         ),
         pytest.param(
@@ -946,6 +1013,16 @@ OTHER_SERIES = of_series("1.2.1")
             Said(later=(ask(of_studies("1.2"), of_studies("1.3"), after_s=2, repeats=1),)),
             id="of several studies not those that came before the cut",
         ),
+        *(
+            pytest.param(
+                [(request, *series)],
+                0,
+                "",
+                Said(next=(ask(one, repeats=1),), later=(ask(*others, after_s=2),), counts=False),
+                id=f"a list of {what} of which nothing came: it may be the list",
+            )
+            for what, request, series, (one, *others) in LISTS
+        ),
         pytest.param(
             [(SERIES, ALL_OF["1.1.1"])],
             0,
@@ -958,6 +1035,77 @@ OTHER_SERIES = of_series("1.2.1")
 @pytest.mark.parametrize("way", [TO_US, BY_GET])
 def test_a_cut_association_loses_no_request(way: str, parts, repeats: int, ended: str, said: Said) -> None:
     assert after_cut(way, parts, repeats, silent=ended == "silent", stopped=ended == "stopped") == said
+
+
+# --- lists of UIDs -----------------------------------------------------------------------------------------------
+
+NOTHING, BROUGHT = 0, 2
+
+
+@pytest.mark.parametrize(
+    ("heard", "learned", "judged"),
+    [
+        pytest.param(
+            [(LIST, BUSY, NOTHING), (SERIES, SUCCESS, BROUGHT)], "uid_lists", "uid_lists", id="busy"
+        ),
+        pytest.param(
+            [(LIST, UNKNOWN_DESTINATION, NOTHING), (SERIES, SUCCESS, BROUGHT)],
+            "uid_lists",
+            "uid_lists",
+            id="unknown destination",
+        ),
+        pytest.param(
+            [(LIST, UNANSWERED, NOTHING), (SERIES, SUCCESS, BROUGHT)], "uid_lists", "uid_lists", id="cut off"
+        ),
+        pytest.param(
+            [(THREE_STUDIES, UNANSWERED, NOTHING), (LIST, BUSY, NOTHING), (STUDY, WARNING, BROUGHT)],
+            "study_lists uid_lists",
+            "study_lists uid_lists",
+            id="two kinds",
+        ),
+        pytest.param(
+            [(LIST, BUSY, NOTHING), (SERIES, BUSY, NOTHING)], "", "uid_lists", id="one UID fails too"
+        ),
+        pytest.param(
+            [(LIST, BUSY, NOTHING), (SERIES, SUCCESS, NOTHING)], "", "", id="one UID brings nothing"
+        ),
+        pytest.param(
+            [(LIST, SUCCESS, BROUGHT), (LIST, BUSY, NOTHING), (SERIES, SUCCESS, BROUGHT)],
+            "",
+            "uid_lists",
+            id="a list was served before",
+        ),
+        pytest.param(
+            [(LIST, BUSY, NOTHING), (LIST, SUCCESS, BROUGHT), (SERIES, SUCCESS, BROUGHT)],
+            "",
+            "uid_lists",
+            id="a list is served now",
+        ),
+        pytest.param([(SERIES, BUSY, NOTHING), (SERIES, SUCCESS, BROUGHT)], "", "", id="no list at all"),
+    ],
+)
+def test_lists_are_not_understood_where_one_brings_nothing_and_one_uid_something(
+    heard: Sequence[tuple[MoveRequest, MoveState, int]], learned: str, judged: str
+) -> None:
+    seen, told = Lists(), set[str]()
+    for request, end, came in heard:
+        seen, now = after_request(seen, request, end, came)
+        told |= now
+    assert " ".join(sorted(told)) == learned
+    assert " ".join(sorted(seen.judged)) == judged
+
+
+def test_a_list_that_fails_as_one_uid_does_is_asked_again_as_any_request() -> None:
+    ended = Ended(Task(one_chunk([_part(LIST, FIRST, SECOND)])), BUSY, 0.0)
+    seen = Lists(judged=frozenset({"uid_lists"}))
+    said = module.decide(ended, 0, [], 2.0, verb="C-MOVE", sees=True, lists=seen)
+    assert _said(said, ended.part[1]) == Said(later=(ask(LIST, after_s=2, repeats=1),))
+
+
+@pytest.mark.parametrize("seen", [Lists(), Lists(doubted=frozenset({"uid_lists"}))])
+def test_while_lists_are_doubted_what_they_fail_of_is_no_failure_of_the_pacs(seen: Lists) -> None:
+    ended = Ended(Task(one_chunk([_part(LIST, FIRST, SECOND)])), BUSY, 0.0)
+    assert not module.decide(ended, 0, [], 2.0, verb="C-MOVE", sees=True, lists=seen).counts
 
 
 # --- no association ----------------------------------------------------------------------------------------------

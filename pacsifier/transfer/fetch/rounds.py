@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
+from pacsifier.dcmtk.transcript import MoveState
 from pacsifier.errors import AssociationError, ToolError
 from pacsifier.transfer.fetch.decide import (
     UNABLE,
@@ -23,12 +24,13 @@ from pacsifier.transfer.fetch.decide import (
     refusal,
 )
 from pacsifier.transfer.fetch.health import after, told
+from pacsifier.transfer.fetch.lists import heard
 from pacsifier.transfer.fetch.pool import CutOff, Ended, Event, NotAdmitted, Pool
 from pacsifier.transfer.fetch.verdict import conclude, is_complete, is_short, judge, lasting, moved_by
 from pacsifier.transfer.fetch.ways import Place, Way, turned
 from pacsifier.transfer.fetch.work import Task, batches, chunks, one_chunk
 from pacsifier.transfer.find.images import tell_instances
-from pacsifier.transfer.model import Chunk, Cut, Lasting, Plan, SeriesState, Status, Stop
+from pacsifier.transfer.model import Chunk, Cut, Lasting, Part, Plan, SeriesState, Status, Stop
 from pacsifier.transfer.run import Run
 
 log = logging.getLogger(__name__)
@@ -287,7 +289,11 @@ def _start_what_is_due(pool: Pool, place: Place, this: Round) -> None:
         if task.doubt:
             pool.add(_without_what_came(task, place, run))
             continue
-        first, rest = first_of(task, run.known, reached=this.reached, single=this.cut.one_request_each)
+        # While lists are in doubt, none is asked for.
+        known = run.known
+        for kind in this.way.lists.doubted:
+            known = UNABLE[kind].enter(known)
+        first, rest = first_of(task, known, reached=this.reached, single=this.cut.one_request_each)
         pool.add([rest] if rest else [])
         pool.start(first)
 
@@ -317,10 +323,12 @@ def _handle(event: Event, pool: Pool, place: Place, this: Round) -> None:
         return
     wait_s = run.traffic.retry.wait_s(event.task.repeats)
     if isinstance(event, CutOff):
-        for _, states in event.parts:
-            place.take(states)
+        came_of = [place.take(states).instances for _, states in event.parts]
         unfit = way.unfit(_surely_before(event), event.parts[0])
-        said = cut_off(event, wait_s, way.terms.silence, stopped=run.stop is not None, unfit=unfit)
+        stopped = run.stop is not None
+        said = cut_off(event, wait_s, way.terms.silence, stopped=stopped, lists=way.lists, unfit=unfit)
+        if not stopped and not event.silent and not unfit:
+            _hear_of_lists(event.parts[0], event.ends[0], came_of[0], this)
         _enter(said, event, this, silent=event.silent)
     else:
         # An end is believed only where its objects had room.
@@ -331,14 +339,16 @@ def _handle(event: Event, pool: Pool, place: Place, this: Round) -> None:
         others = [] if once else way.others(event.part, event.end, came.instances, last=last)
         wait_s = wait_s if way.may_repeat(event.part) else None
         unfit = way.unfit(_surely_before(event), event.part)
-        settle_s = run.job.options.timeouts.settle_time_s
         said = decide(
             *(event, came.instances, others, wait_s),
             verb=way.terms.verb,
             sees=way.sees,
+            lists=way.lists,
             unfit=unfit,
-            settle_s=settle_s,
+            settle_s=run.job.options.timeouts.settle_time_s,
         )
+        if not unfit:
+            _hear_of_lists(event.part, event.end, came.instances, this)
         _enter(said, event, this)
     pool.add(said.again)
 
@@ -368,6 +378,13 @@ def _enter(said: Said, event: Ended | CutOff, this: Round, *, silent: bool = Fal
         if stop is not None and stop.unreachable:
             stop = replace(stop, reason=f"{stop.reason}: {way.advice(why)}")
         run.halt(stop)
+
+
+def _hear_of_lists(part: Part, end: MoveState, came: int, this: Round) -> None:
+    """Learns from what requests with one UID bring where a list brought nothing."""
+    this.way.lists, not_understood = heard(this.way.lists, part[0], end, came)
+    for kind in sorted(not_understood):
+        _learn(UNABLE[kind], this.run)
 
 
 def _conclude(said: Said, why: str, seconds: float, this: Round) -> None:

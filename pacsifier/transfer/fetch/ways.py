@@ -29,6 +29,7 @@ from pacsifier.transfer.fetch.arrivals import Arrivals
 from pacsifier.transfer.fetch.callers import Callers
 from pacsifier.transfer.fetch.converted import Converted
 from pacsifier.transfer.fetch.health import Health, Terms
+from pacsifier.transfer.fetch.lists import Lists
 from pacsifier.transfer.fetch.placing import Placer
 from pacsifier.transfer.fetch.pool import silence_words
 from pacsifier.transfer.fetch.refused import Asking, Refused, askings, missing_classes
@@ -74,8 +75,8 @@ class Place(Protocol):
 class Way(ABC):
     """How images come; what stands here holds for a way that has nothing to say on it.
 
-    `terms` is what it calls things, `cut` how small its requests must be, `health` what it has seen of the PACS;
-    `sees`: what comes can be looked at here.
+    `terms` is what it calls things, `cut` how small its requests must be, `health` and `lists` what it has seen of the
+    PACS; `sees`: what comes can be looked at here.
     """
 
     binaries: tuple[str, ...] = ()
@@ -86,6 +87,7 @@ class Way(ABC):
         self.means = means
         self.terms = terms
         self.health = Health()
+        self.lists = Lists()
 
     def ahead(self) -> AbstractContextManager[None]:
         """Starts what the first round will need, while the finds run."""
