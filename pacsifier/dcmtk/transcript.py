@@ -14,6 +14,7 @@ from dataclasses import dataclass
 SUCCESS = 0x0000
 WARNING_SUBOPERATIONS = 0xB000
 REFUSED_OUT_OF_RESOURCES = 0xA700
+CANCELLED = 0xFE00
 REFUSED_MATCHES = 0xA701
 REFUSED_SUBOPERATIONS = 0xA702
 MOVE_DESTINATION_UNKNOWN = 0xA801
@@ -25,7 +26,7 @@ _FIND_STATUS = {
     b"Failed: IdentifierDoesNotMatchSOPClass": 0xA900,
     b"Error: DataSetDoesNotMatchSOPClass": 0xA900,
     b"Failed: UnableToProcess": 0xC000,
-    b"Cancel: MatchingTerminatedDueToCancelRequest": 0xFE00,
+    b"Cancel: MatchingTerminatedDueToCancelRequest": CANCELLED,
 }
 _OTHER_FAILURE = 0xC000
 
