@@ -182,7 +182,9 @@ class SeriesState:
 
     def postpone(self, reason: str) -> None:
         """A request for it failed and will be repeated, or asked in another way."""
-        self.tried, self.reason, self.counted = True, reason, False
+        self.tried = True
+        if self.pending:
+            self.reason, self.counted = reason, False
 
     def enter(self, reason: str, *, failed: bool, refused: bool, counted: bool = False) -> None:
         """A request for it has ended; the verdict comes later."""
@@ -272,6 +274,28 @@ def _sum(first: Mapping[str, int], later: Mapping[str, int]) -> Mapping[str, int
     return Counter(first) + Counter(later) if first and later else first or later
 
 
+@dataclass(frozen=True, slots=True)
+class Shortage:
+    """A study of which the PACS lists fewer series than it announces, however it is asked.
+
+    `rows`: the first row numbers of the rows that may lack what is not listed; `whole`: one of them wants all of the
+    study, so that a request for the whole study can decide.
+    """
+
+    listed: int
+    announced: int
+    rows: tuple[int, ...]
+    whole: bool
+
+    @property
+    def counts(self) -> str:
+        """Both numbers in words."""
+        return f"the PACS announces {self.announced} series of a study and lists {self.listed}"
+
+
+_NO_SHORTAGES: Mapping[str, Shortage] = MappingProxyType({})
+
+
 @dataclass(frozen=True)
 class Found:
     """The series that the rows want, the rows' reports by first row number, and the SOP classes told of."""
@@ -283,6 +307,8 @@ class Found:
     series_of_study: Mapping[str, int]
     # Keys that the PACS returned in no answer of their level, though asked.
     missing_keys: tuple[str, ...]
+    # By StudyInstanceUID.
+    short: Mapping[str, Shortage] = field(default_factory=lambda: _NO_SHORTAGES)
 
 
 Part = tuple[MoveRequest, tuple[SeriesState, ...]]
@@ -350,6 +376,8 @@ class Plan:
     last_note: str = ""
     # Series that are left out since their patient is excluded.
     barred: tuple[SeriesState, ...] = ()
+    # Studies of which fewer series are listed than announced, by StudyInstanceUID.
+    short: Mapping[str, Shortage] = field(default_factory=lambda: _NO_SHORTAGES)
 
     @property
     def todo(self) -> list[SeriesState]:
@@ -479,6 +507,10 @@ class Shelf(Protocol):
 
     def remarks(self) -> Mapping[SeriesKey, str]:
         """What is to be said of objects under the UIDs of series that are not in their folders."""
+        ...
+
+    def unasked(self) -> Mapping[SeriesKey, int]:
+        """How many objects of each series came from the PACS that nobody had asked for, kept or not."""
         ...
 
 

@@ -49,6 +49,8 @@ class Placer:
         # What an earlier run had placed of series that are fetched again: the PACS may not list it any more.
         self._adopted: dict[SeriesKey, frozenset[str]] = {}
         self._unaccounted: set[SeriesKey] = set()
+        # The AE titles that were last known to send what was asked for.
+        self._callers: frozenset[str] = frozenset()
         self.tally = Tally()
         self.aside = SetAside(tree, limits or Limits(), self.tally)
 
@@ -57,6 +59,7 @@ class Placer:
 
         What comes from another AE title than the `known` ones is a stranger's, whatever series it names.
         """
+        self._callers = known
         arrived: list[Arrival] = []
         for each in arrivals.take(state.series.key):
             if not is_foreign(each.caller, known):
@@ -251,7 +254,8 @@ class Placer:
         """
         for arrival in arrivals.take_strangers():
             if not self._drop_excluded(arrival, states.get(arrival.series_key)):
-                self.aside.keep(arrival, Why.UNASKED)
+                foreign = is_foreign(arrival.caller, self._callers)
+                self.aside.keep(arrival, Why.UNASKED_FOREIGN if foreign else Why.UNASKED)
         for arrival in arrivals.take_broken():
             log.warning("an object of %d bytes arrived damaged: %s", arrival.file.size, arrival.file.defect)
             if state := states.get(arrival.series_key):

@@ -15,7 +15,7 @@ from pacsifier.errors import AssociationError, ToolError
 from pacsifier.transfer.fetch.decide import Refusal, Said, cut_off, decide, first_of, refusal
 from pacsifier.transfer.fetch.health import after, told
 from pacsifier.transfer.fetch.pool import CutOff, Ended, Event, NotAdmitted, Pool
-from pacsifier.transfer.fetch.verdict import conclude, is_complete, is_short, judge
+from pacsifier.transfer.fetch.verdict import conclude, is_complete, is_short, judge, proven, unproven
 from pacsifier.transfer.fetch.ways import Place, Way, turned
 from pacsifier.transfer.fetch.work import Task, batches, chunks
 from pacsifier.transfer.find.images import tell_instances
@@ -30,7 +30,7 @@ _LONGEST_SETTLE = 15
 
 @dataclass(frozen=True)
 class Round:
-    """What a round works with; `again`: it asks for what is short.
+    """What a round works with; `again`: it asks for what is short, `whole`: for studies as a whole, to compare.
 
     `tick` writes the log now and then, `claim` once what has come is on the disk itself, before a pause.
     """
@@ -41,13 +41,14 @@ class Round:
     tick: Callable[[], None]
     claim: Callable[[], None]
     again: bool = False
+    whole: bool = False
 
     @property
     def cut(self) -> Cut:
         """How small the requests must be; with a rate the work comes in pieces as small as can be."""
         own, rated = self.way.cut, self.run.traffic.one_request_each
         return Cut(
-            one_series_each=self.again or own.one_series_each or rated,
+            one_series_each=not self.whole and (self.again or own.one_series_each or rated),
             one_request_each=own.one_request_each or rated,
         )
 
@@ -71,11 +72,11 @@ def fetch(
     """
     todo = plan.todo
     _tell_of_work(todo, run)
-    if not todo:
+    if not todo and not plan.short:
         return
     way = ways[0]
     try:
-        for number, way in enumerate(ways, 1):
+        for number, way in enumerate(ways if todo else (), 1):
             this = Round(way, run, plan, tick, claim)
             _prepare(this, plan.todo)
             _one_round(plan.todo, this)
@@ -87,6 +88,7 @@ def fetch(
             run.observer.say(f"{len(short)} series are incomplete; asking for them once more")
             _one_round(short, Round(way, run, plan, tick, claim, again=True))
             _verify(short, way, run)
+        _compare_studies(Round(way, run, plan, tick, claim, whole=True))
     except Exception:
         raise
     except BaseException:
@@ -97,6 +99,23 @@ def fetch(
         raise
     finally:
         _close(todo, way, run)
+        for state in plan.states:
+            if state.series.study_uid in run.proven:
+                state.remark(
+                    f"announced differs: {plan.short[state.series.study_uid].announced} series of the study"
+                )
+
+
+def _compare_studies(this: Round) -> None:
+    """Asks for whole studies of which fewer series are listed than announced, where that can still decide."""
+    plan, run = this.plan, this.run
+    undecided = unproven(plan, run.whole_studies, run.aside.unasked())
+    if undecided and not run.stop and this.way.compares and run.known.whole_studies:
+        run.observer.say(
+            f"of {len(undecided)} studies fewer series are listed than announced; asking for all of them to compare"
+        )
+        _one_round([state for states in undecided.values() for state in states], this)
+    run.proven = proven(plan, run.whole_studies, run.aside.unasked())
 
 
 def _close(states: Sequence[SeriesState], way: Way, run: Run) -> None:
@@ -156,7 +175,8 @@ def _work_in_batches(states: Sequence[SeriesState], place: Place, this: Round) -
     silence_timeout_s = run.job.options.timeouts.silence_timeout_s
     hold_last = not this.cut.one_request_each
     pool = Pool(way.start, way.explain, run.traffic, silence_timeout_s, hold_last=hold_last)
-    every_batch = batches(states, config.batch_size, config.batch_wait_s)
+    # A study must not be cut where it is asked for as a whole.
+    every_batch = [states] if this.whole else batches(states, config.batch_size, config.batch_wait_s)
     try:
         for number, batch in enumerate(every_batch, 1):
             pool.add(Task(chunk) for chunk in _cut(batch, this))
@@ -180,6 +200,7 @@ def _cut(batch: Sequence[SeriesState], this: Round) -> Iterator[Chunk]:
             this.run.known,
             one_series_each=this.cut.one_series_each,
             one_request_each=this.cut.one_request_each,
+            alone=() if this.again else this.plan.short,
         )
 
 
@@ -250,7 +271,10 @@ def _handle(event: Event, pool: Pool, place: Place, this: Round) -> None:
     else:
         # An end is believed only where its objects had room.
         _check_place(this, now=True)
-        came = place.take(event.part[1], event.end)
+        request, states = event.part
+        came = place.take(states, event.end)
+        if request.of_one_study:
+            run.whole_studies[request.study_uids[0]] = event.end
         completed = event.end.completed or 0
         run.traffic.brought(max(came.instances, completed), came.bytes, event.since)
         others = way.others(event.part, event.end, came.instances)
