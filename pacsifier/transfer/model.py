@@ -204,7 +204,9 @@ class SeriesState:
 
     def postpone(self, reason: str, lasting: Lasting | None = None) -> None:
         """A request for it failed and will be repeated, or asked in another way; `lasting`: should this be the last."""
-        self.tried, self.reason, self.counted, self.lasting = True, reason, False, lasting
+        self.tried = True
+        if self.pending:
+            self.reason, self.counted, self.lasting = reason, False, lasting
 
     def enter(
         self,
@@ -315,6 +317,28 @@ def _sum(first: Mapping[str, int], later: Mapping[str, int]) -> Mapping[str, int
     return Counter(first) + Counter(later) if first and later else first or later
 
 
+@dataclass(frozen=True, slots=True)
+class Shortage:
+    """A study of which the PACS lists fewer series than it announces, however it is asked.
+
+    `rows`: the first row numbers of the rows that may lack what is not listed; `whole`: one of them wants all of the
+    study, so that a request for the whole study can decide.
+    """
+
+    listed: int
+    announced: int
+    rows: tuple[int, ...]
+    whole: bool
+
+    @property
+    def counts(self) -> str:
+        """Both numbers in words."""
+        return f"the PACS announces {self.announced} series of a study and lists {self.listed}"
+
+
+_NO_SHORTAGES: Mapping[str, Shortage] = MappingProxyType({})
+
+
 @dataclass(frozen=True)
 class Found:
     """The series that the rows want, the rows' reports by first row number, and the SOP classes told of."""
@@ -326,6 +350,8 @@ class Found:
     series_of_study: Mapping[str, int]
     # Keys that the PACS returned in no answer of their level, though asked.
     missing_keys: tuple[str, ...]
+    # By StudyInstanceUID.
+    short: Mapping[str, Shortage] = field(default_factory=lambda: _NO_SHORTAGES)
 
 
 Part = tuple[MoveRequest, tuple[SeriesState, ...]]
@@ -397,6 +423,8 @@ class Plan:
     last_note: str = ""
     # Series that are left out since their patient is excluded.
     barred: tuple[SeriesState, ...] = ()
+    # Studies of which fewer series are listed than announced, by StudyInstanceUID.
+    short: Mapping[str, Shortage] = field(default_factory=lambda: _NO_SHORTAGES)
 
     @property
     def todo(self) -> list[SeriesState]:
@@ -530,6 +558,10 @@ class Shelf(Protocol):
 
     def remarks(self) -> Mapping[SeriesKey, str]:
         """What is to be said of objects under the UIDs of series that are not in their folders."""
+        ...
+
+    def unasked(self) -> Mapping[SeriesKey, int]:
+        """How many objects of each series came from the PACS that nobody had asked for, kept or not."""
         ...
 
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from pacsifier.query import Query
 from pacsifier.query.series import Series
-from pacsifier.transfer.model import Found, Plan, Question, RowReport, SeriesKey, SeriesState
+from pacsifier.transfer.model import Found, Plan, Question, RowReport, SeriesKey, SeriesState, Shortage
 from pacsifier.transfer.options import Options
 
 _ASK_ABOVE_SERIES = 500
@@ -31,10 +31,11 @@ def make_plan(found: Found, options: Options, moved: Mapping[SeriesKey, int] | N
         rows=_rows(found.rows, barred, beyond),
         sop_classes=found.sop_classes,
         series_of_study=found.series_of_study,
-        notes=tuple(_notes(found.rows)),
+        notes=(*_notes(found.rows), *_short_notes(found.short)),
         questions=() if options.list_all else tuple(_questions(found)),
         last_note=f"--limit: {limit} of {len(ordered)} series are taken" if beyond else "",
         barred=tuple(map(_barred, barred)),
+        short=found.short,
     )
 
 
@@ -105,6 +106,12 @@ def _notes(reports: Mapping[int, RowReport]) -> Iterator[str]:
         if report.empty:
             columns = ", ".join(f"{column} ({number})" for column, number in sorted(report.empty.items()))
             yield f"row {row}: series that came with an empty value were taken as not matching: {columns}"
+
+
+def _short_notes(short: Mapping[str, Shortage]) -> Iterator[str]:
+    for shortage in short.values():
+        rows = ", ".join(map(str, shortage.rows))
+        yield f"row {rows}: {shortage.counts}, asked with and without counts"
 
 
 def _questions(found: Found) -> Iterator[Question]:

@@ -37,7 +37,7 @@ from pacsifier.transfer.record.audit import write_audit
 from pacsifier.transfer.record.conflicts import open_conflicts, still_open, write_conflicts
 from pacsifier.transfer.record.journal import Journal
 from pacsifier.transfer.record.new_ids import write_new_ids
-from pacsifier.transfer.record.outcomes import Outcome, by_row, outcomes_of, write_rows
+from pacsifier.transfer.record.outcomes import Outcome, by_row, outcomes_of, rows_in_doubt, write_rows
 from pacsifier.transfer.record.summary import Summary, row_plans, summed_up
 from pacsifier.transfer.record.unexpected import write_unexpected
 from pacsifier.transfer.resume import skip_what_is_there
@@ -238,7 +238,8 @@ def recorded(plan: Plan, run: Run, journal: Journal) -> Iterator[Record]:
                 run.tree.drop_info(SeriesIdentity.of(state.series.values))
         # On the disk before a table says so.
         secure(plan, run)
-        outcomes = outcomes_of(plan.rows, by_row(plan.states))
+        rows = rows_in_doubt(plan, run.proven, run.aside.unasked(), saved=run.job.options.save)
+        outcomes = outcomes_of(rows, by_row(plan.states))
         redo = write_rows(run.tree, run.job.table, outcomes)
         record.summary = replace(_sum_up(plan, run, outcomes, record.problems), redo=redo)
         journal.write_log()

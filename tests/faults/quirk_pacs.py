@@ -44,7 +44,7 @@ class Quirks:
     refused_find_levels: tuple[str, ...] = ()  # refuses them, 0xA900
     find_status: dict[str, int] = field(default_factory=dict)  # level -> final status, without any answer
     find_cap: dict[str, int] = field(default_factory=dict)  # level -> answers at most
-    find_cap_status: int = 0x0000  # the final status of a capped list, such as 0xA700
+    find_cap_status: int = 0x0000  # the final status of a capped list, such as 0xA700 or 0xFE00
     find_silence_s: dict[str, float] = field(
         default_factory=dict
     )  # level -> silent for so long before it answers
@@ -62,6 +62,12 @@ class Quirks:
         0  # the first study holds N invented series (and no other); only C-FIND knows them
     )
     announced_offset: int = 0  # added to NumberOfSeriesRelatedInstances
+    announced_series: str | None = None  # NumberOfStudyRelatedSeries says this of every study
+    unlisted_series: tuple[str, ...] = ()  # counted by their study and sent with it, but listed at no level
+    emptied_series: tuple[str, ...] = ()  # listed, announced with 0 instances, and indeed without any
+    # a request for NumberOf..., ModalitiesInStudy or SOPClassesInStudy is answered with one line for all that match
+    counts_as_one: bool = False
+    endless_finds: tuple[str, ...] = ()  # levels at which the answers never end
     hidden: tuple[str, ...] = ()  # objects that no C-FIND tells of, but that go with their series
     index_says: Values = field(default_factory=dict)  # C-FIND tells these values; the files say others
 

@@ -19,7 +19,7 @@ from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from functools import cache, partialmethod
 from io import BytesIO
-from itertools import islice
+from itertools import cycle, islice
 from pathlib import Path
 from typing import Any
 
@@ -69,6 +69,10 @@ TOLD_TOO = (
     "ImageType",
     "BodyPartExamined",
 )
+WORKED_OUT = {
+    *("NumberOfStudyRelatedSeries", "NumberOfStudyRelatedInstances", "NumberOfSeriesRelatedInstances"),
+    *("ModalitiesInStudy", "SOPClassesInStudy"),
+}
 KEYWORDS = (*OWN_KEYS["STUDY"], *OWN_KEYS["SERIES"], *OWN_KEYS["IMAGE"], *TOLD_TOO)
 
 
@@ -128,7 +132,13 @@ class Archive:
         if unrestricted or "*" in self.quirks.ignored_keys:
             compared = []
         asked = {key: keys[key] for key in compared if keys.get(key) and key not in self.quirks.ignored_keys}
-        for members in grouped(self.visible, level).values():
+        listed = [
+            each
+            for each in self.visible
+            if level == "STUDY" or each.uid("SERIES") not in self.quirks.unlisted_series
+            if level != "IMAGE" or each.uid("SERIES") not in self.quirks.emptied_series
+        ]
+        for members in grouped(listed, level).values():
             values = self._values(level, members)
             if all(fits(keyword, wanted, values.get(keyword, "")) for keyword, wanted in asked.items()):
                 yield values
@@ -136,20 +146,25 @@ class Archive:
     def select(self, level: str, keys: Mapping[str, str]) -> list[Instance]:
         """Return the instances that a C-MOVE identifier names."""
         names = {above: set(keys.get(UNIQUE[above], "").split("\\")) for above in upto(level)}
-        return [each for each in self.instances if all(each.uid(above) in names[above] for above in names)]
+        held = [each for each in self.instances if each.uid("SERIES") not in self.quirks.emptied_series]
+        return [each for each in held if all(each.uid(above) in names[above] for above in names)]
 
     def _values(self, level: str, members: Sequence[Instance]) -> dict[str, str]:
         values = dict(members[0].values)
         series = {each.uid("SERIES") for each in members}
         if level == "STUDY":
             values |= {
-                "NumberOfStudyRelatedSeries": str(self.quirks.synthetic_series or len(series)),
+                "NumberOfStudyRelatedSeries": self.quirks.announced_series
+                if self.quirks.announced_series is not None
+                else str(self.quirks.synthetic_series or len(series)),
                 "NumberOfStudyRelatedInstances": str(len(members)),
                 "ModalitiesInStudy": "\\".join(sorted({each.values["Modality"] for each in members})),
                 "SOPClassesInStudy": "\\".join(sorted({each.values["SOPClassUID"] for each in members})),
             }
         elif level == "SERIES":
-            values["NumberOfSeriesRelatedInstances"] = str(len(members) + self.quirks.announced_offset)
+            emptied = members[0].uid("SERIES") in self.quirks.emptied_series
+            number = 0 if emptied else len(members) + self.quirks.announced_offset
+            values["NumberOfSeriesRelatedInstances"] = str(number)
         return values | {"InstanceAvailability": "ONLINE"}
 
 
@@ -435,7 +450,12 @@ class Find(Request):
             return 0, quirks.find_status[self.level]
         if quirks.synthetic_series and self.level == "SERIES":
             return self._send(self._synthetic(), quirks.synthetic_series), SUCCESS
-        answers = [self._encoded_answer(values) for values in self.archive.find(self.level, self.keys)]
+        found = list(self.archive.find(self.level, self.keys))
+        if self.level in quirks.endless_finds:
+            return self._send(cycle([self._encoded_answer(each) for each in found]), sys.maxsize), SUCCESS
+        if quirks.counts_as_one and len(found) > 1 and WORKED_OUT & self.keys.keys():
+            found = [one_for_all(found)]
+        answers = [self._encoded_answer(values) for values in found]
         most = quirks.find_cap.get(self.level, len(answers)) if faulty else len(answers)
         if faulty and self.level in quirks.find_break:
             number = self._send(iter(answers[: quirks.find_break[self.level]]), len(answers))
@@ -490,6 +510,12 @@ class Find(Request):
         body = encode(command, True, True) or b""
         length = struct.pack("<HHLL", 0, 0, 4, len(body))
         return pdu(self.context_id, 0x03, length + body)
+
+
+def one_for_all(found: Sequence[Mapping[str, str]]) -> dict[str, str]:
+    """One line whose counts are of all that was found, as an aggregate without groups gives it."""
+    counts = [each for each in WORKED_OUT if each.startswith("Number")]
+    return {**found[0], **{each: str(sum(int(one.get(each) or 0) for one in found)) for each in counts}}
 
 
 def pdu(context_id: int, header: int, fragment: bytes) -> bytes:

@@ -26,7 +26,16 @@ from pacsifier.transfer.fetch.decide import (
 from pacsifier.transfer.fetch.health import after, told
 from pacsifier.transfer.fetch.lists import heard
 from pacsifier.transfer.fetch.pool import CutOff, Ended, Event, NotAdmitted, Pool
-from pacsifier.transfer.fetch.verdict import conclude, is_complete, is_short, judge, lasting, moved_by
+from pacsifier.transfer.fetch.verdict import (
+    conclude,
+    is_complete,
+    is_short,
+    judge,
+    lasting,
+    moved_by,
+    proven,
+    unproven,
+)
 from pacsifier.transfer.fetch.ways import Place, Way, turned
 from pacsifier.transfer.fetch.work import Task, batches, chunks, one_chunk
 from pacsifier.transfer.find.images import tell_instances
@@ -42,7 +51,7 @@ _LAG_S = 0.5
 
 @dataclass(frozen=True)
 class Round:
-    """What a round works with; `again`: it asks for what is short.
+    """What a round works with; `again`: it asks for what is short, `whole`: for studies as a whole, to compare.
 
     `tick` writes the log now and then, `claim` once what has come is on the disk itself, before a pause.
     """
@@ -53,13 +62,14 @@ class Round:
     tick: Callable[[], None]
     claim: Callable[[], None]
     again: bool = False
+    whole: bool = False
 
     @property
     def cut(self) -> Cut:
         """How small the requests must be; with a rate the work comes in pieces as small as can be."""
         own, rated = self.way.cut, self.run.traffic.one_request_each
         return Cut(
-            one_series_each=self.again or own.one_series_each or rated,
+            one_series_each=not self.whole and (self.again or own.one_series_each or rated),
             one_request_each=own.one_request_each or rated or (self.again and self.way.apart),
         )
 
@@ -88,11 +98,11 @@ def fetch(
     """
     todo = plan.todo
     _tell_of_work(todo, run)
-    if not todo:
+    if not todo and not plan.short:
         return
     way = ways[0]
     try:
-        for number, way in enumerate(ways, 1):
+        for number, way in enumerate(ways if todo else (), 1):
             this = Round(way, run, plan, tick, claim)
             _prepare(this, plan.todo)
             _tell_of_failed(plan.todo, this)
@@ -107,6 +117,7 @@ def fetch(
             for some, classes in way.askings(short):
                 _one_round([state for state in some if state.pending], this, classes)
             _verify(short, way, run)
+        _compare_studies(Round(way, run, plan, tick, claim, whole=True))
         if not run.stop:
             _look_back(way, run)
     except Exception:
@@ -119,6 +130,23 @@ def fetch(
         raise
     finally:
         _close(todo, way, plan, run)
+        for state in plan.states:
+            if state.series.study_uid in run.proven:
+                state.remark(
+                    f"announced differs: {plan.short[state.series.study_uid].announced} series of the study"
+                )
+
+
+def _compare_studies(this: Round) -> None:
+    """Asks for whole studies of which fewer series are listed than announced, where that can still decide."""
+    plan, run = this.plan, this.run
+    undecided = unproven(plan, run.whole_studies, run.aside.unasked())
+    if undecided and not run.stop and this.way.compares and run.known.whole_studies:
+        run.observer.say(
+            f"of {len(undecided)} studies fewer series are listed than announced; asking for all of them to compare"
+        )
+        _one_round([state for states in undecided.values() for state in states], this)
+    run.proven = proven(plan, run.whole_studies, run.aside.unasked())
 
 
 def _look_back(way: Way, run: Run) -> None:
@@ -137,11 +165,11 @@ def _may_differ(state: SeriesState, this: Round) -> bool:
 def _close(states: Sequence[SeriesState], way: Way, plan: Plan, run: Run) -> None:
     """The last word on each series; of what a run that stops leaves, an earlier run knows better whether it lasts."""
     remarks = run.aside.remarks()
-    proven = way.reached(plan.states)
+    reached = way.reached(plan.states)
     for state in states:
         state.close(run.stop.reason if run.stop else "")
         if state.tried and (run.stop is None or run.stop.failures):
-            state.remember(way.terms.act, proven=proven)
+            state.remember(way.terms.act, proven=reached)
         state.remark(way.remark(state), remarks.get(state.series.key, ""))
     if words := way.afterword(states):
         run.observer.say(words)
@@ -204,7 +232,8 @@ def _work_in_batches(states: Sequence[SeriesState], place: Place, this: Round) -
     silence_timeout_s = run.job.options.timeouts.silence_timeout_s
     hold_last = not this.cut.one_request_each
     pool = Pool(way.start, way.explain, run.traffic, silence_timeout_s, hold_last=hold_last)
-    every_batch = batches(states, config.batch_size, config.batch_wait_s)
+    # A study must not be cut where it is asked for as a whole.
+    every_batch = [states] if this.whole else batches(states, config.batch_size, config.batch_wait_s)
     try:
         for number, batch in enumerate(every_batch, 1):
             pool.add(_cut(batch, this))
@@ -237,6 +266,7 @@ def _chunks(group: Sequence[SeriesState], this: Round, *, one_series_each: bool)
         this.run.known,
         one_series_each=one_series_each,
         one_request_each=this.cut.one_request_each,
+        alone=() if this.again else this.plan.short,
     )
 
 
@@ -321,36 +351,51 @@ def _handle(event: Event, pool: Pool, place: Place, this: Round) -> None:
     if isinstance(event, NotAdmitted):
         _wait_for_admission(event, pool, this)
         return
-    wait_s = run.traffic.retry.wait_s(event.task.repeats)
     if isinstance(event, CutOff):
-        came_of = [place.take(states).instances for _, states in event.parts]
-        unfit = way.unfit(_surely_before(event), event.parts[0])
-        stopped = run.stop is not None
-        said = cut_off(event, wait_s, way.terms.silence, stopped=stopped, lists=way.lists, unfit=unfit)
-        if not stopped and not event.silent and not unfit:
-            _hear_of_lists(event.parts[0], event.ends[0], came_of[0], this)
+        said = _of_cut_off(event, place, this)
         _enter(said, event, this, silent=event.silent)
     else:
-        # An end is believed only where its objects had room.
-        _check_place(this, now=True)
-        came = place.take(event.part[1], event.end)
-        run.traffic.brought(max(came.instances, event.end.begun), came.bytes, event.since)
-        last, once = wait_s is None, event.task.once
-        others = [] if once else way.others(event.part, event.end, came.instances, last=last)
-        wait_s = wait_s if way.may_repeat(event.part) else None
-        unfit = way.unfit(_surely_before(event), event.part)
-        said = decide(
-            *(event, came.instances, others, wait_s),
-            verb=way.terms.verb,
-            sees=way.sees,
-            lists=way.lists,
-            unfit=unfit,
-            settle_s=run.job.options.timeouts.settle_time_s,
-        )
-        if not unfit:
-            _hear_of_lists(event.part, event.end, came.instances, this)
+        said = _of_end(event, place, this)
         _enter(said, event, this)
     pool.add(said.again)
+
+
+def _of_cut_off(event: CutOff, place: Place, this: Round) -> Said:
+    way, run = this.way, this.run
+    wait_s = run.traffic.retry.wait_s(event.task.repeats)
+    came_of = [place.take(states).instances for _, states in event.parts]
+    unfit = way.unfit(_surely_before(event), event.parts[0])
+    stopped = run.stop is not None
+    said = cut_off(event, wait_s, way.terms.silence, stopped=stopped, lists=way.lists, unfit=unfit)
+    if not stopped and not event.silent and not unfit:
+        _hear_of_lists(event.parts[0], event.ends[0], came_of[0], this)
+    return said
+
+
+def _of_end(event: Ended, place: Place, this: Round) -> Said:
+    way, run = this.way, this.run
+    wait_s = run.traffic.retry.wait_s(event.task.repeats)
+    # An end is believed only where its objects had room.
+    _check_place(this, now=True)
+    request, states = event.part
+    came = place.take(states, event.end)
+    if request.of_one_study:
+        run.whole_studies[request.study_uids[0]] = event.end
+    run.traffic.brought(max(came.instances, event.end.begun), came.bytes, event.since)
+    last, once = wait_s is None, event.task.once
+    others = [] if once else way.others(event.part, event.end, came.instances, last=last)
+    unfit = way.unfit(_surely_before(event), event.part)
+    said = decide(
+        *(event, came.instances, others, wait_s if way.may_repeat(event.part) else None),
+        verb=way.terms.verb,
+        sees=way.sees,
+        lists=way.lists,
+        unfit=unfit,
+        settle_s=run.job.options.timeouts.settle_time_s,
+    )
+    if not unfit:
+        _hear_of_lists(event.part, event.end, came.instances, this)
+    return said
 
 
 def _surely_before(event: Ended | CutOff) -> float:

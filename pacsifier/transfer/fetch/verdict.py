@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from pacsifier.dcmtk.transcript import MOVE_DESTINATION_UNKNOWN, MoveState
-from pacsifier.transfer.model import Lasting, Part, SeriesState, Status
+from pacsifier.transfer.model import Lasting, Part, Plan, SeriesKey, SeriesState, Status
 from pacsifier.transfer.retry import is_clean, may_have_failed, refused_for_good
 
 
@@ -15,6 +15,12 @@ def is_complete(state: SeriesState) -> bool:
     if series.instances is not None and state.found:
         return {instance.sop_instance_uid for instance in series.instances} <= state.found.keys()
     return series.expected is not None and state.files == series.expected > 0
+
+
+def is_empty(state: SeriesState) -> bool:
+    """Whether a series has no instances: none announced, none listed, none sent though all went well."""
+    series = state.series
+    return series.announced == 0 and series.instances == () and not state.files and not state.failed
 
 
 def is_short(state: SeriesState) -> bool:
@@ -47,6 +53,51 @@ def took_only_some(part: Part, end: MoveState, came: int) -> bool:
     if request.instance_uids or len(request.study_uids) > 1:
         return bool(left)
     return len(request.series_uids) > 1 and came > 0 and 0 < len(left) < len(states)
+
+
+def unproven(
+    plan: Plan, ends: Mapping[str, MoveState], unasked: Mapping[SeriesKey, int]
+) -> dict[str, list[SeriesState]]:
+    """The series of each study of which fewer are listed than announced, where a request for it could still decide.
+
+    `ends`: how requests for whole studies ended; `unasked`: objects of each series that came though nobody asked.
+    """
+    return {
+        uid: states
+        for uid, states in _settled_studies(plan, unasked).items()
+        if plan.short[uid].whole and not brought_as_listed(ends.get(uid), states)
+    }
+
+
+def proven(plan: Plan, ends: Mapping[str, MoveState], unasked: Mapping[SeriesKey, int]) -> set[str]:
+    """The studies of which fewer series are listed than announced, but a request for all of it brought no more."""
+    settled = _settled_studies(plan, unasked)
+    return {uid for uid, states in settled.items() if brought_as_listed(ends.get(uid), states)}
+
+
+def brought_as_listed(end: MoveState | None, states: Sequence[SeriesState]) -> bool:
+    """Whether a request for a whole study ended well, with as many objects counted as its series have.
+
+    Counters that were not told, or left at 0, say nothing: then what came must do.
+    """
+    if end is None or not is_clean(end):
+        return False
+    return end.begun in (0, sum(len(state.found) for state in states))
+
+
+def _settled_studies(plan: Plan, unasked: Mapping[SeriesKey, int]) -> dict[str, list[SeriesState]]:
+    """Of each such study the series, where all that are listed are in place and no object came that is not listed."""
+    studies: dict[str, list[SeriesState]] = {uid: [] for uid in plan.short}
+    for state in plan.states:
+        studies.get(state.series.study_uid, []).append(state)
+    beyond = {study_uid for study_uid, _ in unasked.keys() - plan.every.keys()}
+    return {
+        uid: states
+        for uid, states in studies.items()
+        if uid not in beyond
+        and len(states) == plan.series_of_study.get(uid)
+        and all(state.status.completed and not state.spoiled for state in states)
+    }
 
 
 def moved_by(state: SeriesState, end: MoveState) -> int:
@@ -111,6 +162,8 @@ def judge(state: SeriesState, *, moved: bool) -> None:
     elif state.failed and len(series.instances or ()) < (series.announced or 0):
         # The operation failed, and the PACS lists fewer than it announced: nothing says that all is here.
         return
+    elif is_empty(state):
+        state.complete("it has no instances")
     elif is_complete(state):
         differs = series.instances is not None and series.announced not in (None, len(series.instances))
         notes = [f"announced differs: {series.announced}"] if differs else []

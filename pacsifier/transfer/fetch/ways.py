@@ -76,12 +76,13 @@ class Way(ABC):
     """How images come; what stands here holds for a way that has nothing to say on it.
 
     `terms` is what it calls things, `cut` how small its requests must be, `health` and `lists` what it has seen of the
-    PACS; `sees`: what comes can be looked at here.
+    PACS; `sees`: what comes can be looked at here; `compares`: what is here may come again as it is, to be compared.
     """
 
     binaries: tuple[str, ...] = ()
     cut = Cut()
     sees = True
+    compares = True
 
     def __init__(self, means: Means, terms: Terms) -> None:
         self.means = means
@@ -166,6 +167,7 @@ class Elsewhere(Way):
     binaries = ("movescu",)
     cut = Cut(one_series_each=True)
     sees = False
+    compares = False
 
     def __init__(self, means: Means) -> None:
         super().__init__(means, _move_terms(means, means.config.move_aet))
@@ -277,6 +279,8 @@ class ByGet(Way):
 
     binaries = ("getscu",)
     cut = Cut(one_request_each=True)
+    # Each request has one compressed syntax; in another one an object would contradict itself.
+    compares = False
 
     def __init__(self, means: Means) -> None:
         super().__init__(means, _get_terms(means))

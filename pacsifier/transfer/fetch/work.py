@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import TypeVar
@@ -61,12 +61,14 @@ def chunks(
     *,
     one_series_each: bool = False,
     one_request_each: bool = False,
+    alone: Collection[str] = (),
 ) -> list[Chunk]:
     """Cuts a batch into about three shares an association, the largest first.
 
     A study all of whose series are wanted goes by a STUDY-level request, small ones together; else by one SERIES-level
     request with a UID list. A study larger than a share goes in several lists. With `one_series_each` each series is a
     request. Of a series that is partly there, only the missing instances are asked for, where their UIDs are known.
+    `alone`: studies whose whole is asked for by a request of its own, whatever its size, for its counters are needed.
     """
     studies: dict[str, list[SeriesState]] = defaultdict(list)
     for state in states:
@@ -81,13 +83,12 @@ def chunks(
             in_part = _instances(state) if capabilities.image_moves else []
             parts += in_part
             whole += [] if in_part else [state]
-        if one_series_each or not capabilities.uid_lists:
+        is_whole = capabilities.whole_studies and len(whole) == series_of_study.get(study_uid)
+        if is_whole and study_uid in alone and not one_series_each:
+            parts.append((MoveRequest((study_uid,)), tuple(whole)))
+        elif one_series_each or not capabilities.uid_lists:
             parts += [_one_series(state) for state in whole]
-        elif (
-            capabilities.whole_studies
-            and len(whole) == series_of_study.get(study_uid)
-            and (size_of(whole) <= share or len(whole) == 1)
-        ):
+        elif is_whole and (size_of(whole) <= share or len(whole) == 1):
             whole_studies.append((MoveRequest((study_uid,)), tuple(whole)))
         else:
             piece = 1 if one_request_each else min(share, _LARGEST_LIST)
