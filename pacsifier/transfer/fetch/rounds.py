@@ -346,7 +346,7 @@ def _learn(unable: Unable, run: Run) -> None:
 
 def _handle(event: Event, pool: Pool, place: Place, this: Round) -> None:
     """What came is placed before anything is said of it."""
-    way, run = this.way, this.run
+    way = this.way
     way.health = replace(way.health, associated=way.health.associated or pool.admitted)
     if isinstance(event, NotAdmitted):
         _wait_for_admission(event, pool, this)
