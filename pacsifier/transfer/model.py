@@ -5,6 +5,7 @@ The states of a series, and the method of `SeriesState` that makes each transiti
     PENDING --list------------> LISTED                     --info, --dry_run: nothing is fetched
             --leave_undecided-> UNDECIDED                  the PACS told too little, and no image will decide
             --skip------------> SKIPPED                    --resume: an earlier run has all of it
+            --leave_out-------> LEFT_OUT --take--> PENDING     beyond --limit; one before it was not wanted after all
             --complete--------> COMPLETE                   statuses, counts and what is in place agree
             --close-----------> INCOMPLETE | FAILED        the run is over: something came, or nothing did
     COMPLETE --reopen---------> PENDING                    what a stranger sent was taken out again
@@ -52,6 +53,7 @@ class Status(Enum):
     NOT_WANTED = "not_wanted"
     UNDECIDED = "undecided"
     EXCLUDED = "excluded"
+    LEFT_OUT = "left_out"
 
     @property
     def completed(self) -> bool:
@@ -134,6 +136,15 @@ class SeriesState:
     def leave_undecided(self, reason: str) -> None:
         """The PACS told too little, and nothing that this run fetches could decide."""
         self.status, self.reason = Status.UNDECIDED, reason
+
+    def leave_out(self) -> None:
+        """It is beyond --limit."""
+        self.status, self.reason = Status.LEFT_OUT, "left out by --limit"
+
+    def take(self) -> None:
+        """It is within --limit after all."""
+        if self.status is Status.LEFT_OUT:
+            self.status, self.reason = Status.PENDING, ""
 
     def skip(self, reason: str = "", moved: int = 0) -> None:
         """An earlier run has all of it; `moved`: that many instances to the same AE title."""
@@ -265,8 +276,10 @@ class SeriesState:
         self.failed_by = way if self.lasting else ""
 
     def remark(self, *words: str) -> None:
-        """Adds to the reason; what is "" adds nothing."""
-        self.reason = "; ".join(filter(None, (self.reason, *words)))
+        """Adds to the reason; what is "" or stands there adds nothing."""
+        self.reason = "; ".join(
+            filter(None, (self.reason, *(each for each in words if each not in self.reason)))
+        )
 
 
 _NO_COUNTS: Mapping[str, int] = MappingProxyType({})
@@ -408,6 +421,14 @@ class Question:
 
 
 @dataclass(frozen=True)
+class Note:
+    """A line about a query row; lines of one `kind` are alike."""
+
+    kind: str
+    words: str
+
+
+@dataclass(frozen=True)
 class Plan:
     """What a run will do: the series in the order of the work, the rows with what became of them until now.
 
@@ -418,7 +439,7 @@ class Plan:
     rows: Mapping[int, RowReport]
     sop_classes: frozenset[str]
     series_of_study: Mapping[str, int]
-    notes: tuple[str, ...] = ()
+    notes: tuple[Note, ...] = ()
     questions: tuple[Question, ...] = ()
     last_note: str = ""
     # Series that are left out since their patient is excluded.

@@ -19,6 +19,7 @@ from pacsifier.dcmtk.toolbox import Toolbox
 from pacsifier.disk.durable import wait_until_on_disk
 from pacsifier.disk.info import write_info
 from pacsifier.disk.lock import OutputLock, temporary_folder
+from pacsifier.disk.names import LOG_FOLDER
 from pacsifier.disk.tree import SeriesIdentity, Tree
 from pacsifier.errors import InputError
 from pacsifier.transfer.fetch.aside import Limits
@@ -32,12 +33,19 @@ from pacsifier.transfer.find.finder import find as find_series
 from pacsifier.transfer.find.images import tell_instances
 from pacsifier.transfer.model import Found, Plan, SeriesState, Status
 from pacsifier.transfer.options import Job, Observer
-from pacsifier.transfer.plan import make_plan
+from pacsifier.transfer.plan import first_of_each_kind, make_plan, within_limit
 from pacsifier.transfer.record.audit import write_audit
 from pacsifier.transfer.record.conflicts import open_conflicts, still_open, write_conflicts
 from pacsifier.transfer.record.journal import Journal
 from pacsifier.transfer.record.new_ids import write_new_ids
-from pacsifier.transfer.record.outcomes import Outcome, by_row, outcomes_of, rows_in_doubt, write_rows
+from pacsifier.transfer.record.outcomes import (
+    ROWS_NAME,
+    Outcome,
+    by_row,
+    outcomes_of,
+    rows_in_doubt,
+    write_rows,
+)
 from pacsifier.transfer.record.summary import Summary, row_plans, summed_up
 from pacsifier.transfer.record.unexpected import write_unexpected
 from pacsifier.transfer.resume import skip_what_is_there
@@ -74,7 +82,7 @@ def retrieve(job: Job, observer: Observer, toolbox: Toolbox) -> Summary:
                 skip_what_is_there(plan.states, run, open_conflicts(run.tree), journal.claimed())
             with recorded(plan, run, journal) as record:
                 if ways:
-                    fetch(plan, ways, run, ticking(plan, run, journal), lambda: claim(plan, run, journal))
+                    _fetch_within_limit(plan, ways, run, journal)
                 record.problems += write_new_ids(run.tree, plan.states, plan.rows, info=options.info)
             summary = record.summary
     return replace(summary, seconds=time.monotonic() - started)
@@ -150,8 +158,13 @@ def confirm(plan: Plan, observer: Observer) -> None:
     Raises:
         InputError: a row was not confirmed.
     """
-    for note in plan.notes:
-        observer.say(note)
+    told, others = first_of_each_kind(plan.notes)
+    for line in told:
+        observer.say(line)
+    if others:
+        observer.say(f"--verbose shows all rows; what becomes of each is in {LOG_FOLDER}/{ROWS_NAME}")
+    for line in others:
+        log.info("%s", line)
     for question in plan.questions:
         if not observer.confirm(question.words):
             raise InputError(question.refusal)
@@ -171,7 +184,18 @@ def write_infos(plan: Plan, run: Run) -> None:
     """Writes the info CSVs of series of which no image will come; with --save they are written as the images come."""
     if run.job.options.info and not run.job.options.save:
         for state in plan.states:
-            write_info(run.tree.info_path(SeriesIdentity.of(state.series.values)), state.series.values)
+            if state.status is not Status.LEFT_OUT:
+                write_info(run.tree.info_path(SeriesIdentity.of(state.series.values)), state.series.values)
+
+
+def _fetch_within_limit(plan: Plan, ways: Sequence[Way], run: Run, journal: Journal) -> None:
+    """Fetches what is open; where some of it was not wanted after all, further series until --limit is reached."""
+    tick = ticking(plan, run, journal)
+    fetch(plan, ways, run, tick, lambda: claim(plan, run, journal))
+    while not run.stop and (more := within_limit(plan.states, run.job.options.limit)):
+        for state in more:
+            state.take()
+        fetch(plan, ways, run, tick, lambda: claim(plan, run, journal))
 
 
 def ticking(plan: Plan, run: Run, journal: Journal) -> Callable[[], None]:
@@ -254,7 +278,7 @@ def _rehearse(found: Found, run: Run) -> Summary:
     confirm(plan, run.observer)
     if options.save and options.resume:
         skip_what_is_there(plan.states, run, open_conflicts(run.tree))
-    _count_instances([state for state in plan.states if not state.status.completed], run)
+    _count_instances([state for state in plan.states if state.status in (Status.PENDING, Status.LISTED)], run)
     for state in plan.todo:
         state.list()
     wanting = by_row(plan.states)

@@ -76,6 +76,20 @@ def test_a_dry_run_of_a_resume_counts_only_what_is_missing(orthanc, tmp_path):
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "out").rglob("*")} == before
 
 
+# --- a limit -------------------------------------------------------------------------------------------------------
+
+
+def test_a_limit_counts_series_that_are_wanted(quirky, hospital, tmp_path):
+    """Only the images show which series has the number that the row asks for."""
+    records = hospital.by_patient["45322"]
+    last = max((each for each in records if each.modality == "MR"), key=lambda each: each.series_number)
+    row = {"PatientID": "45322", "SeriesNumber": str(last.series_number)}
+    pacs = quirky(omitted_keys=("SeriesNumber",))
+    done = run(pacs, tmp_path, [row], "--save", "--limit", "1")
+    assert done.files.keys() == {each.sop_uid for each in records if each.series_uid == last.series_uid}
+    assert [line["Status"] for line in done.log] == ["complete"]
+
+
 # --- excluded patients -------------------------------------------------------------------------------------------
 
 

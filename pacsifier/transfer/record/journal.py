@@ -29,12 +29,12 @@ _NO_ROW = PackedValues({})
 
 
 # Series that a table tells of only where it told of them before.
-_UNTOLD = (Status.NOT_WANTED, Status.EXCLUDED)
+_UNTOLD = (Status.NOT_WANTED, Status.EXCLUDED, Status.LEFT_OUT)
 
 
 def _replaces(state: SeriesState, earlier: Mapping[str, str | None]) -> bool:
     """Whether what this run says of a series replaces what the log said: not where it only looked, or looked away."""
-    if state.status in (Status.LISTED, Status.UNDECIDED):
+    if state.status in (Status.LISTED, Status.UNDECIDED, Status.LEFT_OUT):
         return False
     return state.status not in _UNTOLD or not earlier.get("Folder")
 

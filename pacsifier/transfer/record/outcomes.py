@@ -135,7 +135,7 @@ def _row_outcome(report: RowReport, wanted: Sequence[SeriesState]) -> Outcome:
     if report.not_found:
         return "not_found", report.not_found
     unsettled = [state for state in wanted if not state.status.settled]
-    for status in (Status.FAILED, Status.INCOMPLETE, Status.PENDING, Status.UNDECIDED):
+    for status in (Status.FAILED, Status.INCOMPLETE, Status.PENDING, Status.UNDECIDED, Status.LEFT_OUT):
         of_it = [state for state in unsettled if state.status is status]
         if of_it:
             reason = OpenSeries(len(of_it), len(wanted), of_it[0].reason or status.value)
