@@ -146,7 +146,7 @@ def test_only_a_series_that_is_all_there_is_completed(tmp_path: Path, status: St
     _, rows = log(tmp_path)
     completed = "True" if status in (Status.COMPLETE, Status.SKIPPED) else "False"
     assert [row["Completed"] for row in rows] == (
-        [] if status in (Status.NOT_WANTED, Status.EXCLUDED) else [completed]
+        [] if status in (Status.NOT_WANTED, Status.EXCLUDED, Status.LEFT_OUT) else [completed]
     )
 
 
