@@ -143,7 +143,7 @@ class Played(Way):
     def reached(self, states: Any) -> bool:
         return super().reached(states) if self.proven is None else self.proven
 
-    def advice(self, why: str) -> str:
+    def advice(self, why: str, end: MoveState | None = None) -> str:
         return "ask them"
 
     def remark(self, series: SeriesState) -> str:

@@ -411,8 +411,6 @@ def _enter(said: Said, event: Ended | CutOff, this: Round, *, silent: bool = Fal
         state.postpone(why, lasting(state, said.end) if len(said.postponed) == 1 else None)
     if said.settled:
         _conclude(said, why, time.monotonic() - event.since, this)
-    if said.warning:
-        log.warning("%s", said.warning)
     if said.unable:
         _learn(said.unable, run)
     if said.counts:
@@ -421,8 +419,10 @@ def _enter(said: Said, event: Ended | CutOff, this: Round, *, silent: bool = Fal
             way.health, said.end, way.terms, reached=this.reached, settled=settled, silent=silent
         )
         if stop is not None and stop.unreachable:
-            stop = replace(stop, reason=f"{stop.reason}: {way.advice(why)}")
+            stop = replace(stop, reason=f"{stop.reason}: {way.advice(why, said.end)}")
         run.halt(stop)
+    if said.warning and not run.stop:
+        log.warning("%s", said.warning)
 
 
 def _hear_of_lists(part: Part, end: MoveState, came: int, this: Round) -> None:

@@ -23,7 +23,7 @@ from pacsifier.dcmtk.pacs import Pacs
 from pacsifier.dcmtk.process import Process
 from pacsifier.dcmtk.storescp import Receiver, check_port, received_folder
 from pacsifier.dcmtk.toolbox import Toolbox
-from pacsifier.dcmtk.transcript import MoveState
+from pacsifier.dcmtk.transcript import MOVE_DESTINATION_UNKNOWN, MoveState
 from pacsifier.errors import AssociationError, InputError
 from pacsifier.transfer.fetch.arrivals import Arrivals
 from pacsifier.transfer.fetch.callers import Callers
@@ -148,8 +148,8 @@ class Way(ABC):
     def look_back(self, finds: Finds) -> None:  # noqa: B027 - a way that has nothing to ask
         """Asks what is to be said of what has come; may raise AssociationError."""
 
-    def advice(self, why: str) -> str:
-        """What to do where nothing comes; `why`: how the last request ended."""
+    def advice(self, why: str, end: MoveState | None = None) -> str:
+        """What to do where nothing comes; `why`: how the last request ended, `end`: the same as it was told."""
         return f"have the AE title {self.terms.destination} declared on the PACS"
 
     def remark(self, state: SeriesState) -> str:
@@ -177,6 +177,16 @@ class Elsewhere(Way):
     ) -> AbstractContextManager[Place]:
         """See `Way`."""
         return nullcontext(_Nowhere())
+
+    def advice(self, why: str, end: MoveState | None = None) -> str:
+        """See `Way`; whether the destination is known only some statuses tell."""
+        place = "with the address and port where it listens"
+        declare = f"{super().advice(why)}, {place}"
+        if end is None or end.status == MOVE_DESTINATION_UNKNOWN:
+            return declare
+        name = self.terms.destination
+        listen = f"see that {name} listens at the address and port that the PACS has for it, and takes what is sent"
+        return f"the PACS knows {name}: {listen}" if end.failed else f"{declare}; if it is, {listen}"
 
 
 class ToReceiver(Way):
@@ -256,7 +266,7 @@ class ToReceiver(Way):
         self._contacted = self._contacted or (self._last is not None and self._last.contacted())
         return self._contacted or super().reached(states)
 
-    def advice(self, why: str) -> str:
+    def advice(self, why: str, end: MoveState | None = None) -> str:
         """See `Way`."""
         where = own_place(self.means.config)
         return f"{super().advice(why)} with {where}, and let no firewall stand between"
@@ -326,7 +336,7 @@ class ByGet(Way):
         _, states = part
         return not any(map(self._syntaxes.exhausted, states))
 
-    def advice(self, why: str) -> str:
+    def advice(self, why: str, end: MoveState | None = None) -> str:
         """See `Way`."""
         return f"{why}; have C-GET allowed to {self.means.config.aet}"
 
