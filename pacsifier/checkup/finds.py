@@ -13,6 +13,7 @@ from pacsifier.dcmtk.findscu import FindResult, Values
 from pacsifier.dcmtk.identifiers import Keys
 from pacsifier.dcmtk.pacs import Pacs
 from pacsifier.errors import AssociationError, PacsifierError
+from pacsifier.figures import counted
 from pacsifier.query import ATTRIBUTES, INFO_COLUMNS, Match, Query, is_single_key, matches, study_keys
 from pacsifier.transfer.find.answers import whole_number
 from pacsifier.transfer.find.images import instances_of
@@ -238,7 +239,11 @@ def judge_series(found: Found, results: Sequence[FindResult], strangers: int, ae
             "ask the PACS's vendor how series can be found",
         )
     if strangers:
-        return Probe.warning(SERIES, f"{seen}; {strangers} answers were of other studies", _ASK_VENDOR)
+        return Probe.warning(
+            SERIES,
+            f"{seen}; {counted(strangers, 'answer was', 'answers were')} of other studies",
+            _ASK_VENDOR,
+        )
     if failure:
         return Probe.warning(SERIES, f"{seen}; for another study: {failure}", LOOK_INTO_LOG)
     return Probe.ok(SERIES, seen)
@@ -275,7 +280,7 @@ def probe_images(pacs: Pacs, found: Found) -> tuple[Probe, Found]:
 def judge_images(found: Found, results: Sequence[FindResult], strangers: int) -> Probe:
     """What the answers of the IMAGE level say of the PACS; `strangers` of them were of other series."""
     number = sum(len(each.instance_uids) for each in found.samples)
-    seen = f"{number} instances of {len(found.samples)} series"
+    seen = f"{counted(number, 'instance')} of {len(found.samples)} series"
     failure = next((each.failure for each in results if each.failure and not each.answers), None)
     if not any(result.answers for result in results):
         return Probe.failed(
@@ -285,7 +290,9 @@ def judge_images(found: Found, results: Sequence[FindResult], strangers: int) ->
             "where counts differ",
         )
     if strangers:
-        return Probe.warning(IMAGE, f"{seen}; {strangers} answers were of other series", _ASK_VENDOR)
+        return Probe.warning(
+            IMAGE, f"{seen}; {counted(strangers, 'answer was', 'answers were')} of other series", _ASK_VENDOR
+        )
     differing = sum(
         found.series[each.study_uid][each.series_uid] not in (None, len(each.instance_uids))
         for each in found.samples

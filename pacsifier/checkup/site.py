@@ -26,6 +26,7 @@ from pacsifier.dcmtk.toolbox import Toolbox
 from pacsifier.disk.files import free_bytes
 from pacsifier.disk.lock import temporary_folder
 from pacsifier.errors import AssociationError, Fault, InputError, OperationError, ToolError
+from pacsifier.figures import counted
 from pacsifier.query import Query, read_query_file
 from pacsifier.transfer.capabilities import Seen
 
@@ -332,7 +333,7 @@ def _barrier_to_moves(
     if port.outcome is not Outcome.OK:
         return "the own port is taken"
     question = (
-        f"May the PACS send {moves.planned(samples)} images to this machine, where they are "
+        f"May the PACS send {counted(moves.planned(samples), 'image')} to this machine, where they are "
         "deleted at once? Otherwise C-MOVE is not tried"
     )
     return None if consent(question) else "images are sent with consent only: give --yes"

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from pacsifier.cli import common
 from pacsifier.errors import first_of
+from pacsifier.figures import counted
 
 _PROG = "pacsifier-add-karnak-tags"
 _LONGEST_LIST = 20
@@ -104,7 +105,7 @@ def _tag(arguments: argparse.Namespace) -> int:
     verb = "would be tagged" if arguments.dry_run else "tagged"
     print(
         f"patients: {summary.patients}; instances: {summary.changed} {verb}, {summary.already} were tagged already, "
-        f"{len(summary.failures)} failed; {summary.others} other files left",
+        f"{len(summary.failures)} failed; {counted(summary.others, 'other file')} left",
         file=sys.stderr,
     )
     return common.EXIT_MISSING if summary.failures else common.EXIT_COMPLETE

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from pacsifier.cli import common
 from pacsifier.errors import first_of
+from pacsifier.figures import counted
 
 if TYPE_CHECKING:
     from pacsifier.flows.create_dicomdir import FileSet
@@ -98,7 +99,8 @@ def _print_summary(summary: FileSet) -> int:
             print(f"{_PROG}: {line}", file=sys.stderr)
     earlier = f", {summary.earlier} of them from earlier runs only" if summary.earlier else ""
     print(
-        f"instances: {summary.instances}{earlier}; {summary.written} written, {summary.others} other files left",
+        f"instances: {summary.instances}{earlier}; {summary.written} written, "
+        f"{counted(summary.others, 'other file')} left",
         file=sys.stderr,
     )
     verb = "written" if summary.changed else "as it was"

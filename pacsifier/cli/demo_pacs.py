@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pacsifier.cli import common
+from pacsifier.figures import counted
 
 _PROG = "pacsifier-demo-pacs"
 
@@ -118,7 +119,7 @@ def _print_how_to(folder: Path, instances: int, port: int) -> None:
 
     options = f"--config {path('config.json')} --queryfile {path('query.csv')}"
     print(
-        f"The demo PACS is ready: {instances} instances on port {port}. In another terminal, try\n"
+        f"The demo PACS is ready: {counted(instances, 'instance')} on port {port}. In another terminal, try\n"
         f"  pacsifier --info {options} --out_directory {path('list')}\n"
         f"  pacsifier --save --info {options} --out_directory {path('images')}\n"
         f"This PACS tells neither SeriesDescription nor ProtocolName, as some do: --info alone leaves the two rows\n"

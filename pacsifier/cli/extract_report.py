@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pacsifier.cli import common
+from pacsifier.figures import counted
 
 _PROG = "pacsifier-extract-carestream-report"
 
@@ -71,7 +72,8 @@ def _extract(arguments: argparse.Namespace) -> int:
         return common.EXIT_MISSING
     print(
         f"reports: {summary.reports} of {summary.files} files, {len(summary.failures)} not read; "
-        f"{summary.changed} files written" + (f", all texts in {summary.table}" if summary.table else ""),
+        f"{counted(summary.changed, 'file')} written"
+        + (f", all texts in {summary.table}" if summary.table else ""),
         file=sys.stderr,
     )
     return common.EXIT_MISSING if summary.failures else common.EXIT_COMPLETE

@@ -27,6 +27,7 @@ from pacsifier.disk.lock import OutputLock
 from pacsifier.disk.names import short_hash
 from pacsifier.disk.walk import Progress, Walk, walk_with_logs
 from pacsifier.errors import InputError, ToolError, first_of
+from pacsifier.figures import counted
 from pacsifier.query import is_uid
 
 if TYPE_CHECKING:
@@ -174,7 +175,7 @@ def create(in_folder: Path, out_folder: Path, toolbox: Toolbox, progress: Progre
     found = _scan(in_folder, out_folder, read, progress)
     if not found.instances:
         raise InputError(
-            f"--in_folder {in_folder}: no DICOM instance in {found.files} files",
+            f"--in_folder {in_folder}: no DICOM instance in {counted(found.files, 'file')}",
             *found.passed_over,
             *_first(found.refused),
         )
@@ -369,7 +370,7 @@ def _plan(instances: Sequence[Instance], earlier: Sequence[Instance]) -> Iterato
         for keyword in each.invented:
             counts[keyword] += 1
     for keyword, number in counts.items():
-        yield f"{keyword} was missing in {number} instances; the copies have {_INVENTIONS[keyword]}"
+        yield f"{keyword} was missing in {counted(number, 'instance')}; the copies have {_INVENTIONS[keyword]}"
 
 
 _INVENTIONS: Final = {
@@ -513,8 +514,8 @@ def _write_directory(
     ]
     if made.inconsistent:
         notes.append(
-            f"{made.inconsistent} files contradict others of their patient, study or series (another PatientName for "
-            f"one PatientID, say); the DICOMDIR tells what the first of them says"
+            f"{counted(made.inconsistent, 'file contradicts', 'files contradict')} others of their patient, study or "
+            f"series (another PatientName for one PatientID, say); the DICOMDIR tells what the first of them says"
         )
     if not made.data:
         raise ToolError(

@@ -19,6 +19,7 @@ from pacsifier.disk.files import write_all_whole
 from pacsifier.disk.lock import OutputLock
 from pacsifier.disk.names import pseudonym_paths, slug
 from pacsifier.errors import AnswerError, Fault, InputError
+from pacsifier.figures import counted
 from pacsifier.flows.deid_service import Answers
 from pacsifier.maps import PREFIX, named
 from pacsifier.query.attributes import QUERY_COLUMNS
@@ -87,7 +88,13 @@ def from_service(table: QueryTable, project: str, folder: Path, ask: Ask) -> Wri
         }
         changed = write_all_whole(files)
     kept = len(new_ids) - len(answers.pseudonyms)
-    notes = (f"{kept} patients of earlier runs were kept in the files",) if kept else ()
+    notes = (
+        (
+            f"{counted(kept, 'patient of earlier runs was', 'patients of earlier runs were')} kept in the files",
+        )
+        if kept
+        else ()
+    )
     return Written(len(answers.pseudonyms), changed, paths, notes)
 
 
@@ -214,9 +221,10 @@ def _shift_notes(kept: Mapping[str, int], drawn: Mapping[str, int], others: int)
     if kept:
         zeros = sum(not days for days in kept.values())
         which = f" ({zeros} of them 0)" if zeros else ""
-        yield f"day shifts of an earlier run were kept for {len(kept)} patients{which}; --new_shifts draws again"
+        whose = counted(len(kept), "patient")
+        yield f"day shifts of an earlier run were kept for {whose}{which}; --new_shifts draws again"
     if drawn:
-        yield f"day shifts were drawn for {len(drawn)} patients"
+        yield f"day shifts were drawn for {counted(len(drawn), 'patient')}"
     if others:
         yield f"day shifts of {others} patients that are not in the mapping were kept"
 
@@ -260,7 +268,9 @@ def _row_faults(source: str, row: NumberedRow) -> Iterator[Fault]:
     cells = _trimmed(row)
     if len(cells) != 2:
         yield Fault(
-            source, f"{len(cells)} columns, two are expected: the old pseudonym and the new one", row.number
+            source,
+            f"{counted(len(cells), 'column')}, two are expected: the old pseudonym and the new one",
+            row.number,
         )
         return
     for column, text in zip("12", cells, strict=True):

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from pacsifier.errors import Fault, InputError
+from pacsifier.figures import counted
 from pacsifier.query.attributes import ATTRIBUTES, QUERY_COLUMNS
 from pacsifier.query.cells import NEW_IDS, cell_problems, new_id_problems
 from pacsifier.query.csvtext import BLANKS, NumberedRow
@@ -142,7 +143,9 @@ def _row_faults(source: str, header: _Header, row: NumberedRow, cells: Mapping[s
     unnamed = [text for index, text in unread.items() if not header.name(index)]
     if unnamed:
         count = len([name for name in header.names if name])
-        problem = f"too many cells: the header names {count} columns, this stands under none of them"
+        problem = (
+            f"too many cells: the header names {counted(count, 'column')}, this stands under none of them"
+        )
         yield Fault(source, problem, row.number, value=_cut(" | ".join(unnamed)))
     if not cells and not unread:
         yield Fault(source, "the row is empty and would ask for everything: fill or remove it", row.number)

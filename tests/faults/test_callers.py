@@ -49,7 +49,7 @@ def test_a_strangers_new_object_under_a_wanted_series_is_set_aside_and_told(
     assert_holds(done, wanted)
     (row,) = done.log
     assert (row["Completed"], row["FilesFound"]) == ("True", str(len(wanted)))
-    assert "1 objects from the AE title INTRUDER: see logs/unexpected" in row["Reason"]
+    assert "1 object from the AE title INTRUDER: see logs/unexpected" in row["Reason"]
     assert [path.name for path in unexpected(done)] == ["MR.1.2.3.4.5.6.7"]
 
 
@@ -106,7 +106,7 @@ def test_more_objects_than_announced_and_counted_are_held_against_the_image_leve
     assert done.status == 0, done.stderr
     assert_holds(done, wanted)
     (row,) = done.log
-    assert "1 objects that the PACS does not list: see logs/unexpected" in row["Reason"]
+    assert "1 object that the PACS does not list: see logs/unexpected" in row["Reason"]
     assert len(pacs.lists) == 1
 
 

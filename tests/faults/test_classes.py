@@ -183,7 +183,7 @@ def test_an_object_that_comes_again_with_loss_is_not_compared_and_the_first_kept
     records = of(hospital, LOCALIZER)
     done = saved(quirky(twice=(records[0].sop_uid,), twice_as="lossy"), tmp_path, LOCALIZER)
     assert_each_once(done, records)
-    assert "1 objects came again in another encoding: the first was kept, not compared" in [
+    assert "1 object came again in another encoding: the first was kept, not compared" in [
         row["Reason"] for row in done.log
     ]
 
@@ -199,8 +199,8 @@ def test_an_archive_that_decompresses_is_told_of_with_the_setting_that_ends_it(q
     assert sorted(done.files) == uids(records)
     said = {row["SeriesInstanceUID"]: row["Reason"] for row in done.log if row["Reason"]}
     assert said == {
-        each.series_uid: f"1 instances came as {EXPLICIT_LE} (Explicit VR Little Endian), though the PACS holds "
-        f"them as {RLE} (RLE Lossless)"
+        each.series_uid: f"1 instance came as {EXPLICIT_LE} (Explicit VR Little Endian), held by the "
+        f"PACS as {RLE} (RLE Lossless)"
         for each in of(hospital, ECHO)
     }
     assert '"TranscodeDicomProtocol": false' in done.stderr

@@ -90,7 +90,7 @@ def test_a_pacs_that_decompresses_is_told_of(quirky, hospital: Hospital, tmp_pat
     assert done.status == 0, done.stderr
     assert done.files.keys() == {each.sop_uid for each in records}
     reasons = {row["SeriesInstanceUID"]: row["Reason"] for row in done.log if row["Reason"]}
-    assert reasons == {each.series_uid: "1 instances came decompressed" for each in of(hospital, ECHO)}
+    assert reasons == {each.series_uid: "1 instance came decompressed" for each in of(hospital, ECHO)}
     assert "--retrieve_method move" in done.stderr
 
 

@@ -302,7 +302,7 @@ def test_the_folder_itself_is_left_alone_where_they_do_not_and_why_is_said(
         ("in/file", "out", "--in_folder {0}/in/file: there is no such folder"),
         ("in", "in/file", "--out_folder {0}/in/file: is a file"),
         ("empty", "out", "--in_folder {0}/empty: no DICOM instance in 0 files"),
-        ("text", "out", "--in_folder {0}/text: no DICOM instance in 1 files"),
+        ("text", "out", "--in_folder {0}/text: no DICOM instance in 1 file"),
         ("in", "cd", "{0}/cd/DICOMDIR is of another File-set and would be lost"),
         ("cd", "cd", "{0}/cd/DICOMDIR is of another File-set and would be lost"),
     ],

@@ -232,7 +232,7 @@ TOO_MANY = "requests failed in a row (--max_failures): "
         pytest.param(
             TO_US,
             [End(replace(SUCCESS, failed=1))] * 2,
-            f"2 C-MOVE {TOO_MANY}C-MOVE to US ended with 0x0000 Success, 1 sub-operations failed",
+            f"2 C-MOVE {TOO_MANY}C-MOVE to US ended with 0x0000 Success, 1 sub-operation failed",
             id="success in which all failed",
         ),
     ],

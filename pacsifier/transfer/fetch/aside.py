@@ -9,6 +9,7 @@ from enum import Enum
 
 from pacsifier.disk.files import free_bytes
 from pacsifier.disk.tree import Tree
+from pacsifier.figures import counted
 from pacsifier.transfer.fetch.arrivals import Arrival
 from pacsifier.transfer.model import SeriesKey, Tally, Unexpected
 from pacsifier.transfer.options import MAX_UNEXPECTED, MAX_UNEXPECTED_BYTES
@@ -117,10 +118,10 @@ class SetAside:
         )
         told: dict[SeriesKey, list[str]] = defaultdict(list)
         for (key, why), number in whys.items():
-            told[key].append(f"{number} objects {why}: see logs/unexpected")
+            told[key].append(f"{counted(number, 'object')} {why}: see logs/unexpected")
         for key, number in (+self.uncompared).items():
             told[key].append(
-                f"{number} objects came again in another encoding: the first was kept, not compared"
+                f"{counted(number, 'object')} came again in another encoding: the first was kept, not compared"
             )
         return {key: "; ".join(words) for key, words in told.items()}
 

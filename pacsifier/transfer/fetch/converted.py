@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from pacsifier.dcmtk import negotiation
+from pacsifier.figures import counted
 from pacsifier.transfer.fetch.arrivals import Arrival
 from pacsifier.transfer.model import Finds, SeriesKey, SeriesState
 
@@ -64,7 +65,7 @@ class Converted:
         """What is to be said of a series of which objects were converted; "" for nothing."""
         key = state.series.key
         return "; ".join(
-            f"{came.numbers[key]} instances came as {negotiation.named(kind[-1])}, though the PACS holds them as "
+            f"{counted(came.numbers[key], 'instance')} came as {negotiation.named(kind[-1])}, held by the PACS as "
             f"{', '.join(map(negotiation.named, sorted(self._held[kind])))}"
             for kind, came in self._came.items()
             if key in came.numbers and _is_converted(kind[-1], self._held.get(kind, frozenset()))

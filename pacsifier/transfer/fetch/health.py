@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from pacsifier.dcmtk.transcript import MOVE_DESTINATION_UNKNOWN, SUCCESS, MoveState
+from pacsifier.figures import counted
 from pacsifier.transfer.model import Stop
 from pacsifier.transfer.retry import is_clean
 
@@ -100,6 +101,6 @@ def told(end: MoveState, act: str) -> str:
     """How the end of a request is told; `act`: "C-MOVE to SOMEWHERE", "C-GET"."""
     if end.status is None:
         return end.words
-    failed = f", {end.failed} sub-operations failed" if end.failed else ""
+    failed = f", {counted(end.failed, 'sub-operation')} failed" if end.failed else ""
     words = end.words.partition(": ")[2] or end.words
     return f"{act} ended with 0x{end.status:04X} {words}{failed}"

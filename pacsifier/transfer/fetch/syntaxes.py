@@ -15,6 +15,7 @@ from pathlib import Path
 from pacsifier.dcmtk import negotiation
 from pacsifier.dcmtk.movescu import MoveRequest
 from pacsifier.dcmtk.transcript import MoveState
+from pacsifier.figures import counted
 from pacsifier.transfer.fetch.arrivals import Arrival, Arrivals
 from pacsifier.transfer.fetch.converted import AVAILABLE, Converted
 from pacsifier.transfer.fetch.verdict import is_complete
@@ -153,8 +154,8 @@ class Syntaxes:
         if came is None:
             return ""
         if came.decompressed:
-            return f"{len(came.decompressed)} instances came decompressed"
-        return f"{len(came.lossy)} instances came uncompressed, though once compressed with loss"
+            return f"{counted(len(came.decompressed), 'instance')} came decompressed"
+        return f"{counted(len(came.lossy), 'instance')} came uncompressed, though once compressed with loss"
 
     def _not_sent(self, state: SeriesState) -> str:
         told = self._told.get(state.series.key, {}).values()

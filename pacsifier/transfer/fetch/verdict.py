@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from pacsifier.dcmtk.transcript import MOVE_DESTINATION_UNKNOWN, MoveState
+from pacsifier.figures import counted
 from pacsifier.transfer.model import Lasting, Part, Plan, SeriesKey, SeriesState, Status
 from pacsifier.transfer.retry import is_clean, may_have_failed, refused_for_good
 
@@ -168,7 +169,6 @@ def judge(state: SeriesState, *, moved: bool) -> None:
         differs = series.instances is not None and series.announced not in (None, len(series.instances))
         notes = [f"announced differs: {series.announced}"] if differs else []
         if state.relabelled:
-            notes.append(
-                f"{state.relabelled} objects name another study or series than the PACS lists them under"
-            )
+            named = counted(state.relabelled, "object names", "objects name")
+            notes.append(f"{named} another study or series than the PACS lists them under")
         state.complete("; ".join(notes))

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from pacsifier.disk.files import write_whole
 from pacsifier.disk.tree import Tree
+from pacsifier.figures import counted
 from pacsifier.query import QueryTable
 from pacsifier.transfer.model import Plan, RowReport, SeriesKey, SeriesState, Status
 from pacsifier.transfer.record.tables import csv_lines
@@ -94,7 +95,8 @@ def rows_in_doubt(
         beyond[key[0]] += unasked[key]
     for state in plan.states:
         if number := beyond[state.series.study_uid]:
-            words = f"of the study {state.series.study_uid} {number} objects came of series that the PACS does not list"
+            came = counted(number, "object")
+            words = f"of the study {state.series.study_uid} {came} came of series that the PACS does not list"
             whole = (row for row in state.series.rows if plan.rows[row].query.wants_whole_studies)
             failures.update(dict.fromkeys(whole, f"{words}: see logs/unexpected"))
     for uid, shortage in plan.short.items():
