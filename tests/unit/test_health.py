@@ -108,7 +108,7 @@ def _no_network(monkeypatch: pytest.MonkeyPatch) -> None:
 
 HERE = "with the place of this machine, and let no firewall stand between"
 DECLARE_US = f"have the AE title US declared on the PACS {HERE}"
-DECLARE_OTHER = "have the AE title OTHER declared on the PACS"
+DECLARE_OTHER = "have the AE title OTHER declared on the PACS, with the address and port where it listens"
 
 
 @pytest.mark.parametrize(
@@ -139,7 +139,9 @@ def test_a_destination_that_was_reached_is_known_whatever_the_pacs_says_later(wa
 
 US_UNREACHED = Stop(f"SERVER failed 3 times without ever reaching US: {DECLARE_US}", unreachable=True)
 OTHER_UNREACHED = Stop(
-    f"SERVER failed 3 times without ever reaching OTHER: {DECLARE_OTHER}", unreachable=True
+    "SERVER failed 3 times without ever reaching OTHER: the PACS knows OTHER: see that OTHER listens at the address and "
+    "port that the PACS has for it, and takes what is sent",
+    unreachable=True,
 )
 GET_UNREACHED = Stop(
     "SERVER failed 3 times without ever bringing anything by C-GET: C-GET ended with 0xB000 Warning, "

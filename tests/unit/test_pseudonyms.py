@@ -582,7 +582,7 @@ def test_shifts_stay_within_30_days_and_are_kept_by_a_second_run(tmp_path):
     assert len(set(first.values())) > 20
     done = custom(tmp_path, mapping + "200,P200\n", "--shift-days")
     assert "kept for 200 patients" in done.stderr
-    assert "drawn for 1 patients" in done.stderr
+    assert "drawn for 1 patient" in done.stderr
     second = read(tmp_path, "day_shift")
     assert {key: second[key] for key in first} == first
     assert custom(tmp_path, mapping, "--shift-days", "--new_shifts").returncode == 0

@@ -469,7 +469,7 @@ def test_that_the_counters_agreed_is_no_word_for_people(spoiled: str) -> None:
 
 OPEN = (Status.PENDING, "before")
 DONE = (Status.COMPLETE, "")
-RELABELLED = "objects name another study or series than the PACS lists them under"
+RELABELLED = "object names another study or series than the PACS lists them under"
 
 
 @pytest.mark.parametrize(
