@@ -469,7 +469,7 @@ def test_that_the_counters_agreed_is_no_word_for_people(spoiled: str) -> None:
 
 OPEN = (Status.PENDING, "before")
 DONE = (Status.COMPLETE, "")
-RELABELLED = "object names another study or series than the PACS lists them under"
+UNDER = "another study or series than the PACS lists them under"
 
 
 @pytest.mark.parametrize(
@@ -532,13 +532,13 @@ RELABELLED = "object names another study or series than the PACS lists them unde
         pytest.param(
             state(found=2, relabelled=1),
             False,
-            (Status.COMPLETE, f"1 {RELABELLED}"),
+            (Status.COMPLETE, f"1 object names {UNDER}"),
             id="objects under other UIDs are told",
         ),
         pytest.param(
             state(announced=3, listed=2, found=2, relabelled=2),
             False,
-            (Status.COMPLETE, f"announced differs: 3; 2 {RELABELLED}"),
+            (Status.COMPLETE, f"announced differs: 3; 2 objects name {UNDER}"),
             id="both notes are told",
         ),
     ],
