@@ -139,8 +139,8 @@ def test_a_destination_that_was_reached_is_known_whatever_the_pacs_says_later(wa
 
 US_UNREACHED = Stop(f"SERVER failed 3 times without ever reaching US: {DECLARE_US}", unreachable=True)
 OTHER_UNREACHED = Stop(
-    "SERVER failed 3 times without ever reaching OTHER: the PACS knows OTHER: see that OTHER listens at the address and "
-    "port that the PACS has for it, and takes what is sent",
+    "SERVER failed 3 times without ever reaching OTHER: the PACS knows OTHER: see that OTHER listens at the "
+    "address and port that the PACS has for it, and takes what is sent",
     unreachable=True,
 )
 GET_UNREACHED = Stop(
