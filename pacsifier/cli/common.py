@@ -83,6 +83,16 @@ def add_common_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
 
 
+def add_extra_columns(add: Callable[..., argparse.Action]) -> None:
+    """Adds `--extra_columns`, for commands that read a query file."""
+    add(
+        "--extra_columns",
+        action="store_true",
+        help="Keep columns of the query file that are no query columns (a study arm, a comment): they are carried into "
+        "logs/redo.csv, logs/query_rows.csv and the log (as query_NAME), and never sent",
+    )
+
+
 def positive(text: str) -> int:
     """The type of an option that takes a whole number from 1."""
     number = int(text) if text.isascii() and text.isdigit() else 0

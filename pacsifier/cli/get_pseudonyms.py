@@ -50,6 +50,12 @@ def build_parser() -> argparse.ArgumentParser:
         help="Certificates (PEM file or folder) to trust instead of the usual ones: a site's own",
     )
     group.add_argument(
+        "--extra_columns",
+        action="store_true",
+        help="Keep columns of the query file that are no query columns: they are carried into log_get_pseudonyms.csv, "
+        "and never sent",
+    )
+    group.add_argument(
         "--new_shifts",
         action="store_true",
         help="With --shift-days: draw new day shifts for patients that have one from an earlier run, too",
@@ -148,7 +154,8 @@ def _ask_service(arguments: argparse.Namespace) -> int:
 
     get_pseudonyms.check_project(arguments.project_name)
     config, table = common.read_all(
-        lambda: load_deid_config(arguments.config), lambda: get_pseudonyms.read_patients(arguments.queryfile)
+        lambda: load_deid_config(arguments.config),
+        lambda: get_pseudonyms.read_patients(arguments.queryfile, extra_columns=arguments.extra_columns),
     )
     if config.url.lower().startswith("http:"):
         print(f"{_PROG}: deid_URL is no https address: token and PatientIDs travel readable", file=sys.stderr)

@@ -26,6 +26,7 @@ def build_parser() -> argparse.ArgumentParser:
     add("--queryfile", "-q", type=Path, required=True, help="The query file of the parts")
     add("--out_directory", "-d", type=Path, required=True, help="The folder that holds parts/1 to parts/N")
     add("--parts", type=common.positive, required=True, metavar="N", help="How many parts there are")
+    common.add_extra_columns(add)
     common.add_common_arguments(parser)
     return parser
 
@@ -42,7 +43,8 @@ def _merge(arguments: argparse.Namespace) -> int:
     from pacsifier.transfer.record.merging import merge_parts
 
     common.on_signals(lambda: None)
-    summary = merge_parts(arguments.out_directory, read_query_file(arguments.queryfile), arguments.parts)
+    table = read_query_file(arguments.queryfile, extra_columns=arguments.extra_columns)
+    summary = merge_parts(arguments.out_directory, table, arguments.parts)
     for name, counts in (("rows", summary.rows), ("series", summary.series)):
         told = ", ".join(f"{number} {word}" for word, number in sorted(counts.items()))
         print(f"{name}: {counts.total()}" + (f" ({told})" if told else ""), file=sys.stderr)

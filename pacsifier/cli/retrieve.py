@@ -121,6 +121,7 @@ def _add_run_options(parser: argparse.ArgumentParser) -> None:
 
 def _add_query_options(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument_group("what is taken").add_argument
+    common.add_extra_columns(add)
     add(
         "--dry_run",
         action="store_true",
@@ -355,7 +356,8 @@ def _retrieve(arguments: argparse.Namespace) -> int:
             # They answer while the inputs are read; what is wrong with them is told after what is wrong with those.
             toolbox.ask(["findscu", *(["movescu", "storescp"] if arguments.save else [])])
         config, table = common.read_all(
-            lambda: load_pacs_config(arguments.config), lambda: read_query_file(arguments.queryfile)
+            lambda: load_pacs_config(arguments.config),
+            lambda: read_query_file(arguments.queryfile, extra_columns=arguments.extra_columns),
         )
         options = _options(arguments, config)
         for note in table.notes:
