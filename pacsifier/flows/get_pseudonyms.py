@@ -267,8 +267,8 @@ def _row_faults(source: str, row: NumberedRow) -> Iterator[Fault]:
         problem = f"{len(row.cells)} columns, two are expected: the old pseudonym and the new one"
         yield Fault(source, problem, row.number)
         return
-    for name, column, raw in zip("12", _COLUMNS, row.cells, strict=True):
-        cell = read_cell(column, raw)
+    for i, (column, raw) in enumerate(zip(_COLUMNS, row.cells, strict=True)):
+        name, cell = str(i + 1), read_cell(column, raw, dated=i in row.dates)
         if not cell.text:
             yield Fault(source, "the cell is empty", row.number, name)
             continue

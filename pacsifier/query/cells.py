@@ -16,6 +16,7 @@ from typing import Final
 from pacsifier.query.attributes import ATTRIBUTES, Attribute
 from pacsifier.query.spreadsheet import (
     DAY_FIRST,
+    MADE_DATE,
     YEAR_FIRST,
     as_typed,
     day_of_number,
@@ -54,8 +55,10 @@ class Cell:
     problems: tuple[str, ...] = ()
 
 
-def read_cell(column: str, raw: str) -> Cell:
-    """One cell of a query column or of `new_ids`, as its author meant it."""
+def read_cell(column: str, raw: str, *, dated: bool = False) -> Cell:
+    """One cell of a query column or of `new_ids`, as its author meant it; `dated`: a workbook holds it as a date."""
+    if dated and column in _NUMBER_COLUMNS:
+        return Cell(raw, (MADE_DATE,))
     typed = as_typed(raw, free=column in _FREE_COLUMNS, number=column in _NUMBER_COLUMNS)
     if typed.problem or not typed.text:
         return Cell(typed.text, (typed.problem,) if typed.problem else ())

@@ -32,10 +32,14 @@ _NAMED_SEPARATOR: Final = re.compile(r'"?sep=([^\w\s"]|\t)"?[,;\t ]*(?:\n|\Z)', 
 
 @dataclass(frozen=True)
 class NumberedRow:
-    """One row: its number in a spreadsheet (from 1), and its cells as they stand in the file."""
+    """One row: its number in a spreadsheet (from 1), and its cells as they stand in the file.
+
+    `dates` are the indexes of cells that a workbook holds as a date or time.
+    """
 
     number: int
     cells: tuple[str, ...]
+    dates: frozenset[int] = frozenset()
 
 
 def read_csv(path: Path, known_columns: Collection[str], empty: str = EMPTY) -> tuple[NumberedRow, ...]:

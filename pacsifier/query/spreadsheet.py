@@ -89,6 +89,7 @@ _DAY_NUMBER: Final = re.compile(r"[2-5][0-9]{4}(?:[.,][0-9]+)?")
 _DAY_ZERO: Final = date(1899, 12, 30)
 
 _AS_TEXT: Final = 'format the column as text and enter the value again, or write ="..." around it'
+MADE_DATE: Final = f"a date that the spreadsheet may have made of it: {_AS_TEXT}"
 _DASHES: Final = dict.fromkeys([*range(0x2010, 0x2016), 0x2212, 0xFE58, 0xFE63, 0xFF0D], "-")
 PLAIN: Final = str.maketrans(
     {
@@ -116,8 +117,8 @@ def as_typed(cell: str, *, free: bool = False, number: bool = True) -> Typed:
     unless digits only follow; `number`: an identifier, whose digits all count.
     """
     text = cell.strip(BLANKS)
-    if not text:
-        return Typed("")
+    if not text or (text.isascii() and text.isalnum() and (free or not text.isalpha())):
+        return Typed(text)
     saved = _saved(text, free=free)
     if saved == "":
         return Typed(text, "holds an empty text (quotes only): empty the cell, or write the value")
@@ -165,15 +166,13 @@ def _number_of(text: str, form: re.Pattern[str]) -> str | None:
 
 
 def _damaged_identifier(text: str) -> str | None:
-    if text.isascii() and text.isalnum():
-        return None
     if thousands := _THOUSANDS.fullmatch(text):
         digits = re.sub("[^0-9]", "", thousands[0].removesuffix(thousands["fraction"] or ""))
         return f"a number with separators of thousands: {_AS_TEXT} (was {digits} meant?)"
     if number := _number_of(text, _FLOAT_OF_TWO):
         return number
     if DAY_FIRST.fullmatch(text) or YEAR_FIRST.fullmatch(text) or _names_month(text):
-        return f"a date that the spreadsheet may have made of it: {_AS_TEXT}"
+        return MADE_DATE
     right = plain(text)
     if right != text and right.isascii():
         return f'holds characters that only look like those of a keyboard: write {right}, or ="..." around it'

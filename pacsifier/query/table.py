@@ -88,19 +88,13 @@ class _Header:
         by_name = {
             name: cell
             for i, name in self.known.items()
-            if i < len(row.cells) and (cell := read_cell(name, row.cells[i])).text
+            if i < len(row.cells) and (cell := read_cell(name, row.cells[i], dated=i in row.dates)).text
         }
         return {name: by_name[name] for name in _KNOWN_COLUMNS if name in by_name}
 
     def raw(self, row: NumberedRow, column: str) -> str:
         """A cell as it stands in the file, trimmed."""
         return row.cells[self.names.index(column)].strip(BLANKS)
-
-    def is_repeated(self, row: NumberedRow) -> bool:
-        """Whether a row is the header once more: files that were joined."""
-        names = [(self.name(i), as_typed(cell).text) for i, cell in enumerate(row.cells)]
-        filled = [(name, text) for name, text in names if text]
-        return bool(filled) and all(name.casefold() == text.casefold() for name, text in filled)
 
     def unread(self, row: NumberedRow) -> Mapping[int, str]:
         """The cells under an unknown column or under none that are not empty, trimmed, by their index."""
@@ -202,7 +196,7 @@ def _extra_notes(extra: Sequence[str]) -> Iterator[str]:
 
 def _row_faults(source: str, header: _Header, row: NumberedRow, cells: Mapping[str, Cell]) -> Iterator[Fault]:
     """Every fault of one row that can be seen without the others."""
-    if header.is_repeated(row):
+    if cells and all(cell.text.casefold() == name.casefold() for name, cell in cells.items()):
         yield Fault(source, "the header stands here once more: remove the row", row.number)
         return
     unread = header.unread(row)
