@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pacsifier.cli import common
+from pacsifier.cli.parser import Parser
 
 if TYPE_CHECKING:
     from pacsifier.flows.get_pseudonyms import Written
@@ -30,7 +31,7 @@ _EXAMPLES = """examples:
 
 def build_parser() -> argparse.ArgumentParser:
     """The parser of the command; no side effects."""
-    parser = common.Parser(
+    parser = Parser(
         prog=_PROG,
         description="Create new pseudonyms for a list of PatientIDs.",
         epilog=_EXAMPLES + common.exit_statuses(common.EXIT_ASSOCIATION),

@@ -8,13 +8,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pacsifier.cli import common
+from pacsifier.cli.parser import Parser
 
 _PROG = "pacsifier-merge-parts"
 
 
 def build_parser() -> argparse.ArgumentParser:
     """The parser of the command; no side effects."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog=_PROG,
         description="Write the logs of <out_directory>/parts/1 to N, each of a run with --shard I/N, as those of one "
         "run into <out_directory>/logs, and link the patients' folders into <out_directory>. Also when parts failed; "

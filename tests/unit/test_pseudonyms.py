@@ -504,7 +504,7 @@ def test_a_project_that_cannot_name_a_file_is_refused(tmp_path, project):
         ("-m custom -a P -d out", "--mode custom needs --mappingfile"),
         ("-c x -q y -mf z -a P -d out", "--mappingfile is for --mode custom"),
         ("-m custom -mf z -a P -d out --new_shifts", "--new_shifts needs --shift-days"),
-        ("-m other -a P -d out", "invalid choice"),
+        ("-m other -a P -d out", "invalid choice; allowed: de-id, custom"),
         ("-c x -q y -d out", "--project_name"),
         ("-c x -q y -a P", "--out_directory"),
     ],
