@@ -442,6 +442,15 @@ def test_every_fault_of_the_config_is_told_at_once_and_nothing_is_made(here, ver
         assert f"'{key}'" in run.stderr
 
 
+@each_verb
+def test_an_ipv6_address_fails_with_the_reason_and_the_remedy(here, verb):
+    config = json.loads((here / "config.json").read_text()) | {"server_address": "::1"}
+    (here / "config.json").write_text(json.dumps(config), encoding="utf-8")
+    run = _pacsifier(here, *verb)
+    assert run.returncode == 3
+    assert "::1 has IPv6 addresses only (::1), and DCMTK 3.6.7 knows IPv4 only: write an IPv4" in run.stderr
+
+
 @each_retrieval
 def test_every_fault_of_the_query_is_told_with_row_column_and_value(here, verb):
     text = "PatientID,StudyDate,Paris\n*,2015-05-12,\n1,20159999,\n2,20150512,\n,,\n1.23E+09,,\n"
