@@ -34,9 +34,7 @@ class Parser(argparse.ArgumentParser):
         given = [*(sys.argv[1:] if args is None else args)]
         parsed, rest = self.parse_known_args(given, namespace)
         if rest:
-            before = [
-                each.partition("=")[0] for each in given[: given.index(rest[0])] if each.startswith("-")
-            ]
+            before = [self._name(each) for each in given[: given.index(rest[0])] if each.startswith("-")]
             where = f"the word after {before[-1]}" if before else "the first word"
             self.error(f"{where}, or after its value, belongs to no option: quote values that hold blanks")
         return parsed
@@ -65,6 +63,11 @@ class Parser(argparse.ArgumentParser):
             return argument
         return f"{meant[0]}{equals}{value}"
 
+    def _name(self, argument: str) -> str:
+        """An option without its value, which may follow a letter at once."""
+        name = argument.partition("=")[0]
+        return name if name.startswith("--") or name in self._option_string_actions else name[:2]
+
     def _unknown(self, given: Sequence[str]) -> Iterator[str]:
         """What to say of each option that there is not; the words of argparse would tell values, too."""
         for argument in given:
@@ -89,9 +92,8 @@ class Parser(argparse.ArgumentParser):
         return " " in argument or self._negative_number_matcher.match(argument) is not None
 
     def _unknown_option(self, name: str) -> str:
-        if not name.startswith("--") and f"-{name}" not in self._option_string_actions:
-            # What follows the letter may be a value.
-            name = name[:2]
+        if f"-{name}" not in self._option_string_actions:
+            name = self._name(name)
         spelled = {each.strip("-").casefold(): each for each in self._option_string_actions if len(each) > 2}
         wanted = name.strip("-").replace("-", "_").casefold()
         near = difflib.get_close_matches(wanted, spelled, n=1, cutoff=_LIKENESS) if len(wanted) > 1 else []

@@ -110,6 +110,7 @@ def test_all_unknown_options_are_told_at_once(capsys):
 def test_a_word_too_many_is_placed_not_told(capsys):
     said = refused(capsys, PARSERS["retrieve"], "-c", "c", "--queryfile", "my", SECRET, "-s")
     assert "after --queryfile" in said
+    assert "after -d" in refused(capsys, PARSERS["retrieve"], "-c", "c", f"-d{SECRET}", "too many", "-s")
 
 
 def test_values_with_hyphens_and_numbers_are_still_values():
