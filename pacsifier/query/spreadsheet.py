@@ -41,44 +41,9 @@ _THOUSANDS: Final = re.compile(
 )
 DAY_FIRST: Final = re.compile(r"([0-9]{1,2})([./-])([0-9]{1,2})\2([0-9]{4})(?: 0?0:00(?::00)?)?")
 YEAR_FIRST: Final = re.compile(r"([0-9]{4})([./-])([0-9]{1,2})\2([0-9]{1,2})(?:[ T]0?0:00(?::00)?)?")
-_MONTHS: Final = (
-    *(
-        "jan",
-        "ene",
-        "gen",
-        "feb",
-        "fev",
-        "mar",
-        "mrz",
-        "mrt",
-        "apr",
-        "avr",
-        "abr",
-        "may",
-        "mai",
-        "mag",
-        "mei",
-        "jun",
-    ),
-    *(
-        "jui",
-        "giu",
-        "jul",
-        "lug",
-        "aug",
-        "aou",
-        "ago",
-        "sep",
-        "set",
-        "oct",
-        "okt",
-        "ott",
-        "out",
-        "nov",
-        "dec",
-        "dez",
-    ),
-    *("dic",),
+_MONTHS: Final = re.compile(
+    "jan|ene|gen|feb|fev|mar|mrz|mrt|apr|avr|abr|may|mai|mag|mei|jun|jui|giu|jul|lug|aug|aou|ago|sep|set|oct|okt|ott|out|"
+    "nov|dec|dez|dic"
 )
 # Capitals only are no month of a spreadsheet: MAR-12 is an identifier.
 _MONTH: Final = re.compile(
@@ -87,6 +52,8 @@ _MONTH: Final = re.compile(
 )
 _DAY_NUMBER: Final = re.compile(r"[2-5][0-9]{4}(?:[.,][0-9]+)?")
 _DAY_ZERO: Final = date(1899, 12, 30)
+# No value is longer; what is refused for its length needs no pattern to be tried on it.
+_LONGEST: Final = 1000
 
 _AS_TEXT: Final = 'format the column as text and enter the value again, or write ="..." around it'
 MADE_DATE: Final = f"a date that the spreadsheet may have made of it: {_AS_TEXT}"
@@ -117,7 +84,11 @@ def as_typed(cell: str, *, free: bool = False, number: bool = True) -> Typed:
     unless digits only follow; `number`: an identifier, whose digits all count.
     """
     text = cell.strip(BLANKS)
-    if not text or (text.isascii() and text.isalnum() and (free or not text.isalpha())):
+    if (
+        not text
+        or len(text) > _LONGEST
+        or (text.isascii() and text.isalnum() and (free or not text.isalpha()))
+    ):
         return Typed(text)
     saved = _saved(text, free=free)
     if saved == "":
@@ -171,7 +142,7 @@ def _damaged_identifier(text: str) -> str | None:
         return f"a number with separators of thousands: {_AS_TEXT} (was {digits} meant?)"
     if number := _number_of(text, _FLOAT_OF_TWO):
         return number
-    if DAY_FIRST.fullmatch(text) or YEAR_FIRST.fullmatch(text) or _names_month(text):
+    if _is_date(text) or _names_month(text):
         return MADE_DATE
     right = plain(text)
     if right != text and right.isascii():
@@ -179,11 +150,23 @@ def _damaged_identifier(text: str) -> str | None:
     return None
 
 
+def _is_date(text: str) -> bool:
+    """Whether a text reads as a date of our times, in any order of day and month; 12-34-5678 does not."""
+    found, first = YEAR_FIRST.fullmatch(text), DAY_FIRST.fullmatch(text)
+    if found:
+        year, *others = int(found[1]), int(found[3]), int(found[4])
+    elif first:
+        year, *others = int(first[4]), int(first[1]), int(first[3])
+    else:
+        return False
+    return 1900 <= year < 2100 and 1 <= min(others) <= 12 and max(others) <= 31
+
+
 def _names_month(text: str) -> bool:
     found = _MONTH.fullmatch(text)
     word = found and unicodedata.normalize("NFKD", found[1] or found[2])
     letters = "".join(each for each in word or "" if not unicodedata.combining(each))
-    return letters[:3].casefold() in _MONTHS
+    return _MONTHS.fullmatch(letters[:3].casefold()) is not None
 
 
 def plain(text: str) -> str:

@@ -145,7 +145,7 @@ def test_a_damaged_value_of_a_strict_form_is_refused(column, cell):
             "O'B",
         ),
         *(
-            "MAR-123",
+            *("MAR-12", "12-34-5678", "1.2.3456", "010150-1234", "943 476 5919"),
             "Z\u00fcrich",
             "1,2",
             "12-3",
@@ -232,6 +232,11 @@ def test_zeros_that_were_saved_are_never_lost(digits):
     for cell in (digits, f'="{digits}"', f"'{digits}", f"\u00a0{digits}\u00a0"):
         assert read_cell("PatientID", cell).text == digits
         assert read_cell("PatientID", cell).problems == ()
+
+
+@pytest.mark.parametrize("cell", ['="' + '"' * 50_000 + "x", "'" * 50_000, "1,234" * 20_000, "#" * 50_000])
+def test_a_cell_that_is_endless_costs_no_time(cell):
+    assert read_cell("PatientID", cell).problems
 
 
 @given(st.text(min_size=1, max_size=20))
