@@ -296,8 +296,16 @@ def _faults(
             yield Fault(source, problem, column=key, value=None if secret else in_message(each.value))
             continue
         hint = _nearest(key, properties) if each.breach is Breach.UNKNOWN else ""
-        note = _as_pacsman(each.rule, each.value) if each.breach is Breach.WRONG else ""
+        note = _note(key, each.rule, each.value) if each.breach is Breach.WRONG else ""
         yield each.fault(source, hint=hint, note=note, secret=secret)
+
+
+def _note(key: str, rule: Mapping[str, Any], value: Any) -> str:
+    if key == "server_address" and isinstance(value, str) and value.count(":") > 1 and set("[]") & set(value):
+        return (
+            " (an IPv6 address stands without brackets; DCMTK 3.6.7 knows IPv4 only: write an IPv4 address)"
+        )
+    return _as_pacsman(rule, value)
 
 
 def _as_pacsman(rule: Mapping[str, Any], value: Any) -> str:

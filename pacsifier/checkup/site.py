@@ -58,6 +58,7 @@ class Site:
     min_free_bytes: int
     queryfile: Path | None = None
     sop_classes: tuple[str, ...] = ()
+    extra_columns: bool = False
 
 
 @dataclass(frozen=True)
@@ -107,7 +108,7 @@ def check(site: Site, toolbox: Toolbox, consent: Callable[[str], bool]) -> Gener
     yield probe
     query = None
     if site.queryfile is not None:
-        probe, query = read_query(site.queryfile)
+        probe, query = read_query(site.queryfile, extra_columns=site.extra_columns)
         yield probe
     missing = yield from try_tools(toolbox)
     seen = Seen()
@@ -159,10 +160,10 @@ def read_config(path: Path) -> tuple[Probe, PacsConfig | None]:
     return Probe.ok(CONFIG, f"{there}; here {config.aet}, port {config.move_port}"), config
 
 
-def read_query(path: Path) -> tuple[Probe, Query | None]:
+def read_query(path: Path, *, extra_columns: bool = False) -> tuple[Probe, Query | None]:
     """Reads a query file for its first row; None where it is faulty."""
     try:
-        queries = read_query_file(path).queries
+        queries = read_query_file(path, extra_columns=extra_columns).queries
     except InputError as error:
         # The cells may name patients.
         faults = (replace(each, value=None) if isinstance(each, Fault) else each for each in error.faults)

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pacsifier.cli import common
+from pacsifier.cli.parser import Parser
 from pacsifier.errors import first_of
 from pacsifier.figures import counted
 
@@ -29,7 +30,7 @@ _EXAMPLES = """examples:
 
 def build_parser() -> argparse.ArgumentParser:
     """The parser of the command; no side effects."""
-    parser = common.Parser(
+    parser = Parser(
         prog=_PROG,
         description="Add private DICOM tags to several studies so that Karnak can de-identify them using provided "
         "patient codes and route them to the appropriate Kheops album.",

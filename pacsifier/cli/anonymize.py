@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pacsifier.cli import common
+from pacsifier.cli.parser import Parser
 
 if TYPE_CHECKING:
     from pacsifier.deidentify.engine.profile import Options
@@ -53,7 +54,7 @@ _DOCUMENTED = (
 
 def build_parser() -> argparse.ArgumentParser:
     """The parser of the command; no side effects."""
-    parser = common.Parser(
+    parser = Parser(
         prog=_PROG,
         description="Anonymize DICOM files.",
         epilog=_EXPLANATION + common.EXIT_STATUSES,

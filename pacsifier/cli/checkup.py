@@ -37,6 +37,7 @@ def check_site(arguments: argparse.Namespace, timeouts: Timeouts) -> int:
         arguments.min_free,
         arguments.queryfile,
         tuple(arguments.sop_class),
+        arguments.extra_columns,
     )
     with Toolbox(arguments.dcmtk_dir) as toolbox:
         common.on_signals(toolbox.kill)

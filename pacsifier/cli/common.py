@@ -83,11 +83,21 @@ def add_common_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
 
 
+def add_extra_columns(add: Callable[..., argparse.Action]) -> None:
+    """Adds `--extra_columns`, for commands that read a query file."""
+    add(
+        "--extra_columns",
+        action="store_true",
+        help="Keep columns of the query file that are no query columns (a study arm, a comment): they are carried into "
+        "logs/redo.csv, logs/query_rows.csv and the log (as query_NAME), and never sent",
+    )
+
+
 def positive(text: str) -> int:
     """The type of an option that takes a whole number from 1."""
     number = int(text) if text.isascii() and text.isdigit() else 0
     if number < 1:
-        raise argparse.ArgumentTypeError(f"{text!r}: a whole number from 1 is allowed")
+        raise argparse.ArgumentTypeError("a whole number from 1 is allowed")
     return number
 
 
@@ -98,30 +108,7 @@ def shard(text: str) -> Shard:
     try:
         return Shard.parse(text)
     except ValueError:
-        raise argparse.ArgumentTypeError(
-            f"{text!r}: a part such as 3/8 is allowed, from 1/8 to 8/8"
-        ) from None
-
-
-class Parser(argparse.ArgumentParser):
-    """A parser that takes an abbreviation for an option of `documented` where it fits exactly one of them.
-
-    Scripts written when only these existed go on working when an option is added that begins the same way.
-    """
-
-    documented: tuple[str, ...] = ()
-
-    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
-        """Parses as usual, with abbreviations of documented options written out first."""
-        given = sys.argv[1:] if args is None else args
-        return super().parse_known_args([self._written_out(each) for each in given], namespace)
-
-    def _written_out(self, argument: str) -> str:
-        name, equals, value = argument.partition("=")
-        meant = [each for each in self.documented if each.startswith(name)]
-        if len(name) < 3 or not name.startswith("--") or len(meant) != 1:
-            return argument
-        return f"{meant[0]}{equals}{value}"
+        raise argparse.ArgumentTypeError("a part such as 3/8 is allowed, from 1/8 to 8/8") from None
 
 
 def set_up_logging(verbosity: int) -> None:

@@ -25,11 +25,13 @@ _ZONE = Path("/etc/localtime")
 class Needs:
     """What a command needs of the machine, besides the paths that it reads (every option of type `Path`).
 
-    `folders` are options that name a folder in which it writes; `beside` those that name a file or folder that it
-    writes, or replaces, together with others beside it; `inside` those that mean the image's own files.
+    `folders` are options that name a folder in which it writes; `made` those of them that it makes where it is
+    missing; `beside` those that name a file or folder that it writes, or replaces, together with others beside it;
+    `inside` those that mean the image's own files.
     """
 
     folders: frozenset[str] = frozenset()
+    made: frozenset[str] = frozenset()
     beside: frozenset[str] = frozenset()
     inside: frozenset[str] = frozenset({"dcmtk_dir"})
     network: bool = False
@@ -83,8 +85,9 @@ def written_out(
         if isinstance(value, Path) and action.dest not in needs.inside:
             path = value.resolve()
             value = _in_container(path)
-            if action.dest in needs.folders | needs.beside:
-                written[path] = _existing_folder(path.parent if action.dest in needs.beside else path)
+            home = _written_in(path, action.dest, needs)
+            if home:
+                written[path] = home
             else:
                 read.append(path)
         elif value == action.default:
@@ -112,6 +115,14 @@ def _mounts(read: Sequence[Path], written: Mapping[Path, Path]) -> list[Mount]:
         if around is None or around.writable != modes[source]:
             mounts.append(Mount(source, modes[source]))
     return mounts
+
+
+def _written_in(path: Path, option: str, needs: Needs) -> Path | None:
+    """The folder that has to be writable for an option; None: the path is only read, or is not there."""
+    if option in needs.beside:
+        return _existing_folder(path.parent)
+    new = option in needs.made and not os.path.lexists(path)
+    return path if option in needs.folders and (new or _is_folder(path)) else None
 
 
 def _existing_folder(path: Path) -> Path:

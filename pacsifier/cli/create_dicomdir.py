@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pacsifier.cli import common
+from pacsifier.cli.parser import Parser
 from pacsifier.errors import first_of
 from pacsifier.figures import counted
 
@@ -35,7 +36,7 @@ _EXAMPLES = """examples:
 
 def build_parser() -> argparse.ArgumentParser:
     """The parser of the command; no side effects."""
-    parser = common.Parser(
+    parser = Parser(
         prog=_PROG,
         description="Create a DICOMDIR of all dicoms within a folder.",
         epilog=_EXAMPLES + common.exit_statuses(common.EXIT_TOOL),

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pacsifier.cli import common
+from pacsifier.cli.parser import Parser
 from pacsifier.figures import counted
 
 _PROG = "pacsifier-demo-pacs"
@@ -17,7 +18,7 @@ _PROG = "pacsifier-demo-pacs"
 
 def build_parser() -> argparse.ArgumentParser:
     """The parser of the command; no side effects."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog=_PROG,
         description="Make a small synthetic hospital and serve it by DCMTK's dcmqrscp until interrupted (Ctrl-C). "
         "A matching config.json and query.csv are written into the directory.",
@@ -49,7 +50,7 @@ def build_parser() -> argparse.ArgumentParser:
 def _port(text: str) -> int:
     number = int(text) if text.isdigit() else 0
     if not 1 <= number <= 65535:
-        raise argparse.ArgumentTypeError(f"{text!r}: a port from 1 to 65535 is allowed")
+        raise argparse.ArgumentTypeError("a port from 1 to 65535 is allowed")
     return number
 
 

@@ -17,25 +17,37 @@ from pathlib import Path
 
 from pacsifier.cli import common, streams
 from pacsifier.cli.container import Needs, engine_command, keep_texts, written_out
-from pacsifier.errors import ToolError
+from pacsifier.disk.files import make_folders
+from pacsifier.errors import InputError, ToolError
 
 IMAGE = "quay.io/translationalml/pacsifier:latest"
 _SERVICE = ("DEID_TOKEN", "HTTPS_PROXY", "https_proxy", "NO_PROXY", "no_proxy")
 
 
 def _needs(
-    folders: str = "", beside: str = "", *, network: bool = False, variables: tuple[str, ...] = ()
+    folders: str = "",
+    made: str = "",
+    beside: str = "",
+    *,
+    network: bool = False,
+    variables: tuple[str, ...] = (),
 ) -> Needs:
-    return Needs(frozenset(folders.split()), frozenset(beside.split()), network=network, variables=variables)
+    own = frozenset(made.split())
+    every = own | frozenset(folders.split())
+    return Needs(every, own, frozenset(beside.split()), network=network, variables=variables)
 
 
-# By wrapper: the module of the wrapped command, and which of its options name what it writes.
+# By wrapper: the module of the wrapped command, and which of its options name what it writes: in a folder that is
+# there, in one that it makes, or beside others.
 WRAPPERS = {
-    "docker_pacsifier": ("retrieve", _needs("out_directory", "capabilities", network=True)),
+    "docker_pacsifier": ("retrieve", _needs(made="out_directory", beside="capabilities", network=True)),
     "docker_anonymize_dicoms": ("anonymize", _needs(beside="out_folder key")),
-    "docker_create_dicomdir": ("create_dicomdir", _needs("out_folder")),
-    "docker_get_pseudonyms": ("get_pseudonyms", _needs("out_directory", network=True, variables=_SERVICE)),
-    "docker_move_dumps": ("move_csv", _needs("data_folder info_folder")),
+    "docker_create_dicomdir": ("create_dicomdir", _needs(made="out_folder")),
+    "docker_get_pseudonyms": (
+        "get_pseudonyms",
+        _needs(made="out_directory", network=True, variables=_SERVICE),
+    ),
+    "docker_move_dumps": ("move_csv", _needs("data_folder", made="info_folder")),
     "docker_add_karnak_tags": ("add_karnak_tags", _needs("in_folder")),
     "docker_extract_carestream_report": ("extract_report", _needs("data_folder")),
 }
@@ -65,15 +77,16 @@ def build_parser(name: str) -> argparse.ArgumentParser:
     return parser
 
 
-def command_line(name: str, argv: Sequence[str] | None) -> tuple[list[str], bool]:
-    """The engine's command line for what was typed, and whether it is only to be printed."""
+def command_line(name: str, argv: Sequence[str] | None) -> tuple[list[str], list[Path], bool]:
+    """The engine's command line for what was typed, the folders that it needs, and whether it is only to be printed."""
     parser, wrapped, needs = build_parser(name), _wrapped_parser(name), WRAPPERS[name][1]
     keep_texts(parser)
     arguments = parser.parse_args(argv)
     words, mounts = written_out(wrapped._actions, arguments, needs)
     engine = shlex.split(os.environ.get("PACSIFIER_ENGINE", "")) or ["docker"]
     image = arguments.image or os.environ.get("PACSIFIER_DOCKER_IMAGE") or IMAGE
-    return engine_command(engine, image, [wrapped.prog, *words], mounts, needs), arguments.print
+    command = engine_command(engine, image, [wrapped.prog, *words], mounts, needs)
+    return command, [each.source for each in mounts if each.writable], arguments.print
 
 
 def main(argv: Sequence[str] | None = None, name: str | None = None) -> int:
@@ -83,14 +96,23 @@ def main(argv: Sequence[str] | None = None, name: str | None = None) -> int:
     if called not in WRAPPERS:
         print(f"{called}: is none of the wrapper commands: {', '.join(WRAPPERS)}", file=sys.stderr)
         return common.EXIT_INPUT
-    command, only_print = command_line(called, argv)
+    command, folders, only_print = command_line(called, argv)
+    new = [each for each in folders if not each.exists()]
     if only_print:
+        if new:
+            print(f"it needs: {shlex.join(['mkdir', '-p', '--', *map(str, new)])}", file=sys.stderr)
         print(shlex.join(command))
         return common.EXIT_COMPLETE
-    return common.run(lambda: _become(command), called)
+    return common.run(lambda: _become(command, new), called)
 
 
-def _become(command: list[str]) -> int:
+def _become(command: list[str], folders: Sequence[Path]) -> int:
+    # Mounted alone, an output folder has to be there; the command would have needed the one around it.
+    for folder in folders:
+        try:
+            make_folders(folder)
+        except OSError as error:
+            raise InputError(f"{folder}: cannot be made a folder: {error.strerror}") from error
     try:
         os.execvp(command[0], command)  # noqa: S606 - in place of this process: signals and exit status are its own
     except OSError as error:

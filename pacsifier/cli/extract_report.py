@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pacsifier.cli import common
+from pacsifier.cli.parser import Parser
 from pacsifier.figures import counted
 
 _PROG = "pacsifier-extract-carestream-report"
@@ -26,7 +27,7 @@ _EXAMPLES = """examples:
 
 def build_parser() -> argparse.ArgumentParser:
     """The parser of the command; no side effects."""
-    parser = common.Parser(
+    parser = Parser(
         prog=_PROG,
         description="Extract plain text from Carestream radiology reports in SR.",
         epilog=_EXAMPLES + common.exit_statuses(),

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pacsifier.cli import common
+from pacsifier.cli.parser import Parser
 
 if TYPE_CHECKING:
     from pacsifier.flows.get_pseudonyms import Written
@@ -30,7 +31,7 @@ _EXAMPLES = """examples:
 
 def build_parser() -> argparse.ArgumentParser:
     """The parser of the command; no side effects."""
-    parser = common.Parser(
+    parser = Parser(
         prog=_PROG,
         description="Create new pseudonyms for a list of PatientIDs.",
         epilog=_EXAMPLES + common.exit_statuses(common.EXIT_ASSOCIATION),
@@ -48,6 +49,12 @@ def build_parser() -> argparse.ArgumentParser:
         type=Path,
         metavar="FILE",
         help="Certificates (PEM file or folder) to trust instead of the usual ones: a site's own",
+    )
+    group.add_argument(
+        "--extra_columns",
+        action="store_true",
+        help="Keep columns of the query file that are no query columns: they are carried into log_get_pseudonyms.csv, "
+        "and never sent",
     )
     group.add_argument(
         "--new_shifts",
@@ -148,7 +155,8 @@ def _ask_service(arguments: argparse.Namespace) -> int:
 
     get_pseudonyms.check_project(arguments.project_name)
     config, table = common.read_all(
-        lambda: load_deid_config(arguments.config), lambda: get_pseudonyms.read_patients(arguments.queryfile)
+        lambda: load_deid_config(arguments.config),
+        lambda: get_pseudonyms.read_patients(arguments.queryfile, extra_columns=arguments.extra_columns),
     )
     if config.url.lower().startswith("http:"):
         print(f"{_PROG}: deid_URL is no https address: token and PatientIDs travel readable", file=sys.stderr)

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pacsifier.cli import common
+from pacsifier.cli.parser import Parser
 from pacsifier.cli.summary import redo_lines
 
 _PROG = "pacsifier-merge-parts"
@@ -15,7 +16,7 @@ _PROG = "pacsifier-merge-parts"
 
 def build_parser() -> argparse.ArgumentParser:
     """The parser of the command; no side effects."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog=_PROG,
         description="Write the logs of <out_directory>/parts/1 to N, each of a run with --shard I/N, as those of one "
         "run into <out_directory>/logs, and link the patients' folders into <out_directory>. Also when parts failed; "
@@ -27,6 +28,7 @@ def build_parser() -> argparse.ArgumentParser:
     add("--queryfile", "-q", type=Path, required=True, help="The query file of the parts")
     add("--out_directory", "-d", type=Path, required=True, help="The folder that holds parts/1 to parts/N")
     add("--parts", type=common.positive, required=True, metavar="N", help="How many parts there are")
+    common.add_extra_columns(add)
     common.add_common_arguments(parser)
     return parser
 
@@ -43,7 +45,8 @@ def _merge(arguments: argparse.Namespace) -> int:
     from pacsifier.transfer.record.merging import merge_parts
 
     common.on_signals(lambda: None)
-    summary = merge_parts(arguments.out_directory, read_query_file(arguments.queryfile), arguments.parts)
+    table = read_query_file(arguments.queryfile, extra_columns=arguments.extra_columns)
+    summary = merge_parts(arguments.out_directory, table, arguments.parts)
     for name, counts in (("rows", summary.rows), ("series", summary.series)):
         told = ", ".join(f"{number} {word}" for word, number in sorted(counts.items()))
         print(f"{name}: {counts.total()}" + (f" ({told})" if told else ""), file=sys.stderr)

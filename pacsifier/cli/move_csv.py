@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pacsifier.cli import common
+from pacsifier.cli.parser import Parser
 
 _PROG = "pacsifier-move-csv"
 
@@ -23,7 +24,7 @@ _EXAMPLES = """examples:
 
 def build_parser() -> argparse.ArgumentParser:
     """The parser of the command; no side effects."""
-    parser = common.Parser(
+    parser = Parser(
         prog=_PROG,
         description="Move all csv files within a dicom folder into a new folder.",
         epilog=_EXAMPLES + common.exit_statuses(),

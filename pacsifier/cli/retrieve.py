@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pacsifier.cli import common
+from pacsifier.cli.parser import Parser
 from pacsifier.cli.summary import PROG, again, plan_lines, summary_lines
 from pacsifier.dcmtk.timeouts import Timeouts
 from pacsifier.errors import ToolError
@@ -50,7 +51,7 @@ _EXAMPLES = """examples:
 
 def build_parser() -> argparse.ArgumentParser:
     """The parser of the command; no side effects."""
-    parser = common.Parser(
+    parser = Parser(
         prog=PROG,
         description="Query, move and retrieve DICOM images from a PACS server.",
         epilog=_EXAMPLES + common.EXIT_STATUSES,
@@ -122,6 +123,7 @@ def _add_run_options(parser: argparse.ArgumentParser) -> None:
 
 def _add_query_options(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument_group("what is taken").add_argument
+    common.add_extra_columns(add)
     add(
         "--dry_run",
         action="store_true",
@@ -256,7 +258,7 @@ def _seconds(text: str) -> float:
     except ValueError:
         seconds = 0.0
     if not 0 < seconds < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text!r}: a number of seconds above 0 is allowed")
+        raise argparse.ArgumentTypeError("a number of seconds above 0 is allowed")
     return seconds
 
 
@@ -265,7 +267,7 @@ def _size(text: str) -> int:
     if not found:
         if text == "0":
             return 0
-        raise argparse.ArgumentTypeError(f"{text!r}: a size such as 500MB or 2GB is allowed")
+        raise argparse.ArgumentTypeError("a size such as 500MB or 2GB is allowed")
     return int(float(found[1]) * 1000 ** ("bkmgt".index(found[2][0].lower())))
 
 
@@ -275,7 +277,7 @@ def _hours(text: str) -> Hours:
     try:
         return Hours.parse(text)
     except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r}: hours such as 19:00-06:00 are allowed") from None
+        raise argparse.ArgumentTypeError("hours such as 19:00-06:00 are allowed") from None
 
 
 def _rate(text: str) -> Rate:
@@ -288,9 +290,7 @@ def _rate(text: str) -> Rate:
     except argparse.ArgumentTypeError:
         in_bytes = 0
     if in_bytes < 1:
-        raise argparse.ArgumentTypeError(
-            f"{text!r}: instances a second (50) or bytes a second (5MB) are allowed"
-        )
+        raise argparse.ArgumentTypeError("instances a second (50) or bytes a second (5MB) are allowed")
     return Rate(float(in_bytes), in_bytes=True)
 
 
@@ -329,7 +329,7 @@ def _check(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> No
     """Exactly one of save, move, upload, check, or info alone."""
     for uid in arguments.sop_class:
         if not set(uid) <= set("0123456789.") or not 0 < len(uid) <= 64:
-            parser.error(f"--sop_class {uid!r}: a UID of digits and dots is allowed")
+            parser.error("--sop_class: a UID of digits and dots is allowed")
     if arguments.check:
         if arguments.save or arguments.move or arguments.upload or arguments.info or arguments.dry_run:
             parser.error("--check goes alone: it fetches and sends nothing of a query")
@@ -366,7 +366,8 @@ def _retrieve(arguments: argparse.Namespace, given: Sequence[str]) -> int:
             # They answer while the inputs are read; what is wrong with them is told after what is wrong with those.
             toolbox.ask(["findscu", *(["movescu", "storescp"] if arguments.save else [])])
         config, table = common.read_all(
-            lambda: load_pacs_config(arguments.config), lambda: read_query_file(arguments.queryfile)
+            lambda: load_pacs_config(arguments.config),
+            lambda: read_query_file(arguments.queryfile, extra_columns=arguments.extra_columns),
         )
         options = _options(arguments, config)
         for note in table.notes:

@@ -15,6 +15,8 @@ _NO_GET = "No adequate Presentation Contexts"
 _REASONS = ("F: ", "E: ", "D: Result: ", "D: Reason: ")
 _TRANSIENT = "Rejected Transient"
 _ACCEPTED = "Association Accepted"
+# What only who was reached can say.
+_OF_A_PACS = ("AE Title", "Presentation Context", "Rejected", "aborted", "refused", "read timeout")
 
 
 def peer_arguments(config: PacsConfig, timeouts: Timeouts) -> list[str]:
@@ -64,7 +66,22 @@ def own_place(config: PacsConfig) -> str:
     return f"this machine's address{address} and port {config.move_port}"
 
 
+def ipv6_only(host: str) -> tuple[str, ...]:
+    """The addresses of a host that has IPv6 addresses only; none where it has others too, or is not known here."""
+    with contextlib.suppress(OSError, UnicodeError):
+        entries = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+        if all(each[0] == socket.AF_INET6 for each in entries):
+            return tuple(dict.fromkeys(str(each[4][0]) for each in entries))
+    return ()
+
+
 def _remedy(said: str, config: PacsConfig) -> str:
+    addresses = () if any(word in said for word in _OF_A_PACS) else ipv6_only(config.server_address)
+    if addresses:
+        return (
+            f"{config.server_address} has IPv6 addresses only ({', '.join(addresses)}), and DCMTK 3.6.7 knows IPv4 "
+            "only: write an IPv4 address of the PACS, or a name that has one, as server_address."
+        )
     declare = f"ask the PACS administrator to declare the AE title {config.aet} with {own_place(config)}"
     hints = {
         "Called AE Title": f"Check server_AET ({config.server_aet}) in the config; where it is right, {declare}: "

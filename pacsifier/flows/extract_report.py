@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 from pacsifier.dicom import kinds
 from pacsifier.dicom.kinds import Kind
 from pacsifier.disk.files import write_all_whole
-from pacsifier.disk.names import report_name
+from pacsifier.disk.names import is_by_product, report_name
 from pacsifier.disk.walk import Progress, Walk
 from pacsifier.errors import InputError
 from pacsifier.flows.plaintext import plain_text
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
 
 TABLE_NAME: Final = "reports.csv"
 _REPORTS: Final = "1.2.840.10008.5.1.4.1.1.88."
+_MEDIA_CLASS: Final = 0x00020002
+# As DCMTK names reports that it received: SRc.1.2.3 and the like.
+_NAMED_REPORT: Final = re.compile(r"SRc.*|SR[a-z]{0,2}(?:[^A-Za-z].*)?", re.DOTALL)
 _KEY_OBJECTS: Final = "1.2.840.10008.5.1.4.1.1.88.59"  # a list of images, not a report
 _NO_UNITS: Final = frozenset(("", "1"))
 _CODE_VALUES: Final = ("CodeValue", "LongCodeValue", "URNCodeValue")
@@ -176,11 +180,20 @@ def _read(path: Path) -> Report | None:
         raise UnreadableReportError(f"{read.kind.value}: not looked into")
     if read.kind is Kind.UNREADABLE:
         raise UnreadableReportError(read.why)
-    if not read.sop_class.startswith(_REPORTS) or read.sop_class == _KEY_OBJECTS:
+    # One that is cut before its SOP class tells it in its head, or by its name.
+    sop_class = read.sop_class or (read.file.text(_MEDIA_CLASS) or "").strip()
+    if not sop_class and _NAMED_REPORT.fullmatch(path.name) and not is_by_product(path.name):
+        raise UnreadableReportError(f"is named like a report, and is {_no_report(read)}")
+    if not sop_class.startswith(_REPORTS) or sop_class == _KEY_OBJECTS:
         return None
     if read.kind is Kind.NOT_WHOLE:
         raise UnreadableReportError(f"not whole: {read.why}")
     return read_report(path)
+
+
+def _no_report(read: kinds.Examined) -> str:
+    what = {Kind.NOT_WHOLE: "not whole", Kind.INSTANCE: "of no SOP class"}.get(read.kind, read.kind.value)
+    return f"{what}: {read.why}" if read.why else what
 
 
 def read_report(path: Path) -> Report:

@@ -23,7 +23,7 @@ from pacsifier.figures import counted
 from pacsifier.flows.deid_service import Answers
 from pacsifier.maps import PREFIX, named
 from pacsifier.query.attributes import QUERY_COLUMNS
-from pacsifier.query.cells import NEW_IDS, cell_problems, new_id_problems
+from pacsifier.query.cells import NEW_IDS, read_cell
 from pacsifier.query.csvtext import BLANKS, NumberedRow
 from pacsifier.query.table import QueryTable, read_query_file
 from pacsifier.query.workbook import read_rows
@@ -98,9 +98,9 @@ def from_service(table: QueryTable, project: str, folder: Path, ask: Ask) -> Wri
     return Written(len(answers.pseudonyms), changed, paths, notes)
 
 
-def read_patients(path: Path) -> QueryTable:
+def read_patients(path: Path, *, extra_columns: bool = False) -> QueryTable:
     """Reads a query file whose every row names a patient; raises InputError with every fault."""
-    table = read_query_file(path)
+    table = read_query_file(path, extra_columns=extra_columns)
     patients_of(table)
     return table
 
@@ -243,9 +243,10 @@ def read_mapping(path: Path) -> dict[str, str]:
     lines: dict[str, int] = {}
     holders: dict[str, str] = {}
     for row in rows:
-        if len(row.cells) != 2 or not all(_trimmed(row)):
+        cells = _texts(row)
+        if len(cells) != 2 or not all(cells):
             continue
-        old, new = _trimmed(row)
+        old, new = cells
         old = old.removeprefix(PREFIX)
         if mapping.setdefault(old, new) != new:
             problem = f"the patient of this line has another pseudonym in line {lines[old]}: {mapping[old]!r}"
@@ -260,38 +261,42 @@ def read_mapping(path: Path) -> dict[str, str]:
     return mapping
 
 
-def _trimmed(row: NumberedRow) -> list[str]:
-    return [cell.strip(BLANKS) for cell in row.cells]
+_COLUMNS: Final = ("PatientID", NEW_IDS)
+
+
+def _texts(row: NumberedRow) -> list[str]:
+    """What the cells of a line say; the second of two is a pseudonym."""
+    columns = (*_COLUMNS, *[NEW_IDS] * len(row.cells))
+    return [read_cell(column, cell).text for column, cell in zip(columns, row.cells, strict=False)]
 
 
 def _row_faults(source: str, row: NumberedRow) -> Iterator[Fault]:
-    cells = _trimmed(row)
-    if len(cells) != 2:
-        yield Fault(
-            source,
-            f"{counted(len(cells), 'column')}, two are expected: the old pseudonym and the new one",
-            row.number,
-        )
+    if len(row.cells) != 2:
+        number = counted(len(row.cells), "column")
+        yield Fault(source, f"{number}, two are expected: the old pseudonym and the new one", row.number)
         return
-    for column, text in zip("12", cells, strict=True):
-        if not text:
-            yield Fault(source, "the cell is empty", row.number, column)
-    old, new = cells
-    if old:
-        yield from (Fault(source, each, row.number, "1", old) for each in cell_problems("PatientID", old))
-    if new:
-        yield from (Fault(source, each, row.number, "2", new) for each in _problems(new))
+    for i, (column, raw) in enumerate(zip(_COLUMNS, row.cells, strict=True)):
+        name, cell = str(i + 1), read_cell(column, raw, dated=i in row.dates)
+        if not cell.text:
+            yield Fault(source, "the cell is empty", row.number, name)
+            continue
+        problems = dict.fromkeys((*cell.problems, *(_as_name_problems(cell.text) if name == "2" else ())))
+        yield from (Fault(source, each, row.number, name, raw.strip(BLANKS)) for each in problems)
 
 
 def _problems(new: str) -> Iterable[str]:
     """What keeps a text from being a pseudonym: it becomes a PatientID, part of a name, and a folder."""
-    yield from new_id_problems(new)
+    yield from read_cell(NEW_IDS, new).problems
+    yield from _as_name_problems(new)
+
+
+def _as_name_problems(new: str) -> Iterator[str]:
     if not new.isascii() or "^" in new:
         yield "only ASCII characters without ^ are allowed in a pseudonym: it becomes a PatientName too"
 
 
 def _header_fault(source: str, row: NumberedRow) -> Iterator[Fault]:
-    header = [each for each in _trimmed(row) if each.lower().replace(" ", "") in _HEADER_NAMES]
+    header = [each for each in _texts(row) if each.lower().replace(" ", "") in _HEADER_NAMES]
     if header:
         problem = "looks like a header, and the file has none: remove the line"
         yield Fault(source, problem, row.number, value=header[0])

@@ -1,4 +1,4 @@
-"""What is wrong with one cell of a query file: the rules of its VR, and the damage that spreadsheets do.
+"""What one cell of a query file says, and what is wrong with it by the rules of its VR.
 
 Every message says what is allowed, and the right spelling where there can be only one.
 Source: PS3.5 6.2 (VRs), PS3.4 C.2.2.2 (matching).
@@ -9,21 +9,28 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from datetime import date
 from typing import Final
 
 from pacsifier.query.attributes import ATTRIBUTES, Attribute
+from pacsifier.query.spreadsheet import (
+    DAY_FIRST,
+    MADE_DATE,
+    YEAR_FIRST,
+    as_typed,
+    day_of_number,
+    invisible,
+    plain,
+)
 
 NEW_IDS: Final = "new_ids"
 _NUMBER_COLUMNS: Final = frozenset({"PatientID", "AccessionNumber", "DeviceSerialNumber", NEW_IDS})
+_FREE_COLUMNS: Final = frozenset(
+    {"PatientName", "SeriesDescription", "ProtocolName", "StudyDescription", "SequenceName"}
+)
 _NEW_ID_LENGTH: Final = 64
 
-# `#REF!`, `#N/A` and their kin in other languages (`#NOM?`, `#WERT!`, `#NV`), and `####` of a narrow column.
-_ERROR_VALUE: Final = re.compile(r"#(?:[^\W\d_a-z][^\Wa-z]*(?:/[^\Wa-z]+)?[!?]|N/A|N/D|NV|##+)")
-_SCIENTIFIC: Final = re.compile(r"[+-]?[0-9]+(?:[.,][0-9]+)?[eE]\+[0-9]{2,}")
-_FLOAT: Final = re.compile(r"([0-9]+)[.,]0")
-_DAY_FIRST: Final = re.compile(r"([0-9]{1,2})([./-])([0-9]{1,2})\2([0-9]{4})(?: 0?0:00(?::00)?)?")
-_YEAR_FIRST: Final = re.compile(r"([0-9]{4})([./-])([0-9]{1,2})\2([0-9]{1,2})(?:[ T]0?0:00(?::00)?)?")
 _DATE: Final = re.compile(r"[0-9]{8}")
 _RANGE: Final = re.compile(r"([0-9]{8})?-([0-9]{8})?")
 _TIME: Final = re.compile(r"[0-9]{2}(?:[0-9]{2}(?:[0-9]{2}(?:\.[0-9]{1,6})?)?)?")
@@ -40,50 +47,46 @@ _RANGE_FORMS: Final = "YYYYMMDD, YYYYMMDD-YYYYMMDD, YYYYMMDD- or -YYYYMMDD, with
 _TIME_FORMS: Final = "HH, HHMM, HHMMSS or HHMMSS.F (24 hours; 1 to 6 digits of a fraction)"
 
 
-def cell_problems(column: str, text: str) -> tuple[str, ...]:
-    """Every problem of one trimmed cell that is not empty, of a query column."""
-    damage = _damage(column, text)
-    if damage:
-        return (damage,)
+@dataclass(frozen=True)
+class Cell:
+    """What a cell says, "" where it is empty, and every problem of it."""
+
+    text: str
+    problems: tuple[str, ...] = ()
+
+
+def read_cell(column: str, raw: str, *, dated: bool = False) -> Cell:
+    """One cell of a query column or of `new_ids`, as its author meant it; `dated`: a workbook holds it as a date."""
+    if dated and column in _NUMBER_COLUMNS:
+        return Cell(raw, (MADE_DATE,))
+    typed = as_typed(raw, free=column in _FREE_COLUMNS, number=column in _NUMBER_COLUMNS)
+    if typed.problem or not typed.text:
+        return Cell(typed.text, (typed.problem,) if typed.problem else ())
+    problems = _new_id_problems if column == NEW_IDS else _cell_problems
+    return Cell(typed.text, tuple(problems(column, typed.text)))
+
+
+def _cell_problems(column: str, text: str) -> Iterator[str]:
     attribute = ATTRIBUTES[column]
-    return (*_character_problems(attribute, text), *_value_problems(attribute, text))
+    yield from _character_problems(attribute, text)
+    yield from _value_problems(attribute, text)
 
 
-def new_id_problems(text: str) -> tuple[str, ...]:
-    """Every problem of one pseudonym: it becomes a PatientID and a folder name."""
-    damage = _damage(NEW_IDS, text)
-    if damage:
-        return (damage,)
-    problems = list(_invisible_problems(text))
+def _new_id_problems(_column: str, text: str) -> Iterator[str]:
+    """Every problem of a pseudonym: it becomes a PatientID and a folder name."""
+    yield from invisible(text, free=False)
     if "\\" in text:
-        problems.append("a backslash is not allowed")
+        yield "a backslash is not allowed"
     if len(text) > _NEW_ID_LENGTH:
-        problems.append(f"{len(text)} characters, at most {_NEW_ID_LENGTH} are allowed")
-    plain = unicodedata.normalize("NFKD", text)
-    if not any(character.isascii() and character.isalnum() for character in plain):
-        problems.append("names no folder: a letter or digit (A-Z, a-z, 0-9) is needed")
-    return tuple(problems)
-
-
-def _damage(column: str, text: str) -> str | None:
-    """The traces of a spreadsheet that recalculated, rounded or hid a value."""
-    if _ERROR_VALUE.fullmatch(text):
-        return "an error value of the spreadsheet: restore the cell"
-    if column not in _NUMBER_COLUMNS and ATTRIBUTES[column].vr not in _FORMS:
-        return None
-    if _SCIENTIFIC.fullmatch(text):
-        return (
-            "rounded by the spreadsheet, digits are lost: format the column as text and enter the value again"
-        )
-    whole = _FLOAT.fullmatch(text)
-    if whole:
-        return f"a number of the spreadsheet: format the column as text (was {whole[1]} meant?)"
-    return None
+        yield f"{len(text)} characters, at most {_NEW_ID_LENGTH} are allowed"
+    plain_text = unicodedata.normalize("NFKD", text)
+    if not any(character.isascii() and character.isalnum() for character in plain_text):
+        yield "names no folder: a letter or digit (A-Z, a-z, 0-9) is needed"
 
 
 def _character_problems(attribute: Attribute, text: str) -> Iterator[str]:
     """Characters that the VR, or a query, cannot hold."""
-    yield from _invisible_problems(text)
+    yield from invisible(text, free=attribute.keyword in _FREE_COLUMNS)
     if "\\" in text and attribute.keyword != "ImageType":
         yield "a backslash is not allowed: one value per cell, further values in rows of their own"
     if "*" in text and not text.strip("*\\ "):
@@ -93,24 +96,23 @@ def _character_problems(attribute: Attribute, text: str) -> Iterator[str]:
         yield f"a wildcard is not allowed in this column (VR {attribute.vr}){instead}"
 
 
-def _invisible_problems(text: str) -> Iterator[str]:
-    """Line breaks, tabs and other characters that nobody sees and no PACS matches; joiners are script."""
-    for character in dict.fromkeys(text):
-        category = unicodedata.category(character)
-        if category in {"Cc", "Zl", "Zp"} or (category == "Cf" and character not in "\u200c\u200d"):
-            name = unicodedata.name(character, "a control character or line break")
-            yield f"an invisible character is not allowed: U+{ord(character):04X}, {name}"
-
-
 def _value_problems(attribute: Attribute, text: str) -> Iterator[str]:
     """What the VR, or Modality, does not allow in a value."""
     if attribute.vr in _FORMS:
         if "*" not in text and "?" not in text:
-            yield from filter(None, [_FORMS[attribute.vr](attribute, text)])
+            yield from filter(None, [_form_problem(attribute, text)])
         return
     if attribute.keyword == "Modality":
         yield from filter(None, [_modality_problem(text)])
     yield from _length_problems(attribute, text)
+
+
+def _form_problem(attribute: Attribute, text: str) -> str | None:
+    """What is wrong with a value of a strict form; the right one where its digits are of another kind."""
+    problem = _FORMS[attribute.vr](attribute, text)
+    right = plain(text) if problem else text
+    meant = right != text and _FORMS[attribute.vr](attribute, right) is None
+    return f"{problem}: write {right}" if meant and f"write {right}" not in str(problem) else problem
 
 
 def _length_problems(attribute: Attribute, text: str) -> Iterator[str]:
@@ -156,16 +158,19 @@ def _right_date(attribute: Attribute, text: str) -> str:
     if joined != text and _date_problem(attribute, joined) is None:
         return f": write {joined}"
     days = _readings(joined)
+    counted = day_of_number(joined)
+    if counted:
+        return f": a number of a day in the spreadsheet, was {counted} meant?"
     return f": write {' or '.join(days)}" if days else ""
 
 
 def _readings(text: str) -> list[str]:
     """The dates that `2015-05-12`, `12.05.2015` or `05/12/2015` can stand for."""
-    match = _YEAR_FIRST.fullmatch(text)
+    match = YEAR_FIRST.fullmatch(text)
     if match:
         readings = [(match[1], match[3], match[4])]
     else:
-        match = _DAY_FIRST.fullmatch(text)
+        match = DAY_FIRST.fullmatch(text)
         if not match:
             return []
         readings = [(match[4], match[3], match[1])]

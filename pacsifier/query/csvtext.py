@@ -1,13 +1,15 @@
 """CSV as spreadsheets write it: from the bytes of a file to numbered rows of text.
 
 The file may be UTF-8 (with or without byte order mark), UTF-16 with a byte order mark, or Windows-1252; its
-separator may be a comma, a semicolon or a tab. Raises InputError for what is no CSV file.
+separator may be a comma, a semicolon or a tab, or what a first line such as `sep=|` names.
+Raises InputError for what is no CSV file.
 """
 
 from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,20 +17,29 @@ from typing import Final
 
 from pacsifier.errors import Fault, InputError
 
-BLANKS: Final = " \t\u00a0\u2007\u202f\u3000\ufeff"
-"""What means nothing around a cell: the blanks of every width that copying and pasting leave behind."""
+BLANKS: Final = (
+    " \t\n\x0b\x0c\r\u00a0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u200b\u200c\u200d"
+    "\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u202f\u205f\u2060\u2066\u2067\u2068\u2069\u3000\ufeff"
+)
+"""What means nothing around a cell: blanks of every width, and marks of none, that copying and pasting leave behind."""
 
 _OLD_WORKBOOK_MAGIC: Final = b"\xd0\xcf\x11\xe0"
 EMPTY: Final = "is empty: a header with column names and a row at least are expected"
 _SEPARATORS: Final = (",", ";", "\t")
+# A first line for Excel, which does not show it as a row.
+_NAMED_SEPARATOR: Final = re.compile(r'"?sep=([^\w\s"]|\t)"?[,;\t ]*(?:\n|\Z)', re.IGNORECASE)
 
 
 @dataclass(frozen=True)
 class NumberedRow:
-    """One row: its number in a spreadsheet (from 1), and its cells as they stand in the file."""
+    """One row: its number in a spreadsheet (from 1), and its cells as they stand in the file.
+
+    `dates` are the indexes of cells that a workbook holds as a date or time.
+    """
 
     number: int
     cells: tuple[str, ...]
+    dates: frozenset[int] = frozenset()
 
 
 def read_csv(path: Path, known_columns: Collection[str], empty: str = EMPTY) -> tuple[NumberedRow, ...]:
@@ -38,7 +49,9 @@ def read_csv(path: Path, known_columns: Collection[str], empty: str = EMPTY) -> 
     """
     source = str(path)
     text = _decode(source, _read_bytes(path), empty)
-    separator = _separator(text, {name.lower() for name in known_columns})
+    named = _NAMED_SEPARATOR.match(text)
+    text = text[named.end() :] if named else text
+    separator = named[1] if named else _separator(text, {name.lower() for name in known_columns})
     cells = _parse(source, text, separator)
     rows = (NumberedRow(number, row) for number, row in enumerate(cells, start=1))
     filled = tuple(row for row in rows if len(row.cells) > 1 or any(cell.strip(BLANKS) for cell in row.cells))
@@ -66,6 +79,8 @@ def _decode(source: str, data: bytes, empty: str) -> str:
         problem = f"is neither UTF-8 nor Windows-1252 text (byte {error.start + 1}): export it as CSV UTF-8"
         raise InputError(Fault(source, problem)) from error
     text = text.lstrip("\ufeff").replace("\r\n", "\n").replace("\r", "\n")
+    # Files that were joined have a mark at the start of each of them.
+    text = text.replace("\n\ufeff", "\n")
     if "\0" in text:
         place = f"first in line {text[: text.index(chr(0))].count(chr(10)) + 1}"
         problem = f"holds NUL characters ({place}), so it is no CSV text: export it as CSV UTF-8"
@@ -86,7 +101,7 @@ def _text(data: bytes) -> str:
 
 def _separator(text: str, known_columns: Collection[str]) -> str:
     """The separator under which the header holds the most known columns, then the most columns."""
-    header = next(line for line in text.split("\n") if line.strip(BLANKS))
+    header = next((line for line in text.split("\n") if line.strip(BLANKS)), "")
 
     def columns(separator: str) -> tuple[int, int]:
         names = [name.strip(BLANKS + '"').lower() for name in header.split(separator)]

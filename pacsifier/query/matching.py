@@ -16,6 +16,7 @@ from typing import Final
 
 from pacsifier.query.attributes import ATTRIBUTES
 from pacsifier.query.names import family_name, is_structured
+from pacsifier.query.spreadsheet import PLAIN
 from pacsifier.query.table import Query
 
 _PADDING: Final = " \0"
@@ -207,8 +208,8 @@ def _has_family(family: str, group: str) -> bool:
 
 
 def fold(text: str) -> str:
-    """The text without what systems change in passing: case, accents, their composition, padding."""
-    decomposed = unicodedata.normalize("NFD", text.strip(_PADDING))
+    """The text without what systems change in passing: case, accents and their composition, dashes, quotes, padding."""
+    decomposed = unicodedata.normalize("NFD", text.strip(_PADDING).translate(PLAIN))
     bare = "".join(character for character in decomposed if not unicodedata.combining(character))
     return unicodedata.normalize("NFC", bare.casefold())
 

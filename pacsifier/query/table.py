@@ -13,13 +13,16 @@ from typing import Final
 from pacsifier.errors import Fault, InputError
 from pacsifier.figures import counted
 from pacsifier.query.attributes import ATTRIBUTES, QUERY_COLUMNS
-from pacsifier.query.cells import NEW_IDS, cell_problems, new_id_problems
+from pacsifier.query.cells import NEW_IDS, Cell, read_cell
 from pacsifier.query.csvtext import BLANKS, NumberedRow
+from pacsifier.query.spreadsheet import as_typed
 from pacsifier.query.workbook import read_rows
 
 _KNOWN_COLUMNS: Final = (*QUERY_COLUMNS, NEW_IDS)
 # `logs/redo.csv` is made to be run again as it stands: its column `reason` asks for nothing.
 _IGNORED_COLUMN: Final = "reason"
+# `logs/query_rows.csv` has columns of its own beside those of the query.
+_TAKEN_COLUMNS: Final = ("row", "outcome")
 _LONGEST_SHOWN: Final = 100
 
 
@@ -46,7 +49,7 @@ class QueryTable:
     """A query file whose every row is sound.
 
     `columns` is the header; `raw` holds the cells of each row as they stand in the file, one for each of
-    `columns`, by row number; `notes` are remarks for the user.
+    `columns`, by row number; `notes` are remarks for the user; `extra` are those of `columns` that ask for nothing.
     """
 
     path: Path
@@ -54,63 +57,100 @@ class QueryTable:
     queries: tuple[Query, ...]
     raw: Mapping[int, tuple[str, ...]]
     notes: tuple[str, ...]
+    extra: tuple[str, ...] = ()
+
+    def extra_cells(self, row: int) -> dict[str, str]:
+        """What a row holds in the columns that ask for nothing, trimmed."""
+        if not self.extra:
+            return {}
+        cells = zip(self.columns, self.raw[row], strict=True)
+        return {name: text.strip(BLANKS) for name, text in cells if name in self.extra}
+
+    def to_run_again(self, rows: Sequence[int]) -> list[int]:
+        """Of rows that ask the same, those that a table of rows to run again holds: one for each that differs."""
+        firsts: dict[tuple[str, ...], int] = {}
+        for row in rows:
+            firsts.setdefault(tuple(self.extra_cells(row).values()), row)
+        return list(firsts.values())
 
 
 @dataclass(frozen=True)
 class _Header:
-    """The names of a header, trimmed; "" where a column has none. Known columns by their index."""
+    """The names of a header, trimmed; "" where a column has none. Known columns by their index.
+
+    `extra`: unknown columns are kept, not refused.
+    """
 
     row: int
     names: tuple[str, ...]
+    extra: bool = False
 
     @cached_property
     def known(self) -> Mapping[int, str]:
         return {index: name for index, name in enumerate(self.names) if name in _KNOWN_COLUMNS}
 
-    def cells(self, row: NumberedRow) -> Mapping[str, str]:
-        """The cells of the known columns that are not empty, trimmed, in the order of the documentation."""
-        stripped = ((self.known.get(i), text.strip(BLANKS)) for i, text in enumerate(row.cells))
-        by_name = {name: text for name, text in stripped if name and text}
+    def cells(self, row: NumberedRow) -> Mapping[str, Cell]:
+        """The cells of the known columns that are not empty, in the order of the documentation."""
+        by_name = {
+            name: cell
+            for i, name in self.known.items()
+            if i < len(row.cells) and (cell := read_cell(name, row.cells[i], dated=i in row.dates)).text
+        }
         return {name: by_name[name] for name in _KNOWN_COLUMNS if name in by_name}
+
+    def raw(self, row: NumberedRow, column: str) -> str:
+        """A cell as it stands in the file, trimmed."""
+        return row.cells[self.names.index(column)].strip(BLANKS)
 
     def unread(self, row: NumberedRow) -> Mapping[int, str]:
         """The cells under an unknown column or under none that are not empty, trimmed, by their index."""
         return {
             i: text.strip(BLANKS)
             for i, text in enumerate(row.cells)
-            if text.strip(BLANKS) and i not in self.known and self.name(i) != _IGNORED_COLUMN
+            if text.strip(BLANKS) and i not in self.known and not self._is_ignored(self.name(i))
         }
+
+    def _is_ignored(self, name: str) -> bool:
+        return name == _IGNORED_COLUMN or (self.extra and name != "")
 
     def name(self, index: int) -> str:
         """The name over a cell, "" where there is none."""
         return self.names[index] if index < len(self.names) else ""
 
 
-def read_query_file(path: Path) -> QueryTable:
+def read_query_file(path: Path, *, extra_columns: bool = False) -> QueryTable:
     """Read and check a query file: every cell is text, as written, blanks around it trimmed.
 
+    With `extra_columns` the columns that are no query columns are kept in the table and ask for nothing.
     Raises InputError with every fault at once: row (as a spreadsheet counts), column, value, what is allowed.
     Source: the section "Query File" of the documentation; PS3.5 6.2.
     """
     source = str(path)
     header_row, *rows = read_rows(path, _KNOWN_COLUMNS)
-    header = _Header(header_row.number, tuple(name.strip(BLANKS) for name in header_row.cells))
+    names = tuple(as_typed(name).text for name in header_row.cells)
+    header = _Header(header_row.number, names, extra_columns)
     faults = [*_header_faults(source, header)]
     if not rows:
         faults.append(Fault(source, "has a header but no rows: there is nothing to ask for"))
     if header.known:
-        cells = {row.number: header.cells(row) for row in rows}
-        faults += [fault for row in rows for fault in _row_faults(source, header, row, cells[row.number])]
+        cells = {}
+        for row in rows:
+            read = header.cells(row)
+            faults += _row_faults(source, header, row, read)
+            cells[row.number] = {name: cell.text for name, cell in read.items()}
         faults += _new_id_faults(source, cells)
     if faults:
         raise InputError(*faults)
     shown = tuple(i for i, name in enumerate(header.names) if name and name != _IGNORED_COLUMN)
+    columns = tuple(header.names[i] for i in shown)
+    extra = tuple(name for name in columns if name not in _KNOWN_COLUMNS)
     return QueryTable(
         path=path,
-        columns=tuple(header.names[i] for i in shown),
+        columns=columns,
         queries=(queries := tuple(_queries(cells))),
         raw={row.number: _raw(row.cells, shown) for row in rows},
-        notes=tuple(_notes(queries)),
+        notes=(*_extra_notes(extra), *_notes(queries)),
+        extra=extra,
     )
 
 
@@ -124,21 +164,47 @@ def _header_faults(source: str, header: _Header) -> Iterator[Fault]:
         if name in seen:
             yield Fault(source, "the column stands twice in the header: keep one", header.row, name)
         elif name not in _KNOWN_COLUMNS and name != _IGNORED_COLUMN:
-            yield Fault(source, f"unknown column{_nearest(name)}", header.row, _cut(name))
+            yield from (Fault(source, each, header.row, _cut(name)) for each in _unknown(name, header.extra))
         seen.add(name)
     if not seen.intersection(QUERY_COLUMNS):
         allowed = ", ".join(_KNOWN_COLUMNS)
         yield Fault(source, f"the first row names no column to query; allowed: {allowed}", header.row)
 
 
-def _nearest(name: str) -> str:
+def _unknown(name: str, extra: bool) -> Iterator[str]:
+    """What is wrong with the name of a column that asks for nothing; `extra`: such columns are kept."""
+    nearest = _nearest(name)
+    if not extra:
+        allowed = f"; allowed: {', '.join(_KNOWN_COLUMNS)}; others are kept with --extra_columns"
+        yield f"unknown column{f': did you mean {nearest}?' if nearest else allowed}"
+    elif nearest and _letters(name) == _letters(nearest):
+        # Kept as an extra column, it would ask for more than its author wants.
+        yield f"unknown column: write {nearest}, or give it another name"
+    elif name.casefold() in _TAKEN_COLUMNS:
+        yield "a name that logs/query_rows.csv needs for itself: give the column another name"
+
+
+def _nearest(name: str) -> str | None:
     lower = {known.lower(): known for known in _KNOWN_COLUMNS}
     nearest = difflib.get_close_matches(name.lower().replace(" ", ""), lower, n=1)
-    return f": did you mean {lower[nearest[0]]}?" if nearest else f"; allowed: {', '.join(_KNOWN_COLUMNS)}"
+    return lower[nearest[0]] if nearest else None
 
 
-def _row_faults(source: str, header: _Header, row: NumberedRow, cells: Mapping[str, str]) -> Iterator[Fault]:
+def _letters(name: str) -> str:
+    return "".join(each for each in name.casefold() if each.isalnum())
+
+
+def _extra_notes(extra: Sequence[str]) -> Iterator[str]:
+    for name in extra:
+        nearest = _nearest(name)
+        yield f"column {_cut(name)} asks for nothing{f'; did you mean {nearest}?' if nearest else ''}"
+
+
+def _row_faults(source: str, header: _Header, row: NumberedRow, cells: Mapping[str, Cell]) -> Iterator[Fault]:
     """Every fault of one row that can be seen without the others."""
+    if cells and all(cell.text.casefold() == name.casefold() for name, cell in cells.items()):
+        yield Fault(source, "the header stands here once more: remove the row", row.number)
+        return
     unread = header.unread(row)
     unnamed = [text for index, text in unread.items() if not header.name(index)]
     if unnamed:
@@ -151,9 +217,9 @@ def _row_faults(source: str, header: _Header, row: NumberedRow, cells: Mapping[s
         yield Fault(source, "the row is empty and would ask for everything: fill or remove it", row.number)
     elif not cells.keys() - {NEW_IDS} and not unread:
         yield Fault(source, f"the row holds {NEW_IDS} only and would ask for everything", row.number)
-    for name, text in cells.items():
-        problems = new_id_problems(text) if name == NEW_IDS else cell_problems(name, text)
-        yield from (Fault(source, problem, row.number, name, _cut(text)) for problem in problems)
+    for name, cell in cells.items():
+        for problem in cell.problems:
+            yield Fault(source, problem, row.number, name, _cut(header.raw(row, name)))
 
 
 def _new_id_faults(source: str, rows: Mapping[int, Mapping[str, str]]) -> Iterator[Fault]:

@@ -65,7 +65,10 @@ def read_workbook(path: Path) -> tuple[NumberedRow, ...]:
         while texts and not texts[-1].strip(BLANKS):
             texts.pop()
         if texts:
-            rows.append(NumberedRow(number, tuple(texts)))
+            dates = frozenset(
+                i for i, cell in enumerate(cells) if isinstance(cell.value, date | time | timedelta)
+            )
+            rows.append(NumberedRow(number, tuple(texts), dates))
     if faults:
         raise InputError(*faults)
     _say_what_is_hidden(path.name, sheet, rows)

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pacsifier.errors import Fault, InputError
+from pacsifier.query.csvtext import BLANKS
+from pacsifier.query.spreadsheet import as_typed
 
 _HEADER = "patientid"
 
@@ -39,7 +41,7 @@ def load_excluded(path: Path) -> Excluded:
         raise InputError(Fault(str(path), f"cannot be read: {error.strerror or error}")) from error
     except UnicodeDecodeError as error:
         raise InputError(Fault(str(path), "is not UTF-8 text: save it as UTF-8")) from error
-    cells = {number: line.strip().strip('"') for number, line in enumerate(lines, 1)}
+    cells = {number: _unquoted(line.strip()) for number, line in enumerate(lines, 1)}
     if cells and _normal(cells.get(1, "")) == _HEADER:
         del cells[1]
     cells = {number: cell for number, cell in cells.items() if cell.strip()}
@@ -54,11 +56,23 @@ def load_excluded(path: Path) -> Excluded:
         for number, cell in cells.items()
         if set(cell) & set("*?,;\t\\")
     ]
+    faults += [
+        Fault(str(path), problem, number, "PatientID", cell)
+        for number, cell in cells.items()
+        if (problem := as_typed(unicodedata.normalize("NFKC", cell)).problem)
+    ]
     if not cells:
         faults = [Fault(str(path), "names no PatientID: one a line is expected")]
     if faults:
         raise InputError(*faults)
-    return Excluded(frozenset(_normal(cell) for cell in cells.values()))
+    # Signs that only save a text from a spreadsheet may as well belong to it: both are left out.
+    spelled = {_normal(each) for cell in cells.values() for each in (cell.strip(BLANKS), as_typed(cell).text)}
+    return Excluded(frozenset(spelled))
+
+
+def _unquoted(line: str) -> str:
+    """A line without the quotation marks of a table, in which those of the text stand twice."""
+    return line[1:-1].replace('""', '"') if len(line) > 1 and line[0] == line[-1] == '"' else line
 
 
 def _normal(patient_id: str) -> str:

@@ -107,6 +107,8 @@ def test_all_faults_are_told_at_once(tmp_path: Path) -> None:
         ("server_address", "pacs:104", "pacs:104"),
         ("server_address", "pacs\n", r"pacs\n"),
         ("server_address", ["10.0.0.1"], "10.0.0.1"),
+        ("server_address", "[::1]", "without brackets; DCMTK 3.6.7 knows IPv4 only"),
+        ("server_address", "[2001:db8::7]:104", "without brackets; DCMTK 3.6.7 knows IPv4 only"),
     ],
 )
 def test_a_value_that_is_not_allowed_is_named(tmp_path: Path, key: str, value: Any, shown: str) -> None:

@@ -163,8 +163,58 @@ def test_inputs_are_read_only_and_only_the_output_is_writable(tmp_path, capsys):
 
 def test_a_folder_that_the_command_makes_lies_where_the_user_meant(tmp_path, capsys):
     printed = Printed("docker_pacsifier", "-c c.json -s -q q.csv -d new/deeper", capsys)
-    assert printed.mounts()[str(tmp_path)] is True
+    assert printed.mounts() == {
+        str(tmp_path / "c.json"): False,
+        str(tmp_path / "q.csv"): False,
+        str(tmp_path / "new" / "deeper"): True,
+    }
     assert f"--out_directory=/host{tmp_path}/new/deeper" in printed.command
+    assert not (tmp_path / "new").exists()
+
+
+@every_wrapper
+def test_nothing_around_an_output_folder_is_writable(name, tmp_path, capsys):
+    printed = Printed(name, LEAST[name].replace(" out", " new/out"), capsys)
+    (tmp_path / "new").mkdir()
+    beside = Printed(name, LEAST[name].replace(" out", " new/out"), capsys)
+    for mounts in (
+        (printed.mounts(), beside.mounts()) if name != "docker_anonymize_dicoms" else (beside.mounts(),)
+    ):
+        assert str(tmp_path) not in mounts
+        assert not any(writable and tmp_path.is_relative_to(source) for source, writable in mounts.items())
+
+
+def test_what_writes_beside_its_output_has_the_folder_around_it(tmp_path, capsys):
+    printed = Printed("docker_anonymize_dicoms", "-d in -o shared", capsys)
+    assert printed.mounts()[str(tmp_path)] is True
+    (tmp_path / "site").mkdir()
+    printed = Printed("docker_pacsifier", "--check -c c.json -d out --capabilities site/pacs.json", capsys)
+    assert printed.mounts()[str(tmp_path / "site")] is True
+
+
+def test_an_output_folder_is_made_before_the_container_starts(tmp_path, monkeypatch):
+    monkeypatch.setenv("PACSIFIER_ENGINE", "engine")
+    seen = []
+    monkeypatch.setattr(os, "execvp", lambda *_: seen.append((tmp_path / "new" / "deeper").is_dir()))
+    docker.main(shlex.split("-c c.json -s -q q.csv -d new/deeper"), "docker_pacsifier")
+    assert seen == [True]
+    assert not (tmp_path / "new").stat().st_mode & 0o007
+
+
+def test_an_output_folder_that_cannot_be_made_is_named(tmp_path, capsys):
+    (tmp_path / "file").touch()
+    assert docker.main(shlex.split("-c c.json -s -q q.csv -d file/deeper"), "docker_pacsifier") == 2
+    assert f"{tmp_path}/file/deeper: cannot be made a folder" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("there", [False, True])
+def test_a_file_or_nothing_in_the_place_of_a_folder_is_the_commands_own_error(tmp_path, capsys, there):
+    if there:
+        (tmp_path / "typo").touch()
+    printed = Printed("docker_move_dumps", "-d typo -o typo", capsys)
+    assert printed.mounts() == ({str(tmp_path / "typo"): False} if there else {str(tmp_path / "typo"): True})
+    printed = Printed("docker_add_karnak_tags", "-d typo --new_ids n.json -a a", capsys)
+    assert True not in printed.mounts().values()
 
 
 def test_what_is_renamed_beside_the_output_stays_in_one_mount(tmp_path, capsys):

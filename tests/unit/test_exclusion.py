@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pacsifier.errors import InputError
+from pacsifier.query.spreadsheet import as_typed
 from pacsifier.transfer.exclusion import NOBODY, load_excluded
 
 
@@ -26,6 +28,7 @@ def write(folder: Path, text: str | bytes) -> Path:
         "\ufeffA-1\r\n\r\nB2",
         'patientid\n a-1 \n"B2"\n',
         "A-1\nB2\nA-1\n",
+        "\u00a0A-1\u200b\nB2\n",
     ],
 )
 def test_every_patient_of_the_list_is_excluded(tmp_path: Path, text: str) -> None:
@@ -47,7 +50,24 @@ def test_any_id_that_a_line_can_hold_is_found_again(
 ) -> None:
     if not name.strip() or name.strip().casefold() == "patientid" or len(name.splitlines()) != 1:
         return
+    if as_typed(unicodedata.normalize("NFKC", name)).problem:
+        return
     assert name in load_excluded(write(tmp_path_factory.mktemp("list"), f"PatientID\n{name}\n"))
+
+
+@pytest.mark.parametrize(
+    "line", ['="0012"', '"=""0012"""', "'0012", '"0012"', "\u00a00012\u00a0", "\uff10\uff10\uff11\uff12"]
+)
+def test_what_saves_zeros_from_a_spreadsheet_lets_nobody_through(tmp_path: Path, line: str) -> None:
+    assert "0012" in load_excluded(write(tmp_path, f"PatientID\n{line}\n"))
+
+
+@pytest.mark.parametrize(
+    "line", ["1.23E+15", "12345.0", "#N/A", "TRUE", "=A1", "1'234'567", "12\u2013345", "3-Feb"]
+)
+def test_a_damaged_line_is_refused_as_it_would_let_somebody_through(tmp_path: Path, line: str) -> None:
+    with pytest.raises(InputError, match="row 2, column PatientID"):
+        load_excluded(write(tmp_path, f"PatientID\n{line}\n"))
 
 
 @pytest.mark.parametrize(

@@ -537,3 +537,21 @@ def test_what_cannot_be_written_to_the_disk_is_not_complete(tmp_path: Path) -> N
     (row,) = log(tmp_path)[1]
     assert (row["Status"], row["Completed"]) == ("incomplete", "False")
     assert "Input/output error" in row["Reason"]
+
+
+def test_extra_columns_come_back_in_the_redo_table_the_rows_and_the_log(tmp_path: Path) -> None:
+    text = "PatientID,Arm,Completed\n123421,A,x\n123421,B,\n45322,C,\n"
+    path = tmp_path / "query.csv"
+    path.write_text(text, encoding="utf-8")
+    with_extra = read_query_file(path, extra_columns=True)
+    redo = write_rows(Tree(tmp_path), with_extra, {2: ("failed", "x"), 4: ("complete", "")})
+    assert redo is not None
+    assert read(redo)[1] == [
+        {"PatientID": "123421", "Arm": "A", "Completed": "x", "reason": "failed: x"},
+        {"PatientID": "123421", "Arm": "B", "Completed": "", "reason": "failed: x"},
+    ]
+    assert [row["Arm"] for row in read(tmp_path / "logs" / "query_rows.csv")[1]] == ["A", "B", "C"]
+    Journal(Tree(tmp_path), with_extra).follow([state()])
+    (line,) = log(tmp_path)[1]
+    assert (line["query_Arm"], line["query_Completed"], line["Completed"]) == ("A | B", "x", "True")
+    assert "Arm" not in line

@@ -504,7 +504,7 @@ def test_a_project_that_cannot_name_a_file_is_refused(tmp_path, project):
         ("-m custom -a P -d out", "--mode custom needs --mappingfile"),
         ("-c x -q y -mf z -a P -d out", "--mappingfile is for --mode custom"),
         ("-m custom -mf z -a P -d out --new_shifts", "--new_shifts needs --shift-days"),
-        ("-m other -a P -d out", "invalid choice"),
+        ("-m other -a P -d out", "invalid choice; allowed: de-id, custom"),
         ("-c x -q y -d out", "--project_name"),
         ("-c x -q y -a P", "--out_directory"),
     ],
@@ -523,6 +523,20 @@ def test_faults_of_config_and_query_are_told_together(service, tmp_path):
     assert "'deid_URL'" in done.stderr
     assert "'deid_token'" in done.stderr
     assert "row 2" in done.stderr
+
+
+def test_extra_columns_are_refused_or_come_back_in_the_log_and_are_never_sent(service, tmp_path):
+    (tmp_path / "query.csv").write_text('PatientID,Arm\n"=""123421""",A\n45322,B\n', encoding="utf-8")
+    refused = ask(service, tmp_path)
+    assert (refused.returncode, service.asked) == (2, [])
+    assert "column Arm: unknown column" in refused.stderr
+    assert ask(service, tmp_path, "--extra_columns").returncode == 0
+    assert {each["PatientID"] for _, body in service.asked for each in body["PatientIDList"]} == {
+        "123421",
+        "45322",
+    }
+    assert "Arm" not in json.dumps(service.asked)
+    assert content(tmp_path)["log_get_pseudonyms.csv"].splitlines()[2].startswith("45322,B,P-45322")
 
 
 # --- a mapping of the user's -----------------------------------------------------------------------------------------

@@ -319,6 +319,44 @@ def test_what_cannot_be_read_or_holds_no_text_is_named_and_the_others_go_on(tmp_
     assert "4 not read" in done.stderr
 
 
+@pytest.mark.parametrize("name", ["SRc.1.2.3", "SRe.1.2.3", "SRt1", "SR.1.2", "SRc", "SR_4.dcm", "SRcopy"])
+@pytest.mark.parametrize("content", [b"", b"<html>not found</html>", b"\0" * 300, b"\0" * 128 + b"DICM"])
+def test_a_file_named_like_a_report_that_holds_none_is_named(tmp_path, name, content):
+    save(tmp_path / "data" / "other", text("Findings", "None."))
+    (tmp_path / "data" / "sub-1").mkdir()
+    (tmp_path / "data" / "sub-1" / name).write_bytes(content)
+    done = run(tmp_path)
+    assert done.returncode == 1
+    assert f"{name}: is named like a report, and is n" in done.stderr
+    assert "reports: 1 of 2 files, 1 not read" in done.stderr
+
+
+def test_a_link_named_like_a_report_that_leads_nowhere_is_named(tmp_path):
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "SRc.1").symlink_to("nowhere")
+    done = run(tmp_path)
+    assert (done.returncode, "SRc.1: is named like a report, and is a link that leads" in done.stderr) == (
+        1,
+        True,
+    )
+
+
+@pytest.mark.parametrize(
+    "name", ["SRc.1.csv", "SR.json", "SResults", "SRc.1.partial", "MR.1.2", "sr.txt", "SRCE"]
+)
+def test_other_files_are_no_reports_by_their_name(tmp_path, name):
+    save(tmp_path / "data" / "other", text("Findings", "None."))
+    (tmp_path / "data" / name).write_text("x", encoding="utf-8")
+    assert run(tmp_path).returncode == 0
+
+
+def test_a_report_that_is_cut_before_its_sop_class_is_named_whatever_it_is_called(tmp_path):
+    whole = save(tmp_path / "data" / "a", text("Findings", "None.")).read_bytes()
+    (tmp_path / "data" / "b").write_bytes(whole[: whole.index(b"\x08\x00\x16\x00")])
+    done = run(tmp_path)
+    assert (done.returncode, "data/b: " in done.stderr) == (1, True)
+
+
 def test_hostile_reports_end_no_run(tmp_path):
     data = tmp_path / "data"
     save(data / "z-good", text("Finding", "a"), uid="1.2.7")

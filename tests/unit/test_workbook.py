@@ -88,6 +88,12 @@ def test_rows_keep_the_numbers_that_excel_shows_and_blank_ones_ask_for_nothing(t
         (["#N/A", None], "row 2, column PatientID: '#N/A': an error value"),
         ([1, datetime(2015, 5, 12, 14, 5)], "row 2, column StudyDate: '20150512 140500'"),
         ([1.5, "12.05.2015"], "write 20150512"),
+        (
+            [date(2019, 2, 3), None],
+            "row 2, column PatientID: '20190203': a date that the spreadsheet may have made",
+        ),
+        ([time(14, 5), None], "row 2, column PatientID: '140500': a date"),
+        ([True, None], "row 2, column PatientID: 'TRUE': a logical value"),
     ],
 )
 def test_what_excel_has_damaged_is_refused_with_its_cell(tmp_path, row, said):

@@ -47,10 +47,11 @@ class Journal:
         self._table = table
         self._destination = destination
         self._cells = {
-            row: {**query.cells, "new_ids": query.new_id or ""}
+            row: {**query.cells, "new_ids": query.new_id or "", **table.extra_cells(row)}
             for query in table.queries
             for row in query.rows
         }
+        self._found_columns = [column for column in table.columns if column not in table.extra]
         self._all_rows = {query.rows[0]: query.rows for query in table.queries}
         self._earlier = self._read_earlier()
         self._states: Sequence[SeriesState] = ()
@@ -99,7 +100,7 @@ class Journal:
         """Writes the log table: the rows of this run, and those of earlier runs that it did not touch."""
         started = time.monotonic()
         asked = [f"query_{column}" for column in self._table.columns if column != "new_ids"]
-        columns = dict.fromkeys((*self._table.columns, *_OWN_COLUMNS, *_NEW_COLUMNS, *asked))
+        columns = dict.fromkeys((*self._found_columns, *_OWN_COLUMNS, *_NEW_COLUMNS, *asked))
         for row in self._earlier.values():
             columns |= dict.fromkeys(row)
         lines = csv_lines(
@@ -121,7 +122,8 @@ class Journal:
     def _log_row(self, state: SeriesState) -> dict[str, str]:
         values = state.series.values
         wanting = sorted({*state.series.rows, *state.series.undecided})
-        row = {column: values.get(column) or "" for column in self._table.columns}
+        rows = [each for row_ in wanting for each in self._all_rows.get(row_, (row_,))]
+        row = {column: values.get(column) or "" for column in self._found_columns}
         row |= {
             "StudyInstanceUID": state.series.study_uid,
             "SeriesInstanceUID": state.series.series_uid,
@@ -131,9 +133,7 @@ class Journal:
             "FilesExpected": "" if state.series.expected is None else str(state.series.expected),
             "Status": "arrived" if state.arrived else state.status.value,
             "Reason": state.reason,
-            "query_rows": " ".join(
-                str(each) for row_ in wanting for each in self._all_rows.get(row_, (row_,))
-            ),
+            "query_rows": " ".join(map(str, rows)),
             "Seconds": f"{state.seconds:.3f}",
             "Bytes": str(sum(state.found.values())),
             "Folder": str(state.folder.relative_to(self._tree.folder)) if state.folder else "",
@@ -144,7 +144,7 @@ class Journal:
         for column in ("PatientID", "StudyDate", "StudyTime", "SeriesDescription"):
             row[column] = values.get(column) or ""
         for column in self._table.columns:
-            cells = dict.fromkeys(self._cells[each].get(column, "") for each in wanting)
+            cells = dict.fromkeys(self._cells[each].get(column, "") for each in rows)
             asked = " | ".join(cell for cell in cells if cell)
             row["new_ids" if column == "new_ids" else f"query_{column}"] = asked
         return row

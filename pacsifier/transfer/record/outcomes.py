@@ -29,10 +29,10 @@ def write_rows(tree: Tree, table: QueryTable, outcomes: Mapping[int, tuple[str, 
     rows = sorted((row, query.rows[0]) for query in table.queries for row in query.rows)
     lines = [[str(row), *outcomes[first], *table.raw[row]] for row, first in rows]
     write_whole(tree.logs / ROWS_NAME, csv_lines(("row", "outcome", "reason", *table.columns), lines), 0o600)
+    again = sorted((row, query.rows[0]) for query in table.queries for row in table.to_run_again(query.rows))
     redo = [
         [*table.raw[row], f"{outcome}: {reason}" if reason else outcome]
-        for row, first in rows
-        if row == first
+        for row, first in again
         for outcome, reason in [outcomes[first]]
         if outcome not in NOTHING_LEFT
     ]
