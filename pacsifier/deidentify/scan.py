@@ -12,11 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from pacsifier.deidentify.engine import dates, elements
-from pacsifier.deidentify.engine.descriptors import words
+from pacsifier.deidentify.engine.descriptors import titled_words, words
 from pacsifier.deidentify.engine.elements import Scope, UnknownEncodingError, vr_of
 from pacsifier.deidentify.engine.identifiers import Identifiers, fold_for_search, long_enough, words_of
+from pacsifier.deidentify.engine.lexicon import lexicon
 from pacsifier.deidentify.engine.pixels import overlay_bits
-from pacsifier.deidentify.engine.profile import TEXT_VRS, Action, Profile, read_words
+from pacsifier.deidentify.engine.profile import TEXT_VRS, Action, Profile
 from pacsifier.deidentify.engine.reading import whole_instance
 from pacsifier.deidentify.model import Facts, Reason
 from pacsifier.dicom import part10
@@ -230,6 +231,7 @@ class _Collector:
                 self._add_other(value)
             if self._profile.action(tag, vr) is Action.CLEAN:
                 self._words |= words(value)
+                self._gathered.barred_words |= titled_words(value)
             else:
                 self._gathered.barred_words |= words_of([value])
 
@@ -243,10 +245,13 @@ class _Collector:
         staff = Identifiers()
         for name in text.split("\\"):
             staff.add_name(name)
-        # A word that says what is imaged is not lost because somebody of the staff is called so.
-        self._known.words |= staff.words - read_words("vocabulary.txt")
+        # A word that says what is imaged is not lost because somebody of the staff is called so; but a word that is a
+        # name as well is the name of that person in what people type.
+        self._known.words |= {word for word in staff.words if not lexicon().is_technical(word)}
+        self._known.people |= staff.people - lexicon().technical
+        self._known.initials |= staff.initials
 
     def _add_other(self, value: str) -> None:
         folded = fold_for_search(value).strip()
-        if long_enough(folded) and folded not in read_words("vocabulary.txt"):
+        if long_enough(folded) and not lexicon().is_technical(folded):
             self._known.add_id(value)

@@ -427,24 +427,25 @@ def test_an_overlay_inside_compressed_pixels_keeps_the_file_out(tmp_path):
 
 
 def test_words_of_three_patients_stay_and_are_remembered_and_a_person_may_accept_more(tmp_path):
-    texts = ["T1 Gammaknife head", "Gammaknife T2", "Gammaknife", "T1 Rarity"]
+    texts = ["T1 Kwidzo head", "Kwidzo T2", "Kwidzo", "T1 Rarity"]
     put(tmp_path / "in", *(person(number, SeriesDescription=text) for number, text in enumerate(texts, 1)))
     helpers.run(tmp_path / "in", tmp_path / "out")
     said = {name: ds[0].get("SeriesDescription") for name, ds in by_patient(tmp_path / "out").items()}
     assert said == {
-        "000001": "T1 Gammaknife head",
-        "000002": "Gammaknife T2",
-        "000003": "Gammaknife",
+        "000001": "T1 Kwidzo head",
+        "000002": "Kwidzo T2",
+        "000003": "Kwidzo",
         "000004": "T1",
     }
     review = (tmp_path / "out.descriptor_words.csv").read_text().splitlines()
-    assert "0008103E,rarity,1" in review
-    put(tmp_path / "later", person(4, instance=2, SeriesDescription="Gammaknife Rarity"))
+    assert "0008103E,rarity,1,left out because it is not in the vocabulary" in review
+    assert "0008103E,kwidzo,3,kept because 3 patients share it" in review
+    put(tmp_path / "later", person(4, instance=2, SeriesDescription="Kwidzo Rarity"))
     more = {"key": tmp_path / "out.key.json"}
     helpers.run(tmp_path / "later", tmp_path / "out2", **more)
-    assert by_patient(tmp_path / "out2")["000004"][0].SeriesDescription == "Gammaknife"
+    assert by_patient(tmp_path / "out2")["000004"][0].SeriesDescription == "Kwidzo"
     helpers.run(tmp_path / "later", tmp_path / "out3", kept_words=frozenset(("Rarity",)), **more)
-    assert by_patient(tmp_path / "out3")["000004"][0].SeriesDescription == "Gammaknife Rarity"
+    assert by_patient(tmp_path / "out3")["000004"][0].SeriesDescription == "Kwidzo Rarity"
 
 
 def test_a_name_that_many_patients_share_in_descriptions_does_not_stay(tmp_path):

@@ -1,0 +1,207 @@
+"""What is known of words: which of them say what is imaged and how, which are names, and how sure that is.
+
+The data are made by `scripts/make_vocabulary.py`. Words are folded: without accents, in small letters. A word is judged
+by rules from the surest to the least sure; what a less sure one keeps is listed for a person to look through.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache, cached_property
+from typing import NamedTuple
+
+from pacsifier.deidentify.engine.identifiers import fold_for_search
+from pacsifier.deidentify.engine.profile import data_parts, read_words
+
+SHORTEST_JUDGED = 3
+_SHORTEST_PART = 4
+_SHORTEST_STEM = 5
+_LONGEST_JUDGED = 64
+_LINKS = ("", "s", "n", "en", "es", "e", "er", "o", "i")
+_NO_VOWEL = re.compile(r"[bcdfghjklmnpqrstvwxz]{3,5}")
+_CAMEL = re.compile(r"[A-ZÀ-ÖØ-Þ]+(?![a-zß-öø-ÿ])|[A-ZÀ-ÖØ-Þ]?[a-zß-öø-ÿ]+")
+
+
+class Verdict(NamedTuple):
+    """Whether a word stays, and what the review table says of it ("": nothing)."""
+
+    stays: bool
+    why: str = ""
+
+
+STAYS = Verdict(True)
+UNKNOWN = Verdict(False, "it is not in the vocabulary")
+NAME = Verdict(False, "it is a family or given name")
+
+
+@dataclass(frozen=True)
+class Lexicon:
+    """The words of the data files; `names` are frequent names that are no technical word."""
+
+    technical: frozenset[str]
+    technical_names: frozenset[str]
+    capitals: frozenset[str]
+    common: frozenset[str]
+    names: frozenset[str]
+    first: frozenset[str]
+    last: tuple[str, ...]
+    endings: tuple[str, ...]
+    eponyms: Mapping[str, frozenset[str]]
+
+    def is_technical(self, folded: str) -> bool:
+        """Whether a folded word says what is imaged or how, be it a name or not."""
+        return folded in self.technical or folded in self.technical_names
+
+    def is_compound(self, folded: str, depth: int = 0) -> bool:
+        """Whether a folded word is made of technical words, as in German, or of parts of words of medicine."""
+        if any(folded.endswith(last) and len(folded) - len(last) >= SHORTEST_JUDGED for last in self.last):
+            return True
+        for at in range(SHORTEST_JUDGED, len(folded) - SHORTEST_JUDGED):
+            head, tail = folded[:at], folded[at:]
+            if not self._begins(head) or len(tail) < _SHORTEST_PART:
+                continue
+            if tail in self.technical or (depth < 2 and self.is_compound(tail, depth + 1)):
+                return True
+        return False
+
+    def _begins(self, head: str) -> bool:
+        if head in self.first:
+            return True
+        heads = (head.removesuffix(link) for link in _LINKS if head.endswith(link))
+        return any(len(each) >= _SHORTEST_PART and each in self.technical for each in heads)
+
+    def has_known_stem(self, folded: str) -> bool:
+        """Whether a folded word differs from a technical one by its ending."""
+        stems = set(self._stems(folded))
+        alike = self._by_beginning.get(folded[:_SHORTEST_STEM], ())
+        return any(stem in stems for word in alike for stem in self._stems(word))
+
+    @cached_property
+    def _by_beginning(self) -> Mapping[str, list[str]]:
+        found: dict[str, list[str]] = defaultdict(list)
+        for word in self.technical:
+            found[word[:_SHORTEST_STEM]].append(word)
+        return found
+
+    def _stems(self, word: str) -> Iterator[str]:
+        """The word, and the word without each ending that it has, as long as enough of it is left."""
+        if len(word) >= _SHORTEST_STEM:
+            yield word
+        for ending in self.endings:
+            if len(word) - len(ending) >= _SHORTEST_STEM and word.endswith(ending):
+                yield word[: -len(ending)]
+
+
+@cache
+def lexicon() -> Lexicon:
+    """The data files, read once in each process that asks."""
+    parts = data_parts("vocabulary.txt")
+
+    def words(title: str) -> frozenset[str]:
+        return frozenset(word for line in parts.get(title, ()) for word in line.split())
+
+    pairs = (line.partition(": ") for line in parts.get("eponyms", ()))
+    return Lexicon(
+        technical=words("technical"),
+        technical_names=words("technical, and names too"),
+        capitals=words("technical but names with one capital"),
+        common=words("common"),
+        names=read_words("names.txt"),
+        first=words("first parts"),
+        last=tuple(sorted(words("last parts"))),
+        endings=tuple(sorted(words("endings"))),
+        eponyms={name: frozenset(nouns.split()) for name, _, nouns in pairs},
+    )
+
+
+# --- the rules, from the surest to the least sure -------------------------------------------------------------------
+
+Rule = Callable[[str, str, Lexicon], Verdict | None]
+"""Of a word and its folded form, the verdict, or None where the rule does not know."""
+
+
+def _technical(word: str, folded: str, known: Lexicon) -> Verdict | None:  # noqa: ARG001
+    return STAYS if folded in known.technical else None
+
+
+def _technical_name(word: str, folded: str, known: Lexicon) -> Verdict | None:  # noqa: ARG001
+    if folded in known.technical_names:
+        return Verdict(True, "it is a word of the vocabulary, and a name as well")
+    return None
+
+
+def _without_one_capital(word: str, folded: str, known: Lexicon) -> Verdict | None:
+    """Lang is a name, lang is none."""
+    if folded in known.capitals and (word.isupper() or word.islower()):
+        return Verdict(True, NAME_WITH_ONE_CAPITAL)
+    return None
+
+
+def _name(word: str, folded: str, known: Lexicon) -> Verdict | None:  # noqa: ARG001
+    return NAME if folded in known.names or folded in known.capitals else None
+
+
+def _without_vowel(word: str, folded: str, known: Lexicon) -> Verdict | None:  # noqa: ARG001
+    return Verdict(True, "it is an abbreviation without a vowel") if _NO_VOWEL.fullmatch(folded) else None
+
+
+def _camel(word: str, folded: str, known: Lexicon) -> Verdict | None:  # noqa: ARG001
+    """Words written as one, each with a capital: HeadCoil, zBrain."""
+    parts = [fold_for_search(part) for part in _CAMEL.findall(word)]
+    long = [part for part in parts if len(part) >= SHORTEST_JUDGED]
+    if len(parts) > 1 and long and all(_is_sure(part, known) for part in long):
+        return Verdict(True, "it is made of words of the vocabulary")
+    return None
+
+
+def _is_sure(part: str, known: Lexicon) -> bool:
+    return known.is_technical(part) or bool(_NO_VOWEL.fullmatch(part)) or known.is_compound(part)
+
+
+def _compound(word: str, folded: str, known: Lexicon) -> Verdict | None:  # noqa: ARG001
+    return Verdict(True, "it is made of words of the vocabulary") if known.is_compound(folded) else None
+
+
+def _stem(word: str, folded: str, known: Lexicon) -> Verdict | None:  # noqa: ARG001
+    return Verdict(True, "it is a form of a word of the vocabulary") if known.has_known_stem(folded) else None
+
+
+def _common(word: str, folded: str, known: Lexicon) -> Verdict | None:
+    return Verdict(True, "it is a common word") if folded in known.common and word.islower() else None
+
+
+def _three_capitals(word: str, folded: str, known: Lexicon) -> Verdict | None:
+    if len(folded) == len(word) == 3 and word.isupper() and word.isascii() and folded not in known.names:
+        return Verdict(True, "it is an abbreviation of three capitals")
+    return None
+
+
+NAME_WITH_ONE_CAPITAL = "it is a word of the vocabulary, and a name where only its first letter is a capital"
+
+RULES: Mapping[str, Rule] = {
+    "technical words": _technical,
+    "technical words that are names too": _technical_name,
+    "technical words but for those with one capital": _without_one_capital,
+    "(names end the matter)": _name,
+    "no vowel": _without_vowel,
+    "WordsWrittenAsOne": _camel,
+    "compounds": _compound,
+    "endings": _stem,
+    "three capitals": _three_capitals,
+    "common words in small letters": _common,
+}
+"""The rules in their order; `benchmarks/words.py` shows what each of them keeps."""
+
+
+def judged(word: str, rules: Mapping[str, Rule] = RULES) -> Verdict:
+    """What is to become of a word of at least three letters, whatever stands beside it."""
+    folded, known = fold_for_search(word), lexicon()
+    if len(folded) <= _LONGEST_JUDGED:
+        for rule in rules.values():
+            verdict = rule(word, folded, known)
+            if verdict is not None:
+                return verdict
+    return UNKNOWN
