@@ -5,7 +5,8 @@
 
 Needs pydicom, Faker, names and pyspellchecker (the versions that the outcome names in its first lines). Sources:
 
-- `scripts/vocabulary/terms.txt`: our own list of what scanners print and sites write, in five languages,
+- `scripts/vocabulary/terms.txt`: our own list of what scanners print and sites write, in five languages, and
+  `regions.txt`, the words of which the AAPM's report TG-263 makes names of regions,
 - `pydicom.sr`: the coded concepts of DICOM PS3.16, and the names of the DICOM dictionary (MIT),
 - `spellchecker`: the most frequent words of de, en, es, fr, it (MIT),
 - less family and given names: all locales of Faker (MIT), and those of the census of the United States of 1990
@@ -88,7 +89,8 @@ def own_lines(name: str) -> Iterator[str]:
 
 def own_terms() -> set[str]:
     """Our own list; words of one and two letters, too, and words with digits."""
-    words = {word for line in own_lines("terms.txt") for word in line.split()}
+    lines = [*own_lines("terms.txt"), *own_lines("regions.txt")]
+    words = {word for line in lines for word in line.split()}
     return {word for word in words if not word.isupper()}
 
 

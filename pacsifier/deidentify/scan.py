@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from pacsifier.deidentify.engine import dates, elements
-from pacsifier.deidentify.engine.descriptors import titled_words, words
+from pacsifier.deidentify.engine.descriptors import staff_words, titled_words, words
 from pacsifier.deidentify.engine.elements import Scope, UnknownEncodingError, vr_of
 from pacsifier.deidentify.engine.identifiers import Identifiers, fold_for_search, long_enough, words_of
 from pacsifier.deidentify.engine.lexicon import lexicon
@@ -245,10 +245,9 @@ class _Collector:
         staff = Identifiers()
         for name in text.split("\\"):
             staff.add_name(name)
-        # A word that says what is imaged is not lost because somebody of the staff is called so; but a word that is a
-        # name as well is the name of that person in what people type.
+        # A word that says what is imaged is not lost because somebody of the staff is called so.
         self._known.words |= {word for word in staff.words if not lexicon().is_technical(word)}
-        self._known.people |= staff.people - lexicon().technical
+        self._known.people |= staff_words(staff.people)
         self._known.initials |= staff.initials
 
     def _add_other(self, value: str) -> None:

@@ -460,6 +460,80 @@ def test_a_name_that_many_patients_share_in_descriptions_does_not_stay(tmp_path)
     assert {ds[0].SeriesDescription for ds in by_patient(tmp_path / "out").values()} == {"T1"}
 
 
+def review_of(out: Path) -> list[tuple[str, ...]]:
+    with (out.parent / f"{out.name}.descriptor_words.csv").open(encoding="utf-8") as file:
+        return [tuple(row) for row in csv.reader(file)]
+
+
+def test_a_name_that_three_patients_share_is_told_and_never_stays_behind_a_title(tmp_path):
+    texts = [
+        "Knie Hauswirth",
+        "Hauswirth Thorax",
+        "T1 Hauswirth",
+        "Kopf Dr. Aebischer",
+        "Aebischer",
+        "Aebischer T1",
+    ]
+    put(tmp_path / "in", *(person(number, SeriesDescription=text) for number, text in enumerate(texts, 1)))
+    totals = helpers.run(tmp_path / "in", tmp_path / "out")
+    said = {name: ds[0].get("SeriesDescription") for name, ds in by_patient(tmp_path / "out").items()}
+    assert list(said.values()) == [*texts[:3], "Kopf", None, "T1"]
+    review = review_of(tmp_path / "out")
+    assert ("0008103E", "hauswirth", "3", "kept because 3 patients share it") in review
+    assert ("0008103E", "aebischer", "1", "left out because it stands behind a title") in review
+    assert any("kept that may be names" in line for line in totals.lines())
+
+
+def test_a_word_like_a_person_or_a_place_of_the_run_does_not_stay_for_its_spread(tmp_path):
+    put(
+        tmp_path / "in",
+        *(
+            person(
+                number,
+                SeriesDescription="T1 Zimmerli Rossbodn Quantor",
+                ReferringPhysicianName="Zimmerlin^A" if number == 1 else "",
+                InstitutionName="Spital Rossboden" if number == 2 else "",
+            )
+            for number in range(1, 5)
+        ),
+    )
+    helpers.run(tmp_path / "in", tmp_path / "out")
+    assert {ds[0].SeriesDescription for ds in by_patient(tmp_path / "out").values()} == {"T1 Quantor"}
+
+
+def test_descriptions_that_became_equal_are_told(tmp_path):
+    put(
+        tmp_path / "in",
+        person(1, SeriesDescription="T1 Hauswirth"),
+        person(1, instance=2, SeriesDescription="T1 Aebischer"),
+        person(1, instance=3, SeriesDescription="T2"),
+    )
+    helpers.run(tmp_path / "in", tmp_path / "out")
+    equal = [row for row in review_of(tmp_path / "out") if row[3].startswith("became equal")]
+    assert equal == [
+        ("0008103E", text, "1", "became equal to another one: T1")
+        for text in ("T1 Aebischer", "T1 Hauswirth")
+    ]
+
+
+@pytest.mark.parametrize("by_pydicom", [False, True])
+def test_regions_inside_one_object_stay_apart(by_pydicom, tmp_path):
+    names = ["GTV Hauswirth", "GTV Aebischer", "Lung_L", "Lung_R", "Hauswirth", "Aebischer", "GTV"]
+    ds = person(1)
+    ds.StructureSetROISequence = [Dataset() for _ in names]
+    for item, name in zip(ds.StructureSetROISequence, names, strict=True):
+        item.ROIName = name
+    if by_pydicom:
+        ds.add_new(0x00091010, "UN", b"")
+    put(tmp_path / "in", ds)
+    helpers.run(tmp_path / "in", tmp_path / "out")
+    (new,) = by_patient(tmp_path / "out")["000001"]
+    said = [item.ROIName for item in new.StructureSetROISequence]
+    assert said[2:4] == ["Lung_L", "Lung_R"]
+    assert said[-1] == "GTV"
+    assert len(set(said)) == len(names)
+
+
 # --- the proof ------------------------------------------------------------
 
 

@@ -30,7 +30,7 @@ _TOKEN = re.compile(r"(?:[^\W\d_]['\u2019])?[^\W_]+")
 _RUN = re.compile(r"[^\W\d_]+|\d+")
 _LETTERS = re.compile(r"[^\W\d_]+")
 # Numbers of an acquisition that may have five digits: b-values, echo, repetition, inversion and delay times.
-_ACQUISITION = re.compile(r"(?:b|bval|te|tr|ti|td|pld|venc|fov)\d{5}")
+_ACQUISITION = re.compile(r"(?:b|bval|te|tr|ti|td|pld|venc|fov)\d{1,5}")
 _LONGEST_NUMBER = 4
 # How people write dates, phone numbers, e-mail and web addresses.
 _TELLING = re.compile(
@@ -124,7 +124,7 @@ class Vocabulary:
         persons = _Persons(tokens, text, matcher)
         folded = [fold_for_search(token.word) for token in tokens]
         for at, token in enumerate(tokens):
-            if _meets(token, hits):
+            if _meets(token, hits) and not _is_of_acquisition(token, hits):
                 yield _HIT
             elif _meets(token, telling):
                 yield _TELLS
@@ -202,6 +202,11 @@ def words(text: str) -> set[str]:
     }
 
 
+def staff_words(names: Collection[str]) -> set[str]:
+    """The names of staff that go from descriptions: not Abdomen, who is a team; of short ones case decides."""
+    return {name for name in names if len(name) <= SHORTEST_JUDGED or name not in lexicon().technical}
+
+
 def titled_words(text: str) -> set[str]:
     """The folded words of a description that stand behind a title."""
     tokens = [Token(match[0], *match.span()) for match in _TOKEN.finditer(text)]
@@ -211,6 +216,13 @@ def titled_words(text: str) -> set[str]:
 
 def _meets(token: Token, spans: Sequence[tuple[int, int]]) -> bool:
     return any(start < token.stop and token.start < stop for start, stop in spans)
+
+
+def _is_of_acquisition(token: Token, hits: Sequence[tuple[int, int]]) -> bool:
+    """Whether a known number is only the number of a b-value or a time here: exam 1000, b1000."""
+    return bool(_ACQUISITION.fullmatch(fold_for_search(token.text))) and all(
+        start > token.start for start, stop in hits if start < token.stop and token.start < stop
+    )
 
 
 class _Persons:

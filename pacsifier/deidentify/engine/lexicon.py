@@ -21,6 +21,12 @@ _SHORTEST_PART = 4
 _SHORTEST_STEM = 5
 _LONGEST_JUDGED = 64
 _LINKS = ("", "s", "n", "en", "es", "e", "er", "o", "i")
+# An abbreviation with small letters behind it: PTVopt.
+_ABBREVIATED = re.compile(r"([A-Z]{3,})([a-z]{1,3})")
+# What names begin with: a capital behind it says nothing.
+_PARTICLES = frozenset(
+    ("mc", "mac", "le", "la", "de", "di", "du", "da", "del", "van", "von", "al", "el", "st", "d", "l", "o")
+)
 _NO_VOWEL = re.compile(r"[bcdfghjklmnpqrstvwxz]{3,5}")
 _CAMEL = re.compile(r"[A-ZÀ-ÖØ-Þ]+(?![a-zß-öø-ÿ])|[A-ZÀ-ÖØ-Þ]?[a-zß-öø-ÿ]+")
 
@@ -149,10 +155,13 @@ def _without_vowel(word: str, folded: str, known: Lexicon) -> Verdict | None:  #
 
 
 def _camel(word: str, folded: str, known: Lexicon) -> Verdict | None:  # noqa: ARG001
-    """Words written as one, each with a capital: HeadCoil, zBrain."""
-    parts = [fold_for_search(part) for part in _CAMEL.findall(word)]
+    """Words written as one, each with a capital, or an abbreviation with small letters behind it: HeadCoil, PTVopt."""
+    abbreviated = _ABBREVIATED.fullmatch(word)
+    parts = [
+        fold_for_search(part) for part in (abbreviated.groups() if abbreviated else _CAMEL.findall(word))
+    ]
     long = [part for part in parts if len(part) >= SHORTEST_JUDGED]
-    if len(parts) > 1 and long and all(_is_sure(part, known) for part in long):
+    if len(parts) > 1 and long and parts[0] not in _PARTICLES and all(_is_sure(part, known) for part in long):
         return Verdict(True, "it is made of words of the vocabulary")
     return None
 
