@@ -20,6 +20,7 @@ from pydicom.dataset import Dataset
 from deid import corpus, helpers
 from pacsifier.deidentify.engine import dates
 from pacsifier.deidentify.engine.identifiers import Identifiers
+from pacsifier.deidentify.engine.instance import deidentify
 from pacsifier.deidentify.engine.profile import Options
 from pacsifier.deidentify.engine.subject import Subject
 from pacsifier.deidentify.folder import deidentify_folder
@@ -516,20 +517,18 @@ def test_descriptions_that_became_equal_are_told(tmp_path):
     ]
 
 
-@pytest.mark.parametrize("by_pydicom", [False, True])
-def test_regions_inside_one_object_stay_apart(by_pydicom, tmp_path):
+@pytest.mark.parametrize("plain", [True, False])
+def test_regions_inside_one_object_stay_apart(plain, tmp_path):
     names = ["GTV Hauswirth", "GTV Aebischer", "Lung_L", "Lung_R", "Hauswirth", "Aebischer", "GTV"]
     ds = person(1)
     ds.StructureSetROISequence = [Dataset() for _ in names]
     for item, name in zip(ds.StructureSetROISequence, names, strict=True):
         item.ROIName = name
-    if by_pydicom:
-        ds.add_new(0x00091010, "UN", b"")
-    put(tmp_path / "in", ds)
-    helpers.run(tmp_path / "in", tmp_path / "out")
-    (new,) = by_patient(tmp_path / "out")["000001"]
-    said = [item.ROIName for item in new.StructureSetROISequence]
-    assert said[2:4] == ["Lung_L", "Lung_R"]
+    source = corpus.save(ds, tmp_path / "in.dcm")
+    done = deidentify(source, tmp_path / "new.dcm", helpers.rules(), plain=plain)
+    assert done.by_pydicom is plain
+    said = [item.ROIName for item in helpers.read(tmp_path / "new.dcm").StructureSetROISequence]
+    assert said[:4] == ["GTV 2", "GTV 3", "Lung_L", "Lung_R"]
     assert said[-1] == "GTV"
     assert len(set(said)) == len(names)
 

@@ -7,12 +7,13 @@ of one or two letters, unless they are the initials or the short name of a perso
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from pacsifier.deidentify.engine.gluing import glued
-from pacsifier.deidentify.engine.identifiers import Matcher, fold_for_search
+from pacsifier.deidentify.engine.identifiers import Matcher, fold_for_search, is_ideographic
 from pacsifier.deidentify.engine.lexicon import (
     NAME_WITH_ONE_CAPITAL,
     RULES,
@@ -32,8 +33,10 @@ _LETTERS = re.compile(r"[^\W\d_]+")
 # Numbers of an acquisition that may have five digits: b-values, echo, repetition, inversion and delay times.
 _ACQUISITION = re.compile(r"(?:b|bval|te|tr|ti|td|pld|venc|fov)\d{1,5}")
 _LONGEST_NUMBER = 4
-# How people write dates, phone numbers, e-mail and web addresses.
+# How people write dates, phone numbers, numbers of the insured in groups, e-mail and web addresses.
 _TELLING = re.compile(
+    r"(?<![\d.])(?=(?:\.?\d){9})\d+(?:\.\d+){2,}|(?<!\d)\d{3}-\d{2}-\d{4}(?!\d)|"
+    r"(?<!\d)[12] ?\d\d ?(?:0\d|1[0-2]) ?\d[\dAB] ?\d{3} ?\d{3}(?: ?\d\d)?(?!\d)|"
     r"(?<!\d)(?:\d{1,2}([./-])\d{1,2}\1(?:\d{4}|\d{2})|(?:19|20)\d{2}([./-])\d{1,2}\2\d{1,2})(?!\d)|"
     r"(?<![\d.,])(?:\+|0)[\d]{1,4}(?:[ ./-]\d{2,4}){2,}(?!\d)|(?<!\d)\d{3}([ .-])\d{3}\3\d{4}(?!\d)|"
     r"\S+@\S+|https?:\S+|www\.\S+"
@@ -168,12 +171,12 @@ class Vocabulary:
         folded = fold_for_search(text)
         if folded in self._accepted or lexicon().is_technical(folded):
             return STAYS if folded not in lexicon().technical_names else judged(text, self._rules)
-        runs = _RUN.findall(text)
+        runs = _RUN.findall(unicodedata.normalize("NFKC", text))
         if any(run.isdigit() and len(run) > _LONGEST_NUMBER for run in runs) and not _ACQUISITION.fullmatch(
             folded
         ):
             return _NUMBER
-        verdicts = [self._of_word(run) for run in runs if not run.isdigit() and len(run) >= SHORTEST_JUDGED]
+        verdicts = [self._of_word(run) for run in runs if not run.isdigit() and _is_judged(run)]
         worst = [verdict for verdict in verdicts if not verdict.stays]
         return next(iter(worst or [verdict for verdict in verdicts if verdict.why] or [STAYS]))
 
@@ -197,8 +200,8 @@ def words(text: str) -> set[str]:
         fold_for_search(run)
         for at, token in enumerate(tokens)
         if at not in titled
-        for run in _LETTERS.findall(token.word)
-        if len(run) >= SHORTEST_JUDGED
+        for run in _LETTERS.findall(unicodedata.normalize("NFKC", token.word))
+        if _is_judged(run)
     }
 
 
@@ -212,6 +215,11 @@ def titled_words(text: str) -> set[str]:
     tokens = [Token(match[0], *match.span()) for match in _TOKEN.finditer(text)]
     titled = named_by_title(text, [(token.start, token.stop) for token in tokens])
     return {fold_for_search(run) for at in titled for run in _LETTERS.findall(tokens[at].word)}
+
+
+def _is_judged(run: str) -> bool:
+    """Whether letters can be a name by themselves: from three on, and in scripts that write a name in fewer."""
+    return len(run) >= SHORTEST_JUDGED or is_ideographic(run)
 
 
 def _meets(token: Token, spans: Sequence[tuple[int, int]]) -> bool:

@@ -48,13 +48,14 @@ def _fold_character(character: str) -> str:
     return folded.translate(_WITHOUT_STROKES)
 
 
-def _is_ideographic(text: str) -> bool:
+def is_ideographic(text: str) -> bool:
+    """Whether a text has letters of a script that writes a name in one or two."""
     return any(ord(each) >= 0x2E80 for each in text)
 
 
 def long_enough(word: str) -> bool:
     """Whether a folded word is long enough to be looked for inside other text."""
-    return len(word) >= (2 if _is_ideographic(word) else SHORTEST_WORD)
+    return len(word) >= (2 if is_ideographic(word) else SHORTEST_WORD)
 
 
 def name_words(name: str) -> set[str]:
@@ -242,7 +243,7 @@ def _bounded(mark: str) -> str:
     body = r"[\W_]{0,3}".join(re.escape(part) for part in _SIGNS.split(mark) if part)
     if mark.isdigit() and len(mark) >= SHORTEST_IN_BYTES:
         body = "0*" + r"[ ._/-]?".join(mark)
-    if _is_ideographic(mark):
+    if is_ideographic(mark):
         return body
     before = r"(?<!\d)" if mark[0].isdigit() else r"(?<![^\W\d_])"
     after = r"(?!\d)" if mark[-1].isdigit() else r"(?![^\W\d_])"
