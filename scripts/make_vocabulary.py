@@ -65,6 +65,7 @@ NAME_LOCALES = (
     "fi",
 )
 FREQUENT_SURNAMES = 8_000
+SHORT = 4
 OF_ANIMALS = frozenset((7453, 7454, 7480, 7481))  # context groups of species, breeds, and their registries
 NAME_LISTS = ("first_name", "last_name")
 PLACE_LISTS = ("cities", "city", "countr", "state", "province", "canton", "depart", "region")
@@ -239,6 +240,8 @@ def made() -> dict[str, str]:
     places = of_locales("address", AVAILABLE_LOCALES, *PLACE_LISTS)
     parts = vocabulary(somebody, places)
     technical = set().union(*(words for title, words in parts.items() if title.startswith("technical")))
+    # Short words in capitals are taken for abbreviations: of these, rare names count as well.
+    listed = somebody.frequent | {name for name in somebody.anybody | places if len(name) <= SHORT}
     pairs = eponyms(concept_phrases(), somebody.anybody - technical)
     sources = ", ".join(f"{name} {version(name)}" for name in ("pydicom", "Faker", "names", "pyspellchecker"))
     head = [
@@ -249,7 +252,7 @@ def made() -> dict[str, str]:
     lines += ["[eponyms]", *(f"{name}: {' '.join(sorted(nouns))}" for name, nouns in sorted(pairs.items()))]
     return {
         "vocabulary.txt": "\n".join([*head, *lines]) + "\n",
-        "names.txt": "\n".join([*head, *wrapped(somebody.frequent - technical)]) + "\n",
+        "names.txt": "\n".join([*head, *wrapped(listed - technical)]) + "\n",
     }
 
 

@@ -144,7 +144,25 @@ def test_signs_and_sides_stay_with_what_they_belong_to(text, expected):
     assert cleaned(text) == expected
 
 
-PARTS = ["T1", "+C", "Hauswirth", "(", ")", "/", "_", "-", "W/O", "left", "knee", ",", "^", "[", "]", "#", "*"]
+PARTS = [
+    "T1",
+    "+C",
+    "Hauswirth",
+    "(",
+    ")",
+    "/",
+    "_",
+    "-",
+    "W/O",
+    "left",
+    "knee",
+    ",",
+    "^",
+    "[",
+    "]",
+    "#",
+    "*",
+]
 
 
 @given(st.lists(st.sampled_from(PARTS), max_size=9))

@@ -139,6 +139,8 @@ class Vocabulary:
                 yield verdict
             elif self._stands_by_its_noun(at, folded):
                 yield _EPONYM
+            elif _is_half_of_a_word(at, tokens, text):
+                yield STAYS
             else:
                 yield self._of_token(token.word)
 
@@ -231,6 +233,17 @@ def _is_of_acquisition(token: Token, hits: Sequence[tuple[int, int]]) -> bool:
     return bool(_ACQUISITION.fullmatch(fold_for_search(token.text))) and all(
         start > token.start for start, stop in hits if start < token.stop and token.start < stop
     )
+
+
+def _is_half_of_a_word(at: int, tokens: Sequence[Token], text: str) -> bool:
+    """Whether a token makes a technical word with the one beyond a hyphen: MP-RAGE."""
+    for first in (at - 1, at):
+        pair = tokens[first : first + 2] if first >= 0 else ()
+        if len(pair) == 2 and text[pair[0].stop : pair[1].start] == "-":
+            joint = fold_for_search(pair[0].text + pair[1].text)
+            if joint in lexicon().technical:
+                return True
+    return False
 
 
 class _Persons:

@@ -18,11 +18,24 @@ from pacsifier.deidentify.engine.profile import data_parts, read_words
 
 SHORTEST_JUDGED = 3
 _SHORTEST_PART = 4
-_SHORTEST_STEM = 5
+_SHORTEST_STEM = 6
 _LONGEST_JUDGED = 64
 _LINKS = ("", "s", "n", "en", "es", "e", "er", "o", "i")
 # An abbreviation with small letters behind it: PTVopt.
 _ABBREVIATED = re.compile(r"([A-Z]{3,})([a-z]{1,3})")
+# How the five languages spell one word of Latin or Greek.
+_SPELLINGS = tuple(
+    (re.compile(pattern), plain)
+    for pattern, plain in (
+        ("ph", "f"),
+        ("(?<=[crt])h", ""),
+        ("[kz]", "c"),
+        ("t(?=i[aeo])", "c"),
+        ("y", "i"),
+        ("[ao]e", "e"),
+        (r"([bcdfgklmnpqrstvx])\1", r"\1"),
+    )
+)
 # What names begin with: a capital behind it says nothing.
 _PARTICLES = frozenset(
     ("mc", "mac", "le", "la", "de", "di", "du", "da", "del", "van", "von", "al", "el", "st", "d", "l", "o")
@@ -69,26 +82,30 @@ class Lexicon:
             head, tail = folded[:at], folded[at:]
             if not self._begins(head) or len(tail) < _SHORTEST_PART:
                 continue
-            if tail in self.technical or (depth < 2 and self.is_compound(tail, depth + 1)):
+            if self._ends(tail) or (depth < 2 and self.is_compound(tail, depth + 1)):
                 return True
         return False
+
+    def _ends(self, tail: str) -> bool:
+        return tail in self.technical or (len(tail) > _SHORTEST_STEM and self.has_known_stem(tail))
 
     def _begins(self, head: str) -> bool:
         if head in self.first:
             return True
         heads = (head.removesuffix(link) for link in _LINKS if head.endswith(link))
-        return any(len(each) >= _SHORTEST_PART and each in self.technical for each in heads)
+        return any(len(each) >= _SHORTEST_PART and self.is_technical(each) for each in heads)
 
     def has_known_stem(self, folded: str) -> bool:
         """Whether a folded word differs from a technical one by its ending."""
-        stems = set(self._stems(folded))
-        alike = self._by_beginning.get(folded[:_SHORTEST_STEM], ())
+        spelled = _spelled_alike(folded)
+        stems = set(self._stems(spelled))
+        alike = self._by_beginning.get(spelled[:_SHORTEST_STEM], ())
         return any(stem in stems for word in alike for stem in self._stems(word))
 
     @cached_property
     def _by_beginning(self) -> Mapping[str, list[str]]:
         found: dict[str, list[str]] = defaultdict(list)
-        for word in self.technical:
+        for word in map(_spelled_alike, self.technical):
             found[word[:_SHORTEST_STEM]].append(word)
         return found
 
@@ -99,6 +116,13 @@ class Lexicon:
         for ending in self.endings:
             if len(word) - len(ending) >= _SHORTEST_STEM and word.endswith(ending):
                 yield word[: -len(ending)]
+
+
+def _spelled_alike(word: str) -> str:
+    """A word of Latin or Greek as no language spells it and all do: sakral, sacral; thorax, torax; sequenziale, sequentiale."""
+    for pattern, plain in _SPELLINGS:
+        word = pattern.sub(plain, word)
+    return word
 
 
 @cache
@@ -182,9 +206,10 @@ def _common(word: str, folded: str, known: Lexicon) -> Verdict | None:
     return Verdict(True, "it is a common word") if folded in known.common and word.islower() else None
 
 
-def _three_capitals(word: str, folded: str, known: Lexicon) -> Verdict | None:
-    if len(folded) == len(word) == 3 and word.isupper() and word.isascii() and folded not in known.names:
-        return Verdict(True, "it is an abbreviation of three capitals")
+def _in_capitals(word: str, folded: str, known: Lexicon) -> Verdict | None:  # noqa: ARG001
+    """Three or four capitals that are no name: of short names, the list has also the rare ones."""
+    if len(word) in (3, 4) and word.isupper() and word.isascii():
+        return Verdict(True, "it is an abbreviation in capitals")
     return None
 
 
@@ -199,7 +224,7 @@ RULES: Mapping[str, Rule] = {
     "WordsWrittenAsOne": _camel,
     "compounds": _compound,
     "endings": _stem,
-    "three capitals": _three_capitals,
+    "short words in capitals": _in_capitals,
     "common words in small letters": _common,
 }
 """The rules in their order; `benchmarks/words.py` shows what each of them keeps."""
