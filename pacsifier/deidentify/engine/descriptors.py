@@ -15,7 +15,9 @@ from typing import NamedTuple
 from pacsifier.deidentify.engine.gluing import glued
 from pacsifier.deidentify.engine.identifiers import Matcher, fold_for_search, is_ideographic
 from pacsifier.deidentify.engine.lexicon import (
+    ABBREVIATION,
     NAME_WITH_ONE_CAPITAL,
+    RARE_NAME,
     RULES,
     SHORTEST_JUDGED,
     STAYS,
@@ -33,6 +35,7 @@ _LETTERS = re.compile(r"[^\W\d_]+")
 # Numbers of an acquisition that may have five digits: b-values, echo, repetition, inversion and delay times.
 _ACQUISITION = re.compile(r"(?:b|bval|te|tr|ti|td|pld|venc|fov)\d{1,5}")
 _LONGEST_NUMBER = 4
+_SHORTEST_CODE = 3
 # How people write dates, phone numbers, numbers of the insured in groups, e-mail and web addresses.
 _TELLING = re.compile(
     r"(?<![\d.])(?=(?:\.?\d){9})\d+(?:\.\d+){2,}|(?<!\d)\d{3}-\d{2}-\d{4}(?!\d)|"
@@ -45,6 +48,7 @@ _MET = Verdict(False, "a person, an institution or a device of the run is called
 _HIT = Verdict(False)
 _TITLED = Verdict(False, "it stands behind a title")
 _NUMBER = Verdict(False, "it is a number of five digits or more")
+_CODE = Verdict(False, "it looks like somebody's code: unknown letters and a number")
 _TELLS = Verdict(False, "it looks like a date, a phone number or an address")
 _INITIALS = Verdict(False, "a person of the run has these initials or is called so")
 _BESIDE = Verdict(False, "it is a name beside another one")
@@ -156,7 +160,9 @@ class Vocabulary:
             if not verdict.stays and _LETTERS.search(tokens[at].text)
         }
         return [
-            _BESIDE if verdict.why == NAME_WITH_ONE_CAPITAL and {at - 1, at + 1} & gone else verdict
+            _BESIDE
+            if verdict.why in (NAME_WITH_ONE_CAPITAL, RARE_NAME) and {at - 1, at + 1} & gone
+            else verdict
             for at, verdict in enumerate(verdicts)
         ]
 
@@ -179,6 +185,8 @@ class Vocabulary:
         ):
             return _NUMBER
         verdicts = [self._of_word(run) for run in runs if not run.isdigit() and _is_judged(run)]
+        if any(verdict.why == ABBREVIATION for verdict in verdicts) and any(_is_code(run) for run in runs):
+            return _CODE
         worst = [verdict for verdict in verdicts if not verdict.stays]
         return next(iter(worst or [verdict for verdict in verdicts if verdict.why] or [STAYS]))
 
@@ -217,6 +225,11 @@ def titled_words(text: str) -> set[str]:
     tokens = [Token(match[0], *match.span()) for match in _TOKEN.finditer(text)]
     titled = named_by_title(text, [(token.start, token.stop) for token in tokens])
     return {fold_for_search(run) for at in titled for run in _LETTERS.findall(tokens[at].word)}
+
+
+def _is_code(run: str) -> bool:
+    """Whether digits are as many as codes of subjects have."""
+    return run.isdigit() and len(run) >= _SHORTEST_CODE
 
 
 def _is_judged(run: str) -> bool:

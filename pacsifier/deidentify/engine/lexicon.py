@@ -20,17 +20,20 @@ SHORTEST_JUDGED = 3
 _SHORTEST_PART = 4
 _SHORTEST_STEM = 6
 _LONGEST_JUDGED = 64
+_SHORTEST_BENT = 8
 _LINKS = ("", "s", "n", "en", "es", "e", "er", "o", "i")
 # An abbreviation with small letters behind it: PTVopt.
 _ABBREVIATED = re.compile(r"([A-Z]{3,})([a-z]{1,3})")
+_SHORT_ENDINGS = ("s", "es")
 # How the five languages spell one word of Latin or Greek.
 _SPELLINGS = tuple(
     (re.compile(pattern), plain)
     for pattern, plain in (
         ("ph", "f"),
         ("(?<=[crt])h", ""),
+        ("qu", "c"),
         ("[kz]", "c"),
-        ("t(?=i[aeo])", "c"),
+        ("t(?=i[aeou])", "c"),
         ("y", "i"),
         ("[ao]e", "e"),
         (r"([bcdfgklmnpqrstvx])\1", r"\1"),
@@ -38,7 +41,7 @@ _SPELLINGS = tuple(
 )
 # What names begin with: a capital behind it says nothing.
 _PARTICLES = frozenset(
-    ("mc", "mac", "le", "la", "de", "di", "du", "da", "del", "van", "von", "al", "el", "st", "d", "l", "o")
+    ("mc", "mac", "le", "la", "de", "di", "du", "da", "del", "van", "von", "al", "el", "st")
 )
 _NO_VOWEL = re.compile(r"[bcdfghjklmnpqrstvwxz]{3,5}")
 _CAMEL = re.compile(r"[A-ZÀ-ÖØ-Þ]+(?![a-zß-öø-ÿ])|[A-ZÀ-ÖØ-Þ]?[a-zß-öø-ÿ]+")
@@ -64,10 +67,12 @@ class Lexicon:
     technical_names: frozenset[str]
     capitals: frozenset[str]
     common: frozenset[str]
+    common_rare_names: frozenset[str]
     names: frozenset[str]
     first: frozenset[str]
     last: tuple[str, ...]
     endings: tuple[str, ...]
+    grammar: tuple[str, ...]
     eponyms: Mapping[str, frozenset[str]]
 
     def is_technical(self, folded: str) -> bool:
@@ -87,7 +92,10 @@ class Lexicon:
         return False
 
     def _ends(self, tail: str) -> bool:
-        return tail in self.technical or (len(tail) > _SHORTEST_STEM and self.has_known_stem(tail))
+        if tail in self.technical or (len(tail) > _SHORTEST_STEM and self.has_known_stem(tail)):
+            return True
+        # Wichtung, Anlage: long enough to be no second half of a name, as Mann and Berg are.
+        return len(tail) >= _SHORTEST_STEM and tail in self.common
 
     def _begins(self, head: str) -> bool:
         if head in self.first:
@@ -97,10 +105,18 @@ class Lexicon:
 
     def has_known_stem(self, folded: str) -> bool:
         """Whether a folded word differs from a technical one by its ending."""
+        if any(folded.endswith(each) and folded.removesuffix(each) in self._bent for each in _SHORT_ENDINGS):
+            return True
         spelled = _spelled_alike(folded)
         stems = set(self._stems(spelled))
         alike = self._by_beginning.get(spelled[:_SHORTEST_STEM], ())
         return any(stem in stems for word in alike for stem in self._stems(word))
+
+    @cached_property
+    def _bent(self) -> frozenset[str]:
+        return frozenset(
+            word for word in self.technical | self.technical_names if len(word) >= _SHORTEST_PART
+        )
 
     @cached_property
     def _by_beginning(self) -> Mapping[str, list[str]]:
@@ -119,7 +135,7 @@ class Lexicon:
 
 
 def _spelled_alike(word: str) -> str:
-    """A word of Latin or Greek as no language spells it and all do: sakral, sacral; thorax, torax; sequenziale, sequentiale."""
+    """A word of Latin or Greek in one spelling for all languages: sakral is sacral, torax thorax."""
     for pattern, plain in _SPELLINGS:
         word = pattern.sub(plain, word)
     return word
@@ -139,10 +155,12 @@ def lexicon() -> Lexicon:
         technical_names=words("technical, and names too"),
         capitals=words("technical but names with one capital"),
         common=words("common"),
+        common_rare_names=words("common, and rare names too"),
         names=read_words("names.txt"),
         first=words("first parts"),
         last=tuple(sorted(words("last parts"))),
         endings=tuple(sorted(words("endings"))),
+        grammar=tuple(sorted(words("grammar"))),
         eponyms={name: frozenset(nouns.split()) for name, _, nouns in pairs},
     )
 
@@ -175,7 +193,7 @@ def _name(word: str, folded: str, known: Lexicon) -> Verdict | None:  # noqa: AR
 
 
 def _without_vowel(word: str, folded: str, known: Lexicon) -> Verdict | None:  # noqa: ARG001
-    return Verdict(True, "it is an abbreviation without a vowel") if _NO_VOWEL.fullmatch(folded) else None
+    return Verdict(True, ABBREVIATION) if _NO_VOWEL.fullmatch(folded) else None
 
 
 def _camel(word: str, folded: str, known: Lexicon) -> Verdict | None:  # noqa: ARG001
@@ -202,17 +220,31 @@ def _stem(word: str, folded: str, known: Lexicon) -> Verdict | None:  # noqa: AR
     return Verdict(True, "it is a form of a word of the vocabulary") if known.has_known_stem(folded) else None
 
 
-def _common(word: str, folded: str, known: Lexicon) -> Verdict | None:
-    return Verdict(True, "it is a common word") if folded in known.common and word.islower() else None
+def _common(word: str, folded: str, known: Lexicon) -> Verdict | None:  # noqa: ARG001
+    return Verdict(True, "it is a common word") if folded in known.common else None
 
 
 def _in_capitals(word: str, folded: str, known: Lexicon) -> Verdict | None:  # noqa: ARG001
     """Three or four capitals that are no name: of short names, the list has also the rare ones."""
     if len(word) in (3, 4) and word.isupper() and word.isascii():
-        return Verdict(True, "it is an abbreviation in capitals")
+        return Verdict(True, ABBREVIATION)
     return None
 
 
+def _common_in_small_letters(word: str, folded: str, known: Lexicon) -> Verdict | None:
+    if folded in known.common_rare_names and word.islower():
+        return Verdict(True, RARE_NAME)
+    return None
+
+
+def _bent(word: str, folded: str, known: Lexicon) -> Verdict | None:
+    if len(folded) >= _SHORTEST_BENT and word.islower() and folded.endswith(known.grammar):
+        return Verdict(True, "it is no name by its ending and its small letters")
+    return None
+
+
+ABBREVIATION = "it is an abbreviation: without a vowel, or short and in capitals"
+RARE_NAME = "it is a common word in small letters, and a rare name as well"
 NAME_WITH_ONE_CAPITAL = "it is a word of the vocabulary, and a name where only its first letter is a capital"
 
 RULES: Mapping[str, Rule] = {
@@ -225,7 +257,9 @@ RULES: Mapping[str, Rule] = {
     "compounds": _compound,
     "endings": _stem,
     "short words in capitals": _in_capitals,
-    "common words in small letters": _common,
+    "common words": _common,
+    "common words that are rare names, in small letters": _common_in_small_letters,
+    "endings of adjectives and nouns, in small letters": _bent,
 }
 """The rules in their order; `benchmarks/words.py` shows what each of them keeps."""
 
