@@ -179,10 +179,10 @@ class Vocabulary:
         folded = fold_for_search(text)
         if folded in self._accepted or lexicon().is_technical(folded):
             return STAYS if folded not in lexicon().technical_names else judged(text, self._rules)
+        if _ACQUISITION.fullmatch(folded):
+            return STAYS
         runs = _RUN.findall(unicodedata.normalize("NFKC", text))
-        if any(run.isdigit() and len(run) > _LONGEST_NUMBER for run in runs) and not _ACQUISITION.fullmatch(
-            folded
-        ):
+        if any(run.isdigit() and len(run) > _LONGEST_NUMBER for run in runs):
             return _NUMBER
         verdicts = [self._of_word(run) for run in runs if not run.isdigit() and _is_judged(run)]
         if any(verdict.why == ABBREVIATION for verdict in verdicts) and any(_is_code(run) for run in runs):

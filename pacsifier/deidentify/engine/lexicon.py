@@ -7,9 +7,8 @@ by rules from the surest to the least sure; what a less sure one keeps is listed
 from __future__ import annotations
 
 import re
-from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache, cached_property
 from typing import NamedTuple
 
@@ -24,6 +23,8 @@ _SHORTEST_BENT = 8
 _LINKS = ("", "s", "n", "en", "es", "e", "er", "o", "i")
 # An abbreviation with small letters behind it: PTVopt.
 _ABBREVIATED = re.compile(r"([A-Z]{3,})([a-z]{1,3})")
+# With which letters a word may begin that is spelled alike with this one.
+_FIRST_LETTERS = {"c": "ckqz", "f": "fp", "i": "iy", "e": "eao"}
 _SHORT_ENDINGS = ("s", "es")
 # How the five languages spell one word of Latin or Greek.
 _SPELLINGS = tuple(
@@ -74,6 +75,7 @@ class Lexicon:
     endings: tuple[str, ...]
     grammar: tuple[str, ...]
     eponyms: Mapping[str, frozenset[str]]
+    _spelled: dict[str, tuple[str, ...]] = field(default_factory=dict, compare=False)
 
     def is_technical(self, folded: str) -> bool:
         """Whether a folded word says what is imaged or how, be it a name or not."""
@@ -109,8 +111,12 @@ class Lexicon:
             return True
         spelled = _spelled_alike(folded)
         stems = set(self._stems(spelled))
-        alike = self._by_beginning.get(spelled[:_SHORTEST_STEM], ())
-        return any(stem in stems for word in alike for stem in self._stems(word))
+        return any(
+            stem in stems
+            for word in self._spelled_from(spelled[:1])
+            if word.startswith(spelled[:_SHORTEST_STEM])
+            for stem in self._stems(word)
+        )
 
     @cached_property
     def _bent(self) -> frozenset[str]:
@@ -118,11 +124,13 @@ class Lexicon:
             word for word in self.technical | self.technical_names if len(word) >= _SHORTEST_PART
         )
 
-    @cached_property
-    def _by_beginning(self) -> Mapping[str, list[str]]:
-        found: dict[str, list[str]] = defaultdict(list)
-        for word in map(_spelled_alike, self.technical):
-            found[word[:_SHORTEST_STEM]].append(word)
+    def _spelled_from(self, letter: str) -> tuple[str, ...]:
+        """The technical words that begin with a letter when they are spelled alike; made when first asked for."""
+        found = self._spelled.get(letter)
+        if found is None:
+            begin = _FIRST_LETTERS.get(letter, letter)
+            words = (_spelled_alike(word) for word in self.technical if word[:1] in begin)
+            found = self._spelled[letter] = tuple(word for word in words if word[:1] == letter)
         return found
 
     def _stems(self, word: str) -> Iterator[str]:
@@ -147,7 +155,7 @@ def lexicon() -> Lexicon:
     parts = data_parts("vocabulary.txt")
 
     def words(title: str) -> frozenset[str]:
-        return frozenset(word for line in parts.get(title, ()) for word in line.split())
+        return frozenset(" ".join(parts.get(title, ())).split())
 
     pairs = (line.partition(": ") for line in parts.get("eponyms", ()))
     return Lexicon(

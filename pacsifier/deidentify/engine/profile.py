@@ -104,7 +104,7 @@ def read_table(name: str = "table_e1_1.txt") -> tuple[Row, ...]:
 @cache
 def read_words(name: str) -> frozenset[str]:
     """Every word of a data file."""
-    return frozenset(word for line in data_lines(name) for word in line.split())
+    return frozenset(" ".join(data_lines(name)).split())
 
 
 @cache
