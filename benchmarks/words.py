@@ -62,7 +62,7 @@ class Measure:
     def __init__(self, half: str) -> None:
         lists = [
             "descriptions.txt",
-            *(f"descriptions_{number}.txt" for number in (2, 3, 4) if half == "both"),
+            *(f"descriptions_{number}.txt" for number in (2, 3, 4, 5) if half == "both"),
         ]
         self.texts = [row.split("|", 3)[3] for name in lists for row in rows(name, half)]
         self.regions = rows("regions.txt", half)

@@ -237,9 +237,11 @@ def vocabulary(somebody: People, places: set[str]) -> dict[str, set[str]]:
     # A name that no language uses as a word is there for its bearer: an eponym.
     technical = terms | (coded - (somebody.anybody - frequent))
     common = frequent - technical - capital - places
+    # What stays though it is a name is listed for a person; not words that many use and few are called by.
+    listed = somebody.frequent | (somebody.anybody - frequent)
     return {
-        "technical": technical - somebody.frequent,
-        "technical, and names too": technical & somebody.frequent,
+        "technical": technical - listed,
+        "technical, and names too": technical & listed,
         "technical but names with one capital": capital,
         "common": common - somebody.anybody,
         "common, and rare names too": common & somebody.anybody - somebody.frequent,

@@ -63,11 +63,15 @@ _INSTITUTION = frozenset((0x00080080, 0x00080081, 0x00081040, 0x00400243, 0x0010
 
 @dataclass
 class Gathered:
-    """What a part of the input told about each person: identifiers, words of descriptions, UIDs."""
+    """What a part of the input told about each person: identifiers, words of descriptions, UIDs.
+
+    `barred_words` are words of names, IDs and institutions of everybody, `staff` the names of staff in descriptions.
+    """
 
     known: dict[tuple[str, str], Identifiers] = field(default_factory=dict)
     words: dict[tuple[str, str], set[str]] = field(default_factory=dict)
     barred_words: set[str] = field(default_factory=set)
+    staff: set[str] = field(default_factory=set)
     uids: set[str] = field(default_factory=set)
 
     def merge(self, other: Gathered) -> None:
@@ -77,6 +81,7 @@ class Gathered:
         for person, found in other.words.items():
             self.words.setdefault(person, set()).update(found)
         self.barred_words |= other.barred_words
+        self.staff |= other.staff
         self.uids |= other.uids
 
 
@@ -247,7 +252,9 @@ class _Collector:
             staff.add_name(name)
         # A word that says what is imaged is not lost because somebody of the staff is called so.
         self._known.words |= {word for word in staff.words if not lexicon().is_technical(word)}
-        self._known.people |= staff_words(staff.people)
+        met = staff_words(staff.people)
+        self._known.people |= met
+        self._gathered.staff |= met
         self._known.initials |= staff.initials
 
     def _add_other(self, value: str) -> None:

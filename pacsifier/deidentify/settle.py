@@ -72,7 +72,7 @@ def _new_studies(patient: Patient, options: Options, secret: bytes) -> set[str]:
 def vocabulary_of(key: Key, gathered: Gathered) -> Vocabulary:
     """The words that may stay in descriptions of this run."""
     met = _met_words(gathered)
-    return Vocabulary(key.words, _unlike(key.shared_words, met), met)
+    return Vocabulary(key.words, _unlike(key.shared_words, met), met, gathered.staff)
 
 
 def spread_words(gathered: Gathered) -> dict[str, int]:

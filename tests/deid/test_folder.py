@@ -502,6 +502,18 @@ def test_a_word_like_a_person_or_a_place_of_the_run_does_not_stay_for_its_spread
     assert {ds[0].SeriesDescription for ds in by_patient(tmp_path / "out").values()} == {"T1 Quantor"}
 
 
+def test_staff_of_one_patient_goes_from_the_descriptions_of_all_even_if_called_as_what_is_imaged(tmp_path):
+    put(
+        tmp_path / "in",
+        person(1, SeriesDescription="T1 sag", OperatorsName="Kopf^Ursula"),
+        person(2, SeriesDescription="Kopf Thorax"),
+        person(3, SeriesDescription="Hand ap", PatientName="Thorax^Li"),
+    )
+    helpers.run(tmp_path / "in", tmp_path / "out")
+    said = [ds[0].SeriesDescription for ds in by_patient(tmp_path / "out").values()]
+    assert said == ["T1 sag", "Thorax", "Hand ap"]
+
+
 def test_descriptions_that_became_equal_are_told(tmp_path):
     put(
         tmp_path / "in",

@@ -91,7 +91,8 @@ class Vocabulary:
     """Decides which words of descriptions may stay.
 
     `accepted` are words that a person accepted, `shared` those that enough patients share, with their number; `met` are
-    the folded words of everybody and every place met in the run.
+    the folded words of everybody and every place met in the run, `staff` the names of its staff, which go even where
+    they are technical words as well.
     """
 
     def __init__(
@@ -99,10 +100,12 @@ class Vocabulary:
         accepted: Collection[str] = (),
         shared: Mapping[str, int] | None = None,
         met: Collection[str] = (),
+        staff: Collection[str] = (),
         rules: Mapping[str, Rule] = RULES,
     ) -> None:
         self._accepted = {fold_for_search(word) for word in accepted}
         self._shared, self._met, self._rules = shared or {}, met, rules
+        self._staff = {name for name in staff if len(name) > SHORTEST_JUDGED}
         self._known: dict[str, Verdict] = {}
 
     def allows(self, word: str) -> bool:
@@ -141,6 +144,8 @@ class Vocabulary:
                 yield _TITLED
             elif (verdict := persons.verdict(at)) is not None:
                 yield verdict
+            elif not self._staff.isdisjoint({folded[at], *_folded_letters(token)}):
+                yield _MET
             elif self._stands_by_its_noun(at, folded):
                 yield _EPONYM
             elif _is_half_of_a_word(at, tokens, text):
@@ -235,6 +240,10 @@ def _is_code(run: str) -> bool:
 def _is_judged(run: str) -> bool:
     """Whether letters can be a name by themselves: from three on, and in scripts that write a name in fewer."""
     return len(run) >= SHORTEST_JUDGED or is_ideographic(run)
+
+
+def _folded_letters(token: Token) -> list[str]:
+    return [fold_for_search(run) for run in _LETTERS.findall(token.word)]
 
 
 def _meets(token: Token, spans: Sequence[tuple[int, int]]) -> bool:
