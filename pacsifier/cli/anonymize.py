@@ -33,7 +33,8 @@ where the key lies:
   <out_folder>.key.json beside the output, never in it: the secret, the pseudonyms and the day shifts. Whoever has
   it can find every patient again; with it, a later export of the same patients fits this one. Keep it apart from
   the images.
-  Beside it lie the report (one row per file), the summary, the words left out of descriptions, the report of --verify.
+  Beside it lie the report (one row per file), the summary, the report of --verify, and descriptor_words.csv: the words
+  left out of descriptions, and those kept that may be names (because three patients share them, for instance).
   mapper.json and date_offsets.csv of PACSIFIER 1.0.0 are written into the output only with --write_mapper.
 
 where in_folder is out_folder:

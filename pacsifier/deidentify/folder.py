@@ -17,7 +17,6 @@ from dataclasses import replace
 
 from pacsifier.deidentify import report
 from pacsifier.deidentify.engine import uids
-from pacsifier.deidentify.engine.descriptors import Vocabulary
 from pacsifier.deidentify.engine.profile import Profile
 from pacsifier.deidentify.engine.subject import Subject
 from pacsifier.deidentify.key import Key, opened, read
@@ -26,7 +25,7 @@ from pacsifier.deidentify.model import Left, Patient, Request, Rulebook, There, 
 from pacsifier.deidentify.patients import sort_out
 from pacsifier.deidentify.scan import Gathered
 from pacsifier.deidentify.selection import Selection, each_once, select
-from pacsifier.deidentify.settle import Settled, check_resumed, made_in, settle, subjects_of
+from pacsifier.deidentify.settle import Settled, check_resumed, made_in, settle, subjects_of, vocabulary_of
 from pacsifier.deidentify.survey import Survey, look
 from pacsifier.deidentify.writing import Settings, Wrote, remove_empty_folders, set_aside, write
 from pacsifier.disk.durable import wait_until_on_disk
@@ -50,7 +49,7 @@ def deidentify_folder(request: Request, progress: Progress = lambda *_: None) ->
         patients, refused = sort_out(selection.files, request.shard)
         settled, key = _settle(patients, selection, survey.gathered, profile, request)
         # From here on the key is on disk: no image is written before.
-        rulebook = Rulebook(profile, key.secret, Vocabulary(key.words))
+        rulebook = Rulebook(profile, key.secret, vocabulary_of(key, survey.gathered))
         subjects = subjects_of(settled.patients, survey.gathered, key, request.options)
         places = lay_out(settled.patients, subjects, request, rulebook)
         left = survey.own([*selection.left, *refused, *settled.left])
@@ -106,7 +105,7 @@ def _write(
 
 
 def _leave_beside(wrote: Wrote, settled: Settled, key: Key, request: Request) -> None:
-    report.write_review(request.beside(report.REVIEW), wrote.words)
+    report.write_review(request.beside(report.REVIEW), wrote.review)
     if request.write_mapper:
         fuzz_dates = request.options.fuzz_dates
         report.write_mapper(request.out_folder, settled.patients, key, fuzz_dates=fuzz_dates)
@@ -167,7 +166,9 @@ def _summed_up(
         passed_over=survey.passed_over,
         problems=tuple(problems),
         unclaimed=wrote.unclaimed,
-        words=len(wrote.words),
+        words=wrote.review.left_out,
+        words_kept=wrote.review.kept,
+        equal_texts=wrote.review.became_equal,
         hits=verified.hits,
         not_searched=verified.not_searched,
         verified=verified.files,

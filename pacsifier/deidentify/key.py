@@ -36,13 +36,14 @@ class Key:
     """What makes a later export fit an earlier one; patients by `issuer|PatientID`.
 
     `studies` are the new StudyInstanceUIDs of each pseudonym, by which the images of an output tell their key; None in
-    keys from before they were kept.
+    keys from before they were kept. `words` were accepted by a person, `shared_words` by how many patients share them.
     """
 
     secret: bytes
     pseudonyms: dict[str, str] = field(default_factory=dict)
     shifts: dict[str, Shifts] = field(default_factory=dict)
     words: set[str] = field(default_factory=set)
+    shared_words: dict[str, int] = field(default_factory=dict)
     options: dict[str, dict[str, bool]] = field(default_factory=dict)
     studies: dict[str, set[str]] | None = field(default_factory=dict)
 
@@ -110,6 +111,7 @@ def read(path: Path) -> Key:
             {str(person): str(new) for person, new in document["pseudonyms"].items()},
             {str(person): Shifts(**shifts) for person, shifts in document["day_shifts"].items()},
             set(document["kept_words"]),
+            {str(word): int(number) for word, number in document.get("shared_words", {}).items()},
             dict(document.get("options", {})),
             None if studies is None else {str(new): set(uids) for new, uids in studies.items()},
         )
@@ -129,6 +131,7 @@ def _spelled(key: Key) -> str:
             "pseudonyms": dict(sorted(key.pseudonyms.items())),
             "day_shifts": {person: vars(shifts) for person, shifts in sorted(key.shifts.items())},
             "kept_words": sorted(key.words),
+            "shared_words": dict(sorted(key.shared_words.items())),
             "options": key.options,
             "studies": {new: sorted(uids) for new, uids in sorted((key.studies or {}).items())},
         },

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -16,6 +16,7 @@ from pacsifier.deidentify.engine.instance import Done
 from pacsifier.deidentify.engine.rules import CHANGES
 from pacsifier.deidentify.key import Key
 from pacsifier.deidentify.model import Job, Left, Patient, There
+from pacsifier.deidentify.review import COLUMNS, Review
 from pacsifier.disk.files import open_new, open_to_append, write_whole
 
 REPORT = "deidentification_report.csv"
@@ -45,6 +46,8 @@ class Totals:
     problems: tuple[str, ...] = ()
     unclaimed: int = 0
     words: int = 0
+    words_kept: int = 0
+    equal_texts: int = 0
     hits: int = 0
     not_searched: int = 0
     verified: int = 0
@@ -63,8 +66,11 @@ class Totals:
                 f"PatientIdentityRemoved is NO on {self.unclaimed} files whose pixels may show the patient "
                 "(look at them, then name them with --reviewed)"
             )
-        if self.words:
-            said.append(f"descriptions: {self.words} words left out, listed in {REVIEW}")
+        if self.words or self.words_kept or self.equal_texts:
+            said.append(
+                f"descriptions: {self.words} words left out, {self.words_kept} kept that may be names, "
+                f"{self.equal_texts} texts stand for several now; look through {REVIEW}"
+            )
         if self.verified:
             said.append(
                 f"verify: {self.verified} files read again, {self.hits} hits, {self.not_searched} identifiers too "
@@ -142,11 +148,11 @@ def write_set_apart(there: Iterable[There], left: Iterable[Left], table: Table) 
         table.row(row(out.path, "left out", reason=out.reason.text))
 
 
-def write_review(path: Path, words: Mapping[tuple[int, str], Collection[str]]) -> None:
-    """The words that were left out of descriptions, for a person to accept some."""
-    with Table(path, ("tag", "word", "patients")) as table:
-        for (tag, word), holders in sorted(words.items()):
-            table.row((f"{tag:08X}", word, len(holders)))
+def write_review(path: Path, review: Review) -> None:
+    """The words of descriptions that were left out, for a person to accept some, and those that may be names."""
+    with Table(path, COLUMNS) as table:
+        for each in review.rows():
+            table.row(each)
 
 
 def write_mapper(out: Path, patients: Mapping[str, Patient], key: Key, *, fuzz_dates: bool) -> None:

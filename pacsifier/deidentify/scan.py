@@ -12,11 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from pacsifier.deidentify.engine import dates, elements
-from pacsifier.deidentify.engine.descriptors import words
+from pacsifier.deidentify.engine.descriptors import staff_words, titled_words, words
 from pacsifier.deidentify.engine.elements import Scope, UnknownEncodingError, vr_of
 from pacsifier.deidentify.engine.identifiers import Identifiers, fold_for_search, long_enough, words_of
+from pacsifier.deidentify.engine.lexicon import lexicon
 from pacsifier.deidentify.engine.pixels import overlay_bits
-from pacsifier.deidentify.engine.profile import TEXT_VRS, Action, Profile, read_words
+from pacsifier.deidentify.engine.profile import TEXT_VRS, Action, Profile
 from pacsifier.deidentify.engine.reading import whole_instance
 from pacsifier.deidentify.model import Facts, Reason
 from pacsifier.dicom import part10
@@ -62,11 +63,15 @@ _INSTITUTION = frozenset((0x00080080, 0x00080081, 0x00081040, 0x00400243, 0x0010
 
 @dataclass
 class Gathered:
-    """What a part of the input told about each person: identifiers, words of descriptions, UIDs."""
+    """What a part of the input told about each person: identifiers, words of descriptions, UIDs.
+
+    `barred_words` are words of names, IDs and institutions of everybody, `staff` the names of staff in descriptions.
+    """
 
     known: dict[tuple[str, str], Identifiers] = field(default_factory=dict)
     words: dict[tuple[str, str], set[str]] = field(default_factory=dict)
     barred_words: set[str] = field(default_factory=set)
+    staff: set[str] = field(default_factory=set)
     uids: set[str] = field(default_factory=set)
 
     def merge(self, other: Gathered) -> None:
@@ -76,6 +81,7 @@ class Gathered:
         for person, found in other.words.items():
             self.words.setdefault(person, set()).update(found)
         self.barred_words |= other.barred_words
+        self.staff |= other.staff
         self.uids |= other.uids
 
 
@@ -230,6 +236,7 @@ class _Collector:
                 self._add_other(value)
             if self._profile.action(tag, vr) is Action.CLEAN:
                 self._words |= words(value)
+                self._gathered.barred_words |= titled_words(value)
             else:
                 self._gathered.barred_words |= words_of([value])
 
@@ -244,9 +251,13 @@ class _Collector:
         for name in text.split("\\"):
             staff.add_name(name)
         # A word that says what is imaged is not lost because somebody of the staff is called so.
-        self._known.words |= staff.words - read_words("vocabulary.txt")
+        self._known.words |= {word for word in staff.words if not lexicon().is_technical(word)}
+        met = staff_words(staff.people)
+        self._known.people |= met
+        self._gathered.staff |= met
+        self._known.initials |= staff.initials
 
     def _add_other(self, value: str) -> None:
         folded = fold_for_search(value).strip()
-        if long_enough(folded) and folded not in read_words("vocabulary.txt"):
+        if long_enough(folded) and not lexicon().is_technical(folded):
             self._known.add_id(value)

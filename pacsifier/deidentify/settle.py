@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
+from difflib import SequenceMatcher
 from itertools import chain
 from pathlib import Path, PurePath
 from typing import TypeVar
 
 from pacsifier.deidentify.engine import dates, uids
+from pacsifier.deidentify.engine.descriptors import Vocabulary
 from pacsifier.deidentify.engine.identifiers import Identifiers, fold_for_search, words_of
+from pacsifier.deidentify.engine.lexicon import UNKNOWN, judged
 from pacsifier.deidentify.engine.profile import Options, Profile
 from pacsifier.deidentify.engine.subject import Subject
 from pacsifier.deidentify.key import Key, Shifts
@@ -21,6 +24,8 @@ from pacsifier.errors import Fault, InputError
 from pacsifier.maps import PREFIX, PSEUDONYM, looked_up, names_in_map
 
 _ACCEPTING_PATIENTS = 3
+_SAME_BEGINNING = 4
+_LIKE = 0.85
 
 _Given = TypeVar("_Given")
 
@@ -47,7 +52,8 @@ def settle(patients: Mapping[str, Patient], request: Request, key: Key, gathered
     key.shifts.update(shifts)
     for name, patient in accepted.items():
         key.add_studies(chosen[name], _new_studies(patient, request.options, key.secret))
-    key.words |= {fold_for_search(word) for word in request.kept_words} | spread_words(gathered)
+    key.words |= {fold_for_search(word) for word in request.kept_words}
+    key.shared_words.update(spread_words(gathered))
     key.options[out.name] = asdict(request.options)
     left = [Left(facts.path, reason) for name, reason in refused.items() for facts in patients[name].files]
     return Settled(accepted, tuple(left))
@@ -63,15 +69,51 @@ def _new_studies(patient: Patient, options: Options, secret: bytes) -> set[str]:
     return olds if options.retain_uids else {uids.new_uid(secret, old) if old else old for old in olds}
 
 
-def spread_words(gathered: Gathered) -> set[str]:
-    """Words of descriptions that at least three patients share and that no name or address met here holds."""
+def vocabulary_of(key: Key, gathered: Gathered) -> Vocabulary:
+    """The words that may stay in descriptions of this run."""
+    met = _met_words(gathered)
+    return Vocabulary(key.words, _unlike(key.shared_words, met), met, gathered.staff)
+
+
+def spread_words(gathered: Gathered) -> dict[str, int]:
+    """Words of descriptions that at least three patients share, and that look like nobody and no place met here.
+
+    With the number of these patients. What the vocabulary holds, or says to be a name, needs no number.
+    """
     holders: Counter[str] = Counter()
     for words in gathered.words.values():
         holders.update(words)
-    barred = gathered.barred_words | words_of(
-        word for known in gathered.known.values() for word in known.words | known.wholes
+    shared = {word: number for word, number in holders.items() if number >= _ACCEPTING_PATIENTS}
+    return _unlike(
+        {word: number for word, number in shared.items() if judged(word) == UNKNOWN}, _met_words(gathered)
     )
-    return {word for word, number in holders.items() if number >= _ACCEPTING_PATIENTS and word not in barred}
+
+
+def _met_words(gathered: Gathered) -> set[str]:
+    """The folded words of everybody, every institution and device met, and of who stands behind a title."""
+    known = (word for each in gathered.known.values() for word in each.words | each.wholes | each.people)
+    return gathered.barred_words | words_of(known)
+
+
+def _unlike(shared: Mapping[str, int], met: Collection[str]) -> dict[str, int]:
+    """The words that are not spelled much like one that was met."""
+    beginnings: dict[str, list[str]] = defaultdict(list)
+    for word in met:
+        beginnings[word[:_SAME_BEGINNING]].append(word)
+    return {
+        word: number
+        for word, number in shared.items()
+        if not any(_is_like(word, each) for each in beginnings[word[:_SAME_BEGINNING]])
+    }
+
+
+def _is_like(word: str, other: str) -> bool:
+    longer = max(len(word), len(other))
+    return word == other or (
+        longer > _SAME_BEGINNING
+        and abs(len(word) - len(other)) <= 2
+        and SequenceMatcher(None, word, other, autojunk=False).ratio() >= _LIKE
+    )
 
 
 # --- a run that is resumed --------------------------------------------------------------------------------------

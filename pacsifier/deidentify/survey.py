@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from pacsifier.deidentify.crew import shared
+from pacsifier.deidentify.engine.lexicon import lexicon
 from pacsifier.deidentify.engine.profile import Profile
 from pacsifier.deidentify.model import FILES_PER_TASK, NEW_ID_FILE, Facts, Left, Request, There
 from pacsifier.deidentify.scan import Gathered, Scanner
@@ -40,6 +41,8 @@ class Survey:
 
 def look(request: Request, walk: Walk, profile: Profile, progress: Progress) -> Survey:
     """Reads every file once, except those in the logs of our runs."""
+    # Read before the processes part, which need it all.
+    lexicon()
     names = list(_names(walk, request, walk.folder))
     tasks = [names[at : at + FILES_PER_TASK] for at in range(0, len(names), FILES_PER_TASK)]
     files: list[Facts] = []

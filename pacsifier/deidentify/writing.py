@@ -13,9 +13,10 @@ from pathlib import Path
 from pacsifier.deidentify import report
 from pacsifier.deidentify.crew import shared
 from pacsifier.deidentify.engine import instance
-from pacsifier.deidentify.engine.rules import Rules
+from pacsifier.deidentify.engine.rules import Rules, Told
 from pacsifier.deidentify.layout import Places
 from pacsifier.deidentify.model import Job, Left, Reason, Request, Rulebook, Task
+from pacsifier.deidentify.review import Review
 from pacsifier.dicom.splice import UnreadableError
 from pacsifier.disk.files import make_folders
 from pacsifier.disk.walk import Progress
@@ -25,22 +26,22 @@ _ENDING_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
 @dataclass(frozen=True)
 class Written:
-    """What became of the instances of a task, and the words that were dropped from its descriptions."""
+    """What became of the instances of a task, and what there is to say of its descriptions."""
 
     patient: str
     done: tuple[tuple[Job, instance.Done | Reason], ...]
-    words: tuple[tuple[int, str], ...]
+    told: Told
 
 
 @dataclass(frozen=True)
 class Wrote:
-    """What was written: targets by patient; what could not be; words dropped, with the patients that had them."""
+    """What was written: targets by patient; what could not be; what there is to say of descriptions."""
 
     targets: Mapping[str, Sequence[str]]
     bytes: int
     unclaimed: int
     left: tuple[Left, ...]
-    words: Mapping[tuple[int, str], set[str]]
+    review: Review
 
     @property
     def number(self) -> int:
@@ -63,7 +64,7 @@ def write(places: Places, settings: Settings, table: report.Table, progress: Pro
         make_folders(folder)
     total, seen = sum(len(task.jobs) for task in places.tasks), 0
     targets: dict[str, list[str]] = defaultdict(list)
-    words: dict[tuple[int, str], set[str]] = defaultdict(set)
+    review = Review()
     left: list[Left] = []
     size = unclaimed = 0
     for written in shared(lambda: Writer(settings), places.tasks, settings.request.workers):
@@ -76,11 +77,10 @@ def write(places: Places, settings: Settings, table: report.Table, progress: Pro
             size += done.bytes
             unclaimed += not job.identity_removed
             table.row(report.row_of_written(job, done))
-        for dropped in written.words:
-            words[dropped].add(written.patient)
+        review.add(written.patient, written.told)
         seen += len(written.done)
         progress("files written", seen, total)
-    return Wrote(targets, size, unclaimed, tuple(left), words)
+    return Wrote(targets, size, unclaimed, tuple(left), review)
 
 
 class Writer:
@@ -99,9 +99,8 @@ class Writer:
         """Writes the instances of a task."""
         if self._rules is None or self._rules.subject != task.subject:
             self._rules = self._settings.rulebook.rules_of(task.subject)
-        self._rules.dropped_words = {}
         done = tuple((job, self._write(job, self._rules)) for job in task.jobs)
-        return Written(task.subject.key, done, tuple(self._rules.dropped_words))
+        return Written(task.subject.key, done, self._rules.told())
 
     def _write(self, job: Job, rules: Rules) -> instance.Done | Reason:
         """Writes one instance beside its place and renames it there; returns a reason where that cannot be."""

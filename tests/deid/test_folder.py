@@ -20,6 +20,7 @@ from pydicom.dataset import Dataset
 from deid import corpus, helpers
 from pacsifier.deidentify.engine import dates
 from pacsifier.deidentify.engine.identifiers import Identifiers
+from pacsifier.deidentify.engine.instance import deidentify
 from pacsifier.deidentify.engine.profile import Options
 from pacsifier.deidentify.engine.subject import Subject
 from pacsifier.deidentify.folder import deidentify_folder
@@ -427,24 +428,25 @@ def test_an_overlay_inside_compressed_pixels_keeps_the_file_out(tmp_path):
 
 
 def test_words_of_three_patients_stay_and_are_remembered_and_a_person_may_accept_more(tmp_path):
-    texts = ["T1 Gammaknife head", "Gammaknife T2", "Gammaknife", "T1 Rarity"]
+    texts = ["T1 Kwidzo head", "Kwidzo T2", "Kwidzo", "T1 Rarity"]
     put(tmp_path / "in", *(person(number, SeriesDescription=text) for number, text in enumerate(texts, 1)))
     helpers.run(tmp_path / "in", tmp_path / "out")
     said = {name: ds[0].get("SeriesDescription") for name, ds in by_patient(tmp_path / "out").items()}
     assert said == {
-        "000001": "T1 Gammaknife head",
-        "000002": "Gammaknife T2",
-        "000003": "Gammaknife",
+        "000001": "T1 Kwidzo head",
+        "000002": "Kwidzo T2",
+        "000003": "Kwidzo",
         "000004": "T1",
     }
     review = (tmp_path / "out.descriptor_words.csv").read_text().splitlines()
-    assert "0008103E,rarity,1" in review
-    put(tmp_path / "later", person(4, instance=2, SeriesDescription="Gammaknife Rarity"))
+    assert "0008103E,rarity,1,left out because it is not in the vocabulary" in review
+    assert "0008103E,kwidzo,3,kept because 3 patients share it" in review
+    put(tmp_path / "later", person(4, instance=2, SeriesDescription="Kwidzo Rarity"))
     more = {"key": tmp_path / "out.key.json"}
     helpers.run(tmp_path / "later", tmp_path / "out2", **more)
-    assert by_patient(tmp_path / "out2")["000004"][0].SeriesDescription == "Gammaknife"
+    assert by_patient(tmp_path / "out2")["000004"][0].SeriesDescription == "Kwidzo"
     helpers.run(tmp_path / "later", tmp_path / "out3", kept_words=frozenset(("Rarity",)), **more)
-    assert by_patient(tmp_path / "out3")["000004"][0].SeriesDescription == "Gammaknife Rarity"
+    assert by_patient(tmp_path / "out3")["000004"][0].SeriesDescription == "Kwidzo Rarity"
 
 
 def test_a_name_that_many_patients_share_in_descriptions_does_not_stay(tmp_path):
@@ -457,6 +459,90 @@ def test_a_name_that_many_patients_share_in_descriptions_does_not_stay(tmp_path)
     )
     helpers.run(tmp_path / "in", tmp_path / "out")
     assert {ds[0].SeriesDescription for ds in by_patient(tmp_path / "out").values()} == {"T1"}
+
+
+def review_of(out: Path) -> list[tuple[str, ...]]:
+    with (out.parent / f"{out.name}.descriptor_words.csv").open(encoding="utf-8") as file:
+        return [tuple(row) for row in csv.reader(file)]
+
+
+def test_a_name_that_three_patients_share_is_told_and_never_stays_behind_a_title(tmp_path):
+    texts = [
+        "Knie Hauswirth",
+        "Hauswirth Thorax",
+        "T1 Hauswirth",
+        "Kopf Dr. Aebischer",
+        "Aebischer",
+        "Aebischer T1",
+    ]
+    put(tmp_path / "in", *(person(number, SeriesDescription=text) for number, text in enumerate(texts, 1)))
+    totals = helpers.run(tmp_path / "in", tmp_path / "out")
+    said = {name: ds[0].get("SeriesDescription") for name, ds in by_patient(tmp_path / "out").items()}
+    assert list(said.values()) == [*texts[:3], "Kopf", None, "T1"]
+    review = review_of(tmp_path / "out")
+    assert ("0008103E", "hauswirth", "3", "kept because 3 patients share it") in review
+    assert ("0008103E", "aebischer", "1", "left out because it stands behind a title") in review
+    assert any("kept that may be names" in line for line in totals.lines())
+
+
+def test_a_word_like_a_person_or_a_place_of_the_run_does_not_stay_for_its_spread(tmp_path):
+    put(
+        tmp_path / "in",
+        *(
+            person(
+                number,
+                SeriesDescription="T1 Zimmerli Rossbodn Quantor",
+                ReferringPhysicianName="Zimmerlin^A" if number == 1 else "",
+                InstitutionName="Spital Rossboden" if number == 2 else "",
+            )
+            for number in range(1, 5)
+        ),
+    )
+    helpers.run(tmp_path / "in", tmp_path / "out")
+    assert {ds[0].SeriesDescription for ds in by_patient(tmp_path / "out").values()} == {"T1 Quantor"}
+
+
+def test_staff_of_one_patient_goes_from_the_descriptions_of_all_even_if_called_as_what_is_imaged(tmp_path):
+    put(
+        tmp_path / "in",
+        person(1, SeriesDescription="T1 sag", OperatorsName="Kopf^Ursula"),
+        person(2, SeriesDescription="Kopf Thorax"),
+        person(3, SeriesDescription="Hand ap", PatientName="Thorax^Li"),
+    )
+    helpers.run(tmp_path / "in", tmp_path / "out")
+    said = [ds[0].SeriesDescription for ds in by_patient(tmp_path / "out").values()]
+    assert said == ["T1 sag", "Thorax", "Hand ap"]
+
+
+def test_descriptions_that_became_equal_are_told(tmp_path):
+    put(
+        tmp_path / "in",
+        person(1, SeriesDescription="T1 Hauswirth"),
+        person(1, instance=2, SeriesDescription="T1 Aebischer"),
+        person(1, instance=3, SeriesDescription="T2"),
+    )
+    helpers.run(tmp_path / "in", tmp_path / "out")
+    equal = [row for row in review_of(tmp_path / "out") if row[3].startswith("became equal")]
+    assert equal == [
+        ("0008103E", text, "1", "became equal to another one: T1")
+        for text in ("T1 Aebischer", "T1 Hauswirth")
+    ]
+
+
+@pytest.mark.parametrize("plain", [True, False])
+def test_regions_inside_one_object_stay_apart(plain, tmp_path):
+    names = ["GTV Hauswirth", "GTV Aebischer", "Lung_L", "Lung_R", "Hauswirth", "Aebischer", "GTV"]
+    ds = person(1)
+    ds.StructureSetROISequence = [Dataset() for _ in names]
+    for item, name in zip(ds.StructureSetROISequence, names, strict=True):
+        item.ROIName = name
+    source = corpus.save(ds, tmp_path / "in.dcm")
+    done = deidentify(source, tmp_path / "new.dcm", helpers.rules(), plain=plain)
+    assert done.by_pydicom is plain
+    said = [item.ROIName for item in helpers.read(tmp_path / "new.dcm").StructureSetROISequence]
+    assert said[:4] == ["GTV 2", "GTV 3", "Lung_L", "Lung_R"]
+    assert said[-1] == "GTV"
+    assert len(set(said)) == len(names)
 
 
 # --- the proof ------------------------------------------------------------

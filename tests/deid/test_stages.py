@@ -431,11 +431,11 @@ def test_an_age_that_tells_empties_the_birth_date_for_good(values, telling):
 
 
 def test_words_of_three_patients_stay_unless_they_name_somebody():
-    words = {("", f"P{number}"): {"gammaknife", "drossel", "amsel"} for number in range(3)}
+    words = {("", f"P{number}"): {"kwidzo", "drossel", "amsel", "drosseln", "meier"} for number in range(3)}
     words["", "P0"] |= {"rarity"}
     known = {("", "P0"): Identifiers(words={"amsel"})}
     gathered = Gathered(known, words, barred_words={"drossel"})
-    assert spread_words(gathered) == {"gammaknife"}
+    assert spread_words(gathered) == {"kwidzo": 3}
 
 
 def request(tmp_path: Path, **values: object) -> Request:

@@ -297,11 +297,17 @@ def test_dropped_words_are_collected_once_with_their_tag():
         visitor.value(DESCRIPTION, "LO", b"T2 wurmfarn zwetschge", scope())
         visitor.value(0x00081030, "LO", b"zwetschge ", scope())
     visitor.value(KEPT, "LO", b"Wurmfarn", scope())
-    assert list(visitor.dropped_words) == [
-        (DESCRIPTION, "wurmfarn"),
-        (DESCRIPTION, "zwetschge"),
-        (0x00081030, "zwetschge"),
+    told = visitor.told()
+    assert [(tag, remark.word, remark.stays) for tag, remark in told.remarks] == [
+        (DESCRIPTION, "wurmfarn", False),
+        (DESCRIPTION, "zwetschge", False),
+        (0x00081030, "zwetschge", False),
     ]
+    assert list(told.texts) == [
+        (DESCRIPTION, "T2 wurmfarn zwetschge", "T2"),
+        (0x00081030, "zwetschge", ""),
+    ]
+    assert not visitor.told().remarks
 
 
 def test_elements_are_remembered_apart_by_what_they_are_encoded_in():

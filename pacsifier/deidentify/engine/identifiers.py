@@ -30,6 +30,10 @@ _TITLES = frozenset(
     ("prof", "professor", "doctor", "docteur", "frau", "herr", "madame", "monsieur", "unknown", "anonymous")
 )
 
+_SHORT_TITLES = frozenset(
+    ("dr", "mr", "ms", "mrs", "mme", "sr", "sra", "pd", "med", "md", "phd", "drs", "von", "van", "de", "di")
+)
+
 
 def fold_for_search(text: str) -> str:
     """The text in the form that is compared: compatibility forms, no accents, lower case."""
@@ -44,13 +48,14 @@ def _fold_character(character: str) -> str:
     return folded.translate(_WITHOUT_STROKES)
 
 
-def _is_ideographic(text: str) -> bool:
+def is_ideographic(text: str) -> bool:
+    """Whether a text has letters of a script that writes a name in one or two."""
     return any(ord(each) >= 0x2E80 for each in text)
 
 
 def long_enough(word: str) -> bool:
     """Whether a folded word is long enough to be looked for inside other text."""
-    return len(word) >= (2 if _is_ideographic(word) else SHORTEST_WORD)
+    return len(word) >= (2 if is_ideographic(word) else SHORTEST_WORD)
 
 
 def name_words(name: str) -> set[str]:
@@ -81,27 +86,49 @@ def _full_names(name: str) -> set[str]:
     return {f"{one} {two}" for pair in pairs if all(pair) for one, two in (pair, pair[::-1])}
 
 
+def _initials(name: str) -> set[str]:
+    """Two and three letters by which people call somebody: family and given names in either order."""
+    found: set[str] = set()
+    for value in re.split(r"[\\=]", name):
+        components = [_PARTS.findall(component) for component in value.split("^")[:3]]
+        family, given = ("".join(part[0] for part in parts) for parts in (*components, [], [])[:2])
+        middle = "".join(part[0] for part in components[2]) if len(components) > 2 else ""
+        pairs = [(given, family), (family, given)]
+        if family and given:
+            found |= {one[0] + other[0] for one, other in pairs}
+            found |= {given + middle + family, family + given + middle, given + family, family + given}
+    return {each for each in found if len(each) in (2, 3)}
+
+
 @dataclass
 class Identifiers:
     """The known identifiers of one patient; all text folded.
 
     `words` are looked for inside text, `wholes` as a whole value only, `days` are DA strings, `coded` are names as
-    the input encodes them.
+    the input encodes them. `people` and `initials` are for descriptions: name words of any length, of everybody met.
     """
 
     words: set[str] = field(default_factory=set)
     wholes: set[str] = field(default_factory=set)
     days: set[str] = field(default_factory=set)
     coded: set[bytes] = field(default_factory=set)
+    people: set[str] = field(default_factory=set)
+    initials: set[str] = field(default_factory=set)
 
     def add_name(self, name: str) -> None:
         """Adds a person's name in DICOM's form, the patient's or anybody else's in the images."""
         for spelling in _spellings(name):
             for word in name_words(spelling) | _full_names(spelling):
                 self._add(word)
+            self.add_person(spelling)
         self._add(fold_for_search(name).strip().strip("^"))
         for part in () if name.isascii() else re.split(r"[\^=\\ ]+", name):
             self._add_encoded(part)
+
+    def add_person(self, name: str) -> None:
+        """Adds words and initials of a folded name, as descriptions may hold them."""
+        self.people |= {word for word in name_words(name) if " " not in word} - _SHORT_TITLES
+        self.initials |= _initials(name)
 
     def add_id(self, value: str) -> None:
         """Adds an identifier, phone number or serial number: matched as a whole word, whatever the punctuation."""
@@ -139,6 +166,8 @@ class Identifiers:
         self.wholes |= other.wholes
         self.days |= other.days
         self.coded |= other.coded
+        self.people |= other.people
+        self.initials |= other.initials
 
 
 class Matcher:
@@ -214,7 +243,7 @@ def _bounded(mark: str) -> str:
     body = r"[\W_]{0,3}".join(re.escape(part) for part in _SIGNS.split(mark) if part)
     if mark.isdigit() and len(mark) >= SHORTEST_IN_BYTES:
         body = "0*" + r"[ ._/-]?".join(mark)
-    if _is_ideographic(mark):
+    if is_ideographic(mark):
         return body
     before = r"(?<!\d)" if mark[0].isdigit() else r"(?<![^\W\d_])"
     after = r"(?!\d)" if mark[-1].isdigit() else r"(?![^\W\d_])"

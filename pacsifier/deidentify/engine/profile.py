@@ -93,7 +93,7 @@ class Row:
 def read_table(name: str = "table_e1_1.txt") -> tuple[Row, ...]:
     """Every row of a data file of rules, in the file's order."""
     rows = []
-    for line in _lines(name):
+    for line in data_lines(name):
         tag, name_of_tag, *rest = line.split("\t")
         vr = rest.pop(0) if name == "table_e1_1.txt" else "-"
         options = (each.partition("=") for each in "".join(rest[1:]).split())
@@ -104,7 +104,7 @@ def read_table(name: str = "table_e1_1.txt") -> tuple[Row, ...]:
 @cache
 def read_words(name: str) -> frozenset[str]:
     """Every word of a data file."""
-    return frozenset(word for line in _lines(name) for word in line.split())
+    return frozenset(" ".join(data_lines(name)).split())
 
 
 @cache
@@ -112,12 +112,24 @@ def safe_private() -> frozenset[tuple[str, int, int]]:
     """The private elements that hold no identity: creator, group, element within the block."""
     return frozenset(
         (creator, int(group, 16), int(element, 16))
-        for creator, group, elements in (line.split("\t") for line in _lines("safe_private.txt"))
+        for creator, group, elements in (line.split("\t") for line in data_lines("safe_private.txt"))
         for element in elements.split()
     )
 
 
-def _lines(name: str) -> list[str]:
+def data_parts(name: str) -> dict[str, list[str]]:
+    """The lines of a data file by the `[title]` above them."""
+    parts: dict[str, list[str]] = {}
+    for line in data_lines(name):
+        if line.startswith("["):
+            part = parts.setdefault(line.strip("[]"), [])
+        else:
+            part.append(line)
+    return parts
+
+
+def data_lines(name: str) -> list[str]:
+    """The lines of a data file, without comments."""
     text = (_DATA / name).read_text(encoding="utf-8")
     return [line for line in text.splitlines() if line and not line.startswith("#")]
 

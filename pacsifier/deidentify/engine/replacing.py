@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from pacsifier.deidentify.engine import dates, uids
-from pacsifier.deidentify.engine.descriptors import Vocabulary
+from pacsifier.deidentify.engine.descriptors import Remark, Vocabulary
 from pacsifier.deidentify.engine.identifiers import Matcher
 from pacsifier.deidentify.engine.profile import Action, Options, Profile
 from pacsifier.deidentify.engine.subject import Subject
@@ -70,12 +70,20 @@ class Value(NamedTuple):
     character_sets: bytes = b""
 
 
+class Said(NamedTuple):
+    """What there is to say of a description: its text before and after, and remarks on its words."""
+
+    before: str
+    after: str
+    remarks: tuple[Remark, ...] = ()
+
+
 class Replacement(NamedTuple):
-    """What is written (None: the element goes), the kind of change ("": none), and the words that were dropped."""
+    """What is written (None: the element goes), the kind of change ("": none), and what is said of a description."""
 
     new: bytes | None
     change: str
-    dropped: tuple[str, ...] = ()
+    said: Said | None = None
 
 
 GONE = Replacement(None, "removed")
@@ -172,14 +180,14 @@ def _cleaned(value: Value, knowledge: Knowledge) -> Replacement:
     """A description without the words that are not allowed; the profile's fallback if none is left."""
     values = decode_text(value.raw, value.character_sets).rstrip("\0 ").split("\\")
     cleaned = [knowledge.vocabulary.clean(each, knowledge.matcher) for each in values]
-    texts = [text for text, _ in cleaned]
+    texts = [each.text for each in cleaned]
+    remarks = tuple(remark for each in cleaned for remark in each.remarks)
+    said = Said("\\".join(values), "\\".join(texts), remarks)
     if texts == values:
-        return Replacement(value.raw, "")
-    dropped = tuple(word for _, words in cleaned for word in words)
+        return Replacement(value.raw, "", said)
     if any(texts):
-        return Replacement(encoded("\\".join(texts), value.raw, value.character_sets), "cleaned", dropped)
-    fallback = replacement(knowledge.profile.fallback(value.tag), value, knowledge)
-    return fallback._replace(dropped=dropped)
+        return Replacement(encoded(said.after, value.raw, value.character_sets), "cleaned", said)
+    return replacement(knowledge.profile.fallback(value.tag), value, knowledge)._replace(said=said)
 
 
 def _checked(value: Value, knowledge: Knowledge) -> Replacement:

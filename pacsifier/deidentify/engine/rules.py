@@ -7,12 +7,14 @@ say what is written.
 from __future__ import annotations
 
 from collections.abc import Collection
+from dataclasses import dataclass, field
 
 from pacsifier.deidentify.engine import private, replacing
-from pacsifier.deidentify.engine.descriptors import Vocabulary
+from pacsifier.deidentify.engine.descriptors import Remark, Vocabulary
 from pacsifier.deidentify.engine.dictionary import public_vr, public_vrs
 from pacsifier.deidentify.engine.elements import Outcome, Scope, vr_of
 from pacsifier.deidentify.engine.identifiers import Matcher
+from pacsifier.deidentify.engine.labels import LABELS, Labels
 from pacsifier.deidentify.engine.profile import TEXT_VRS, Action, Options, Profile
 from pacsifier.deidentify.engine.replacing import BINARY_VRS, EMPTY, GONE, Knowledge, Replacement, Value
 from pacsifier.deidentify.engine.subject import Subject
@@ -36,16 +38,31 @@ CHANGES = ("removed", "emptied", "replaced", "cleaned", "malformed")
 """The kinds of changes to an element."""
 
 
+@dataclass
+class Told:
+    """What there is to say of descriptions, each once: of words by tag, and texts before and after by tag."""
+
+    remarks: dict[tuple[int, Remark], None] = field(default_factory=dict)
+    texts: dict[tuple[int, str, str], None] = field(default_factory=dict)
+
+    def add(self, tag: int, known: Replacement) -> None:
+        """Adds what a replacement tells."""
+        if known.said:
+            self.remarks.update(dict.fromkeys((tag, remark) for remark in known.said.remarks))
+            self.texts[tag, known.said.before, known.said.after] = None
+
+
 class Rules:
     """Decides about every element of one patient's files; a `Visitor` of `elements` and of `reference`.
 
-    `dropped_words` collects the words that descriptions lost, with the tag, until the caller empties it.
+    `told` collects what there is to say of descriptions, until the caller asks for it.
     """
 
     def __init__(self, profile: Profile, secret: bytes, subject: Subject, vocabulary: Vocabulary) -> None:
         self.subject = subject
         self.options: Options = profile.options
-        self.dropped_words: dict[tuple[int, str], None] = {}
+        self._told = Told()
+        self._labels = Labels()
         self._profile = profile
         self._knowledge = Knowledge(
             profile, secret, subject, vocabulary, Matcher(subject.known, subject.moved_days)
@@ -75,6 +92,11 @@ class Rules:
         return self._knowledge.matcher.mask_bytes(raw) is not raw
 
     # --- the memory -------------------------------------------------------------------------------------------
+
+    def told(self) -> Told:
+        """What there is to say of the descriptions met since the last call."""
+        told, self._told = self._told, Told()
+        return told
 
     def notes(self) -> list[tuple[str, int]]:
         """What was changed in this file: kind and tag in the order met, never values."""
@@ -107,6 +129,8 @@ class Rules:
 
     def descends(self, tag: int, vr: str, raw: bytes, scope: Scope) -> bool | bytes | None:  # noqa: ARG002
         """Whether to look into the items of a sequence; or what is written instead."""
+        if not scope.parent:
+            self._labels = Labels(raw)
         if private.is_private(tag):
             if private.is_barred(tag, scope.creator(tag), self.options):
                 return self._noted(tag, GONE)
@@ -137,10 +161,12 @@ class Rules:
         known = self._memo.get(key)
         if known is None:
             known = self._decided(Value(tag, vr, raw, scope.character_sets), scope.parent, creator)
-            self.dropped_words.update(dict.fromkeys((tag, word) for word in known.dropped))
+            self._told.add(tag, known)
             if len(raw) <= _MEMO_BYTES:
                 self._memo[key] = known
                 self._memo_bytes += len(raw) + _MEMO_ENTRY_BYTES
+        if scope.parent and tag in LABELS:
+            known = self._labels.apart(Value(tag, vr, raw, scope.character_sets), scope.parent, known)
         if known.change:
             return self._noted(tag, known)
         return raw
@@ -156,7 +182,7 @@ class Rules:
             decided = private.replacement(value, creator, self._knowledge)
         else:
             decided = self._public(value, parent)
-        return Replacement(value.raw, "", decided.dropped) if decided.new == value.raw else decided
+        return decided._replace(change="") if decided.new == value.raw else decided
 
     def _public(self, value: Value, parent: int) -> Replacement:
         tag, vr, raw, _ = value

