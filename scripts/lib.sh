@@ -1,7 +1,7 @@
 # shellcheck shell=bash
 # Set-up that scripts/test and scripts/demo share. Sourced, never run.
 #
-#   set_up LEVEL    LEVEL is "run" (DCMTK, Python, pacsifier) or "test" (Orthanc and the test packages too).
+#   set_up LEVEL    LEVEL is "run" (DCMTK, Python, pacsifier) or "test" (Orthanc, PixelMed and the test packages too).
 #                   Afterwards $VENV holds pacsifier and stands first on PATH. Exit status 3: something is
 #                   missing that cannot be installed from here, and stderr says what to do.
 #
@@ -71,6 +71,7 @@ have_dcmtk() {
 }
 
 have_orthanc() { command -v Orthanc >/dev/null || [[ -x /usr/sbin/Orthanc ]]; }
+have_pixelmed() { [[ -r /usr/share/java/pixelmed.jar ]]; }
 
 # --- installing what is missing -----------------------------------------------------------------
 
@@ -110,6 +111,8 @@ missing_packages() {
     have_dcmtk || say dcmtk
     [[ $1 == test ]] || return 0
     have_orthanc || say orthanc
+    have_pixelmed || say libpixelmed-java
+    command -v java >/dev/null || say default-jre-headless
     command -v dciodvfy >/dev/null || say dicom3tools
     command -v dcm2niix >/dev/null || say dcm2niix
 }
@@ -123,6 +126,9 @@ say_how_to_get() {
     fi
     if [[ " $* " == *" orthanc "* || " $* " == *" dicom3tools "* || " $* " == *" dcm2niix "* ]]; then
         warn "Orthanc, dicom3tools and dcm2niix, which only the tests need, have to be on the PATH."
+    fi
+    if [[ " $* " == *" libpixelmed-java "* || " $* " == *" default-jre-headless "* ]]; then
+        warn "PixelMed (/usr/share/java/pixelmed.jar) and a Java to run it are needed by the tests only."
     fi
     warn "On Debian 12, Ubuntu 22.04 or later, an administrator can install all of it:"
     warn "    sudo apt-get install --no-install-recommends $*"

@@ -212,6 +212,9 @@ class EmptyShelf:
     def remarks(self) -> dict[tuple[str, str], str]:
         return {}
 
+    def unasked(self) -> dict[tuple[str, str], int]:
+        return {}
+
     def unexpected(self) -> list[Unexpected]:
         return []
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import combinations
 
 from pacsifier.checkup.finds import FEW, Sample
-from pacsifier.checkup.probe import LOOK_INTO_LOG, Outcome, Probe, skipped
+from pacsifier.checkup.probe import LOOK_INTO_LOG, Probe, skipped
 from pacsifier.config import PacsConfig
 from pacsifier.dcmtk.movescu import Move, MoveRequest
 from pacsifier.dcmtk.pacs import Pacs
@@ -22,8 +22,12 @@ ONE, LISTS, INSTANCES = "C-MOVE to this machine", "C-MOVE of a UID list", "C-MOV
 NAMES = (ONE, LISTS, INSTANCES)
 
 _POLL_S = 0.01
-_REMEMBER = "give runs what this check writes (--capabilities FILE): they then ask for {}"
+_REMEMBER = (
+    "runs find that out and ask for {} instead; give them what this check writes (--capabilities FILE), and they do so "
+    "from the start"
+)
 _LATER = "check again at a quieter hour: it failed for another reason than the request itself"
+_NOT_UNDERSTOOD = "lists of UIDs are not understood"
 _NO_SUCH_SERIES = "no small series was found to try it with"
 
 
@@ -90,14 +94,18 @@ def planned(samples: Sequence[Sample]) -> int:
     return sum(len(trial.expected) for trial in trials if trial)
 
 
-def took(trial: Trial, delivery: Delivery) -> bool | None:
-    """Whether the PACS took the request as it was meant; None: it failed for another reason."""
+def took(trial: Trial, delivery: Delivery, *, known_good: bool = False) -> bool | None:
+    """Whether the PACS took the request as it was meant; None: it failed for another reason.
+
+    `known_good`: a request that is known to be taken was served at once after it.
+    """
     if delivery.others:
         return False
     if delivery.came == trial.expected:
         return True
     end = delivery.end
-    return False if end is not None and (is_clean(end) or refused_for_good(end)) else None
+    for_good = end is not None and (is_clean(end) or refused_for_good(end))
+    return False if for_good or (known_good and not delivery.came) else None
 
 
 @dataclass(frozen=True)
@@ -124,30 +132,30 @@ def probe_moves(
     """Lets the PACS send instances of the samples, one request after the other; starts and ends the receiver."""
     with receiver:
         line = Line(pacs, receiver, Arrivals(receiver.folder), timeouts)
-        one = probe_one(line, one_instance(samples), own_address)
+        one, good = probe_one(line, one_instance(samples), own_address)
         yield one
-        if one.outcome is not Outcome.OK:
+        if good is None:
             yield from skipped(NAMES[1:], f"{ONE} failed")
             return Moved()
-        lists, uid_lists = probe_list(line, two_series(samples))
+        lists, uid_lists = probe_list(line, two_series(samples), good)
         yield lists
-        instances, image_moves = probe_instances(line, some_instances(samples))
+        instances, image_moves = probe_instances(line, some_instances(samples), good)
         yield instances
         return Moved(uid_lists, image_moves)
 
 
-def probe_one(line: Line, trials: Iterable[Trial], own_address: str) -> Probe:
-    """Tries one way after the other to have a single instance sent, until one is good."""
+def probe_one(line: Line, trials: Iterable[Trial], own_address: str) -> tuple[Probe, Trial | None]:
+    """Tries one way after the other to have a single instance sent, until one is good; that one too."""
     delivery = Delivery(frozenset(), 0, None, 0.0)
     for trial in trials:
         delivery = deliver(line, trial)
         if trial.expected <= delivery.came:
             number = len(delivery.came)
             came = "1 instance" if number == 1 else f"{number} instances"
-            return Probe.ok(ONE, f"{came} came within {delivery.seconds:.1f} s, deleted again")
+            return Probe.ok(ONE, f"{came} came within {delivery.seconds:.1f} s, deleted again"), trial
         if took(trial, delivery) is None:
             break
-    return not_reached(delivery, line.pacs.config, own_address)
+    return not_reached(delivery, line.pacs.config, own_address), None
 
 
 def not_reached(delivery: Delivery, config: PacsConfig, own_address: str) -> Probe:
@@ -181,36 +189,41 @@ def not_reached(delivery: Delivery, config: PacsConfig, own_address: str) -> Pro
     )
 
 
-def probe_list(line: Line, trial: Trial | None) -> tuple[Probe, bool | None]:
-    """Tries one request for two series; returns also whether the PACS takes such lists."""
+def probe_list(line: Line, trial: Trial | None, good: Trial) -> tuple[Probe, bool | None]:
+    """Tries one request for two series; returns also whether the PACS takes such lists. `good`: one that it takes."""
     if trial is None:
         return Probe.skipped(LISTS, _NO_SUCH_SERIES), None
-    delivery = deliver(line, trial)
-    uid_lists = took(trial, delivery)
+    delivery, uid_lists = _judged(line, trial, good)
     if uid_lists:
         return Probe.ok(LISTS, "two series of one study in one request came both"), uid_lists
-    warning = Probe.warning(
-        LISTS,
-        f"two series of one study in one request: {_shortfall(trial, delivery)}",
-        _REMEMBER.format("one series at a time") if uid_lists is False else _LATER,
-    )
-    return warning, uid_lists
+    words = f"two series of one study in one request: {_shortfall(trial, delivery)}"
+    if uid_lists is None:
+        return Probe.warning(LISTS, words, _LATER), None
+    return Probe.warning(
+        LISTS, f"{words}; {_NOT_UNDERSTOOD}", _REMEMBER.format("one series at a time")
+    ), False
 
 
-def probe_instances(line: Line, trial: Trial | None) -> tuple[Probe, bool | None]:
+def probe_instances(line: Line, trial: Trial | None, good: Trial) -> tuple[Probe, bool | None]:
     """Tries a request for some instances of a series; returns also whether the PACS takes such requests."""
     if trial is None:
         return Probe.skipped(INSTANCES, _NO_SUCH_SERIES), None
-    delivery = deliver(line, trial)
-    image_moves = took(trial, delivery)
+    delivery, image_moves = _judged(line, trial, good)
     if image_moves:
         return Probe.ok(INSTANCES, f"{len(trial.expected)} of a series came, and no other"), image_moves
-    warning = Probe.warning(
-        INSTANCES,
-        f"some instances of a series: {_shortfall(trial, delivery)}",
-        _REMEMBER.format("whole series") if image_moves is False else _LATER,
-    )
-    return warning, image_moves
+    words = f"some instances of a series: {_shortfall(trial, delivery)}"
+    remedy = _LATER if image_moves is None else _REMEMBER.format("whole series")
+    return Probe.warning(INSTANCES, words, remedy), image_moves
+
+
+def _judged(line: Line, trial: Trial, good: Trial) -> tuple[Delivery, bool | None]:
+    """What came of a trial, and whether the PACS takes such requests: where nothing tells, `good` is tried again."""
+    delivery = deliver(line, trial)
+    verdict = took(trial, delivery)
+    if verdict is None and not delivery.came:
+        known_good = good.expected <= deliver(line, good).came
+        verdict = took(trial, delivery, known_good=known_good)
+    return delivery, verdict
 
 
 # --- one request

@@ -174,13 +174,17 @@ def run(
     prog: str,
     *,
     verbosity: int = 0,
-    remedy: str = "",
+    remedy: Callable[[], str] | str = "",
     arguments: argparse.Namespace | None = None,
 ) -> int:
     """Runs a flow and maps what it raises to an exit status, with one message on stderr.
 
-    `remedy` says how to go on after an interruption; `arguments` hold the paths that the user named.
+    `remedy` says how to go on after an interruption, as things are then; `arguments` hold the user's own paths.
     """
+
+    def remedied() -> str:
+        return remedy if isinstance(remedy, str) else remedy()
+
     with contextlib.suppress(OSError, ValueError):
         # A dump of our memory, or of a tool's, would hold patients' data.
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
@@ -192,12 +196,12 @@ def run(
             logging.getLogger(__name__).debug("raised here", exc_info=error)
         return _status(error)
     except Interrupted as interruption:
-        print(f"{prog}: ended by {interruption}{remedy}", file=sys.stderr)
+        print(f"{prog}: ended by {interruption}{remedied()}", file=sys.stderr)
         return 128 + interruption.number
     except OSError as error:
         logging.getLogger(__name__).debug("raised here", exc_info=error)
         why = error.strerror or type(error).__name__
-        print(f"{prog}: the run ended early: {why}{_opened(error, arguments)}{remedy}", file=sys.stderr)
+        print(f"{prog}: the run ended early: {why}{_opened(error, arguments)}{remedied()}", file=sys.stderr)
         return EXIT_MISSING
     except KeyboardInterrupt:
         return 128 + signal.SIGINT
@@ -205,7 +209,10 @@ def run(
         # Its text may hold a value of a patient; the place where it was raised does not.
         logging.getLogger(__name__).debug("raised here", exc_info=error)
         places = "".join(traceback.format_tb(error.__traceback__))
-        print(f"{places}{prog}: {type(error).__name__}, a fault of pacsifier itself{remedy}", file=sys.stderr)
+        print(
+            f"{places}{prog}: {type(error).__name__}, a fault of pacsifier itself{remedied()}",
+            file=sys.stderr,
+        )
         return EXIT_MISSING
 
 

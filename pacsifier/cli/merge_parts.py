@@ -9,6 +9,7 @@ from pathlib import Path
 
 from pacsifier.cli import common
 from pacsifier.cli.parser import Parser
+from pacsifier.cli.summary import redo_lines
 
 _PROG = "pacsifier-merge-parts"
 
@@ -56,8 +57,8 @@ def _merge(arguments: argparse.Namespace) -> int:
         print(f"{_PROG}: {problem}", file=sys.stderr)
     if summary.open_parts:
         print(f"parts with something left to do: {' '.join(map(str, summary.open_parts))}", file=sys.stderr)
-    if summary.redo is not None:
-        print(f"not complete: the rows to run again, with reasons, are in {summary.redo}", file=sys.stderr)
+    for line in redo_lines(summary.rows, summary.redo):
+        print(line, file=sys.stderr)
     return common.EXIT_COMPLETE if summary.complete else common.EXIT_MISSING
 
 

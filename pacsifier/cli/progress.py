@@ -3,13 +3,26 @@
 from __future__ import annotations
 
 import sys
+import time
 from types import TracebackType
 from typing import Any, TextIO, cast
 
 from pacsifier.cli import common
 from pacsifier.cli.streams import Unfiltered, visible
 from pacsifier.cli.ticker import Ticker
+from pacsifier.figures import time_text
 from pacsifier.transfer.options import Observer
+
+# What the identifiers of each level ask about, and what its answers are.
+_LEVELS = {"STUDY": ("rows", "studies"), "SERIES": ("studies", "series"), "IMAGE": ("series", "images")}
+_KNOWN_AFTER_S = 2.0
+
+
+def _left(passed_s: float, done: int, total: int) -> str:
+    """The time left of a work that goes on as until now; "" where that cannot be known yet."""
+    if passed_s < _KNOWN_AFTER_S or not done:
+        return ""
+    return f", {time_text(passed_s * (total - done) / done)} left"
 
 
 class Console(Observer):
@@ -21,6 +34,10 @@ class Console(Observer):
         self._task: Any = None
         self._series = 0
         self._instances: int | None = None
+        # The find that goes on, how much of it was answered, and since when.
+        self._find = ("", 0)
+        self._answered = 0
+        self._since = 0.0
 
     def __enter__(self) -> Console:
         return self
@@ -38,6 +55,16 @@ class Console(Observer):
         else:
             self._ticker.clear()
             print(message, file=sys.stderr)
+
+    def finding(self, level: str, answered: int, asked: int, found: int) -> None:
+        """Shows how far a find is; the time left is told once it can be known."""
+        if (level, asked) != self._find or answered < self._answered:
+            self._find, self._since = (level, asked), time.monotonic()
+        self._answered = answered
+        if answered < asked:
+            of, what = _LEVELS[level]
+            text = f"looking up {of}: {answered}/{asked}, {found} {what} found"
+            self._ticker.show(f"{text}{_left(time.monotonic() - self._since, answered, asked)}")
 
     def planned(self, series: int, instances: int | None) -> None:
         """Starts the bar."""

@@ -6,7 +6,6 @@ import argparse
 import contextlib
 import gc
 import re
-import shlex
 import sys
 from collections.abc import Sequence
 from dataclasses import fields
@@ -15,8 +14,10 @@ from typing import TYPE_CHECKING
 
 from pacsifier.cli import common
 from pacsifier.cli.parser import Parser
+from pacsifier.cli.summary import PROG, again, plan_lines, summary_lines
 from pacsifier.dcmtk.timeouts import Timeouts
 from pacsifier.errors import ToolError
+from pacsifier.figures import counted, time_text
 
 if TYPE_CHECKING:
     from pacsifier.config import PacsConfig
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     from pacsifier.transfer.record.summary import Summary
     from pacsifier.transfer.upload import UploadSummary
 
-_PROG = "pacsifier"
 # The long options of the documentation: an abbreviation means one of these, whatever is added later.
 _DOCUMENTED = (
     *("--help", "--config", "--save", "--info", "--move", "--queryfile", "--out_directory"),
@@ -37,9 +37,10 @@ _EXAMPLES = """examples:
   pacsifier --save --info --config config.json --queryfile query.csv --out_directory images
       bring the images to disk as sub-<PatientID>/ses-<StudyDate><StudyTime>/<SeriesNumber>-<SeriesDescription>/
   pacsifier --save --resume --config config.json --queryfile query.csv --out_directory images
-      go on after an interruption, or fetch what was missing (logs/redo.csv holds those rows)
+      go on after an interruption, or fetch what was missing (logs/redo.csv holds those rows); a series that failed
+      for good before (FailedForGood in logs/pacsifier_log.csv: refused, not_sent, missing) is asked for once
   pacsifier --upload --config config.json --upload_directory images
-      send a folder of DICOM files to the PACS
+      send a folder of DICOM files to the PACS; nothing compressed is decompressed on the way
   pacsifier --save --dry_run --config config.json --queryfile query.csv
       how many studies, series and instances each row would bring; nothing is fetched or written
   pacsifier --check --config config.json
@@ -51,7 +52,7 @@ _EXAMPLES = """examples:
 def build_parser() -> argparse.ArgumentParser:
     """The parser of the command; no side effects."""
     parser = Parser(
-        prog=_PROG,
+        prog=PROG,
         description="Query, move and retrieve DICOM images from a PACS server.",
         epilog=_EXAMPLES + common.EXIT_STATUSES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -302,16 +303,26 @@ def main(argv: Sequence[str] | None = None) -> int:
     # What a run holds lives to its end and has no cycles: a collection would only walk it again.
     gc.set_threshold(100_000, 50, 50)
     work = _check_site if arguments.check else _upload if arguments.upload else _retrieve
-    remedy = f"; --resume goes on from here: {_again(argv)}" if arguments.save or arguments.move else ""
+    given = [*(sys.argv[1:] if argv is None else argv)]
     return common.run(
-        lambda: work(arguments), _PROG, verbosity=arguments.verbose, remedy=remedy, arguments=arguments
+        lambda: work(arguments, given),
+        PROG,
+        verbosity=arguments.verbose,
+        remedy=lambda: _remedy(arguments, given),
+        arguments=arguments,
     )
 
 
-def _again(argv: Sequence[str] | None) -> str:
-    """The command line that goes on with a run."""
-    given = [*(sys.argv[1:] if argv is None else argv)]
-    return shlex.join([_PROG, *given, *([] if "--resume" in given else ["--resume"])])
+def _remedy(arguments: argparse.Namespace, given: Sequence[str]) -> str:
+    """How a run that ended early goes on; "" where nothing of it was begun."""
+    from pacsifier.disk.names import LOG_FOLDER, LOG_NAME
+
+    if not (arguments.save or arguments.move) or arguments.dry_run:
+        return ""
+    with contextlib.suppress(OSError):
+        if (arguments.out_directory / LOG_FOLDER / LOG_NAME).exists():
+            return f"; --resume goes on from here: {again(given)}"
+    return ""
 
 
 def _check(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> None:
@@ -341,7 +352,7 @@ def _check(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> No
         parser.error("--queryfile is needed with --save, --move and --info")
 
 
-def _retrieve(arguments: argparse.Namespace) -> int:
+def _retrieve(arguments: argparse.Namespace, given: Sequence[str]) -> int:
     from pacsifier.cli.progress import Console
     from pacsifier.config import load_pacs_config
     from pacsifier.dcmtk.toolbox import Toolbox
@@ -364,8 +375,11 @@ def _retrieve(arguments: argparse.Namespace) -> int:
         summary = retrieve(Job.of(config, table, arguments.out_directory, options), console, toolbox)
     if arguments.dry_run:
         _print_plan(summary)
+        lines = plan_lines(summary, given)
     else:
-        _print_summary(summary, moved=arguments.move)
+        lines = summary_lines(summary, arguments, given)
+    for line in lines:
+        print(line, file=sys.stderr)
     return common.EXIT_COMPLETE if summary.complete else common.EXIT_MISSING
 
 
@@ -404,13 +418,13 @@ def _timeouts(arguments: argparse.Namespace) -> Timeouts:
     return Timeouts(**{limit.name: getattr(arguments, limit.name) for limit in fields(Timeouts)})
 
 
-def _check_site(arguments: argparse.Namespace) -> int:
+def _check_site(arguments: argparse.Namespace, _given: Sequence[str]) -> int:
     from pacsifier.cli.checkup import check_site
 
     return check_site(arguments, _timeouts(arguments))
 
 
-def _upload(arguments: argparse.Namespace) -> int:
+def _upload(arguments: argparse.Namespace, _given: Sequence[str]) -> int:
     from pacsifier.cli.progress import Console
     from pacsifier.config import load_pacs_config
     from pacsifier.dcmtk.toolbox import Toolbox
@@ -424,64 +438,31 @@ def _upload(arguments: argparse.Namespace) -> int:
     return common.EXIT_MISSING if summary.failures else common.EXIT_COMPLETE
 
 
-def _print_summary(summary: Summary, *, moved: bool) -> None:
-    from pacsifier.transfer.model import Status
-
-    count = summary.series
-    out = sys.stderr
-    outcomes = ", ".join(f"{number} {name}" for name, number in sorted(summary.outcomes.items()))
-    print(f"rows: {summary.rows} ({outcomes})", file=out)
-    states = ", ".join(f"{count[status]} {status.value}" for status in Status if count[status])
-    print(f"series: {sum(count.values())} found" + (f" ({states})" if states else ""), file=out)
-    where = "moved" if moved else "in place"
-    print(
-        f"instances: {summary.instances} {where}; {summary.bytes} bytes received in {summary.seconds:.1f} s",
-        file=out,
-    )
-    if summary.excluded_series or summary.excluded_objects:
-        print(
-            f"excluded patients: {summary.excluded_series} series not fetched, "
-            f"{summary.excluded_objects} objects deleted on arrival",
-            file=out,
-        )
-    if summary.unexpected:
-        print(f"unexpected objects: {summary.unexpected}, see logs/unexpected.csv", file=out)
-    if summary.dropped:
-        print(
-            f"unexpected objects beyond --max_unexpected or --max_unexpected_size: {summary.dropped} dropped",
-            file=out,
-        )
-    for problem in summary.problems:
-        print(f"{_PROG}: {problem}", file=out)
-    if summary.redo is not None:
-        print(f"not complete: the rows to run again, with reasons, are in {summary.redo}", file=out)
-
-
 def _print_plan(summary: Summary) -> None:
-    """Prints the plan as a table on stdout, without any value of the query, and its sums on stderr."""
+    """Prints the plan of a dry run as a table on stdout, without any value of the query."""
     print("row,outcome,studies,series,instances,reason")
     for plan in summary.plan:
         instances = "" if plan.instances is None else plan.instances
         reason = plan.reason.replace('"', "'")
         print(f'{plan.row},{plan.outcome},{plan.studies},{plan.series},{instances},"{reason}"')
-    series = sum(summary.series.values())
-    print(
-        f"rows: {summary.rows}; series: {series}; nothing was fetched or written (--dry_run)", file=sys.stderr
-    )
-    for problem in summary.problems:
-        print(f"{_PROG}: {problem}", file=sys.stderr)
 
 
 def _print_upload_summary(summary: UploadSummary) -> None:
     from pacsifier.disk.names import shown
 
     for note in summary.notes:
-        print(f"{_PROG}: {note}", file=sys.stderr)
+        print(f"{PROG}: {note}", file=sys.stderr)
     for path, reason in summary.failures:
-        print(f"{_PROG}: {shown(path)}: {reason}", file=sys.stderr)
+        print(f"{PROG}: {shown(path)}: {reason}", file=sys.stderr)
+    if summary.encoded:
+        print(
+            f"{counted(summary.encoded, 'file')} stored in another uncompressed transfer syntax, since the PACS does "
+            "not take their own; values and pixels are the same",
+            file=sys.stderr,
+        )
     print(
         f"files: {summary.files} found, {summary.stored} stored, {len(summary.failures)} not stored, "
-        f"{summary.seconds:.1f} s",
+        f"{time_text(summary.seconds)}",
         file=sys.stderr,
     )
 

@@ -23,6 +23,11 @@ class MoveRequest:
     series_uids: tuple[str, ...] = ()
     instance_uids: tuple[str, ...] = ()
 
+    @property
+    def of_one_study(self) -> bool:
+        """Whether it asks for one study, all of it."""
+        return len(self.study_uids) == 1 and not self.series_uids and not self.instance_uids
+
     def keys(self) -> Keys:
         """The identifier's keys (PS3.4 C.4.2.1.4.2); Study Root."""
         uids = {

@@ -6,6 +6,7 @@ DCMTK calls an offer in such a file a profile, and has the tool choose one by it
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
@@ -13,39 +14,52 @@ from pacsifier.query import is_uid
 
 MAX_CONTEXTS = 128
 
-UNCOMPRESSED = ("1.2.840.10008.1.2.1", "1.2.840.10008.1.2")
-# Lossless before lossy, or a sender that offers both in one context would send the lossy form, and every
-# count would still agree. JPIP is left out: its objects do not hold their pixels.
-LOSSLESS = (
-    "1.2.840.10008.1.2.4.70",  # JPEG Lossless SV1
-    "1.2.840.10008.1.2.4.57",  # JPEG Lossless
-    "1.2.840.10008.1.2.4.80",  # JPEG-LS Lossless
-    "1.2.840.10008.1.2.4.90",  # JPEG 2000 Lossless
-    "1.2.840.10008.1.2.4.92",  # JPEG 2000 Part 2 Lossless
-    "1.2.840.10008.1.2.4.201",  # HTJ2K Lossless
-    "1.2.840.10008.1.2.4.202",  # HTJ2K Lossless RPCL
-    "1.2.840.10008.1.2.5",  # RLE Lossless
-    "1.2.840.10008.1.2.1.99",  # Deflated Explicit VR Little Endian
-    "1.2.840.10008.1.2.2",  # Explicit VR Big Endian
-)
-NATIVE = (*UNCOMPRESSED, LOSSLESS[-1])
-LOSSY = (
-    "1.2.840.10008.1.2.4.50",  # JPEG Baseline
-    "1.2.840.10008.1.2.4.51",  # JPEG Extended
-    "1.2.840.10008.1.2.4.81",  # JPEG-LS Near-Lossless
-    "1.2.840.10008.1.2.4.91",  # JPEG 2000
-    "1.2.840.10008.1.2.4.93",  # JPEG 2000 Part 2
-    "1.2.840.10008.1.2.4.203",  # HTJ2K
-    "1.2.840.10008.1.2.4.100",  # MPEG2 Main Profile / Main Level
-    "1.2.840.10008.1.2.4.101",  # MPEG2 Main Profile / High Level
-    "1.2.840.10008.1.2.4.102",  # MPEG-4 AVC/H.264 High Profile / Level 4.1
-    "1.2.840.10008.1.2.4.103",  # MPEG-4 AVC/H.264 BD-compatible
-    "1.2.840.10008.1.2.4.104",  # MPEG-4 AVC/H.264 4.2 for 2D
-    "1.2.840.10008.1.2.4.105",  # MPEG-4 AVC/H.264 4.2 for 3D
-    "1.2.840.10008.1.2.4.106",  # MPEG-4 AVC/H.264 Stereo
-    "1.2.840.10008.1.2.4.107",  # HEVC/H.265 Main
-    "1.2.840.10008.1.2.4.108",  # HEVC/H.265 Main 10
-)
+
+@dataclass(frozen=True)
+class _Syntax:
+    """A row of `transfer_syntaxes.txt`; `since`: the first version of DCMTK that receives it, None: none does.
+
+    `own`: other names that DCMTK has for it.
+    """
+
+    uid: str
+    group: str
+    since: tuple[int, ...] | None
+    name: str
+    own: tuple[str, ...]
+
+
+@cache
+def _syntaxes() -> Sequence[_Syntax]:
+    return [
+        _Syntax(uid, group, None if since == "-" else _version(since), *_names(words))
+        for uid, group, since, *words in _rows("transfer_syntaxes.txt")
+    ]
+
+
+def _rows(name: str) -> list[list[str]]:
+    """The words of each line of a table that lies here."""
+    text = Path(__file__).with_name(name).read_text(encoding="ascii")
+    return [line.split() for line in text.splitlines() if not line.startswith("#")]
+
+
+def _names(words: Sequence[str]) -> tuple[str, tuple[str, ...]]:
+    """The standard's name, and after = those that DCMTK has of its own."""
+    name, _, own = " ".join(words).partition(" = ")
+    return name, tuple(own.split())
+
+
+def _version(text: str) -> tuple[int, ...]:
+    return tuple(int(number) for number in text.split("."))
+
+
+def _group(name: str) -> tuple[str, ...]:
+    return tuple(each.uid for each in _syntaxes() if each.group == name)
+
+
+# In the order of preference. JPIP is in none of them: its objects do not hold their pixels.
+UNCOMPRESSED, LOSSLESS, LOSSY = map(_group, ("uncompressed", "lossless", "lossy"))
+NATIVE = (*UNCOMPRESSED, "1.2.840.10008.1.2.2")  # Explicit VR Big Endian too is not compressed
 EVERY_SYNTAX = (*UNCOMPRESSED, *LOSSLESS, *LOSSY)
 
 NAME = "Pacsifier"
@@ -73,36 +87,65 @@ GETSCU_PREFERENCES: Mapping[str, str] = {
 }
 
 
-# DCMTK spells a class as the standard does, but for blanks and signs and these.
-_NAMED_OTHERWISE = {
-    "twelveleadecgwaveformstorage": "1.2.840.10008.5.1.4.1.1.9.1.1",
-    "implantationplansrdocumentstorage": "1.2.840.10008.5.1.4.1.1.88.70",
-}
-
-
 @cache
-def _table() -> Sequence[tuple[str, str, str]]:
-    """UID, prefix and name of each class."""
-    text = Path(__file__).with_name("storage_classes.txt").read_text(encoding="ascii")
-    words = (line.split() for line in text.splitlines() if not line.startswith("#"))
-    return [(uid, prefix, "".join(name)) for uid, prefix, *name in words]
+def _table() -> Sequence[tuple[str, str, str, tuple[str, ...]]]:
+    """UID, prefix, name of each class, and DCMTK's own names for it."""
+    return [(uid, prefix, *_names(words)) for uid, prefix, *words in _rows("storage_classes.txt")]
 
 
 @cache
 def _prefixes() -> Mapping[str, str]:
-    return {uid: prefix for uid, prefix, _ in _table()}
+    return {uid: prefix for uid, prefix, *_ in _table()}
 
 
 @cache
 def _uids() -> Mapping[str, str]:
-    """The UIDs by DCMTK's names in small letters; of two classes of one name the common one."""
-    named = {"".join(filter(str.isalnum, name)).lower(): uid for uid, _, name in reversed(_table()) if name}
-    return {**named, **_NAMED_OTHERWISE}
+    """The UIDs by DCMTK's names without signs, in small letters; of two classes of one name the common one."""
+    uids = {_letters(name): uid for uid, _, name, _ in reversed(_table())}
+    return uids | {_letters(each): uid for uid, *_, own in _table() for each in own}
+
+
+@cache
+def _syntax_uids() -> Mapping[str, str]:
+    return {_letters(name): each.uid for each in _syntaxes() for name in (each.name, *each.own)}
+
+
+def _letters(name: str) -> str:
+    return "".join(filter(str.isalnum, name)).lower()
 
 
 def class_uid(said: str) -> str:
     """The UID of a SOP class that is told as its UID or by DCMTK's name; "" for what is neither."""
-    return said if is_uid(said) else _uids().get(said.lower(), "")
+    return said if is_uid(said) else _uids().get(_letters(said), "")
+
+
+def syntax_uid(said: str) -> str:
+    """The UID of a transfer syntax as DCMTK tells it: a UID, or its own name, which is returned where it is unknown."""
+    return said if is_uid(said) else _syntax_uids().get(_letters(said), said)
+
+
+def named(uid: str) -> str:
+    """A SOP class or transfer syntax for people: its UID, and its name in the standard where it has one."""
+    names = {each.uid: each.name for each in _syntaxes()} | {uid: name for uid, _, name, _ in _table()}
+    return f"{uid} ({names[uid]})" if names.get(uid) else uid
+
+
+def received_syntaxes(version: str) -> tuple[str, ...]:
+    """The transfer syntaxes that a storescp of this version of DCMTK receives, in the order of preference.
+
+    It would accept any that it is told to, and then end the association at the first object in one it does not know.
+    """
+    own = _version(version)
+    known = {each.uid for each in _syntaxes() if each.since is not None and each.since <= own}
+    return tuple(uid for uid in EVERY_SYNTAX if uid in known)
+
+
+def syntax_name(uid: str) -> str:
+    """A transfer syntax as a person knows it, with its UID."""
+    from pydicom.uid import UID
+
+    name = UID(uid).name
+    return uid if name == uid else f"{name} ({uid})"
 
 
 def storage_classes() -> tuple[str, ...]:

@@ -6,7 +6,7 @@ and then exited 2 because the release failed, and exits 0 after failed requests.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from pacsifier.config import PacsConfig
@@ -24,14 +24,23 @@ from pacsifier.errors import AssociationError, OperationError
 
 _DICTIONARY = "dictionary.dic"
 
+Finding = Callable[[str, int, int, int], None]
+"""Hears of a running find: its level, how many identifiers were answered to the end, of how many, answers until now."""
+
 
 class Pacs:
-    """One PACS as its config names it; the tools work in folders below `staging`."""
+    """One PACS as its config names it; the tools work in folders below `staging`; `finding` hears of running finds."""
 
     def __init__(
-        self, config: PacsConfig, toolbox: Toolbox, staging: Path, timeouts: Timeouts = DEFAULT_TIMEOUTS
+        self,
+        config: PacsConfig,
+        toolbox: Toolbox,
+        staging: Path,
+        timeouts: Timeouts = DEFAULT_TIMEOUTS,
+        finding: Finding = lambda *_: None,
     ) -> None:
         self.config = config
+        self._finding = finding
         self._toolbox = toolbox
         self._staging = staging
         self._timeouts = timeouts
@@ -70,7 +79,11 @@ class Pacs:
         shares = [range(number, len(requests), associations) for number in range(associations)]
         shares = [share for share in shares if share]
         finds = [self._start_find(level, [requests[at] for at in share], at_most) for share in shares]
-        listen(finds, self._timeouts.silence_timeout_s)
+        listen(
+            finds,
+            self._timeouts.silence_timeout_s,
+            lambda ended, answers: self._finding(level, ended, len(requests), answers),
+        )
         results = [FindResult.of_lost("there was no association for it")] * len(requests)
         errors = []
         for find, share in zip(finds, shares, strict=True):

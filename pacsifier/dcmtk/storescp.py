@@ -8,7 +8,9 @@ import os
 import re
 import socket
 import time
+from collections import defaultdict
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO
@@ -30,9 +32,28 @@ _POLL_S = 0.01
 LONGEST_LOG = 10_000_000
 """Bytes after which the log is emptied: a PACS may propose 128 contexts, 60 kB, anew for each request."""
 
-_REFUSED = re.compile(rb"\(Abstract Syntax Not Supported\)\n.: *Abstract Syntax: =?([A-Za-z0-9.]+)\n")
-# What `_REFUSED` matches is shorter, and so is never cut.
-_OVERLAP = 200
+# What a sender proposes is logged before it is answered, and so can be read once the sender has acted on the answer.
+_REQUEST = re.compile(rb"BEGIN A-ASSOCIATE-RQ(.*?)END A-ASSOCIATE-RQ", re.DOTALL)
+_PROPOSED = re.compile(
+    rb"\(Proposed\)\n.: +Abstract Syntax: =?(\S+)\n.: +Proposed SCP/SCU Role: .*\n"
+    rb".: +Proposed Transfer Syntax\(es\):\n((?:.: {7}\S+\n)+)"
+)
+# A request is shorter, and so is never cut.
+_OVERLAP = 1_000_000
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """A SOP class that a sender proposed and this receiver does not take, or does not take in these `syntaxes`.
+
+    `syntaxes` is empty where the class itself is refused; `whole`: the sender can send nothing of that class;
+    `at`: when it was read (monotonic clock).
+    """
+
+    sop_class: str
+    syntaxes: tuple[str, ...]
+    whole: bool
+    at: float
 
 
 def check_port(port: int, source: str) -> None:
@@ -76,8 +97,10 @@ class Receiver:
         self._port = port
         self._process: Process | None = None
         self._output: BinaryIO | None = None
+        self.version = toolbox.binary("storescp").version
+        self._syntaxes = negotiation.received_syntaxes(self.version)
         self._rest = b""
-        self._refused: dict[str, None] = {}
+        self._refusals: dict[tuple[str, tuple[str, ...], bool], Refusal] = {}
         self._contacted = False
         self._deaths = 0
 
@@ -107,13 +130,17 @@ class Receiver:
             self._process.end()
         self._close_log()
 
-    def refused_classes(self) -> tuple[str, ...]:
-        """The UIDs of the SOP classes that senders offered and this receiver does not take; no nonsense."""
+    def refusals(self, since: float = 0.0) -> list[Refusal]:
+        """What senders proposed since then (monotonic clock) and this receiver does not take; no nonsense."""
         self._read_log()
-        return tuple(self._refused)
+        return [each for each in self._refusals.values() if each.at >= since]
+
+    def refused_classes(self) -> tuple[str, ...]:
+        """The UIDs of the SOP classes that senders proposed and this receiver does not take."""
+        return tuple(dict.fromkeys(each.sop_class for each in self.refusals() if not each.syntaxes))
 
     def contacted(self) -> bool:
-        """Whether any sender has ever had an association with us."""
+        """Whether any sender has ever asked for an association with us."""
         self._read_log()
         return self._contacted
 
@@ -137,7 +164,7 @@ class Receiver:
         self._read_log()
 
     def _start(self) -> None:
-        contexts = [(uid, negotiation.EVERY_SYNTAX) for uid in self.sop_classes]
+        contexts = [(uid, self._syntaxes) for uid in self.sop_classes]
         (self._staging / "receiver.cfg").write_text(negotiation.config_text(contexts), encoding="ascii")
         arguments = [
             *("+v", "--fork", "+B", "+uf", "-pdu", "131072", "-aet", self._ae_title),
@@ -189,11 +216,35 @@ class Receiver:
         if self._output is None or not (new := self._output.read()):
             return
         text = self._rest + new
-        self._rest = text[-_OVERLAP:]
-        self._contacted = self._contacted or b"Association Acknowledged" in text
-        refused = (negotiation.class_uid(found.decode()) for found in _REFUSED.findall(text))
-        self._refused |= dict.fromkeys(filter(None, refused))
+        last = 0
+        for request in _REQUEST.finditer(text):
+            last = request.end()
+            self._judge(request[1])
+        self._rest = text[max(last, len(text) - _OVERLAP) :]
         if self._output.tell() > LONGEST_LOG:
             # What is written at this very moment is lost; the next association says it again.
             os.truncate(self._output.name, 0)
             self._output.seek(0)
+
+    def _judge(self, request: bytes) -> None:
+        """Notes what of the proposals of an association request is not taken here."""
+        refused: dict[str, dict[str, None]] = defaultdict(dict)
+        taken = set()
+        for said, lines in _PROPOSED.findall(request):
+            # A connection without a request, such as our own look whether it listens, is logged as an empty one.
+            self._contacted = True
+            sop_class = negotiation.class_uid(said.decode("ascii", "replace"))
+            syntaxes = [line[2:].strip(b" =").decode("ascii", "replace") for line in lines.splitlines()]
+            uids = [negotiation.syntax_uid(each) for each in syntaxes]
+            if sop_class not in self.sop_classes:
+                refused[sop_class] = {}
+            elif set(uids).isdisjoint(self._syntaxes):
+                refused[sop_class] |= dict.fromkeys(uids)
+            else:
+                taken.add(sop_class)
+        # Not a storage class that is known here: C-ECHO for example.
+        refused.pop("", None)
+        now = time.monotonic()
+        for sop_class, each in refused.items():
+            refusal = Refusal(sop_class, tuple(each), sop_class not in taken, now)
+            self._refusals[refusal.sop_class, refusal.syntaxes, refusal.whole] = refusal

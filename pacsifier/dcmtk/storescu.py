@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -15,6 +16,8 @@ from pacsifier.dcmtk.toolbox import Toolbox
 from pacsifier.dcmtk.transcript import StoreEnd, StoreTranscript
 
 _NO_CONTEXT = "No Acceptable Presentation Contexts"
+# A sender's order; the retired Big Endian comes last.
+_OFFERED = negotiation.NATIVE
 
 
 @dataclass(frozen=True)
@@ -26,22 +29,66 @@ class Sendable:
     transfer_syntax: str
 
     @property
-    def context(self) -> tuple[str, str]:
-        """SOP Class UID and transfer syntax UID."""
-        return self.sop_class, self.transfer_syntax
+    def form(self) -> str:
+        """What tells apart the forms that are not made of each other: a compressed syntax; "" for all uncompressed."""
+        return "" if self.transfer_syntax in negotiation.NATIVE else self.transfer_syntax
+
+    @property
+    def kind(self) -> tuple[str, str]:
+        """SOP Class UID and form."""
+        return self.sop_class, self.form
 
 
 def associations(files: Sequence[Sendable]) -> list[list[Sendable]]:
-    """Cuts the files into as few associations of 128 presentation contexts each as their order allows."""
-    parts: list[list[Sendable]] = []
-    contexts: set[tuple[str, str]] = set()
+    """Cuts the files into few associations of 128 presentation contexts at most; the order is kept in each.
+
+    In one association a SOP class has one form: for want of the file's own context storescu would take any other of
+    its class, and decompress.
+    """
+    syntaxes: dict[tuple[str, str], set[str]] = defaultdict(set)
     for file in files:
-        if not parts or (file.context not in contexts and len(contexts) == negotiation.MAX_CONTEXTS):
-            parts.append([])
-            contexts = set()
-        contexts.add(file.context)
-        parts[-1].append(file)
-    return parts
+        syntaxes[file.kind].add(file.transfer_syntax)
+    places = _places({kind: len(_proposed(held)) for kind, held in syntaxes.items()})
+    parts: dict[int, list[Sendable]] = defaultdict(list)
+    for file in files:
+        parts[places[file.kind]].append(file)
+    return [part for _, part in sorted(parts.items())]
+
+
+def _places(sizes: Mapping[tuple[str, str], int]) -> dict[tuple[str, str], int]:
+    """In which association each kind goes: the first that has room for its contexts and no other form of its class."""
+    room: list[int] = []
+    taken: list[set[str]] = []
+    places = {}
+    for (sop_class, form), size in sizes.items():
+        fitting = (at for at, left in enumerate(room) if left >= size and sop_class not in taken[at])
+        place = next(fitting, len(room))
+        if place == len(room):
+            room.append(negotiation.MAX_CONTEXTS)
+            taken.append(set())
+        room[place] -= size
+        taken[place].add(sop_class)
+        places[sop_class, form] = place
+    return places
+
+
+def contexts(files: Iterable[Sendable]) -> list[tuple[str, tuple[str, ...]]]:
+    """The presentation contexts for files of one association: SOP Class UID, transfer syntaxes."""
+    syntaxes: dict[str, set[str]] = defaultdict(set)
+    for file in files:
+        syntaxes[file.sop_class].add(file.transfer_syntax)
+    return [(uid, each) for uid, held in syntaxes.items() for each in _proposed(held)]
+
+
+def _proposed(held: Collection[str]) -> list[tuple[str, ...]]:
+    """The contexts for files of one class that are held in these syntaxes: one each, so that all can go as they are.
+
+    Beside uncompressed ones there is one with the other uncompressed syntaxes, Implicit VR Little Endian above all,
+    which every PACS has to take (PS3.5 10.1).
+    """
+    own: list[tuple[str, ...]] = [(syntax,) for syntax in sorted(held)]
+    others = tuple(syntax for syntax in _OFFERED if syntax not in held)
+    return [*own, others] if others and not set(_OFFERED).isdisjoint(held) else own
 
 
 def store(
@@ -53,9 +100,9 @@ def store(
 ) -> Iterator[tuple[Sendable, StoreEnd]]:
     """Sends the files over one association and yields each one's outcome once; `folder` is an empty working folder.
 
-    One presentation context per SOP class and transfer syntax, so that nothing is converted in between; a refused file
-    does not stop the others (`-nh`). The tool sees short names only: links in `folder`. Where the association ends
-    early, the file that had no answer and those behind it are `lost`; one on which the PACS was silent is not.
+    A file goes as it is where the PACS takes that; an uncompressed one else in another uncompressed syntax. A refused
+    file does not stop the others (`-nh`). The tool sees short names only: links in `folder`. Where the association
+    ends early, the file that had no answer and those behind it are `lost`; one on which the PACS was silent is not.
 
     Raises:
         AssociationError: there was no association.
@@ -65,8 +112,7 @@ def store(
         name = f"f{number:07d}"
         (folder / name).symlink_to(file.path.absolute())
         names[name] = file
-    contexts = [(sop_class, (syntax,)) for sop_class, syntax in dict.fromkeys(each.context for each in files)]
-    (folder / "sender.cfg").write_text(negotiation.config_text(contexts), encoding="ascii")
+    (folder / "sender.cfg").write_text(negotiation.config_text(contexts(files)), encoding="ascii")
     arguments = ["-nh", "-xf", "sender.cfg", negotiation.NAME, *peer_arguments(config, timeouts), *names]
     process = toolbox.start("storescu", arguments, folder, "storescu", level="INFO")
     answered = 0
@@ -80,7 +126,7 @@ def store(
     reason = _NO_CONTEXT if refused else "the association ended before"
     for name, file in names.items():
         words = f"not sent: {reason} (SOP class {file.sop_class})"
-        yield file, StoreEnd(name, False, words, lost=not refused)
+        yield file, StoreEnd(name, False, words, lost=not refused, no_context=refused)
 
 
 def _outcomes(process: Process, silence_timeout_s: float) -> Iterator[StoreEnd]:

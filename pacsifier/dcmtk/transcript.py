@@ -14,9 +14,12 @@ from dataclasses import dataclass
 SUCCESS = 0x0000
 WARNING_SUBOPERATIONS = 0xB000
 REFUSED_OUT_OF_RESOURCES = 0xA700
+CANCELLED = 0xFE00
 REFUSED_MATCHES = 0xA701
 REFUSED_SUBOPERATIONS = 0xA702
 MOVE_DESTINATION_UNKNOWN = 0xA801
+CANCELLED = 0xFE00
+RESOURCE_LIMITATION = 0x0213
 
 # findscu says its final status in words; PS3.4 C.4.1.1.4 has the numbers.
 _FIND_STATUS = {
@@ -25,7 +28,7 @@ _FIND_STATUS = {
     b"Failed: IdentifierDoesNotMatchSOPClass": 0xA900,
     b"Error: DataSetDoesNotMatchSOPClass": 0xA900,
     b"Failed: UnableToProcess": 0xC000,
-    b"Cancel: MatchingTerminatedDueToCancelRequest": 0xFE00,
+    b"Cancel: MatchingTerminatedDueToCancelRequest": CANCELLED,
 }
 _OTHER_FAILURE = 0xC000
 
@@ -41,6 +44,10 @@ _OF_A_MOVE = re.compile(
 )
 _SENDING_FILE = re.compile(rb"^I: Sending file: (?:\./)?(\S+)$")
 _STORE_RESPONSE = re.compile(rb"^I: Received Store Response \((.*)\)$")
+_CONVERTING = re.compile(rb"^I: Converting transfer syntax: (.*) -> (.*)$")
+_NO_CONTEXT = "No presentation context for"
+# PS3.7 Annex C: warnings are 0x0001, 0x0107, 0x0116 and 0xBxxx, of which DCMTK names some.
+_STORED = re.compile(r"Success$|Warning|Unknown Status: 0x(?:0*1|0*107|0*116|b[0-9a-f]{3})$")
 _ECHO_RESPONSE = re.compile(rb"^I: Received Echo Response \((.*)\)$", re.MULTILINE)
 _IGNORED_FILE = re.compile(rb"^W: cannot access file: (?:\./)?(\S+), ignoring file$")
 # Conditions of DCMTK's module dcmnet (dul.h, dimcond.h): the association is gone.
@@ -66,7 +73,10 @@ class FindEnd:
 
 @dataclass(frozen=True)
 class MoveState:
-    """Counters and status of the `request`-th C-MOVE (PS3.4 C.4.2.1.4); counters are None until told."""
+    """Counters and status of the `request`-th C-MOVE (PS3.4 C.4.2.1.4); counters are None until told.
+
+    `at_least`: this response leaves out counters that an earlier one told: there may be more by now.
+    """
 
     request: int
     status: int | None = None
@@ -74,11 +84,26 @@ class MoveState:
     completed: int | None = None
     failed: int | None = None
     warning: int | None = None
+    at_least: bool = False
 
     @property
     def final(self) -> bool:
         """Whether the status is a final one (not 0xFF00, pending)."""
         return self.status is not None and self.status != 0xFF00
+
+    @property
+    def begun(self) -> int:
+        """At least so many sub-operations were performed, with a warning or without; 0 also where none is told of."""
+        return (self.completed or 0) + (self.warning or 0)
+
+    @property
+    def done(self) -> int | None:
+        """The sub-operations that were performed, with a warning or without (PS3.7 9.1.4.1); None: not told.
+
+        Success says that there was no warning (PS3.4 C.4.2.1.5); elsewhere a counter that is absent is not 0.
+        """
+        untold = self.completed is None or (self.warning is None and self.status == WARNING_SUBOPERATIONS)
+        return None if self.at_least or untold else self.begun
 
 
 class _Lines:
@@ -140,6 +165,7 @@ class MoveTranscript:
         self._lines = _Lines()
         self._request = -1
         self._counters: dict[str, int] = {}
+        self._told: set[str] = set()
         self._answering = False
         self._name = b""
         self.accepted = False
@@ -156,6 +182,7 @@ class MoveTranscript:
                 self._answering = False
             elif event == b"Received":
                 self._answering = True
+                self._told.clear()
             elif event:
                 self.accepted = True
             elif refused:
@@ -163,13 +190,19 @@ class MoveTranscript:
             elif what:
                 self._note_stored(what, value)
             elif self._answering and counter:
-                # A final response may leave its counters out; DCMTK then shows 0, which the last pending one corrects.
-                key = counter.decode().lower()
-                self._counters[key] = max(int(number), self._counters.get(key, 0))
+                self._count(counter.decode().lower(), int(number))
             elif self._answering:
                 self._answering = False
                 words = words.lstrip(b": ").decode("ascii", "replace")
-                yield MoveState(self._request, int(status, 16), words, **self._counters)
+                at_least = not self._counters.keys() <= self._told
+                yield MoveState(self._request, int(status, 16), words, **self._counters, at_least=at_least)
+
+    def _count(self, key: str, number: int) -> None:
+        """A response may leave its counters out, or show 0 in their place: those told before still hold."""
+        before = self._counters.get(key, 0)
+        self._counters[key] = max(number, before)
+        if number >= before:
+            self._told.add(key)
 
     def _note_stored(self, what: bytes, value: bytes) -> None:
         if what == b"Filename":
@@ -183,13 +216,16 @@ class MoveTranscript:
 class StoreEnd:
     """What became of one file of `storescu`: `words` is `Success` or the reason of the refusal.
 
-    `lost`: it got no answer, since the association was gone; it may be sent again.
+    `lost`: it got no answer, since the association was gone; it may be sent again. `no_context`: the PACS takes its SOP
+    class in no form that it may be sent in. `encoded`: it was sent in another transfer syntax than its own.
     """
 
     name: str
     stored: bool
     words: str
     lost: bool = False
+    no_context: bool = False
+    encoded: bool = False
 
 
 class StoreTranscript:
@@ -199,6 +235,7 @@ class StoreTranscript:
         self._lines = _Lines()
         self._name: str | None = None
         self._reasons: list[str] = []
+        self._encoded = False
 
     def feed(self, data: bytes) -> Iterator[StoreEnd]:
         """Takes the next bytes of the log and yields the outcome of each file."""
@@ -207,11 +244,13 @@ class StoreTranscript:
                 yield from self._unanswered()
                 self._name = found[1].decode("utf-8", "replace")
                 self._reasons = []
+            elif found := _CONVERTING.match(line):
+                self._encoded = found[1] != found[2]
             elif found := _STORE_RESPONSE.match(line):
                 words = found[1].decode("ascii", "replace")
                 name, self._name = self._name, None
                 if name is not None:
-                    yield StoreEnd(name, words == "Success" or words.startswith("Warning"), words)
+                    yield StoreEnd(name, bool(_STORED.match(words)), words, encoded=self._encoded)
             elif found := _IGNORED_FILE.match(line):
                 yield StoreEnd(found[1].decode("utf-8", "replace"), False, "cannot be read any more")
             elif line.startswith((b"E: ", b"W: ", b"F: ")):
@@ -224,5 +263,7 @@ class StoreTranscript:
     def _unanswered(self) -> Iterator[StoreEnd]:
         if self._name is not None:
             words = "; ".join(filter(None, self._reasons))
-            yield StoreEnd(self._name, False, words or "not answered", not words or bool(_GONE.search(words)))
+            lost = not words or bool(_GONE.search(words))
+            no_context = words.startswith(_NO_CONTEXT)
+            yield StoreEnd(self._name, False, words or "not answered", lost, no_context=no_context)
             self._name = None

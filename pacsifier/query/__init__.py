@@ -4,7 +4,7 @@ from pacsifier.query.attributes import ATTRIBUTES, INFO_COLUMNS, QUERY_COLUMNS, 
 from pacsifier.query.matching import Match, Verdict, matches
 from pacsifier.query.shard import WHOLE, Shard
 from pacsifier.query.table import Query, QueryTable, read_query_file
-from pacsifier.query.wire import ascii_wildcards, halves, is_single_key, is_uid, study_keys
+from pacsifier.query.wire import around, ascii_wildcards, halves, is_single_key, is_uid, study_keys
 
 __all__ = [
     "ATTRIBUTES",
@@ -17,6 +17,7 @@ __all__ = [
     "QueryTable",
     "Shard",
     "Verdict",
+    "around",
     "ascii_wildcards",
     "halves",
     "is_single_key",

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from pacsifier.errors import Fault, InputError
-from pacsifier.query.attributes import QUERY_COLUMNS
+from pacsifier.query.attributes import ATTRIBUTES, QUERY_COLUMNS
 from pacsifier.query.cells import NEW_IDS, Cell, read_cell
 from pacsifier.query.csvtext import BLANKS, NumberedRow
 from pacsifier.query.spreadsheet import as_typed
@@ -36,6 +36,11 @@ class Query:
     rows: tuple[int, ...]
     cells: Mapping[str, str]
     new_id: str | None
+
+    @property
+    def wants_whole_studies(self) -> bool:
+        """Whether no cell says anything of single series: all of a study that matches is wanted."""
+        return all(ATTRIBUTES[column].level == "STUDY" for column in self.cells)
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import date, timedelta
 from typing import Final
 
@@ -82,6 +82,37 @@ def halves(study_date: str | None, today: str) -> tuple[str, str] | None:
         return None
     middle = first + (last - first) // 2
     return f"{start}-{_text(middle)}", f"{_text(middle + timedelta(days=1))}-{end}"
+
+
+def around(study_date: str | None, days: Collection[str]) -> tuple[str, ...]:
+    """Ranges of a StudyDate key, both sides of the middle of some `days` in it; beside the day where it is only one.
+
+    None where the key is of one day, or no day is a date. Whoever holds answers of these days, and only a part of all,
+    will be told of others in one of the ranges.
+    """
+    start, hyphen, end = ("", "-", "") if study_date is None else study_date.partition("-")
+    known = sorted(filter(_is_day, set(days)))
+    if not hyphen or not known:
+        return ()
+    lower = known[(len(known) - 1) // 2]
+    upper = lower
+    if len(known) == 1:
+        lower = _shifted(lower, -1)
+    first = f"{start}-{lower}" if start <= lower else ""
+    second = f"{_shifted(upper, 1)}-{end}" if not end or upper < end else ""
+    return tuple(filter(None, (first, second)))
+
+
+def _is_day(text: str) -> bool:
+    """Whether what a PACS tells is a date that has neighbours."""
+    try:
+        return len(text) == 8 and text.isascii() and text.isdigit() and 1 < _day(text).year < 9999
+    except ValueError:
+        return False
+
+
+def _shifted(text: str, days: int) -> str:
+    return _text(_day(text) + timedelta(days=days))
 
 
 def _day(text: str) -> date:

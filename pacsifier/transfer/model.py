@@ -5,6 +5,7 @@ The states of a series, and the method of `SeriesState` that makes each transiti
     PENDING --list------------> LISTED                     --info, --dry_run: nothing is fetched
             --leave_undecided-> UNDECIDED                  the PACS told too little, and no image will decide
             --skip------------> SKIPPED                    --resume: an earlier run has all of it
+            --leave_out-------> LEFT_OUT --take--> PENDING     beyond --limit; one before it was not wanted after all
             --complete--------> COMPLETE                   statuses, counts and what is in place agree
             --close-----------> INCOMPLETE | FAILED        the run is over: something came, or nothing did
     COMPLETE --reopen---------> PENDING                    what a stranger sent was taken out again
@@ -52,6 +53,7 @@ class Status(Enum):
     NOT_WANTED = "not_wanted"
     UNDECIDED = "undecided"
     EXCLUDED = "excluded"
+    LEFT_OUT = "left_out"
 
     @property
     def completed(self) -> bool:
@@ -62,6 +64,17 @@ class Status(Enum):
     def settled(self) -> bool:
         """Whether nothing is left to do for it."""
         return self.completed or self in (Status.LISTED, Status.NOT_WANTED, Status.EXCLUDED)
+
+
+class Lasting(Enum):
+    """Why a series failed for good: the codes of `FailedForGood` in the log, read back by the next run."""
+
+    # Its own request ended with a status that time does not change.
+    REFUSED = "refused"
+    # The PACS reaches the destination, and failed to send instances of it at every try.
+    NOT_SENT = "not_sent"
+    # The PACS counts as sent all that it has, and announces more.
+    MISSING = "missing"
 
 
 @dataclass(slots=True)
@@ -90,6 +103,12 @@ class SeriesState:
     refused: bool = False
     # Nothing was announced, but the counters of its own request and what is in place agree.
     counted: bool = False
+    # Nothing was announced, and its own request ended with Success without telling how many it moved.
+    vouched: bool = False
+    # Why asking again would be in vain, by how its last request ended; and the way by which this or an earlier run
+    # found so: by that way it is asked for once, without repeats.
+    lasting: Lasting | None = None
+    failed_by: str = ""
     # What is in place would survive a power cut.
     secure: bool = False
 
@@ -118,9 +137,22 @@ class SeriesState:
         """The PACS told too little, and nothing that this run fetches could decide."""
         self.status, self.reason = Status.UNDECIDED, reason
 
+    def leave_out(self) -> None:
+        """It is beyond --limit."""
+        self.status, self.reason = Status.LEFT_OUT, "left out by --limit"
+
+    def take(self) -> None:
+        """It is within --limit after all."""
+        if self.status is Status.LEFT_OUT:
+            self.status, self.reason = Status.PENDING, ""
+
     def skip(self, reason: str = "", moved: int = 0) -> None:
         """An earlier run has all of it; `moved`: that many instances to the same AE title."""
         self.status, self.reason, self.moved = Status.SKIPPED, reason, max(moved, self.moved)
+
+    def recall(self, lasting: Lasting, failed_by: str) -> None:
+        """An earlier run found that it fails for good by this way."""
+        self.lasting, self.failed_by = lasting, failed_by
 
     def tell(self, instances: tuple[Instance, ...]) -> None:
         """Takes the IMAGE-level list of its instances."""
@@ -181,14 +213,30 @@ class SeriesState:
         self.seconds += seconds
         self.moved = max(self.moved, moved or 0)
 
-    def postpone(self, reason: str) -> None:
-        """A request for it failed and will be repeated, or asked in another way."""
-        self.tried, self.reason, self.counted = True, reason, False
+    def postpone(self, reason: str, lasting: Lasting | None = None) -> None:
+        """A request for it failed and will be repeated, or asked in another way; `lasting`: should this be the last."""
+        self.tried = True
+        if self.pending:
+            self.reason, self.counted, self.lasting = reason, False, lasting
 
-    def enter(self, reason: str, *, failed: bool, refused: bool, counted: bool = False) -> None:
+    def enter(
+        self,
+        reason: str,
+        *,
+        failed: bool,
+        refused: bool,
+        counted: bool = False,
+        vouched: bool = False,
+        lasting: Lasting | None = None,
+    ) -> None:
         """A request for it has ended; the verdict comes later."""
         self.reason = COUNTED if counted else reason
-        self.failed, self.refused, self.counted = failed, refused, counted
+        self.failed, self.refused, self.counted, self.vouched = failed, refused, counted, vouched
+        self.lasting = lasting
+
+    def trust(self) -> None:
+        """A request whose counters are not told moved all that the PACS holds."""
+        self.moved = max(self.moved, self.series.expected or 0)
 
     def complete(self, note: str = "") -> None:
         """All of it is where it was asked for."""
@@ -220,9 +268,18 @@ class SeriesState:
         self.status = Status.INCOMPLETE if self.files else Status.FAILED
         self.reason = "; ".join(each for each in (counts, why, stop_reason) if each)
 
+    def remember(self, way: str, *, proven: bool) -> None:
+        """The run is over for it: whether it failed for good by this way; `proven`: others came by it."""
+        failed = self.status in (Status.INCOMPLETE, Status.FAILED)
+        if not (failed and (proven or self.failed_by == way)):
+            self.lasting = None
+        self.failed_by = way if self.lasting else ""
+
     def remark(self, *words: str) -> None:
-        """Adds to the reason; what is "" adds nothing."""
-        self.reason = "; ".join(filter(None, (self.reason, *words)))
+        """Adds to the reason; what is "" or stands there adds nothing."""
+        self.reason = "; ".join(
+            filter(None, (self.reason, *(each for each in words if each not in self.reason)))
+        )
 
 
 _NO_COUNTS: Mapping[str, int] = MappingProxyType({})
@@ -273,6 +330,28 @@ def _sum(first: Mapping[str, int], later: Mapping[str, int]) -> Mapping[str, int
     return Counter(first) + Counter(later) if first and later else first or later
 
 
+@dataclass(frozen=True, slots=True)
+class Shortage:
+    """A study of which the PACS lists fewer series than it announces, however it is asked.
+
+    `rows`: the first row numbers of the rows that may lack what is not listed; `whole`: one of them wants all of the
+    study, so that a request for the whole study can decide.
+    """
+
+    listed: int
+    announced: int
+    rows: tuple[int, ...]
+    whole: bool
+
+    @property
+    def counts(self) -> str:
+        """Both numbers in words."""
+        return f"the PACS announces {self.announced} series of a study and lists {self.listed}"
+
+
+_NO_SHORTAGES: Mapping[str, Shortage] = MappingProxyType({})
+
+
 @dataclass(frozen=True)
 class Found:
     """The series that the rows want, the rows' reports by first row number, and the SOP classes told of."""
@@ -284,6 +363,8 @@ class Found:
     series_of_study: Mapping[str, int]
     # Keys that the PACS returned in no answer of their level, though asked.
     missing_keys: tuple[str, ...]
+    # By StudyInstanceUID.
+    short: Mapping[str, Shortage] = field(default_factory=lambda: _NO_SHORTAGES)
 
 
 Part = tuple[MoveRequest, tuple[SeriesState, ...]]
@@ -321,10 +402,14 @@ class Came:
 
 @dataclass(frozen=True)
 class Stop:
-    """Why nothing more is started; `unreachable`: nothing has ever reached us, so another way may do better."""
+    """Why nothing more is started; `unreachable`: nothing has ever reached us, so another way may do better.
+
+    `failures`: for their number alone; each of them still says what it says.
+    """
 
     reason: str
     unreachable: bool = False
+    failures: bool = False
 
 
 @dataclass(frozen=True)
@@ -333,6 +418,14 @@ class Question:
 
     words: str
     refusal: str
+
+
+@dataclass(frozen=True)
+class Note:
+    """A line about a query row; lines of one `kind` are alike."""
+
+    kind: str
+    words: str
 
 
 @dataclass(frozen=True)
@@ -346,11 +439,13 @@ class Plan:
     rows: Mapping[int, RowReport]
     sop_classes: frozenset[str]
     series_of_study: Mapping[str, int]
-    notes: tuple[str, ...] = ()
+    notes: tuple[Note, ...] = ()
     questions: tuple[Question, ...] = ()
     last_note: str = ""
     # Series that are left out since their patient is excluded.
     barred: tuple[SeriesState, ...] = ()
+    # Studies of which fewer series are listed than announced, by StudyInstanceUID.
+    short: Mapping[str, Shortage] = field(default_factory=lambda: _NO_SHORTAGES)
 
     @property
     def todo(self) -> list[SeriesState]:
@@ -484,6 +579,10 @@ class Shelf(Protocol):
 
     def remarks(self) -> Mapping[SeriesKey, str]:
         """What is to be said of objects under the UIDs of series that are not in their folders."""
+        ...
+
+    def unasked(self) -> Mapping[SeriesKey, int]:
+        """How many objects of each series came from the PACS that nobody had asked for, kept or not."""
         ...
 
 

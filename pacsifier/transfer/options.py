@@ -115,6 +115,9 @@ class Observer:
     def say(self, message: str) -> None:
         """A word to the user that no result holds."""
 
+    def finding(self, level: str, answered: int, asked: int, found: int) -> None:
+        """A find at a level has so many of its identifiers answered, with so many answers."""
+
     def planned(self, series: int, instances: int | None) -> None:
         """The work ahead; None: not all numbers were announced."""
 

@@ -2,18 +2,29 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
+from pacsifier.figures import counted
 from pacsifier.query import Query
 from pacsifier.query.series import Series
-from pacsifier.transfer.model import Found, Plan, Question, RowReport, SeriesKey, SeriesState
+from pacsifier.transfer.model import (
+    Found,
+    Note,
+    Plan,
+    Question,
+    RowReport,
+    SeriesKey,
+    SeriesState,
+    Shortage,
+    Status,
+)
 from pacsifier.transfer.options import Options
 
 _ASK_ABOVE_SERIES = 500
 _NAMED = ("PatientID", "AccessionNumber", "PatientName", "StudyInstanceUID", "SeriesInstanceUID")
-_LEFT_OUT = "series were left out by --limit"
+_LINES_OF_A_KIND = 20
 
 
 def make_plan(found: Found, options: Options, moved: Mapping[SeriesKey, int] | None = None) -> Plan:
@@ -24,18 +35,31 @@ def make_plan(found: Found, options: Options, moved: Mapping[SeriesKey, int] | N
     allowed = [series for series in found.series if series.values.get("PatientID") not in options.excluded]
     barred = [series for series in found.series if series.values.get("PatientID") in options.excluded]
     ordered = sorted(allowed, key=lambda series: (series.values.get("PatientID") or "", *series.key))
-    limit = len(ordered) if options.limit is None else options.limit
-    chosen, beyond = ordered[:limit], ordered[limit:]
+    if options.limit is not None:
+        # What no row may want after all does not take the place of what one wants for certain.
+        ordered.sort(key=lambda series: not series.rows)
+    states = tuple(_state_of(series, options, moved or {}) for series in ordered)
+    beyond = states[len(states) if options.limit is None else options.limit :]
+    for state in beyond:
+        state.leave_out()
     return Plan(
-        states=tuple(_state_of(series, options, moved or {}) for series in chosen),
-        rows=_rows(found.rows, barred, beyond),
+        states=states,
+        rows=_rows(found.rows, barred),
         sop_classes=found.sop_classes,
         series_of_study=found.series_of_study,
-        notes=tuple(_notes(found.rows)),
+        notes=(*_notes(found.rows), *_short_notes(found.short)),
         questions=() if options.list_all else tuple(_questions(found)),
-        last_note=f"--limit: {limit} of {len(ordered)} series are taken" if beyond else "",
+        last_note=f"--limit: {options.limit} of {len(ordered)} series are taken" if beyond else "",
         barred=tuple(map(_barred, barred)),
+        short=found.short,
     )
+
+
+def within_limit(states: Sequence[SeriesState], limit: int | None) -> list[SeriesState]:
+    """Those left out by --limit that are to be taken, since as many before them were not wanted after all."""
+    left = [state for state in states if state.status is Status.LEFT_OUT]
+    unwanted = sum(state.status in (Status.NOT_WANTED, Status.EXCLUDED) for state in states)
+    return left[: max(0, (limit or 0) - (len(states) - len(left) - unwanted))]
 
 
 def rows_of(series: Series) -> set[int]:
@@ -48,20 +72,10 @@ def untold_columns(series: Series) -> str:
     return ", ".join(sorted({column for columns in series.undecided.values() for column in columns}))
 
 
-def _rows(
-    reports: Mapping[int, RowReport], barred: Iterable[Series], beyond: Iterable[Series]
-) -> dict[int, RowReport]:
-    """The rows' reports with what is left out entered: series of excluded patients, and those above the limit."""
+def _rows(reports: Mapping[int, RowReport], barred: Iterable[Series]) -> dict[int, RowReport]:
+    """The rows' reports with the series of excluded patients entered."""
     excluded = Counter(row for series in barred for row in rows_of(series))
-    cut = {row for series in beyond for row in rows_of(series)}
-    return {
-        row: replace(
-            report,
-            excluded=report.excluded + excluded[row],
-            failure=_LEFT_OUT if row in cut else report.failure,
-        )
-        for row, report in reports.items()
-    }
+    return {row: replace(report, excluded=report.excluded + excluded[row]) for row, report in reports.items()}
 
 
 def _state_of(series: Series, options: Options, moved: Mapping[SeriesKey, int]) -> SeriesState:
@@ -95,16 +109,42 @@ def _plan_move(state: SeriesState, options: Options, moved: Mapping[SeriesKey, i
         state.skip(moved=moved[series.key])
 
 
-def _notes(reports: Mapping[int, RowReport]) -> Iterator[str]:
+def first_of_each_kind(notes: Iterable[Note], most: int = _LINES_OF_A_KIND) -> tuple[list[str], list[str]]:
+    """The first lines of each kind, with a count of the others, and those others. Pure."""
+    told: list[str] = []
+    others: dict[str, list[str]] = defaultdict(list)
+    number: Counter[str] = Counter()
+    for note in notes:
+        number[note.kind] += 1
+        (told if number[note.kind] <= most else others[note.kind]).append(note.words)
+    told += [f"and {counted(len(lines), 'more row')} {kind}" for kind, lines in others.items()]
+    return told, [line for lines in others.values() for line in lines]
+
+
+def _notes(reports: Mapping[int, RowReport]) -> Iterator[Note]:
     for row, report in reports.items():
         not_found = "" if report.divided else report.not_found
-        yield from (f"row {row}: {each}" for each in (report.failure, not_found, report.ambiguous) if each)
+        told = {
+            "that failed": report.failure,
+            "that matched nothing": not_found,
+            "that are ambiguous": report.ambiguous,
+        }
+        yield from (Note(kind, f"row {row}: {each}") for kind, each in told.items() if each)
         if report.lenient:
             columns = ", ".join(sorted(report.lenient))
-            yield f"row {row}: {columns} matched only without regard to case, accents or parts"
+            words = f"row {row}: {columns} matched only without regard to case, accents or parts"
+            yield Note("that matched only leniently", words)
         if report.empty:
             columns = ", ".join(f"{column} ({number})" for column, number in sorted(report.empty.items()))
-            yield f"row {row}: series that came with an empty value were taken as not matching: {columns}"
+            words = f"row {row}: series that came with an empty value were taken as not matching: {columns}"
+            yield Note("with series that came with an empty value", words)
+
+
+def _short_notes(short: Mapping[str, Shortage]) -> Iterator[Note]:
+    for shortage in short.values():
+        rows = ", ".join(map(str, shortage.rows))
+        words = f"row {rows}: {shortage.counts}, asked with and without counts"
+        yield Note("of whose studies fewer series are listed than announced", words)
 
 
 def _questions(found: Found) -> Iterator[Question]:

@@ -22,7 +22,7 @@ def skip_what_is_there(
     Of what is there in part only the missing instances will be asked for, by their UIDs; so will those of which two
     contradict each other (`conflicts`). `claimed`: what an earlier run called complete is on the disk itself.
     """
-    present = [state for state in states if _adopted(state, run)]
+    present = [state for state in states if state.pending and _adopted(state, run)]
     for state in present:
         for uid in conflicts.get(state.series.key, ()):
             # One of two that contradict each other: asked for again, and believed where the PACS sends it again.

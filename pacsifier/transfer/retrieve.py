@@ -19,6 +19,7 @@ from pacsifier.dcmtk.toolbox import Toolbox
 from pacsifier.disk.durable import wait_until_on_disk
 from pacsifier.disk.info import write_info
 from pacsifier.disk.lock import OutputLock, temporary_folder
+from pacsifier.disk.names import LOG_FOLDER
 from pacsifier.disk.tree import SeriesIdentity, Tree
 from pacsifier.errors import InputError
 from pacsifier.transfer.fetch.aside import Limits
@@ -29,20 +30,31 @@ from pacsifier.transfer.fetch.traffic import Traffic
 from pacsifier.transfer.fetch.ways import Means, Way, kinds_of, passable
 from pacsifier.transfer.find.asking import CarefulFinds
 from pacsifier.transfer.find.finder import find as find_series
-from pacsifier.transfer.model import Found, Plan, Status
+from pacsifier.transfer.find.images import tell_instances
+from pacsifier.transfer.model import Found, Plan, SeriesState, Status
 from pacsifier.transfer.options import Job, Observer
-from pacsifier.transfer.plan import make_plan
+from pacsifier.transfer.plan import first_of_each_kind, make_plan, within_limit
 from pacsifier.transfer.record.audit import write_audit
 from pacsifier.transfer.record.conflicts import open_conflicts, still_open, write_conflicts
 from pacsifier.transfer.record.journal import Journal
 from pacsifier.transfer.record.new_ids import write_new_ids
-from pacsifier.transfer.record.outcomes import Outcome, by_row, outcomes_of, write_rows
+from pacsifier.transfer.record.outcomes import (
+    ROWS_NAME,
+    Outcome,
+    by_row,
+    outcomes_of,
+    rows_in_doubt,
+    write_rows,
+)
 from pacsifier.transfer.record.summary import Summary, row_plans, summed_up
 from pacsifier.transfer.record.unexpected import write_unexpected
 from pacsifier.transfer.resume import skip_what_is_there
 from pacsifier.transfer.run import Run
 
 log = logging.getLogger(__name__)
+
+# The lists of more series than these take a while, for which a person gets a reason.
+_COUNTED_SILENTLY = 200
 
 
 def retrieve(job: Job, observer: Observer, toolbox: Toolbox) -> Summary:
@@ -62,6 +74,7 @@ def retrieve(job: Job, observer: Observer, toolbox: Toolbox) -> Summary:
         else:
             journal = Journal(run.tree, job.table, job.config.move_aet if options.move else "")
             plan = make_plan(found, options, journal.moved_to(job.config.move_aet))
+            recall(plan, journal)
             confirm(plan, observer)
             write_infos(plan, run)
             run.tree.heed(journal.folders())
@@ -69,7 +82,7 @@ def retrieve(job: Job, observer: Observer, toolbox: Toolbox) -> Summary:
                 skip_what_is_there(plan.states, run, open_conflicts(run.tree), journal.claimed())
             with recorded(plan, run, journal) as record:
                 if ways:
-                    fetch(plan, ways, run, ticking(plan, run, journal), lambda: claim(plan, run, journal))
+                    _fetch_within_limit(plan, ways, run, journal)
                 record.problems += write_new_ids(run.tree, plan.states, plan.rows, info=options.info)
             summary = record.summary
     return replace(summary, seconds=time.monotonic() - started)
@@ -88,7 +101,7 @@ def open_run(job: Job, observer: Observer, toolbox: Toolbox) -> Iterator[tuple[R
     with ExitStack() as stack:
         lock = None if options.dry_run else stack.enter_context(OutputLock(job.out))
         staging = lock.staging if lock else stack.enter_context(temporary_folder())
-        pacs = Pacs(config, toolbox, staging, options.timeouts)
+        pacs = Pacs(config, toolbox, staging, options.timeouts, observer.finding)
         traffic = Traffic(options, observer)
         tree = Tree(job.out)
         limits = Limits(options.max_unexpected, options.max_unexpected_bytes, options.min_free_bytes)
@@ -145,8 +158,13 @@ def confirm(plan: Plan, observer: Observer) -> None:
     Raises:
         InputError: a row was not confirmed.
     """
-    for note in plan.notes:
-        observer.say(note)
+    told, others = first_of_each_kind(plan.notes)
+    for line in told:
+        observer.say(line)
+    if others:
+        observer.say(f"--verbose shows all rows; what becomes of each is in {LOG_FOLDER}/{ROWS_NAME}")
+    for line in others:
+        log.info("%s", line)
     for question in plan.questions:
         if not observer.confirm(question.words):
             raise InputError(question.refusal)
@@ -154,11 +172,30 @@ def confirm(plan: Plan, observer: Observer) -> None:
         observer.say(plan.last_note)
 
 
+def recall(plan: Plan, journal: Journal) -> None:
+    """What earlier runs found to fail for good will be asked for once."""
+    failed = journal.failed()
+    for state in plan.states:
+        if state.series.key in failed:
+            state.recall(*failed[state.series.key])
+
+
 def write_infos(plan: Plan, run: Run) -> None:
     """Writes the info CSVs of series of which no image will come; with --save they are written as the images come."""
     if run.job.options.info and not run.job.options.save:
         for state in plan.states:
-            write_info(run.tree.info_path(SeriesIdentity.of(state.series.values)), state.series.values)
+            if state.status is not Status.LEFT_OUT:
+                write_info(run.tree.info_path(SeriesIdentity.of(state.series.values)), state.series.values)
+
+
+def _fetch_within_limit(plan: Plan, ways: Sequence[Way], run: Run, journal: Journal) -> None:
+    """Fetches what is open; where some of it was not wanted after all, further series until --limit is reached."""
+    tick = ticking(plan, run, journal)
+    fetch(plan, ways, run, tick, lambda: claim(plan, run, journal))
+    while not run.stop and (more := within_limit(plan.states, run.job.options.limit)):
+        for state in more:
+            state.take()
+        fetch(plan, ways, run, tick, lambda: claim(plan, run, journal))
 
 
 def ticking(plan: Plan, run: Run, journal: Journal) -> Callable[[], None]:
@@ -225,7 +262,8 @@ def recorded(plan: Plan, run: Run, journal: Journal) -> Iterator[Record]:
                 run.tree.drop_info(SeriesIdentity.of(state.series.values))
         # On the disk before a table says so.
         secure(plan, run)
-        outcomes = outcomes_of(plan.rows, by_row(plan.states))
+        rows = rows_in_doubt(plan, run.proven, run.aside.unasked(), saved=run.job.options.save)
+        outcomes = outcomes_of(rows, by_row(plan.states))
         redo = write_rows(run.tree, run.job.table, outcomes)
         record.summary = replace(_sum_up(plan, run, outcomes, record.problems), redo=redo)
         journal.write_log()
@@ -240,12 +278,23 @@ def _rehearse(found: Found, run: Run) -> Summary:
     confirm(plan, run.observer)
     if options.save and options.resume:
         skip_what_is_there(plan.states, run, open_conflicts(run.tree))
+    _count_instances([state for state in plan.states if state.status in (Status.PENDING, Status.LISTED)], run)
     for state in plan.todo:
         state.list()
     wanting = by_row(plan.states)
     outcomes = outcomes_of(plan.rows, wanting)
     rows = row_plans(run.job.table.queries, outcomes, wanting)
     return replace(_sum_up(plan, run, outcomes), plan=tuple(rows))
+
+
+def _count_instances(states: Sequence[SeriesState], run: Run) -> None:
+    """Asks the IMAGE level for the instances of series of which the PACS announced no number."""
+    unknown = [state for state in states if state.series.expected is None]
+    if len(unknown) > _COUNTED_SILENTLY:
+        run.observer.say(
+            f"the PACS announces no numbers of instances: it is asked for the lists of {len(unknown)} series"
+        )
+    run.lost(tell_instances(run.finds, unknown, uid_lists=run.known.uid_lists))
 
 
 def _sum_up(plan: Plan, run: Run, outcomes: Mapping[int, Outcome], problems: Sequence[str] = ()) -> Summary:

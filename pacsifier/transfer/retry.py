@@ -11,9 +11,12 @@ import random
 from dataclasses import dataclass
 
 from pacsifier.dcmtk.transcript import (
+    CANCELLED,
     MOVE_DESTINATION_UNKNOWN,
     REFUSED_MATCHES,
+    REFUSED_OUT_OF_RESOURCES,
     REFUSED_SUBOPERATIONS,
+    RESOURCE_LIMITATION,
     SUCCESS,
     WARNING_SUBOPERATIONS,
     MoveState,
@@ -22,8 +25,12 @@ from pacsifier.dcmtk.transcript import (
 log = logging.getLogger(__name__)
 
 _LONGEST_WAIT_S = 120.0
-# PS3.4 C.4.2.1.5: out of resources, unable to calculate the matches or to perform sub-operations.
-_TEMPORARY_MOVE = frozenset({REFUSED_MATCHES, REFUSED_SUBOPERATIONS})
+# PS3.4 C.4.2.1.5: out of resources, unable to calculate the matches or to perform sub-operations; PS3.7 C.5.17.
+_TEMPORARY_MOVE = frozenset(
+    {REFUSED_OUT_OF_RESOURCES, REFUSED_MATCHES, REFUSED_SUBOPERATIONS, RESOURCE_LIMITATION}
+)
+# Of these, or of no answer at all, nobody knows whether the same request would not succeed.
+_SAYS_NOTHING = (None, SUCCESS, WARNING_SUBOPERATIONS, MOVE_DESTINATION_UNKNOWN, CANCELLED)
 
 
 @dataclass(frozen=True)
@@ -47,12 +54,23 @@ def is_temporary(end: MoveState) -> bool:
 
 
 def is_clean(end: MoveState) -> bool:
-    """Whether a C-MOVE ended with Success and no failed sub-operation."""
+    """Whether a C-MOVE ended with no failed sub-operation: by Success, or by warnings of which none is a failure."""
+    if end.status == WARNING_SUBOPERATIONS:
+        return end.failed == 0 and end.warning != 0 and not end.at_least
     return end.status == SUCCESS and not end.failed
+
+
+def may_have_failed(end: MoveState, *, last: bool = True) -> bool:
+    """Whether sub-operations failed, or may have where the status is one of theirs and the counter is not told.
+
+    Without counters a refusal may also be for want of resources: it counts where it is the `last`, after all repeats.
+    """
+    if end.failed:
+        return True
+    of_them = end.status == WARNING_SUBOPERATIONS or (last and end.status == REFUSED_SUBOPERATIONS)
+    return of_them and not is_clean(end) and (end.failed is None or end.at_least)
 
 
 def refused_for_good(end: MoveState) -> bool:
     """Whether the PACS would not take the identifier itself: a failure that neither time nor another place fixes."""
-    if end.status in (None, SUCCESS, WARNING_SUBOPERATIONS, MOVE_DESTINATION_UNKNOWN):
-        return False
-    return not is_temporary(end) and not end.completed
+    return end.status not in _SAYS_NOTHING and not is_temporary(end) and not end.begun

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from pacsifier.dcmtk.transcript import MoveState
 from pacsifier.disk.lock import OutputLock
 from pacsifier.disk.tree import Tree
 from pacsifier.errors import AssociationError
@@ -17,7 +18,8 @@ class Run:
     """One run over a checked query table; `lock` is None where nothing is written.
 
     `known` is what the PACS can do, `stop` why nothing more is started, `done` the number of series of which a request
-    has ended.
+    has ended, `whole_studies` how the last request for one whole study ended, by StudyInstanceUID;
+    `proven` are studies of which fewer series are listed than announced, but all that a request for them brings.
     """
 
     job: Job
@@ -32,6 +34,8 @@ class Run:
     known: Capabilities
     stop: Stop | None = None
     done: int = 0
+    whole_studies: dict[str, MoveState] = field(default_factory=dict)
+    proven: set[str] = field(default_factory=set)
 
     def halt(self, stop: Stop | None) -> None:
         """Lets nothing more be started; the first reason counts."""

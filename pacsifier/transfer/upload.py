@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from pacsifier.config import PacsConfig
+from pacsifier.dcmtk.negotiation import syntax_name
 from pacsifier.dcmtk.storescu import Sendable, associations, store
 from pacsifier.dcmtk.timeouts import Timeouts
 from pacsifier.dcmtk.toolbox import Toolbox
@@ -40,11 +41,13 @@ _WHY_NOT = {
 class UploadSummary:
     """The outcome of an upload; `failures` holds each file that the PACS does not have, with the reason.
 
-    `notes` are the logs of ours that were passed over.
+    `encoded` files are stored in another uncompressed transfer syntax than their own; `notes` are the logs of ours that
+    were passed over.
     """
 
     files: int = 0
     stored: int = 0
+    encoded: int = 0
     failures: list[tuple[Path, str]] = field(default_factory=list)
     notes: tuple[str, ...] = ()
     seconds: float = 0.0
@@ -134,9 +137,22 @@ class _Sender:
         log.info("%s: %s", file.sop_class, end.words)
         if end.stored:
             self._summary.stored += 1
+            self._summary.encoded += end.encoded
         else:
-            self._summary.failures.append((file.path, end.words))
+            self._summary.failures.append((file.path, _not_taken(file) if end.no_context else end.words))
         self._observer.progress(self._summary.stored, self._summary.stored)
+
+
+def _not_taken(file: Sendable) -> str:
+    """Why a file could not be offered so that the PACS would take it, and the remedy."""
+    refused = f"not sent: no presentation context: the PACS does not take the SOP class {file.sop_class} in"
+    if not file.form:
+        return f"{refused} any uncompressed transfer syntax: have it accept this class"
+    return (
+        f"{refused} the compressed transfer syntax {syntax_name(file.transfer_syntax)}, and nothing is decompressed on "
+        "the way: have it accept that, or upload a copy that you decompress (DCMTK's dcmdjpeg, dcmdjpls, dcmdrle, or "
+        "gdcmconv --raw)"
+    )
 
 
 def _sendable(folder: Path, summary: UploadSummary) -> list[Sendable]:

@@ -44,7 +44,7 @@ class Quirks:
     refused_find_levels: tuple[str, ...] = ()  # refuses them, 0xA900
     find_status: dict[str, int] = field(default_factory=dict)  # level -> final status, without any answer
     find_cap: dict[str, int] = field(default_factory=dict)  # level -> answers at most
-    find_cap_status: int = 0x0000  # the final status of a capped list, such as 0xA700
+    find_cap_status: int = 0x0000  # the final status of a capped list, such as 0xA700 or 0xFE00
     find_silence_s: dict[str, float] = field(
         default_factory=dict
     )  # level -> silent for so long before it answers
@@ -62,6 +62,12 @@ class Quirks:
         0  # the first study holds N invented series (and no other); only C-FIND knows them
     )
     announced_offset: int = 0  # added to NumberOfSeriesRelatedInstances
+    announced_series: str | None = None  # NumberOfStudyRelatedSeries says this of every study
+    unlisted_series: tuple[str, ...] = ()  # counted by their study and sent with it, but listed at no level
+    emptied_series: tuple[str, ...] = ()  # listed, announced with 0 instances, and indeed without any
+    # a request for NumberOf..., ModalitiesInStudy or SOPClassesInStudy is answered with one line for all that match
+    counts_as_one: bool = False
+    endless_finds: tuple[str, ...] = ()  # levels at which the answers never end
     hidden: tuple[str, ...] = ()  # objects that no C-FIND tells of, but that go with their series
     index_says: Values = field(default_factory=dict)  # C-FIND tells these values; the files say others
 
@@ -69,12 +75,17 @@ class Quirks:
     no_get: bool = False  # does not offer C-GET
     undeclared: str = ""  # a move destination that it does not know, though it takes associations from there
     decompresses: bool = False  # takes no compressed syntax, and sends what it holds so uncompressed
+    prefers_uncompressed: bool = False  # accepts by C-GET an uncompressed syntax wherever one is proposed
     refused_move_levels: tuple[str, ...] = ()  # refuses them, 0xA900
     # lists of UIDs: "taken", "first" (Success, but only the first counts), "ignored" (Success, nothing sent), "refused"
-    # (0xA900)
+    # (with `list_status`), "aborted" (A-ABORT), "reset" (TCP RST)
     uid_lists: str = "taken"
+    list_status: int = 0xA900  # of a list that is "refused"
     move_status: int = 0  # final status instead of the true one
     status_sends: bool = False  # sends all the same before `move_status`
+    series_status: dict[str, int] = field(
+        default_factory=dict
+    )  # series -> final status of a request for it alone, without sending
     move_silence_s: float = 0  # silent for so long before the first object or a refusal
     break_after: int | None = (
         None  # ends the C-MOVE association after N objects, before the next or the final response
@@ -94,13 +105,20 @@ class Quirks:
     extra: tuple[str, ...] = ()  # sent with the first request, though it did not ask for them
     pace: float = 0  # objects a second at most, for each request (0: as fast as it goes)
     no_pending: bool = False  # only a final response
+    # where the receiver takes none of its contexts: a final status in hexadecimal, or "reset" (TCP RST)
+    none_accepted: str = ""
+    # where it counts what it sent: "completed", "warning" (each with a warning, final status 0xB000), "pending" (the
+    # final response leaves its counters out), "never"
+    counts: str = "completed"
     offered: tuple[str, ...] = ()  # transfer syntaxes offered in one context with, and before, the file's own
 
     # Objects
     lose: tuple[str, ...] = ()  # not sent, counted as failed
     drop: tuple[str, ...] = ()  # not sent, counted as completed
+    gone: tuple[str, ...] = ()  # not sent and not counted: only C-FIND knows them
     twice: tuple[str, ...] = ()  # sent twice
     twice_differs: bool = False  # the second time with another last byte
+    twice_as: str = ""  # the second time in another transfer syntax: "rle", or "lossy" (no real pixels)
     truncate: dict[str, str] = field(
         default_factory=dict
     )  # data set ends in the "pixels" or right after "Rows"
@@ -146,6 +164,11 @@ class QuirkPacs(Server):
     def finds(self, level: str | None = None) -> list[dict[str, Any]]:
         """The C-FIND requests answered so far, of one level or of all."""
         return [entry for entry in self.entries("find") if level in (None, entry["level"])]
+
+    @property
+    def lists(self) -> list[dict[str, Any]]:
+        """The C-FIND requests for the instances of series, without those for one instance that is named."""
+        return [entry for entry in self.finds("IMAGE") if not entry["keys"].get("SOPInstanceUID")]
 
     @property
     def moves(self) -> list[dict[str, Any]]:

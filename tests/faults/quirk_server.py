@@ -19,11 +19,12 @@ from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from functools import cache, partialmethod
 from io import BytesIO
-from itertools import islice
+from itertools import cycle, islice
 from pathlib import Path
 from typing import Any
 
 import pydicom
+import pydicom.encaps
 from pydicom.dataset import Dataset
 from pydicom.multival import MultiValue
 from pydicom.uid import UID
@@ -40,6 +41,7 @@ STUDY_ROOT_MOVE = "1.2.840.10008.5.1.4.1.2.2.2"
 STUDY_ROOT_GET = "1.2.840.10008.5.1.4.1.2.2.3"
 UNCOMPRESSED = ("1.2.840.10008.1.2.1", "1.2.840.10008.1.2")
 RLE = "1.2.840.10008.1.2.5"
+JPEG = "1.2.840.10008.1.2.4.50"
 OFFERS = {VERIFICATION: "echo", STUDY_ROOT_FIND: "find", STUDY_ROOT_MOVE: "move", STUDY_ROOT_GET: "get"}
 
 SUCCESS, PENDING, WARNING = 0x0000, 0xFF00, 0xB000
@@ -67,6 +69,10 @@ TOLD_TOO = (
     "ImageType",
     "BodyPartExamined",
 )
+WORKED_OUT = {
+    *("NumberOfStudyRelatedSeries", "NumberOfStudyRelatedInstances", "NumberOfSeriesRelatedInstances"),
+    *("ModalitiesInStudy", "SOPClassesInStudy"),
+}
 KEYWORDS = (*OWN_KEYS["STUDY"], *OWN_KEYS["SERIES"], *OWN_KEYS["IMAGE"], *TOLD_TOO)
 
 
@@ -126,7 +132,13 @@ class Archive:
         if unrestricted or "*" in self.quirks.ignored_keys:
             compared = []
         asked = {key: keys[key] for key in compared if keys.get(key) and key not in self.quirks.ignored_keys}
-        for members in grouped(self.visible, level).values():
+        listed = [
+            each
+            for each in self.visible
+            if level == "STUDY" or each.uid("SERIES") not in self.quirks.unlisted_series
+            if level != "IMAGE" or each.uid("SERIES") not in self.quirks.emptied_series
+        ]
+        for members in grouped(listed, level).values():
             values = self._values(level, members)
             if all(fits(keyword, wanted, values.get(keyword, "")) for keyword, wanted in asked.items()):
                 yield values
@@ -134,20 +146,25 @@ class Archive:
     def select(self, level: str, keys: Mapping[str, str]) -> list[Instance]:
         """Return the instances that a C-MOVE identifier names."""
         names = {above: set(keys.get(UNIQUE[above], "").split("\\")) for above in upto(level)}
-        return [each for each in self.instances if all(each.uid(above) in names[above] for above in names)]
+        held = [each for each in self.instances if each.uid("SERIES") not in self.quirks.emptied_series]
+        return [each for each in held if all(each.uid(above) in names[above] for above in names)]
 
     def _values(self, level: str, members: Sequence[Instance]) -> dict[str, str]:
         values = dict(members[0].values)
         series = {each.uid("SERIES") for each in members}
         if level == "STUDY":
             values |= {
-                "NumberOfStudyRelatedSeries": str(self.quirks.synthetic_series or len(series)),
+                "NumberOfStudyRelatedSeries": self.quirks.announced_series
+                if self.quirks.announced_series is not None
+                else str(self.quirks.synthetic_series or len(series)),
                 "NumberOfStudyRelatedInstances": str(len(members)),
                 "ModalitiesInStudy": "\\".join(sorted({each.values["Modality"] for each in members})),
                 "SOPClassesInStudy": "\\".join(sorted({each.values["SOPClassUID"] for each in members})),
             }
         elif level == "SERIES":
-            values["NumberOfSeriesRelatedInstances"] = str(len(members) + self.quirks.announced_offset)
+            emptied = members[0].uid("SERIES") in self.quirks.emptied_series
+            number = 0 if emptied else len(members) + self.quirks.announced_offset
+            values["NumberOfSeriesRelatedInstances"] = str(number)
         return values | {"InstanceAvailability": "ONLINE"}
 
 
@@ -302,12 +319,14 @@ class Server:
             state.note("rejected", **who(association), reason=reason)
             association.acse.send_reject(*reason)
             association.kill()
-        elif state.quirks.no_get or state.quirks.decompresses:
+        elif state.quirks.no_get or state.quirks.decompresses or state.quirks.prefers_uncompressed:
             known = [deepcopy(each) for each in association.acceptor.supported_contexts]
             if state.quirks.no_get:
                 known = [each for each in known if each.abstract_syntax != STUDY_ROOT_GET]
-            for each in known if state.quirks.decompresses else ():
-                each.transfer_syntax = list(UNCOMPRESSED)
+            if state.quirks.decompresses or state.quirks.prefers_uncompressed:
+                compressed = [] if state.quirks.decompresses else [RLE]
+                for each in known:
+                    each.transfer_syntax = [*UNCOMPRESSED, *compressed]
             association.acceptor.supported_contexts = known
 
     def _reason(self, association: Any, state: State) -> Any:
@@ -431,7 +450,12 @@ class Find(Request):
             return 0, quirks.find_status[self.level]
         if quirks.synthetic_series and self.level == "SERIES":
             return self._send(self._synthetic(), quirks.synthetic_series), SUCCESS
-        answers = [self._encoded_answer(values) for values in self.archive.find(self.level, self.keys)]
+        found = list(self.archive.find(self.level, self.keys))
+        if self.level in quirks.endless_finds:
+            return self._send(cycle([self._encoded_answer(each) for each in found]), sys.maxsize), SUCCESS
+        if quirks.counts_as_one and len(found) > 1 and WORKED_OUT & self.keys.keys():
+            found = [one_for_all(found)]
+        answers = [self._encoded_answer(values) for values in found]
         most = quirks.find_cap.get(self.level, len(answers)) if faulty else len(answers)
         if faulty and self.level in quirks.find_break:
             number = self._send(iter(answers[: quirks.find_break[self.level]]), len(answers))
@@ -488,6 +512,12 @@ class Find(Request):
         return pdu(self.context_id, 0x03, length + body)
 
 
+def one_for_all(found: Sequence[Mapping[str, str]]) -> dict[str, str]:
+    """One line whose counts are of all that was found, as an aggregate without groups gives it."""
+    counts = [each for each in WORKED_OUT if each.startswith("Number")]
+    return {**found[0], **{each: str(sum(int(one.get(each) or 0) for one in found)) for each in counts}}
+
+
 def pdu(context_id: int, header: int, fragment: bytes) -> bytes:
     """Return a P-DATA-TF PDU with one value (PS3.8 9.3.5)."""
     value = struct.pack(">LBB", len(fragment) + 2, context_id, header) + fragment
@@ -523,11 +553,19 @@ class Move(Request):
         state.note("move", number=self.number, destination=destination, **self.describe())
         if self.faulty and not state.pause(self.association, quirks.move_silence_s):
             return
+        if self._lists in ("aborted", "reset"):
+            self._break(self._lists)
+            return
         status = self._refusal(destination)
         if status is None:
             status = self._retrieve(destination)
         if status is not None:
             self._end(status)
+
+    @property
+    def _lists(self) -> str:
+        """What it does with this request as one with a list of UIDs; "" where it has none."""
+        return self.quirks.uid_lists if self.faulty and holds_list(self.keys) else ""
 
     def _destination(self) -> str:
         return str(self.request.MoveDestination.strip())
@@ -553,19 +591,18 @@ class Move(Request):
             or self.level in quirks.refused_move_levels
         ):
             return BAD_IDENTIFIER
-        if self.faulty and holds_list(self.keys) and quirks.uid_lists == "refused":
-            return BAD_IDENTIFIER
+        if self._lists == "refused":
+            return quirks.list_status
         if self.faulty and quirks.move_status and not quirks.status_sends:
             return quirks.move_status
-        return None
+        return quirks.series_status.get(self.keys.get("SeriesInstanceUID", ""))
 
     def _retrieve(self, destination: str) -> int | None:
         """Send what is asked for; the final status, None where there is nobody left to hear it."""
         keys = dict(self.keys)
-        if self.faulty and self.quirks.uid_lists == "first":
+        if self._lists == "first":
             keys |= {each: keys.get(each, "").partition("\\")[0] for each in UNIQUE.values()}
-        ignored = self.faulty and self.quirks.uid_lists == "ignored" and holds_list(keys)
-        parcels = self._parcels([] if ignored else self.archive.select(self.level, keys))
+        parcels = self._parcels([] if self._lists == "ignored" else self.archive.select(self.level, keys))
         self.remaining = sum(parcel.asked for parcel in parcels)
         courier = self._courier(parcels, destination)
         if self.number == 1:
@@ -573,6 +610,8 @@ class Move(Request):
                 intrude(Path(path), title, self.state.peers[destination], destination)
         late = parcels[len(parcels) - self.quirks.late :]
         try:
+            if self.quirks.none_accepted and parcels and not courier.finds_taker():
+                return self._without_context()
             now = (parcel for parcel in parcels if parcel not in late)
             if not all(self._deliver(courier, parcel) for parcel in now) or self._breaks(courier):
                 return None
@@ -586,15 +625,24 @@ class Move(Request):
             courier.close()
         return None
 
+    def _without_context(self) -> int | None:
+        """What a PACS makes of an association over which nothing can be sent."""
+        how = self.quirks.none_accepted
+        if how != "reset":
+            return int(how, 16)
+        reset(self.association)
+        return None
+
     def _final_status(self) -> int:
         if self.faulty and self.quirks.move_status:
             return self.quirks.move_status
         if self.failed and not self.completed:
             return CANNOT_SEND
-        return WARNING if self.failed else SUCCESS
+        return WARNING if self.failed or self.quirks.counts == "warning" else SUCCESS
 
     def _parcels(self, instances: Sequence[Instance]) -> list[Parcel]:
-        asked = [parcel for each in instances for parcel in self._parcels_of(each)]
+        held = (each for each in instances if each.uid() not in self.quirks.gone)
+        asked = [parcel for each in held for parcel in self._parcels_of(each)]
         if self.number > 1:
             return asked
         by_uid = {each.uid(): each for each in self.archive.instances}
@@ -616,6 +664,9 @@ class Move(Request):
         if uid not in quirks.twice:
             return [parcel]
         path = self._made("other", instance, flipped) if quirks.twice_differs else parcel.path
+        if quirks.twice_as:
+            source = replace(instance, path=path)
+            path = self._made("again", source, lambda *paths: compressed(*paths, quirks.twice_as))
         return [parcel, replace(parcel, path=path, asked=False)]
 
     def _as_sent(self, instance: Instance) -> Path:
@@ -661,15 +712,22 @@ class Move(Request):
     def _breaks(self, courier: Courier) -> bool:
         if not self.faulty or courier.delivered != self.quirks.break_after:
             return False
-        self.association.abort(block=False) if self.quirks.break_by == "abort" else reset(self.association)
+        self._break("aborted" if self.quirks.break_by == "abort" else "reset")
         return True
 
+    def _break(self, how: str) -> None:
+        self.association.abort(block=False) if how == "aborted" else reset(self.association)
+
     def _counters(self, remaining: int | None) -> dict[str, object]:
+        counts = self.quirks.counts
+        if counts == "never" or (counts == "pending" and remaining is None):
+            return {}
+        with_warning = self.completed if counts == "warning" else 0
         return {
             "NumberOfRemainingSuboperations": remaining,
-            "NumberOfCompletedSuboperations": self.completed,
+            "NumberOfCompletedSuboperations": self.completed - with_warning,
             "NumberOfFailedSuboperations": self.failed,
-            "NumberOfWarningSuboperations": 0,
+            "NumberOfWarningSuboperations": with_warning,
         }
 
 
@@ -707,6 +765,8 @@ class Courier:
         self._host, self._port = peer
         self._association: Any = None
         pairs = {(each.instance.values["SOPClassUID"], each.instance.transfer_syntax) for each in parcels}
+        if move.quirks.twice_as or move.quirks.decompresses:
+            pairs |= {(each.instance.values["SOPClassUID"], syntax_of(each.path)) for each in parcels}
         offered = move.quirks.offered
         self._contexts = [build_context(uid, [*offered, syntax]) for uid, syntax in sorted(pairs)][:128]
         self._cut_in = self._byte_s = 0.0
@@ -726,6 +786,12 @@ class Courier:
             status=status,
         )
         return taken
+
+    def finds_taker(self) -> bool:
+        """Open the association; tell whether anything can be sent over it."""
+        if self._association is None:
+            self._associate()
+        return bool(self._association.is_established)
 
     def close(self) -> None:
         if self._association is not None and self._association.is_established:
@@ -828,6 +894,18 @@ def decompressed(source: Path, target: Path) -> None:
     """Write a copy with native pixels."""
     dataset = pydicom.dcmread(source)
     dataset.decompress(generate_instance_uid=False)
+    dataset.save_as(target, enforce_file_format=True)
+
+
+def compressed(source: Path, target: Path, how: str) -> None:
+    """Write a copy whose pixels are compressed without loss, or stand for some that were compressed with loss."""
+    dataset = pydicom.dcmread(source)
+    if how == "rle":
+        dataset.compress(RLE, generate_instance_uid=False)
+    else:
+        dataset.file_meta.TransferSyntaxUID = JPEG
+        dataset.PixelData = pydicom.encaps.encapsulate([b"\xff\xd8\xff\xd9"])
+        dataset["PixelData"].VR, dataset["PixelData"].is_undefined_length = "OB", True
     dataset.save_as(target, enforce_file_format=True)
 
 

@@ -93,7 +93,7 @@ def test_an_archive_that_sends_from_other_titles_than_the_one_asked_is_believed(
     pacs = quirky(sends_as=("NODE1", "NODE2"))
     done = saved(pacs, tmp_path, BRAIN, ECHO)
     assert_complete(done, records)
-    assert pacs.finds("IMAGE") == [], "where the counts agree nothing more is asked"
+    assert pacs.lists == [], "where the counts agree nothing more is asked"
 
 
 def test_more_objects_than_announced_and_counted_are_held_against_the_image_level(
@@ -107,7 +107,7 @@ def test_more_objects_than_announced_and_counted_are_held_against_the_image_leve
     assert_holds(done, wanted)
     (row,) = done.log
     assert "1 objects that the PACS does not list: see logs/unexpected" in row["Reason"]
-    assert len(pacs.finds("IMAGE")) == 1
+    assert len(pacs.lists) == 1
 
 
 def test_a_strangers_object_of_an_excluded_patient_excludes_no_series_of_another(

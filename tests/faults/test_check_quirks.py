@@ -14,6 +14,7 @@ from pacs.servers import pacsifier_argv
 from pacs.test_check import FINDS, MOVES, Checked, check
 
 from faults.quirk_pacs import QuirkPacs, Quirks, start_quirk_pacs
+from faults.test_far_side import NO_LISTS, TOLD_APART
 
 ASSOCIATIONS = "associations at a time"
 REFUSED, NO_MATCHES = 0xA900, 0xA700
@@ -56,10 +57,13 @@ def test_without_consent_the_pacs_is_never_asked_to_send(checked) -> None:
     assert (pacs.moves, pacs.sent) == ([], [])
 
 
-@pytest.mark.parametrize("how", ["first", "refused"])
-def test_a_pacs_that_does_not_take_lists_is_remembered_as_that(how, checked, hospital, tmp_path) -> None:
-    pacs, done, written = checked(uid_lists=how)
+@pytest.mark.parametrize("no_lists", [each for each in NO_LISTS if each.id in TOLD_APART])
+def test_a_pacs_that_does_not_take_lists_is_remembered_as_that(no_lists, checked, hospital, tmp_path) -> None:
+    pacs, done, written = checked(**no_lists)
     only_warning(done, MOVES[1], MOVES[2])
+    assert "lists of UIDs are not understood" in done.probes[MOVES[1]][1]
+    assert "one series at a time" in done.probes[MOVES[1]][2]
+    assert "quieter hour" not in done.stdout
     assert (written["uid_lists"], written["image_moves"]) == (False, False)
     asked = len(pacs.moves)
     rows = [{"PatientID": "00123", "Modality": "MR"}]

@@ -22,9 +22,7 @@ def audit(done: Run) -> list[dict]:
 
 
 def received_bytes(done: Run) -> int:
-    found = re.search(r"(\d+) bytes received", done.stderr)
-    assert found, done.stderr
-    return int(found[1])
+    return int(audit(done)[-1]["bytes"])
 
 
 # --- dry run -----------------------------------------------------------------------------------------------------
@@ -56,11 +54,16 @@ def test_a_dry_run_tells_what_would_come_and_writes_nothing(pacs, hospital, tmp_
         ("3", "not_found", "0", "0"),
         ("4", "listed", *counts("00123")),
     ]
-    if pacs.kind == "orthanc":
-        assert rows[0]["instances"] == str(len(hospital.by_patient["45322"]))
-    else:
-        assert rows[0]["instances"] == "", "dcmqrscp announces no numbers: unknown is not zero"
+    # dcmqrscp announces no numbers: its lists are counted.
+    assert rows[0]["instances"] == str(len(hospital.by_patient["45322"]))
     assert "45322" not in ended.stdout + ended.stderr
+
+
+def test_a_dry_run_says_why_it_has_no_number_of_instances(quirky, tmp_path):
+    pacs = quirky(omitted_keys=("NumberOfSeriesRelatedInstances",), find_status={"IMAGE": 0xC000})
+    _, rows = plan(tmp_path, pacs, ONE, "--save")
+    assert [row["instances"] for row in rows] == [""], "unknown is not zero"
+    assert rows[0]["reason"] == "the PACS tells neither number nor list of the instances"
 
 
 def test_a_dry_run_of_a_resume_counts_only_what_is_missing(orthanc, tmp_path):
@@ -71,6 +74,20 @@ def test_a_dry_run_of_a_resume_counts_only_what_is_missing(orthanc, tmp_path):
     assert rows[0]["outcome"] == "complete"
     assert (rows[0]["series"], rows[0]["instances"]) == ("0", "0")
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "out").rglob("*")} == before
+
+
+# --- a limit -------------------------------------------------------------------------------------------------------
+
+
+def test_a_limit_counts_series_that_are_wanted(quirky, hospital, tmp_path):
+    """Only the images show which series has the number that the row asks for."""
+    records = hospital.by_patient["45322"]
+    last = max((each for each in records if each.modality == "MR"), key=lambda each: each.series_number)
+    row = {"PatientID": "45322", "SeriesNumber": str(last.series_number)}
+    pacs = quirky(omitted_keys=("SeriesNumber",))
+    done = run(pacs, tmp_path, [row], "--save", "--limit", "1")
+    assert done.files.keys() == {each.sop_uid for each in records if each.series_uid == last.series_uid}
+    assert [line["Status"] for line in done.log] == ["complete"]
 
 
 # --- excluded patients -------------------------------------------------------------------------------------------
@@ -109,7 +126,7 @@ def test_a_broken_list_of_opt_outs_stops_the_run_before_it_asks(pacs, tmp_path):
 
 
 def test_nothing_starts_outside_the_hours_and_the_run_goes_on_by_itself(pacs, hospital, tmp_path):
-    opens = datetime.now() + timedelta(seconds=3)
+    opens = datetime.now() + timedelta(seconds=6)
     hours = f"{opens:%H:%M:%S}-{opens + timedelta(hours=1):%H:%M:%S}"
     done = run(pacs, tmp_path, ONE, "--save", "--hours", hours)
     assert done.status == 0, done.stderr

@@ -835,12 +835,27 @@ def test_a_series_uid_alone_is_found_by_listing_all_studies_where_that_is_allowe
     assert_complete(done, records)
 
 
-@pytest.mark.parametrize("how", ["first", "refused"])
-def test_lists_of_uids_that_the_pacs_does_not_understand_are_asked_one_by_one(quirky, tmp_path, how):
+NO_LISTS = [
+    pytest.param({"uid_lists": "first"}, id="Success, and the first"),
+    pytest.param({"uid_lists": "ignored"}, id="Success, and nothing"),
+    pytest.param({"uid_lists": "aborted"}, id="A-ABORT"),
+    pytest.param({"uid_lists": "reset"}, id="TCP reset"),
+    *(
+        pytest.param({"uid_lists": "refused", "list_status": status}, id=f"0x{status:04X}")
+        for status in (A700, A701, A702, A801, A900, C001, 0x0122)
+    ),
+]
+"""What a PACS may do with a list of UIDs that it does not understand."""
+TOLD_APART = ("Success, and the first", "Success, and nothing", "TCP reset", "0xA702", "0xA801", "0xC001")
+"""Those that a run tells from each other."""
+
+
+@pytest.mark.parametrize("no_lists", NO_LISTS)
+def test_lists_of_uids_that_the_pacs_does_not_understand_are_asked_one_by_one(quirky, tmp_path, no_lists):
     """Of each of 8 studies two series of three are wanted, so that each is asked for by a list of two."""
     files = make_archive(tmp_path / "archive", 1, 8, 3, 2, 8)
     wanted = [record for record in map(read_record, files) if record.series_number < 3]
-    pacs = quirky(files, uid_lists=how)
+    pacs = quirky(files, **no_lists)
     rows = [{"PatientID": "BENCH00001", "SeriesNumber": number} for number in ("1", "2")]
     done = saved(pacs, tmp_path, *rows, options=("--associations", "1"))
     assert_complete(done, wanted)
@@ -849,11 +864,51 @@ def test_lists_of_uids_that_the_pacs_does_not_understand_are_asked_one_by_one(qu
     assert sorted(pacs.sent) == uids(wanted), "something was fetched twice"
 
 
-@pytest.mark.parametrize("how", ["first", "refused", "ignored"])
-def test_lists_of_studies_that_the_pacs_does_not_understand_are_asked_one_by_one(quirky, tmp_path, how):
+@pytest.mark.parametrize("no_lists", [each for each in NO_LISTS if each.id in TOLD_APART])
+def test_a_pacs_without_lists_is_no_pacs_that_fails(quirky, tmp_path, no_lists):
+    """More lists than failures that a run bears, and each association begins with one."""
+    files = make_archive(tmp_path / "archive", 1, 14, 3, 2, 8)
+    wanted = [record for record in map(read_record, files) if record.series_number < 3]
+    pacs = quirky(files, **no_lists)
+    rows = [{"PatientID": "BENCH00001", "SeriesNumber": number} for number in ("1", "2")]
+    options = ("--associations", "4", "--max_failures", "3", "--retry_wait", "1")
+    assert_complete(saved(pacs, tmp_path, *rows, options=options), wanted)
+
+
+@pytest.mark.parametrize("no_lists", [each for each in NO_LISTS if each.id in TOLD_APART])
+def test_by_get_a_pacs_without_lists_gives_everything_one_by_one(quirky, tmp_path, no_lists):
+    files = make_archive(tmp_path / "archive", 1, 3, 3, 2, 8)
+    wanted = [record for record in map(read_record, files) if record.series_number < 3]
+    pacs = quirky(files, **no_lists)
+    rows = [{"PatientID": "BENCH00001", "SeriesNumber": number} for number in ("1", "2")]
+    options = ("--retrieve_method", "get", "--associations", "1")
+    assert_complete(saved(pacs, tmp_path, *rows, options=options), wanted)
+    assert sum(len(asked) > 1 for asked in asked_uids(pacs)) <= 2
+
+
+@pytest.mark.parametrize("option", [(), ("--retrieve_method", "auto")])
+def test_a_destination_that_is_unknown_is_said_after_one_list_and_one_uid(quirky, tmp_path, option):
+    files = make_archive(tmp_path / "archive", 1, 8, 3, 2, 8)
+    rows = [{"PatientID": "BENCH00001", "SeriesNumber": number} for number in ("1", "2")]
+    pacs = quirky(files, undeclared="PACSIFIER")
+    done = saved(pacs, tmp_path, *rows, options=("--associations", "1", *option))
+    assert "0xA801" in done.stderr
+    asked = [len(move["keys"]["SeriesInstanceUID"].split("\\")) for move in pacs.moves]
+    assert asked[:2] == [2, 1]
+    if option:
+        assert done.status == 0
+        assert set(asked[2:]) == {2}, "C-GET is judged by what it answers itself"
+    else:
+        assert asked[2:] == []
+        assert done.status == 1
+        assert "declared" in done.stderr
+
+
+@pytest.mark.parametrize("no_lists", NO_LISTS)
+def test_lists_of_studies_that_the_pacs_does_not_understand_are_asked_one_by_one(quirky, tmp_path, no_lists):
     files = make_archive(tmp_path / "archive", 12, 1, 2, 2, 8)
     wanted = list(map(read_record, files))
-    pacs = quirky(files, uid_lists=how)
+    pacs = quirky(files, **no_lists)
     done = saved(pacs, tmp_path, *patients(wanted), options=("--associations", "1"))
     assert_complete(done, wanted)
     lists = [asked for asked in asked_uids(pacs) if len(asked) > 1]
@@ -923,6 +978,129 @@ def test_a_hundred_thousand_series_are_counted(quirky, hospital, tmp_path):
     assert "series: 100000" in done.stderr
 
 
+# --- what fails for good ---------------------------------------------------------------------------------------
+
+
+def _requests(pacs: QuirkPacs, series: str) -> int:
+    """How often a series was asked for, alone."""
+    return sum(each["keys"].get("SeriesInstanceUID") == series for each in pacs.moves)
+
+
+@pytest.mark.parametrize("more", [("--resume",), ()], ids=["resume", "same command"])
+@pytest.mark.parametrize(
+    ("code", "how"),
+    [
+        pytest.param("not_sent", "lose all", id="no instance can be sent"),
+        pytest.param("not_sent", "lose", id="one instance cannot be sent"),
+        pytest.param("missing", "gone", id="one that is announced is not in the store"),
+        pytest.param("refused", "series_status", id="the request is refused"),
+    ],
+)
+def test_what_failed_for_good_is_asked_for_once_by_the_next_run_and_comes_once_it_can(  # noqa: PLR0917
+    quirky, hospital, tmp_path, code, how, more
+):
+    records = of(hospital, LOCALIZER)
+    series = records[0].series_uid
+    everything = of(hospital, *EVERYONE)
+    lost = records if how in ("lose all", "series_status") else records[:1]
+    kept = [each for each in everything if each not in lost]
+    quirks = {how.split()[0]: uids(lost)} if how != "series_status" else {how: {series: C001}}
+    pacs = quirky(**quirks)
+    if how == "series_status":
+        pacs.become(Quirks(**quirks, lose=tuple(uids(records))), [each.path for each in hospital.records])
+    first = run(pacs, tmp_path, EVERYONE, "--save", *QUICK)
+    assert_incomplete(first, kept)
+    assert {row["FailedForGood"] for row in first.log if row["SeriesInstanceUID"] == series} == {code}
+    assert {row["FailedForGood"] for row in first.log if row["SeriesInstanceUID"] != series} == {""}
+
+    before = _requests(pacs, series)
+    second = run(pacs, tmp_path, EVERYONE, "--save", *more, *QUICK)
+    assert_incomplete(second, kept)
+    assert _requests(pacs, series) == before + 1
+    assert "asked for once" in second.stderr
+    assert {row["FailedForGood"] for row in second.log if row["SeriesInstanceUID"] == series} == {code}
+
+    pacs.become(Quirks(), [each.path for each in hospital.records])
+    third = run(pacs, tmp_path, EVERYONE, "--save", *more, *QUICK)
+    assert_complete(third, everything)
+    assert {row["FailedForGood"] for row in third.log} == {""}
+
+
+def test_a_file_that_a_real_pacs_has_lost_is_asked_for_once_by_the_next_run(peers, hospital, tmp_path):
+    wanted = [LOCALIZER, BRAIN]
+    lost, *_ = of(hospital, LOCALIZER)
+    folder = tmp_path / "pacs"
+    with start_dcmqrscp(folder, hospital.files, peers) as pacs:
+        content = lost.path.read_bytes()
+        files = [path for path in (folder / "storage").rglob("*") if path.is_file()]
+        (path,) = [path for path in files if path.read_bytes() == content]
+        path.unlink()
+        first, second = (run(pacs, tmp_path, wanted, "--save", "--resume", *QUICK) for _ in range(2))
+    for done in (first, second):
+        assert done.status == 1, done.stderr
+        codes = {row["SeriesInstanceUID"]: row["FailedForGood"] for row in done.log if row["FailedForGood"]}
+        assert codes == {lost.series_uid: "not_sent"}
+    assert "asked for once" in second.stderr
+    assert "asking again" not in second.stderr
+
+
+def test_many_series_that_fail_for_good_do_not_stop_the_next_run(quirky, hospital, tmp_path):
+    lost = of(hospital, BRAIN)
+    others = [each for each in of(hospital, *EVERYONE) if each not in lost]
+    pacs = quirky(lose=uids(lost))
+    run(pacs, tmp_path, EVERYONE, "--save", "--max_failures", "3", *QUICK)
+    for _ in range(4):
+        done = run(pacs, tmp_path, EVERYONE, "--save", "--resume", "--max_failures", "3", *QUICK)
+    assert_incomplete(done, others)
+    assert "in a row" not in done.stderr
+    known = {row["SeriesInstanceUID"] for row in done.log if row["FailedForGood"] == "not_sent"}
+    assert known == {each.series_uid for each in lost}
+
+
+@pytest.mark.parametrize(
+    "quirks",
+    [
+        pytest.param({"move_status": A701}, id="out of resources"),
+        pytest.param({"move_status": A702}, id="out of resources to send"),
+        pytest.param({"break_after": 0}, id="cut off"),
+        pytest.param({"drop": True}, id="lost on the way"),
+    ],
+)
+def test_what_may_go_better_another_time_is_asked_for_again_as_often_by_the_next_run(
+    quirky, hospital, tmp_path, quirks
+):
+    if "drop" in quirks:
+        quirks = {"drop": uids(of(hospital, LOCALIZER)[:1])}
+    pacs = quirky(**quirks)
+    first = run(pacs, tmp_path, [LOCALIZER], "--save", *QUICK)
+    requests = len(pacs.moves)
+    second = run(pacs, tmp_path, [LOCALIZER], "--save", *QUICK)
+    assert (first.status, second.status) == (1, 1)
+    assert {row["FailedForGood"] for row in (*first.log, *second.log)} == {""}
+    assert len(pacs.moves) == 2 * requests > 2
+
+
+def test_a_move_that_fails_for_good_is_asked_for_once_by_the_next_run(quirky, hospital, tmp_path):
+    lost, *_ = of(hospital, LOCALIZER)
+    pacs = quirky(lose=(lost.sop_uid,))
+    with RawScp(pacs.move_aet, pacs.move_port):
+        run(pacs, tmp_path, [LOCALIZER], "--move", *QUICK)
+        before = len(pacs.moves)
+        again = run(pacs, tmp_path, [LOCALIZER], "--move", "--resume", *QUICK)
+    assert len(pacs.moves) == before + 1
+    assert [(row["FailedForGood"], row["FailedBy"]) for row in again.log] == [
+        ("not_sent", f"C-MOVE to {pacs.move_aet}")
+    ]
+
+
+def test_what_failed_for_good_by_one_way_is_a_fresh_start_by_another(quirky, hospital, tmp_path):
+    pacs = quirky(lose=uids(of(hospital, LOCALIZER)[:1]))
+    run(pacs, tmp_path, EVERYONE, "--save", *QUICK)
+    done = run(pacs, tmp_path, EVERYONE, "--save", "--resume", "--retrieve_method", "get", *QUICK)
+    assert "asked for once" not in done.stderr
+    assert {row["FailedBy"] for row in done.log if row["FailedForGood"]} == {"C-GET"}
+
+
 # --- moves to another place --------------------------------------------------------------------------------------
 
 
@@ -933,6 +1111,40 @@ def test_a_move_that_lost_an_object_is_not_complete(quirky, hospital, tmp_path):
         done = run(pacs, tmp_path, [LOCALIZER], "--move", *QUICK)
     assert_incomplete(done, [], "failed")
     assert {each.sop_uid for each in receiver.objects} == set(uids(others))
+
+
+@pytest.mark.parametrize("counts", ["warning", "pending", "never"])
+def test_a_move_is_done_once_whatever_of_its_counters_the_pacs_tells(quirky, hospital, tmp_path, counts):
+    pacs = quirky(counts=counts)
+    with RawScp(pacs.move_aet, pacs.move_port) as receiver:
+        done = run(pacs, tmp_path, [LOCALIZER], "--move", *QUICK)
+        again = run(pacs, tmp_path, [LOCALIZER], "--move", "--resume", *QUICK)
+    assert (done.status, again.status) == (0, 0), done.stderr
+    expected = uids(of(hospital, LOCALIZER))
+    assert sorted(each.sop_uid for each in receiver.objects) == expected, "nothing is sent twice"
+    assert [row["FilesMoved"] for row in done.log] == [str(len(expected))]
+
+
+@pytest.mark.parametrize("counts", ["warning", "pending", "never"])
+def test_a_move_that_failed_in_part_is_not_done_whatever_of_its_counters_the_pacs_tells(
+    quirky, hospital, tmp_path, counts
+):
+    lost, *_ = of(hospital, LOCALIZER)
+    pacs = quirky(lose=(lost.sop_uid,), counts=counts)
+    with RawScp(pacs.move_aet, pacs.move_port):
+        done = run(pacs, tmp_path, [LOCALIZER], "--move", *QUICK)
+    assert_incomplete(done, [])
+
+
+@pytest.mark.parametrize("method", ["move", "get"])
+@pytest.mark.parametrize("counts", ["warning", "pending", "never"])
+def test_what_came_is_complete_whatever_of_its_counters_the_pacs_tells(
+    quirky, hospital, tmp_path, counts, method
+):
+    pacs = quirky(counts=counts)
+    done = run(pacs, tmp_path, EVERYONE, "--save", "--retrieve_method", method, *QUICK)
+    assert_complete(done, of(hospital, *EVERYONE))
+    assert sorted(pacs.sent) == uids(of(hospital, *EVERYONE)), "nothing is sent twice"
 
 
 def test_a_move_that_is_refused_for_the_moment_is_asked_again(quirky, hospital, tmp_path):

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from pacs.runs import Run, arguments, interrupt, left_over, port_is_free, processes, until
-from pacs.servers import Hospital, Record, free_port
+from pacs.servers import RLE, Hospital, Record, free_port
 
 from faults.quirk_pacs import FOR_EVER, QuirkPacs, Quirks, altered, start_quirk_pacs
 from faults.test_far_side import (
@@ -98,6 +98,21 @@ def test_a_pacs_that_does_not_tell_how_it_holds_the_images_may_have_decompressed
     done = got(quirky(decompresses=True), tmp_path, ECHO)
     assert done.status == 0, done.stderr
     assert "does not tell" in done.stderr
+    assert "--retrieve_method move" in done.stderr
+
+
+def test_what_can_be_sent_in_no_syntax_that_is_proposed_is_named_and_not_waited_for(
+    quirky, hospital: Hospital, tmp_path
+):
+    """getscu always proposes uncompressed syntaxes too, and such a PACS takes those, though it converts nothing."""
+    records = of(hospital, ECHO, LOCALIZER)
+    pacs = quirky(prefers_uncompressed=True)
+    done = got(pacs, tmp_path, ECHO, LOCALIZER, options=("--retry_wait", "30"))
+    plain = [each for each in records if each.transfer_syntax != RLE]
+    assert_incomplete(done, plain, "in no transfer syntax that getscu proposes")
+    assert len(pacs.moves) <= 14
+    done = got(quirky(prefers_uncompressed=True, index_says=told(records)), tmp_path / "told", ECHO)
+    assert_incomplete(done, [], f"it holds it in {RLE} (RLE Lossless)")
     assert "--retrieve_method move" in done.stderr
 
 

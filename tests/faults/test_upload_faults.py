@@ -20,6 +20,7 @@ from pacs.servers import (
     EXPLICIT_LE,
     IMPLICIT_LE,
     LOOPBACK,
+    RLE,
     Server,
     find_binary,
     free_port,
@@ -370,10 +371,12 @@ def test_a_file_that_is_gone_before_the_tool_starts_is_named_and_not_sent_again(
 
 
 def test_a_syntax_that_the_pacs_does_not_take_is_named_and_not_changed(tmp_path):
-    _write(tmp_path, 2)
+    _write(tmp_path, 3)
+    for number in (1, 2):
+        write_instance(tmp_path / "in" / f"{number:05d}.dcm", number, TransferSyntaxUID=RLE)
     with Scp(_take, syntaxes=[IMPLICIT_LE]).serve(tmp_path) as server:
         run = _upload(server, tmp_path)
-    assert _counts(run) == (2, 0, 2)
+    assert _counts(run) == (3, 1, 2)
     assert "resentation" in _reason(run, "00001.dcm")
 
 

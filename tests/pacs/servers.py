@@ -1,5 +1,6 @@
-"""Real PACS for the tests: Debian's Orthanc and DCMTK's dcmqrscp, and a raw Storage SCP that tells what they send.
+"""Real PACS for the tests, and a raw Storage SCP that tells what they send.
 
+Debian's Orthanc, DCMTK's dcmqrscp, PixelMed's storage server, pynetdicom's qrscp, tiny-pacs.
 Everything is addressed to 127.0.0.1, lives in the folder it is given and is ended by its process handle. Nothing
 here uses pacsifier (except that the hospital comes from `pacsifier.demo`), so it can bear witness for it;
 `run_pacsifier` starts the command under test as a process of its own.
@@ -70,6 +71,9 @@ COMMON_CLASSES = tuple(
     )
 )
 """Storage classes that dcmqrscp takes uncompressed besides those it is filled with."""
+
+PIXELMED_JAR = "/usr/share/java/pixelmed.jar"
+"""Debian's libpixelmed-java; its manifest names what it needs."""
 
 Peers = Mapping[str, tuple[str, int]]
 
@@ -545,6 +549,124 @@ def _made(folder: Path) -> Path:
     return folder
 
 
+# --- PixelMed, qrscp, tiny-pacs: filled by C-STORE ----------------------------------------------------------------
+
+
+def start_pixelmed(folder: Path, files: Sequence[Path], peers: Peers) -> Server:
+    """Start PixelMed's storage server (Java) in `folder` (made) with `files` in it and `peers` known."""
+    _made(folder)
+    port = free_port()
+    others = [f"Dicom.RemoteAEs={' '.join(aet.lower() for aet in peers)}"]
+    for aet, (host, peer_port) in peers.items():
+        name = f"Dicom.RemoteAEs.{aet.lower()}"
+        others += [
+            f"{name}.CalledAETitle={aet}",
+            f"{name}.HostNameOrIPAddress={host}",
+            f"{name}.Port={peer_port}",
+        ]
+    lines = (
+        f"Dicom.ListeningPort={port}",
+        "Dicom.CalledAETitle=PIXELMED",
+        "Dicom.CallingAETitle=PIXELMED",
+        *others,
+        f"Application.DatabaseFileName={folder / 'database'}",
+        f"Application.SavedImagesFolderName={_made(folder / 'images')}",
+        f"WebServer.ListeningPort={free_port()}",
+        "",
+    )
+    (folder / "pixelmed.properties").write_text("\n".join(lines), encoding="ascii")
+    # Its compiler would take both cores for as long as a test lasts.
+    java = (find_binary("java"), "-XX:TieredStopAtLevel=1", "-Djava.net.preferIPv4Stack=true")
+    argv = [*java, "-cp", PIXELMED_JAR, "com.pixelmed.server.DicomAndWebStorageServer", "pixelmed.properties"]
+    return _filled(Server("pixelmed", folder, "PIXELMED", port, peers, _spawn(argv, folder, True)), files)
+
+
+def start_qrscp(folder: Path, files: Sequence[Path], peers: Peers) -> Server:
+    """Start pynetdicom's qrscp in `folder` (made) with `files` in it and `peers` as destinations."""
+    _made(folder)
+    port = free_port()
+    lines = [
+        "[DEFAULT]",
+        *("ae_title: QRSCP", f"port: {port}", f"bind_address: {LOOPBACK}", "max_pdu: 0"),
+        *("acse_timeout: 30", "dimse_timeout: 30", "network_timeout: 30", "log_identifier: False"),
+        f"instance_location: {_made(folder / 'instances')}",
+        f"database_location: {folder / 'instances.sqlite'}",
+    ]
+    for aet, (host, peer_port) in peers.items():
+        lines += [f"[{aet}]", f"address: {host}", f"port: {peer_port}"]
+    (folder / "qrscp.ini").write_text("\n".join([*lines, ""]), encoding="ascii")
+    argv = [sys.executable, "-m", "pynetdicom.apps.qrscp.qrscp", "--config", "qrscp.ini"]
+    return _filled(Server("qrscp", folder, "QRSCP", port, peers, _spawn(argv, folder, True)), files)
+
+
+def start_tiny_pacs(folder: Path, files: Sequence[Path], peers: Peers) -> Server:
+    """Start tiny-pacs in `folder` (made) with `files` in it and `peers` known; it listens on all interfaces."""
+    _made(folder)
+    port = free_port()
+    devices = {
+        aet: {"aet": aet, "address": host, "port": peer_port} for aet, (host, peer_port) in peers.items()
+    }
+    handlers = {"console": {"class": "logging.StreamHandler", "stream": "ext://sys.stdout"}}
+    config = {
+        "ae": {"ae_title": ["TINY_PACS"], "port": port, "dump_ds": False},
+        "log": {"version": 1, "handlers": handlers, "root": {"level": "WARNING", "handlers": ["console"]}},
+        "components": {
+            "Database": {"on": True},
+            "Devices": {"on": True, "devices": devices, "auto_add": False},
+            "PACS": {"on": True},
+            "InMemoryStorage": {"on": True},
+        },
+    }
+    (folder / "tiny_pacs.json").write_text(json.dumps(config, indent=1), encoding="ascii")
+    argv = [sys.executable, "-m", "tiny_pacs", "run", "-c", "tiny_pacs.json"]
+    return _filled(Server("tiny-pacs", folder, "TINY_PACS", port, peers, _spawn(argv, folder, True)), files)
+
+
+def _filled(server: Server, files: Sequence[Path]) -> Server:
+    try:
+        _await_echo(server)
+        refused = store(server, files)
+        assert not refused, f"{server.kind} takes none of {refused} in the syntax that it has"
+    except BaseException:
+        server.stop()
+        raise
+    return server
+
+
+def store(server: Server, files: Sequence[Path]) -> list[Path]:
+    """Send files as they are by C-STORE, with pynetdicom; return those in whose syntax the server takes none."""
+    from pydicom.filereader import read_file_meta_info
+    from pynetdicom import AE, evt
+
+    entity = AE(ae_title=OUR_AET)
+    pairs = {}
+    for path in files:
+        meta = read_file_meta_info(path)
+        pairs[path] = str(meta.MediaStorageSOPClassUID), str(meta.TransferSyntaxUID)
+    for pair in sorted(set(pairs.values())):
+        _register_storage_class(pair[0])
+        entity.add_requested_context(*pair)
+    handlers = [(evt.EVT_CONN_OPEN, _without_delay), (evt.EVT_DATA_SENT, _without_delay)]
+    association = entity.associate(server.address, server.port, ae_title=server.aet, evt_handlers=handlers)
+    assert association.is_established, f"{server.kind} takes no association for C-STORE"
+    accepted = {
+        (str(each.abstract_syntax), str(each.transfer_syntax[0])) for each in association.accepted_contexts
+    }
+    for path in files:
+        if pairs[path] in accepted:
+            status = association.send_c_store(path)
+            assert status.get("Status") == 0, f"{server.kind} does not take {path}: {status}"
+    association.release()
+    return [path for path in files if pairs[path] not in accepted]
+
+
+def _without_delay(event: Any) -> None:
+    """Turn Nagle's algorithm off, and the delayed acknowledgement of what comes next: they cost 40 ms a message."""
+    plain = event.assoc.dul.socket.socket
+    plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
+
+
 # --- asking, by DCMTK --------------------------------------------------------------------------------------------
 
 
@@ -615,6 +737,26 @@ def run_pacsifier(
         encoding="utf-8",
         check=False,
     )
+
+
+# --- Storage SCPs ------------------------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def start_storescp(folder: Path, aet: str, port: int) -> Iterator[Path]:
+    """Run DCMTK's storescp, which takes every syntax as it comes; yields where the files come."""
+    received = _made(folder / "received")
+    argv = [find_binary("storescp"), "-aet", aet, "+xa", "+B", "-od", str(received), str(port)]
+    process = _spawn(argv, folder, True)
+    try:
+        deadline = time.monotonic() + 60
+        while not _listens(port):
+            assert process.poll() is None and time.monotonic() < deadline, "storescp does not listen"
+            time.sleep(0.02)
+        yield received
+    finally:
+        process.kill()
+        process.wait(10)
 
 
 # --- the raw Storage SCP -----------------------------------------------------------------------------------------

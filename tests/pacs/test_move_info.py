@@ -201,6 +201,20 @@ def test_a_destination_that_does_not_listen_is_no_success(pacs, tmp_path):
     assert [row["SeriesNumber"] for row in done.redo] == ["3"]
 
 
+def test_a_destination_that_does_not_listen_is_told_as_that(pacs, tmp_path):
+    """Orthanc says of an unknown destination what it says of one that is deaf; dcmqrscp knows the difference."""
+    done = run(pacs, tmp_path, EVERYONE, "--move", "--associations", 4)
+    assert done.status == 1
+    said = done.stderr
+    assert f"{pacs.move_aet} listens" in said
+    if pacs.kind == "dcmqrscp":
+        assert "declared" not in said
+    else:
+        assert f"have the AE title {pacs.move_aet} declared on the PACS" in said
+        assert "if it is, see that" in said
+    assert said.count("asking again") < 3, "what is not done is not told"
+
+
 def test_a_pacs_that_is_down_is_told_and_leaves_no_folder(pacs, tmp_path):
     for option in ("--info", "--move"):
         done = run(pacs, tmp_path, [TWINS], option, port=free_port())

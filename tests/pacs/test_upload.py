@@ -7,13 +7,15 @@ import os
 import signal
 import socket
 import subprocess
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import pydicom
 import pytest
 from commands import invoke
+from hypothesis import given
+from hypothesis import strategies as st
 
 from pacs.servers import (
     COMMON_CLASSES,
@@ -34,7 +36,7 @@ from pacs.servers import (
     start_dcmqrscp,
     start_orthanc,
 )
-from pacsifier.dcmtk.storescu import Sendable, associations
+from pacsifier.dcmtk.storescu import Sendable, associations, contexts
 from pacsifier.disk.tree import Tree
 
 MR = "1.2.840.10008.5.1.4.1.1.4"
@@ -471,34 +473,51 @@ def _sendables(*pairs: tuple[str, str]) -> list[Sendable]:
     return [Sendable(Path(f"{number}.dcm"), *pair) for number, pair in enumerate(pairs)]
 
 
-def _contexts(files: Sequence[Sendable]) -> set[tuple[str, str]]:
-    return {(each.sop_class, each.transfer_syntax) for each in files}
-
-
 def test_files_of_few_kinds_go_over_one_association():
     files = _sendables(*[(MR, EXPLICIT_LE), (US, RLE)] * 1000)
     assert associations(files) == [files]
     assert associations([]) == []
 
 
-@pytest.mark.parametrize(("kinds", "parts"), [(127, 1), (128, 1), (129, 2), (256, 2), (257, 3), (1000, 8)])
-def test_no_association_is_asked_for_more_contexts_than_it_holds(kinds, parts):
-    files = _sendables(*[(f"{PRIVATE}.{number}", EXPLICIT_LE) for number in range(kinds)] * 1)
+@pytest.mark.parametrize(
+    ("syntax", "kinds", "parts"),
+    [
+        *(
+            (RLE, kinds, parts)
+            for kinds, parts in ((127, 1), (128, 1), (129, 2), (256, 2), (257, 3), (1000, 8))
+        ),
+        # The other uncompressed syntaxes are a second context.
+        *((EXPLICIT_LE, kinds, parts) for kinds, parts in ((63, 1), (64, 1), (65, 2), (128, 2), (129, 3))),
+    ],
+)
+def test_no_association_is_asked_for_more_contexts_than_it_holds(syntax, kinds, parts):
+    files = _sendables(*[(f"{PRIVATE}.{number}", syntax) for number in range(kinds)])
     cut = associations(files)
     assert len(cut) == parts
-    assert all(len(_contexts(part)) <= 128 for part in cut)
+    assert all(len(contexts(part)) <= 128 for part in cut)
     assert [each for part in cut for each in part] == files
 
 
-def test_the_same_class_in_two_syntaxes_needs_two_contexts():
-    syntaxes = (EXPLICIT_LE, RLE)
-    files = _sendables(*[(f"{PRIVATE}.{n}", each) for n in range(65) for each in syntaxes])
-    assert [len(part) for part in associations(files)] == [128, 2]
+@given(
+    st.lists(
+        st.tuples(st.integers(0, 90), st.sampled_from([EXPLICIT_LE, IMPLICIT_LE, BIG_ENDIAN, RLE])),
+        max_size=400,
+    )
+)
+def test_every_file_goes_over_one_association_that_offers_what_it_needs(kinds):
+    files = _sendables(*[(f"{PRIVATE}.{number}", syntax) for number, syntax in kinds])
+    cut = associations(files)
+    assert sorted(str(each.path) for part in cut for each in part) == sorted(str(each.path) for each in files)
+    for part in cut:
+        offered = contexts(part)
+        assert len(offered) <= 128
+        assert {(each.sop_class, (each.transfer_syntax,)) for each in part} <= set(offered)
+        assert len({each.kind for each in part}) == len({each.sop_class for each in part})
 
 
 def test_a_kind_that_is_known_already_does_not_begin_an_association():
     many = [(f"{PRIVATE}.{number}", EXPLICIT_LE) for number in range(128)]
-    assert [len(part) for part in associations(_sendables(*many, *many))] == [256]
+    assert [len(part) for part in associations(_sendables(*many, *many))] == [128, 128]
 
 
 def test_more_kinds_than_one_association_holds_all_arrive(tmp_path, hospital, peers):

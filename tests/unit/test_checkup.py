@@ -132,6 +132,23 @@ def test_an_ability_is_affirmed_or_denied_only_where_that_was_the_reason(came, o
     assert took(trial, Delivery(came, others, end, 0.1)) is verdict
 
 
+@pytest.mark.parametrize(
+    ("came", "end", "verdict"),
+    [
+        (frozenset(), MoveState(0, 0xA801), False),
+        (frozenset(), MoveState(0, 0xA702), False),
+        (frozenset(), None, False),  # cut off, or silent
+        (frozenset({"1"}), MoveState(0, 0xA702), None),  # some of the list came
+        (WHOLE, None, True),
+    ],
+)
+def test_what_fails_is_denied_where_a_request_with_one_uid_is_served_at_once_after_it(
+    came, end, verdict
+) -> None:
+    trial = Trial(MoveRequest(("A",), ("1", "2")), WHOLE)
+    assert took(trial, Delivery(came, 0, end, 0.1), known_good=True) is verdict
+
+
 # --- what the answers of a level say ---------------------------------------------------------------------------------
 
 OK, WARNING, FAILED = Outcome.OK, Outcome.WARNING, Outcome.FAILED

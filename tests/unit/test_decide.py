@@ -42,6 +42,8 @@ from pacsifier.transfer.capabilities import USUAL, Capabilities
 from pacsifier.transfer.fetch import decide as module
 from pacsifier.transfer.fetch import rounds
 from pacsifier.transfer.fetch.health import Health
+from pacsifier.transfer.fetch.lists import Lists
+from pacsifier.transfer.fetch.lists import heard as after_request
 from pacsifier.transfer.fetch.pool import CutOff, Ended, NotAdmitted, Pool
 from pacsifier.transfer.fetch.syntaxes import Syntaxes
 from pacsifier.transfer.fetch.ways import ByGet, Elsewhere, ToReceiver, Way
@@ -170,14 +172,15 @@ def _said(said: module.Said, asked_of: Sequence[SeriesState]) -> Said:
     )
 
 
-def after_end(way: str, part: tuple[Any, ...], end: MoveState, repeats: int) -> Said:
+def after_end(way: str, part: tuple[Any, ...], end: MoveState, repeats: int, *, unfit: bool = False) -> Said:
     """What follows the end of the only request of an association."""
     request, *series = part
     ended = Ended(Task(one_chunk([_part(request, *series)]), repeats), end, 0.0)
     came = _place(ended.part, series) if WAYS[way].sees else 0
     others = Syntaxes().others(ended.part, end, came) if way == BY_GET else []
     wait_s = Waits().wait_s(repeats)
-    said = module.decide(ended, came, others, wait_s, verb="C-MOVE", sees=WAYS[way].sees)
+    sees = WAYS[way].sees
+    said = module.decide(ended, came, others, wait_s, verb="C-MOVE", sees=sees, unfit=unfit)
     return _said(said, ended.part[1])
 
 
@@ -209,7 +212,13 @@ def is_given_up(*, heard_ago_s: float, limit_s: float, ended: bool) -> bool:
 
 
 def after_cut(
-    way: str, parts: Sequence[tuple[Any, ...]], repeats: int, *, silent: bool, stopped: bool
+    way: str,
+    parts: Sequence[tuple[Any, ...]],
+    repeats: int,
+    *,
+    silent: bool,
+    stopped: bool,
+    unfit: bool = False,
 ) -> Said:
     """What follows where an association ends before these requests were answered."""
     made = [_part(*part) for part in parts]
@@ -217,7 +226,7 @@ def after_cut(
         _place(part, series)
     ends = tuple(replace(UNANSWERED, request=number) for number in range(len(parts)))
     cut = CutOff(Task(one_chunk(made), repeats), ends, 0.0, silent)
-    said = module.cut_off(cut, Waits().wait_s(repeats), SILENCE, stopped=stopped)
+    said = module.cut_off(cut, Waits().wait_s(repeats), SILENCE, stopped=stopped, unfit=unfit)
     return _said(said, made[0][1])
 
 
@@ -287,7 +296,7 @@ def starts(waits_s: Sequence[float], *, running: int, stopped: bool) -> str | No
             Task(one_chunk([_part(of_series(uid), Has(uid))]), wait_s=wait_s)
             for uid, wait_s in zip(uids, waits_s, strict=True)
         )
-        rounds._start_what_is_due(pool, this)
+        rounds._start_what_is_due(pool, Inbox(), this)
     return started[0].requests[0].series_uids[0] if started else None
 
 
@@ -328,6 +337,13 @@ THREE_STUDIES = of_studies("1.1", "1.2", "1.3")
 FIRST, SECOND, THIRD = Has("1.1.1"), Has("1.1.2"), Has("1.1.3")
 ALL_OF = {uid: Has(uid, comes=2) for uid in ("1.1.1", "1.1.2", "1.2.1", "1.3.1")}
 FAILED_2 = replace(WARNING, completed=0, failed=2)
+
+
+LISTS = (
+    ("series", LIST, (FIRST, SECOND), (SERIES, of_series("1.1.2"))),
+    ("studies", of_studies("1.1", "1.2"), (FIRST, Has("1.2.1")), (STUDY, of_studies("1.2"))),
+)
+"""What a list holds, the list, its series, and each of its UIDs alone."""
 
 
 def settled(*uids: str, words: str = "Success") -> Said:
@@ -391,13 +407,13 @@ def settled(*uids: str, words: str = "Success") -> Said:
         pytest.param(
             (LIST, FIRST, SECOND),
             NOT_UNDERSTOOD,
-            Said(later=(ask(SERIES), ask(of_series("1.1.2"))), learned="uid_lists"),
+            Said(later=(ask(SERIES), ask(of_series("1.1.2"))), learned="uid_lists", counts=False),
             id="a list of series is not understood",
         ),
         pytest.param(
             (LIST, ALL_OF["1.1.1"], SECOND),
             NOT_UNDERSTOOD,
-            Said(later=(ask(of_series("1.1.2")),), learned="uid_lists"),
+            Said(later=(ask(of_series("1.1.2")),), learned="uid_lists", counts=False),
             id="a list of series is not understood, and one was here",
         ),
         pytest.param(
@@ -424,22 +440,80 @@ def settled(*uids: str, words: str = "Success") -> Said:
             Said(later=(ask(SERIES),), learned="whole_studies"),
             id="a whole study of one series is not understood",
         ),
+        # The end is believed of one UID only.
+        *(
+            pytest.param(
+                (request, *series),
+                UNKNOWN_DESTINATION,
+                Said(next=(ask(one, repeats=1),), later=(ask(*others),), counts=False),
+                id=f"the PACS does not know the destination, it says of a list of {what}: one alone says it",
+            )
+            for what, request, series, (one, *others) in LISTS
+        ),
+        *(
+            pytest.param(
+                (request, *series),
+                replace(BUSY, status=status),
+                Said(next=(ask(one, repeats=1),), later=(ask(*others, after_s=2),), counts=False),
+                id=f"a list of {what} is refused for now (0x{status:04X}): it may be the list",
+            )
+            for what, request, series, (one, *others) in LISTS
+            for status in (0xA701, 0xA702)
+        ),
+        *(
+            pytest.param(
+                (request, *series),
+                MoveState(0, status, "Failed"),
+                Said(later=tuple(map(ask, ones)), learned=kind, counts=False),
+                id=f"a list of {what} fails (0x{status:04X}): its UIDs one by one",
+            )
+            for (what, request, series, ones), kind in zip(LISTS, ("uid_lists", "study_lists"), strict=True)
+            for status in (0xA700, 0xA900, 0xC000, 0xC520, 0x0122)
+        ),
+        pytest.param(
+            (of_images("1.1.1", range(1, 3)), Has("1.1.1", expected=3, found=1)),
+            UNKNOWN_DESTINATION,
+            Said(next=(ask(SERIES, repeats=1),), counts=False),
+            id="the PACS does not know the destination, it says of a list of instances: their series says it",
+        ),
+        pytest.param(
+            (LIST, FIRST, SECOND),
+            replace(BUSY, failed=4),
+            Said(later=(ask(LIST, after_s=2, repeats=1),)),
+            id="a list was understood of which each sub-operation failed",
+        ),
+        pytest.param(
+            (LIST, FIRST, SECOND),
+            replace(SUCCESS, completed=0),
+            Said(later=(ask(SERIES), ask(of_series("1.1.2"))), learned="uid_lists"),
+            id="of a list the PACS says that there was nothing to send",
+        ),
+        pytest.param(
+            (LIST, FIRST, SECOND),
+            replace(SUCCESS, completed=4),
+            settled("1.1.1", "1.1.2"),
+            id="of a list the PACS says that all was sent: it is on its way, or lost",
+        ),
         pytest.param(
             (THREE_STUDIES, FIRST, Has("1.2.1"), Has("1.3.1")),
             NOT_UNDERSTOOD,
-            Said(later=tuple(ask(of_studies(uid)) for uid in ("1.1", "1.2", "1.3")), learned="study_lists"),
+            Said(
+                later=tuple(ask(of_studies(uid)) for uid in ("1.1", "1.2", "1.3")),
+                learned="study_lists",
+                counts=False,
+            ),
             id="a list of studies is not understood",
         ),
         pytest.param(
             (of_studies("1.1", "1.2"), FIRST, Has("1.2.1")),
             NOT_UNDERSTOOD,
-            Said(later=(ask(STUDY), ask(of_studies("1.2"))), learned="study_lists"),
+            Said(later=(ask(STUDY), ask(of_studies("1.2"))), learned="study_lists", counts=False),
             id="a list of two studies is not understood",
         ),
         pytest.param(
             (of_images("1.1.1", range(1, 3)), Has("1.1.1", expected=3, found=1)),
             NOT_UNDERSTOOD,
-            Said(later=(ask(SERIES),), learned="image_moves"),
+            Said(later=(ask(SERIES),), learned="image_moves", counts=False),
             id="instances are not understood: their series whole",
         ),
         pytest.param(
@@ -478,6 +552,34 @@ def test_what_a_pacs_cannot_serve_now_or_in_this_form_is_not_given_up(
     part, end: MoveState, said: Said
 ) -> None:
     assert after_end(TO_US, part, end, repeats=0) == said
+
+
+@pytest.mark.parametrize(
+    ("end", "counts"),
+    [
+        (BUSY, False),
+        (replace(BUSY, failed=2), False),
+        (replace(BUSY, status=0xA701), False),
+        (NOT_UNDERSTOOD, False),
+        (WARNING, False),
+        (UNKNOWN_DESTINATION, True),
+    ],
+)
+@pytest.mark.parametrize("way", [TO_US, BY_GET, ELSEWHERE])
+def test_what_failed_for_good_before_is_asked_for_once_and_stops_no_run(
+    way: str, end: MoveState, counts: bool
+) -> None:
+    ended = Ended(Task(one_chunk([_part(SERIES, FIRST)]), once=True), end, 0.0)
+    said = module.decide(ended, 0, [], 2.0, verb="C-MOVE", sees=WAYS[way].sees)
+    assert _said(said, ended.part[1]) == replace(settled("1.1.1", words=end.words), counts=counts)
+
+
+def test_a_series_that_failed_before_is_repeated_where_it_was_cut_off_and_still_known_after() -> None:
+    parts = [_part(SERIES, FIRST), _part(of_series("1.1.2"), SECOND)]
+    ends = tuple(replace(UNANSWERED, request=number) for number in range(2))
+    cut = CutOff(Task(one_chunk(parts), once=True), ends, 0.0, silent=False)
+    said = module.cut_off(cut, 2.0, SILENCE, stopped=False)
+    assert [(each.once, each.wait_s) for each in said.again] == [(True, 2.0), (True, 2.0)]
 
 
 @pytest.mark.parametrize(
@@ -647,7 +749,70 @@ MOVED_2 = replace(SUCCESS, completed=2)
             [Entry(Status.COMPLETE, moved=2)],
             id="what was sent elsewhere counts",
         ),
-        pytest.param(ELSEWHERE, SUCCESS, (FIRST,), {}, [Entry()], id="no counter is no image"),
+        pytest.param(
+            ELSEWHERE,
+            SUCCESS,
+            (FIRST,),
+            {},
+            [Entry(Status.COMPLETE, moved=2)],
+            id="Success without counters is success",
+        ),
+        pytest.param(
+            ELSEWHERE,
+            replace(SUCCESS, completed=1, at_least=True),
+            (FIRST,),
+            {},
+            [Entry(Status.COMPLETE, moved=2)],
+            id="Success without counters is success, whatever was told before",
+        ),
+        pytest.param(
+            ELSEWHERE,
+            replace(SUCCESS, completed=1),
+            (FIRST,),
+            {},
+            [Entry(moved=1)],
+            id="Success that counts fewer than announced is not all",
+        ),
+        pytest.param(
+            ELSEWHERE,
+            replace(SUCCESS, failed=1),
+            (FIRST,),
+            {},
+            [Entry(failed=True)],
+            id="Success that counts a failure is none",
+        ),
+        pytest.param(
+            ELSEWHERE,
+            replace(WARNING, completed=0, failed=0, warning=2),
+            (FIRST,),
+            {},
+            [Entry(Status.COMPLETE, moved=2)],
+            id="stored with a warning is stored",
+        ),
+        pytest.param(
+            ELSEWHERE,
+            replace(WARNING, failed=0),
+            (FIRST,),
+            {},
+            [Entry(Status.COMPLETE, moved=2)],
+            id="warnings of which none is a failure",
+        ),
+        pytest.param(
+            ELSEWHERE,
+            WARNING,
+            (FIRST,),
+            {},
+            [Entry(failed=True)],
+            id="warnings or failures: without counters nobody knows",
+        ),
+        pytest.param(
+            ELSEWHERE,
+            replace(WARNING, completed=1, failed=0, warning=0, at_least=True),
+            (FIRST,),
+            {},
+            [Entry(moved=1, failed=True)],
+            id="warnings or failures: what was told before is not the end",
+        ),
         pytest.param(
             ELSEWHERE,
             replace(WARNING, completed=1),
@@ -674,6 +839,117 @@ def test_the_end_of_a_request_is_entered_into_each_of_its_series(
 
 def test_a_request_that_will_be_repeated_settles_nothing() -> None:
     assert entered(TO_US, BUSY, HERE, earlier={}, again=True) == [Entry(seconds=0)]
+
+
+# --- success before the objects ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("completed", "comes", "waits"),
+    [
+        pytest.param(None, 2, True, id="no counters: more may come"),
+        pytest.param(4, 2, True, id="more was sent than is here"),
+        pytest.param(0, 0, False, id="nothing came of a list: the verdict says so"),
+        pytest.param(2, 2, False, id="all that was sent is here: it took only the first of the list"),
+    ],
+)
+def test_what_success_promised_is_asked_for_in_simpler_words_only_once_nothing_more_comes(
+    completed: int | None, comes: int, waits: bool
+) -> None:
+    part = _part(LIST, Has("1.1.1", comes=comes), SECOND)
+    came = _place(part, (Has("1.1.1", comes=comes),))
+    ended = Ended(Task(one_chunk([part])), replace(SUCCESS, completed=completed), 0.0)
+    said = module.decide(ended, came, [], None, verb="C-MOVE", sees=True, settle_s=5)
+    assert [(task.wait_s, task.doubt) for task in said.again] == (
+        [(5, "uid_lists")] if waits else [(0, "")] * bool(comes)
+    )
+    assert (said.unable is None) == (waits or not comes)
+
+
+@pytest.mark.parametrize(
+    ("comes", "asked", "learned"),
+    [
+        pytest.param({"1.1.1": 2, "1.1.2": 2}, [], "", id="all came meanwhile"),
+        pytest.param(
+            {"1.1.1": 1},
+            [(of_series("1.1.1"), 5.0), (of_series("1.1.2"), 5.0)],
+            "",
+            id="some came: it waits on",
+        ),
+        pytest.param(
+            {}, [(of_series("1.1.1"), 0.0), (of_series("1.1.2"), 0.0)], "uid_lists", id="nothing came"
+        ),
+    ],
+)
+def test_what_was_on_its_way_is_not_asked_for_and_the_rest_waits_as_long_as_some_comes(
+    comes: dict[str, int], asked: list, learned: str
+) -> None:
+    parts = [_part(of_series(uid), Has(uid)) for uid in ("1.1.1", "1.1.2")]
+    task = Task(one_chunk(parts), wait_s=5.0, doubt="uid_lists")
+    this = _round(TO_US)
+    left = rounds._without_what_came(task, Inbox(dict(comes)), this.run)
+    assert [(request, each.wait_s) for each in left for request in each.chunk.requests] == asked
+    assert _unlearned(this.run.known) == learned
+
+
+# --- our receiver does not take what the PACS proposed -----------------------------------------------------------
+
+
+def refused(*uids: str, words: str, counts: bool = False) -> Said:
+    return Said(settled=uids, words=words, counts=counts)
+
+
+@pytest.mark.parametrize(
+    ("part", "end", "said"),
+    [
+        pytest.param(
+            (SERIES, FIRST),
+            UNKNOWN_DESTINATION,
+            refused("1.1.1", words=UNKNOWN_DESTINATION.words),
+            id="0xA801",
+        ),
+        pytest.param((SERIES, FIRST), BUSY, refused("1.1.1", words=BUSY.words), id="0xA702: no wait helps"),
+        pytest.param(
+            (SERIES, FIRST), NOT_UNDERSTOOD, refused("1.1.1", words=NOT_UNDERSTOOD.words), id="0xA900"
+        ),
+        pytest.param(
+            (LIST, FIRST, SECOND),
+            NOT_UNDERSTOOD,
+            refused("1.1.1", "1.1.2", words=NOT_UNDERSTOOD.words),
+            id="a list: it was understood",
+        ),
+        pytest.param(
+            (STUDY, ALL_OF["1.1.1"], SECOND),
+            BUSY,
+            refused("1.1.1", "1.1.2", words=BUSY.words),
+            id="a study of which one series came",
+        ),
+        pytest.param(
+            (LIST, ALL_OF["1.1.1"], SECOND),
+            SUCCESS,
+            refused("1.1.1", "1.1.2", words="Success", counts=True),
+            id="success without the one that it could not send: it took the list",
+        ),
+        pytest.param(
+            (LIST, ALL_OF["1.1.1"], SECOND),
+            replace(WARNING, completed=2, failed=2),
+            refused("1.1.1", "1.1.2", words="Warning", counts=True),
+            id="some came: the PACS is well",
+        ),
+    ],
+)
+def test_what_our_receiver_refused_is_no_failure_of_the_pacs_and_waits_for_the_next_receiver(
+    part, end, said: Said
+) -> None:
+    assert after_end(TO_US, part, end, repeats=0, unfit=True) == said
+
+
+def test_an_association_that_broke_since_nothing_could_be_sent_is_not_repeated() -> None:
+    parts = [(SERIES, FIRST), (of_series("1.1.2"), SECOND)]
+    said = after_cut(TO_US, parts, 0, silent=False, stopped=False, unfit=True)
+    assert said == replace(refused("1.1.1", words=UNANSWERED.words), next=(ask(of_series("1.1.2")),)), (
+        "those behind it were never begun"
+    )
 
 
 # --- an association was cut off ----------------------------------------------------------------------------------
@@ -737,6 +1013,16 @@ OTHER_SERIES = of_series("1.2.1")
             Said(later=(ask(of_studies("1.2"), of_studies("1.3"), after_s=2, repeats=1),)),
             id="of several studies not those that came before the cut",
         ),
+        *(
+            pytest.param(
+                [(request, *series)],
+                0,
+                "",
+                Said(next=(ask(one, repeats=1),), later=(ask(*others, after_s=2),), counts=False),
+                id=f"a list of {what} of which nothing came: it may be the list",
+            )
+            for what, request, series, (one, *others) in LISTS
+        ),
         pytest.param(
             [(SERIES, ALL_OF["1.1.1"])],
             0,
@@ -749,6 +1035,77 @@ OTHER_SERIES = of_series("1.2.1")
 @pytest.mark.parametrize("way", [TO_US, BY_GET])
 def test_a_cut_association_loses_no_request(way: str, parts, repeats: int, ended: str, said: Said) -> None:
     assert after_cut(way, parts, repeats, silent=ended == "silent", stopped=ended == "stopped") == said
+
+
+# --- lists of UIDs -----------------------------------------------------------------------------------------------
+
+NOTHING, BROUGHT = 0, 2
+
+
+@pytest.mark.parametrize(
+    ("heard", "learned", "judged"),
+    [
+        pytest.param(
+            [(LIST, BUSY, NOTHING), (SERIES, SUCCESS, BROUGHT)], "uid_lists", "uid_lists", id="busy"
+        ),
+        pytest.param(
+            [(LIST, UNKNOWN_DESTINATION, NOTHING), (SERIES, SUCCESS, BROUGHT)],
+            "uid_lists",
+            "uid_lists",
+            id="unknown destination",
+        ),
+        pytest.param(
+            [(LIST, UNANSWERED, NOTHING), (SERIES, SUCCESS, BROUGHT)], "uid_lists", "uid_lists", id="cut off"
+        ),
+        pytest.param(
+            [(THREE_STUDIES, UNANSWERED, NOTHING), (LIST, BUSY, NOTHING), (STUDY, WARNING, BROUGHT)],
+            "study_lists uid_lists",
+            "study_lists uid_lists",
+            id="two kinds",
+        ),
+        pytest.param(
+            [(LIST, BUSY, NOTHING), (SERIES, BUSY, NOTHING)], "", "uid_lists", id="one UID fails too"
+        ),
+        pytest.param(
+            [(LIST, BUSY, NOTHING), (SERIES, SUCCESS, NOTHING)], "", "", id="one UID brings nothing"
+        ),
+        pytest.param(
+            [(LIST, SUCCESS, BROUGHT), (LIST, BUSY, NOTHING), (SERIES, SUCCESS, BROUGHT)],
+            "",
+            "uid_lists",
+            id="a list was served before",
+        ),
+        pytest.param(
+            [(LIST, BUSY, NOTHING), (LIST, SUCCESS, BROUGHT), (SERIES, SUCCESS, BROUGHT)],
+            "",
+            "uid_lists",
+            id="a list is served now",
+        ),
+        pytest.param([(SERIES, BUSY, NOTHING), (SERIES, SUCCESS, BROUGHT)], "", "", id="no list at all"),
+    ],
+)
+def test_lists_are_not_understood_where_one_brings_nothing_and_one_uid_something(
+    heard: Sequence[tuple[MoveRequest, MoveState, int]], learned: str, judged: str
+) -> None:
+    seen, told = Lists(), set[str]()
+    for request, end, came in heard:
+        seen, now = after_request(seen, request, end, came)
+        told |= now
+    assert " ".join(sorted(told)) == learned
+    assert " ".join(sorted(seen.judged)) == judged
+
+
+def test_a_list_that_fails_as_one_uid_does_is_asked_again_as_any_request() -> None:
+    ended = Ended(Task(one_chunk([_part(LIST, FIRST, SECOND)])), BUSY, 0.0)
+    seen = Lists(judged=frozenset({"uid_lists"}))
+    said = module.decide(ended, 0, [], 2.0, verb="C-MOVE", sees=True, lists=seen)
+    assert _said(said, ended.part[1]) == Said(later=(ask(LIST, after_s=2, repeats=1),))
+
+
+@pytest.mark.parametrize("seen", [Lists(), Lists(doubted=frozenset({"uid_lists"}))])
+def test_while_lists_are_doubted_what_they_fail_of_is_no_failure_of_the_pacs(seen: Lists) -> None:
+    ended = Ended(Task(one_chunk([_part(LIST, FIRST, SECOND)])), BUSY, 0.0)
+    assert not module.decide(ended, 0, [], 2.0, verb="C-MOVE", sees=True, lists=seen).counts
 
 
 # --- no association ----------------------------------------------------------------------------------------------

@@ -79,7 +79,11 @@ def health(way: str, ends: Sequence[End], *, reached: str = "", max_failures: in
 def _open_once(way: Way, *, contacted: bool) -> None:
     """A receiver runs here, which the PACS has contacted or not."""
     receiver = SimpleNamespace(
-        folder=Inbox(), contacted=lambda: contacted, refused_classes=lambda: (), check=lambda: None
+        folder=Inbox(),
+        contacted=lambda: contacted,
+        refused_classes=tuple,
+        refusals=lambda since: [],
+        check=lambda: None,
     )
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "Receiver", lambda *_: nullcontext(receiver))
@@ -117,6 +121,18 @@ DECLARE_OTHER = "have the AE title OTHER declared on the PACS"
 @pytest.mark.parametrize("again", [False, True])
 def test_a_destination_that_the_pacs_does_not_know_ends_the_run_at_once(way, reason, again) -> None:
     assert health(way, [End(UNKNOWN_DESTINATION, again)]) == [Stop(reason, unreachable=True)]
+
+
+@pytest.mark.parametrize(
+    ("way", "reached"),
+    [
+        pytest.param(TO_US, "image", id="images have come"),
+        pytest.param(TO_US, "contact", id="it has called us, whatever it could send"),
+        pytest.param(ELSEWHERE, "image", id="the other place got images"),
+    ],
+)
+def test_a_destination_that_was_reached_is_known_whatever_the_pacs_says_later(way, reached) -> None:
+    assert health(way, [End(UNKNOWN_DESTINATION)], reached=reached) == [None]
 
 
 # --- a way that never brought anything ---------------------------------------------------------------------------

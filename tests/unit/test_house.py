@@ -34,6 +34,7 @@ FLOORS: Mapping[str, int] = {
     "dicom": 2,
     "demo": 1,
     "errors": 1,
+    "figures": 1,
     "": 0,
 }
 # What a file in a room may import besides the floors below: inside `transfer`, and doors that stand among flows.

@@ -12,7 +12,7 @@ from pacsifier.disk.names import LOG_MARK
 from pacsifier.disk.tree import Tree
 from pacsifier.query import Query, QueryTable, read_query_file
 from pacsifier.query.series import Series
-from pacsifier.transfer.model import RowReport, SeriesState, Status
+from pacsifier.transfer.model import Lasting, RowReport, SeriesState, Status
 from pacsifier.transfer.record.journal import Journal
 from pacsifier.transfer.record.outcomes import row_outcome, write_rows
 
@@ -146,7 +146,7 @@ def test_only_a_series_that_is_all_there_is_completed(tmp_path: Path, status: St
     _, rows = log(tmp_path)
     completed = "True" if status in (Status.COMPLETE, Status.SKIPPED) else "False"
     assert [row["Completed"] for row in rows] == (
-        [] if status in (Status.NOT_WANTED, Status.EXCLUDED) else [completed]
+        [] if status in (Status.NOT_WANTED, Status.EXCLUDED, Status.LEFT_OUT) else [completed]
     )
 
 
@@ -290,6 +290,55 @@ def test_what_was_saved_is_not_taken_for_moved(tmp_path: Path) -> None:
     write(tmp_path, [state()])
     later = Journal(Tree(tmp_path), table(tmp_path), "RESEARCH")
     assert later.moved_to("RESEARCH") == {}
+
+
+def failed(status: Status = Status.INCOMPLETE) -> SeriesState:
+    made = state(status=status)
+    made.recall(Lasting.NOT_SENT, "C-MOVE to US")
+    return made
+
+
+def remembered(folder: Path) -> dict[tuple[str, str], tuple[Lasting, str]]:
+    return Journal(Tree(folder), table(folder)).failed()
+
+
+def test_why_a_series_failed_for_good_is_remembered_until_it_comes(tmp_path: Path) -> None:
+    write(tmp_path, [failed()])
+    assert remembered(tmp_path) == {state().series.key: (Lasting.NOT_SENT, "C-MOVE to US")}
+    write(tmp_path, [failed(Status.PENDING)])
+    assert len(remembered(tmp_path)) == 1, "a run that has not come to it knows nothing better"
+    write(tmp_path, [failed(Status.SKIPPED)])
+    assert remembered(tmp_path) == {}
+
+
+def test_a_series_that_failed_otherwise_later_is_not_remembered(tmp_path: Path) -> None:
+    write(tmp_path, [failed()])
+    write(tmp_path, [state(status=Status.INCOMPLETE)])
+    assert remembered(tmp_path) == {}
+
+
+@pytest.mark.parametrize(
+    ("row", "known"),
+    [
+        ("1.2,1.3,not_sent,C-GET", True),
+        ("1.2,1.3,of_another_version,C-GET", False),
+        ("1.2,1.3,not_sent,", False),
+        ("1.2,1.3,,C-GET", False),
+        ("1.2,1.3", False),
+    ],
+)
+def test_only_a_known_code_is_believed(tmp_path: Path, row: str, known: bool) -> None:
+    (tmp_path / "logs").mkdir()
+    text = f"StudyInstanceUID,SeriesInstanceUID,FailedForGood,FailedBy\n{row}\n"
+    (tmp_path / "logs" / "pacsifier_log.csv").write_text(text, encoding="utf-8")
+    assert bool(remembered(tmp_path)) is known
+
+
+def test_a_log_without_the_column_remembers_nothing_and_its_reason_is_not_read(tmp_path: Path) -> None:
+    (tmp_path / "logs").mkdir()
+    text = "StudyInstanceUID,SeriesInstanceUID,Completed,Reason\n1.2,1.3,False,not_sent refused missing\n"
+    (tmp_path / "logs" / "pacsifier_log.csv").write_text(text, encoding="utf-8")
+    assert remembered(tmp_path) == {}
 
 
 # --- rows and redo --------------------------------------------------------------------------------------------------

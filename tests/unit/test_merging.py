@@ -17,7 +17,7 @@ from pacsifier.disk.tree import Tree
 from pacsifier.errors import InputError
 from pacsifier.query import Query, QueryTable, Shard, read_query_file
 from pacsifier.query.series import Series
-from pacsifier.transfer.model import RowReport, SeriesState, Status
+from pacsifier.transfer.model import Lasting, RowReport, SeriesState, Status
 from pacsifier.transfer.record.journal import Journal
 from pacsifier.transfer.record.merging import MergeSummary, merge_parts
 from pacsifier.transfer.record.outcomes import OpenSeries, row_outcome, write_rows
@@ -105,6 +105,16 @@ def redo(folder: Path) -> str:
 
 def test_the_parts_lie_in_more_than_one_place():
     assert len({home(patient_id) for patient_id in PATIENTS}) == COUNT
+
+
+def test_what_failed_for_good_in_a_part_has_its_code_in_the_log_of_all(tmp_path, table):
+    made = states(P2=Status.FAILED)
+    made[1].recall(Lasting.MISSING, "C-GET")
+    run_parts(tmp_path / "out", table, made)
+    merge_parts(tmp_path / "out", table, COUNT)
+    log = csv.DictReader(io.StringIO(logs(tmp_path / "out")["pacsifier_log.csv"]))
+    codes = {row["PatientID"]: (row["FailedForGood"], row["FailedBy"]) for row in log}
+    assert {patient: code for patient, code in codes.items() if any(code)} == {"P2": ("missing", "C-GET")}
 
 
 @pytest.mark.parametrize("of_patient", [{}, {"P2": Status.INCOMPLETE}, {"P4": Status.FAILED}])

@@ -11,9 +11,10 @@ import pytest
 from pacsifier.query import Query
 from pacsifier.query.series import Series
 from pacsifier.transfer.exclusion import Excluded
-from pacsifier.transfer.model import Found, Plan, Question, RowReport, Status
+from pacsifier.transfer.model import Found, Note, Plan, Question, RowReport, Status
 from pacsifier.transfer.options import Options
-from pacsifier.transfer.plan import make_plan, rows_of
+from pacsifier.transfer.plan import first_of_each_kind, make_plan, rows_of, within_limit
+from pacsifier.transfer.record.outcomes import by_row, outcomes_of
 
 SAVE, MOVE, INFO = Options(save=True), Options(move=True), Options(info=True)
 NOBODY_NAMED = Query((2,), {"Modality": "MR"}, None)
@@ -98,13 +99,46 @@ def test_a_limit_takes_the_first_and_names_the_rows_that_miss_some(limit, taken,
     rows = {row: RowReport(NOBODY_NAMED, failure="before" if row == 5 else "") for row in (2, 3, 4, 5)}
     brought = replace(found(*all_series), rows=rows)
     plan = make_plan(brought, replace(SAVE, limit=limit, excluded=Excluded(frozenset({"b2"}))))
-    assert [each.series.series_uid for each in plan.states] == [f"1.1.{n}" for n in range(1, taken + 1)]
+    assert [each.series.series_uid for each in plan.todo] == [f"1.1.{n}" for n in range(1, taken + 1)]
     assert plan.last_note == last_note
-    words = "series were left out by --limit"
-    assert {row: report.failure for row, report in plan.rows.items()} == {
-        **{row: words if row in left_out else "" for row in (2, 3, 4)},
-        5: "before",
-    }
+    outcomes = outcomes_of(plan.rows, by_row(plan.states))
+    assert [row for row in (2, 3, 4) if outcomes[row][0] == "left_out"] == [
+        row for row in left_out if not any(row in rows_of(each.series) for each in plan.todo)
+    ]
+    assert {state.reason for state in plan.states if not state.pending} <= {"left out by --limit"}
+
+
+def test_what_a_row_may_not_want_after_all_takes_no_place_within_the_limit() -> None:
+    perhaps, surely = series("1.1.1", rows=(), undecided={2: ("Modality",)}), series("1.1.2", rows=(2,))
+    plan = make_plan(found(perhaps, surely), replace(SAVE, limit=1))
+    assert [each.series.series_uid for each in plan.todo] == ["1.1.2"]
+
+
+def test_where_some_were_not_wanted_as_many_more_are_taken() -> None:
+    plan = make_plan(
+        found(*(series(f"1.1.{n}", rows=(), undecided={2: ("Modality",)}) for n in range(5))),
+        replace(SAVE, limit=2),
+    )
+    assert within_limit(plan.states, 2) == []
+    plan.states[0].discard("the images do not match the query row")
+    more = within_limit(plan.states, 2)
+    assert [each.series.series_uid for each in more] == ["1.1.2"]
+    more[0].take()
+    assert within_limit(plan.states, 2) == []
+    assert within_limit(plan.states, None) == []
+
+
+@pytest.mark.parametrize(
+    ("number", "told", "others"), [(0, 0, 0), (20, 20, 0), (21, 21, 1), (5000, 21, 4980)]
+)
+def test_thousands_of_lines_of_a_kind_are_told_by_their_number(number: int, told: int, others: int) -> None:
+    notes = [Note("that matched nothing", f"row {row}: nothing matches") for row in range(number)]
+    lines, rest = first_of_each_kind([*notes, Note("that failed", "row 9: C-FIND failed")])
+    assert "row 9: C-FIND failed" in lines, "what is rare is not lost among what is frequent"
+    assert (len(lines) - 1, len(rest)) == (told, others)
+    if others:
+        more = "1 more row" if others == 1 else f"{others} more rows"
+        assert lines[-1] == f"and {more} that matched nothing"
 
 
 def test_a_series_is_wanted_by_its_rows_for_certain_or_perhaps() -> None:
@@ -217,7 +251,7 @@ def test_a_resumed_move_of_what_cannot_be_decided_stays_undecided() -> None:
     ],
 )
 def test_what_the_finds_have_to_say_of_a_row_is_told_before_the_work(report, notes) -> None:
-    assert make_plan(found(**report), SAVE).notes == notes
+    assert tuple(note.words for note in make_plan(found(**report), SAVE).notes) == notes
 
 
 def many(number: int, **fields: Any) -> list[Series]:

@@ -56,6 +56,19 @@ def test_a_terminal_gets_one_line_that_is_gone_at_the_end(clock, monkeypatch):
     assert err.getvalue() == "\r\033[K2/3 files read\r\033[K"
 
 
+def test_a_long_find_is_not_silent(clock, monkeypatch):
+    err = stderr(monkeypatch, terminal=False)
+    with Console() as console:
+        for answered in range(0, 5001, 100):
+            clock[0] += 1
+            console.finding("STUDY", answered, 5000, answered + 7)
+        clock[0] += 31
+        console.finding("SERIES", 1, 40, 3)
+    assert err.getvalue() == (
+        "looking up rows: 2900/5000, 2907 studies found, 21 s left\nlooking up studies: 1/40, 3 series found\n"
+    )
+
+
 def test_a_transfer_tells_a_log_file_series_and_instances(clock, monkeypatch):
     err = stderr(monkeypatch, terminal=False)
     with Console() as console:

@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 from pacs.servers import EXPLICIT_LE, IMPLICIT_LE, LOOPBACK, RLE, free_port
+from pydicom.uid import UID_dictionary
 
 from pacsifier.dcmtk import negotiation, storescp
 from pacsifier.dcmtk.storescp import Receiver
@@ -36,6 +37,8 @@ JPIP = "1.2.840.10008.1.2.4.94"
 JPIP_DEFLATE = "1.2.840.10008.1.2.4.95"
 HTJ2K_LOSSLESS = "1.2.840.10008.1.2.4.201"
 HTJ2K = "1.2.840.10008.1.2.4.203"
+JPEG_PROCESS_3 = "1.2.840.10008.1.2.4.52"
+JPEG_PROCESS_15 = "1.2.840.10008.1.2.4.58"
 MPEG4 = "1.2.840.10008.1.2.4.102"
 DEFLATED = "1.2.840.10008.1.2.1.99"
 BIG_ENDIAN = "1.2.840.10008.1.2.2"
@@ -213,7 +216,7 @@ def test_what_arrives_is_for_our_own_eyes(toolbox, tmp_path):
         ([JPEG_2000, JPEG_2000_LOSSLESS], JPEG_2000_LOSSLESS),
         ([JPEG_BASELINE, JPEG_EXTENDED, JPEG_LOSSLESS], JPEG_LOSSLESS),
         ([JPEG_LS_LOSSY, JPEG_LS], JPEG_LS),
-        ([HTJ2K, HTJ2K_LOSSLESS], HTJ2K_LOSSLESS),
+        ([HTJ2K, HTJ2K_LOSSLESS, JPEG_PROCESS_3, JPEG_PROCESS_15], JPEG_PROCESS_15),
         ([JPEG_2000, JPEG_BASELINE, RLE], RLE),
         ([JPEG_2000, DEFLATED], DEFLATED),
         ([JPEG_2000, BIG_ENDIAN], BIG_ENDIAN),
@@ -239,22 +242,49 @@ def test_uncompressed_is_taken_where_it_is_offered(offered, taken, toolbox, tmp_
         assert _chosen(port, MR, offered) == taken
 
 
-def test_a_lossy_form_is_taken_where_it_is_all_there_is(toolbox, tmp_path):
-    with _receiver(toolbox, tmp_path) as (_, port):
-        for syntax in negotiation.LOSSY:
-            assert _chosen(port, US, [syntax]) == syntax
+def test_each_transfer_syntax_of_the_standard_is_received_or_refused_and_never_ends_the_association(
+    toolbox, tmp_path
+):
+    """storescp would accept any that it is told to, and end the association at the first object."""
+    syntaxes = [uid for uid, entry in UID_dictionary.items() if entry[1] == "Transfer Syntax"]
+    assert len(syntaxes) > 60
+    received = negotiation.received_syntaxes(toolbox.binary("storescp").version)
+    with _receiver(toolbox, tmp_path) as (receiver, port):
+        for number, syntax in enumerate(syntaxes):
+            with _association(port, (US, [syntax])) as association:
+                assert bool(association.accepted_contexts) == (syntax in received), syntax
+                if association.accepted_contexts:
+                    assert association.send_c_store(_instance(US, syntax, sop=f"1.2.3.{number}")).Status == 0
+        assert len(_files(receiver)) == len(set(syntaxes) & set(received))
+        refused = {each.syntaxes for each in receiver.refusals()}
+        assert refused == {(syntax,) for syntax in syntaxes if syntax not in received}
 
 
-def test_every_compressed_form_that_holds_its_pixels_is_taken(toolbox, tmp_path):
-    with _receiver(toolbox, tmp_path) as (_, port):
-        for syntax in negotiation.LOSSLESS:
-            assert _chosen(port, US, [syntax]) == syntax
+def test_what_a_sender_proposed_in_vain_is_told_by_class_and_syntax(toolbox, tmp_path):
+    contexts = [
+        (MR, [EXPLICIT_LE]),
+        (MR, [HTJ2K]),
+        (US, [JPIP, HTJ2K]),
+        (US, [HTJ2K_LOSSLESS]),
+        (PRIVATE, [RLE]),
+    ]
+    with _receiver(toolbox, tmp_path) as (receiver, port), _association(port, *contexts):
+        told = {each.sop_class: (each.syntaxes, each.whole) for each in receiver.refusals()}
+    assert told == {
+        MR: ((HTJ2K,), False),
+        US: ((JPIP, HTJ2K, HTJ2K_LOSSLESS), True),
+        PRIVATE: ((), True),
+    }
 
 
-@pytest.mark.parametrize("syntax", [JPIP, JPIP_DEFLATE])
-def test_objects_without_their_pixels_are_refused(syntax, toolbox, tmp_path):
-    with _receiver(toolbox, tmp_path) as (_, port):
-        assert _chosen(port, MR, [syntax]) is None
+def test_each_storage_class_of_the_standard_is_told_as_its_uid(toolbox, tmp_path):
+    classes = [each for each in negotiation.storage_classes() if each != MR]
+    with _receiver(toolbox, tmp_path, *(f"{PRIVATE}.{number}" for number in range(128))) as (receiver, port):
+        for start in range(0, len(classes), 100):
+            with _association(port, *((each, [EXPLICIT_LE]) for each in classes[start : start + 100])):
+                pass
+        assert _until(lambda: len(receiver.refusals()) >= len(classes))
+        assert {each.sop_class for each in receiver.refusals()} == set(classes)
 
 
 # --- which SOP classes are taken ---------------------------------------------------------------------------------

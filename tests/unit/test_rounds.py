@@ -43,7 +43,7 @@ from pacsifier.errors import AssociationError, InputError, ToolError
 from pacsifier.transfer.fetch.health import Health, Terms
 from pacsifier.transfer.fetch.rounds import fetch
 from pacsifier.transfer.fetch.ways import Place, Way
-from pacsifier.transfer.model import Chunk, Cut, Plan, SeriesState, Status
+from pacsifier.transfer.model import Chunk, Cut, Lasting, Plan, SeriesState, Status
 from pacsifier.transfer.options import Options, Rate
 from pacsifier.transfer.run import Run
 
@@ -143,7 +143,7 @@ class Played(Way):
     def reached(self, states: Any) -> bool:
         return super().reached(states) if self.proven is None else self.proven
 
-    def advice(self, why: str) -> str:
+    def advice(self, why: str, end: MoveState | None = None) -> str:
         return "ask them"
 
     def remark(self, series: SeriesState) -> str:
@@ -392,9 +392,11 @@ def test_a_run_that_stops_ends_what_runs_and_keeps_what_came(play: Make) -> None
             self.slow_steps = 0 if self.slow_steps else 10_000
             return started
 
-    script = {ONE: [Answer()], TWO: [Answer()], of_series("1.3.1"): [Answer(UNKNOWN_DESTINATION, 0)]}
+    script = {ONE: [Answer()], TWO: [Answer()], of_series("1.3.1"): [Answer(NOT_UNDERSTOOD, 0)]}
     states = [state(f"1.{number}.1", announced=1000) for number in (1, 2, 3)]
-    done = play(*states, script=script, kind=Second, proven=True).fetch()
+    made = play(*states, script=script, kind=Second, proven=True)
+    made.ways[0].terms = replace(made.ways[0].terms, max_failures=1)
+    done = made.fetch()
     assert done.verdicts == {"1.1.1": COMPLETE, "1.2.1": INCOMPLETE, "1.3.1": FAILED}
     assert done.plan.states[1].files == 1000
     assert done.ways[0].associations[1].process.endings > 0
@@ -459,6 +461,37 @@ def test_what_is_short_is_listed_and_asked_for_series_by_series(play: Make) -> N
     assert isinstance(done.run.placer, FakePlacer)
     assert done.run.placer.claimed == ["1.1.1", "1.1.2"], "objects under other UIDs are looked for"
     assert set(done.verdicts.values()) == {COMPLETE}
+
+
+FAILS = Answer(replace(BUSY, completed=0, failed=2), 0)
+
+
+def test_what_failed_for_good_before_is_asked_for_once_by_its_own_request_behind_the_others(
+    play: Make,
+) -> None:
+    known = state("1.1.1")
+    known.recall(Lasting.NOT_SENT, "C-MOVE to US")
+    states = (known, state("1.1.2"))
+    done = play(*states, script={ONE: [FAILS]}, of_study={"1.1": 2}).fetch()
+    assert done.asked == [of_series("1.1.2"), ONE]
+    assert (known.lasting, known.failed_by) == (Lasting.NOT_SENT, "C-MOVE to US")
+    assert any("1 series failed for good before" in each for each in done.told)
+
+
+def test_a_second_round_waits_for_nothing_that_was_repeated_in_vain(play: Make) -> None:
+    failing = state("1.1.1")
+    done = play(failing, state("1.2.1"), script={ONE: [FAILS]}).fetch()
+    assert done.asked.count(ONE) == TRIES + 1
+    assert (failing.lasting, failing.failed_by) == (Lasting.NOT_SENT, "C-MOVE to US")
+
+
+@pytest.mark.parametrize("by", ["C-GET", "C-MOVE to OTHER"])
+def test_what_failed_by_another_way_is_asked_for_as_ever(play: Make, by: str) -> None:
+    known = state("1.1.1")
+    known.recall(Lasting.NOT_SENT, by)
+    done = play(known, state("1.2.1"), script={ONE: [FAILS, Answer()]}).fetch()
+    assert done.verdicts == {"1.1.1": COMPLETE, "1.2.1": COMPLETE}
+    assert known.failed_by == ""
 
 
 def test_a_run_that_stopped_neither_lists_nor_asks_again(play: Make) -> None:

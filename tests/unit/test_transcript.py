@@ -258,6 +258,15 @@ def test_counters_that_a_pacs_never_tells_are_unknown_and_not_zero() -> None:
     assert [state.status for state in states] == [SUCCESS] * 2
 
 
+@pytest.mark.parametrize("absent", ["Completed", "Failed", "Warning", "Completed|Failed|Warning"])
+def test_counters_that_only_a_final_response_leaves_out_are_at_least_those_told_before(absent: str) -> None:
+    before, final, after = log("move_orthanc").partition(b"I: Received Final Move Response")
+    after = re.sub(rf"D: ({absent}) Suboperations.*\n".encode(), rb"D: \1 Suboperations : none\n", after)
+    state = next(state for state in read(MoveTranscript, [before + final + after]) if state.final)
+    assert (state.at_least, state.done) == (True, None)
+    assert state.begun >= 8
+
+
 def test_a_final_response_without_counters_keeps_those_told_before() -> None:
     before, final, after = log("move_orthanc").partition(b"I: Received Final Move Response")
     after = after.replace(b"Completed Suboperations       : 9", b"Completed Suboperations       : 0", 1)
@@ -305,6 +314,30 @@ def test_every_final_status_of_a_store_is_read() -> None:
     assert words["s0000005"] == (False, "Unknown Status: 0x117")
     assert words["s0000006"] == (True, "Success")
     assert [ended[name].stored for name in ("s0000007", "s0000008")] == [False, False]
+
+
+@pytest.mark.parametrize(
+    ("status", "is_stored"),
+    [("0x1", True), ("0x107", True), ("0x116", True), ("0xb001", True), ("0xbfff", True)]
+    + [
+        (each, False)
+        for each in ("0x117", "0x110", "0xa7ff", "0xc001", "0x1b001", "0xb0011", "0x1071", "0x10")
+    ],
+)
+def test_a_warning_that_dcmtk_has_no_word_for_is_a_warning_all_the_same(status: str, is_stored: bool) -> None:
+    text = log("store_orthanc").replace(b"(Success)", f"(Unknown Status: {status})".encode(), 1)
+    assert read(StoreTranscript, [text])[0].stored is is_stored
+
+
+def test_a_file_that_was_sent_in_another_syntax_is_told_apart() -> None:
+    line = b"Converting transfer syntax: Little Endian Explicit -> Little Endian "
+    text = log("store_orthanc").replace(line + b"Explicit", line + b"Implicit", 1)
+    assert [end.encoded for end in read(StoreTranscript, [text])][:2] == [True, False]
+
+
+def test_a_file_for_which_there_is_no_context_is_told_apart() -> None:
+    ended = stored("store_refused_class")
+    assert [name for name, end in ended.items() if end.no_context] == ["f0000001"]
 
 
 def test_the_reason_of_a_store_that_the_peer_aborted_says_so() -> None:

@@ -25,12 +25,13 @@ from pacsifier.transfer.fetch.verdict import (
     is_complete,
     is_short,
     judge,
+    lasting,
     left_behind,
     took_only_some,
 )
-from pacsifier.transfer.model import SeriesState, Status
+from pacsifier.transfer.model import Lasting, SeriesState, Status
 from pacsifier.transfer.plan import untold_columns
-from pacsifier.transfer.retry import is_clean, refused_for_good
+from pacsifier.transfer.retry import is_clean, may_have_failed, refused_for_good
 
 NO_UID_OF_IT = {"9.9.9.0": 1000, "9.9.9.1": 1000}
 
@@ -82,12 +83,84 @@ def test_late_objects_are_waited_for_only_where_some_are_missing(series: SeriesS
         (replace(SUCCESS, failed=0), True),
         (replace(SUCCESS, failed=1), False),
         (WARNING, False),
+        (replace(WARNING, completed=1, warning=1, failed=1), False),
+        (replace(WARNING, completed=2, warning=0, failed=0), False),
+        (replace(WARNING, completed=1, warning=1, failed=0), True),
+        (replace(WARNING, completed=0, warning=2, failed=0), True),
+        (replace(WARNING, failed=0), True),
+        (replace(WARNING, failed=0, at_least=True), False),
         (BUSY, False),
         (UNANSWERED, False),
     ],
 )
-def test_only_success_without_a_failed_sub_operation_is_a_good_end(end: MoveState, clean: bool) -> None:
+def test_only_an_end_that_tells_of_no_failed_sub_operation_is_a_good_one(end: MoveState, clean: bool) -> None:
     assert is_clean(end) is clean
+
+
+@pytest.mark.parametrize(
+    ("end", "done", "begun"),
+    [
+        (SUCCESS, None, 0),
+        (replace(SUCCESS, completed=2), 2, 2),
+        (replace(SUCCESS, completed=0, warning=2), 2, 2),
+        (replace(SUCCESS, completed=1, warning=2), 3, 3),
+        (replace(SUCCESS, warning=1), None, 1),
+        (replace(SUCCESS, completed=1, at_least=True), None, 1),
+        (replace(WARNING, completed=1), None, 1),
+        (replace(WARNING, completed=1, warning=1), 2, 2),
+        (replace(BUSY, completed=1), 1, 1),
+        (UNANSWERED, None, 0),
+    ],
+)
+def test_what_is_done_is_completed_and_warning_and_what_is_absent_is_not_known(
+    end: MoveState, done: int | None, begun: int
+) -> None:
+    assert (end.done, end.begun) == (done, begun)
+
+
+@pytest.mark.parametrize(
+    ("listed", "verdict"),
+    [(None, Status.COMPLETE), (3, Status.COMPLETE)],
+)
+def test_elsewhere_success_without_any_number_is_success(listed: int | None, verdict: Status) -> None:
+    series = state(announced=None)
+    conclude(series, SUCCESS, "why", of=[series])
+    if listed:
+        series.tell(state(listed=listed).series.instances or ())
+    judge(series, moved=True)
+    assert (series.status, series.files) == (verdict, listed or 0)
+
+
+def test_to_us_success_without_any_number_is_no_image() -> None:
+    series = state(announced=None)
+    conclude(series, SUCCESS, "why", of=[series])
+    judge(series, moved=False)
+    assert series.status is Status.PENDING
+
+
+@pytest.mark.parametrize(
+    ("end", "failed"),
+    [
+        (SUCCESS, False),
+        (replace(SUCCESS, failed=1), True),
+        (BUSY, True),
+        (replace(BUSY, completed=0, failed=0), False),
+        (replace(BUSY, completed=0, failed=0, at_least=True), True),
+        (replace(BUSY, completed=0, failed=2), True),
+        (WARNING, True),
+        (replace(WARNING, completed=1, warning=1, failed=0), False),
+        (NOT_UNDERSTOOD, False),
+        (UNANSWERED, False),
+    ],
+)
+def test_where_failures_are_not_counted_only_the_status_says_that_there_were_none(
+    end: MoveState, failed: bool
+) -> None:
+    assert may_have_failed(end) is failed
+
+
+def test_a_pacs_that_is_busy_and_counts_nothing_is_first_asked_the_same_again() -> None:
+    assert not may_have_failed(BUSY, last=False)
 
 
 @pytest.mark.parametrize(
@@ -98,6 +171,7 @@ def test_only_success_without_a_failed_sub_operation_is_a_good_end(end: MoveStat
         pytest.param(
             replace(NOT_UNDERSTOOD, completed=1), False, id="what began to come may come another time"
         ),
+        pytest.param(replace(NOT_UNDERSTOOD, warning=1), False, id="what came with a warning came"),
         pytest.param(MoveState(0, 0xC000), True, id="unable to process"),
         pytest.param(MoveState(0, 0xA701), False, id="out of resources"),
         pytest.param(BUSY, False, id="out of resources to send"),
@@ -110,6 +184,55 @@ def test_only_success_without_a_failed_sub_operation_is_a_good_end(end: MoveStat
 )
 def test_a_refusal_is_for_good_only_where_nothing_else_can_explain_it(end: MoveState, for_good: bool) -> None:
     assert refused_for_good(end) is for_good
+
+
+@pytest.mark.parametrize(
+    ("series", "end", "code"),
+    [
+        pytest.param(state(), NOT_UNDERSTOOD, Lasting.REFUSED, id="the identifier is refused"),
+        pytest.param(state(), MoveState(0, 0x0122), Lasting.REFUSED, id="the class of service is refused"),
+        pytest.param(state(), replace(BUSY, failed=2), Lasting.NOT_SENT, id="no instance could be sent"),
+        pytest.param(
+            state(found=1), replace(WARNING, completed=1, failed=1), Lasting.NOT_SENT, id="one could not"
+        ),
+        pytest.param(state(), replace(SUCCESS, failed=1), Lasting.NOT_SENT, id="Success with a failure"),
+        pytest.param(state(), WARNING, Lasting.NOT_SENT, id="failures that are not counted"),
+        pytest.param(state(), UNKNOWN_DESTINATION, Lasting.NOT_SENT, id="what no context admitted"),
+        pytest.param(state(found=1), replace(SUCCESS, completed=1), Lasting.MISSING, id="not in its store"),
+        pytest.param(state(), replace(SUCCESS, completed=0), Lasting.MISSING, id="nothing in its store"),
+        pytest.param(state(found=1), replace(SUCCESS, completed=2), None, id="lost on the way"),
+        pytest.param(state(found=0), replace(SUCCESS, completed=1), None, id="all of it lost on the way"),
+        pytest.param(state(found=1), SUCCESS, None, id="nobody knows how many were sent"),
+        pytest.param(state(announced=None), replace(SUCCESS, completed=0), None, id="nothing is announced"),
+        pytest.param(state(), BUSY, None, id="out of resources, without a count"),
+        pytest.param(state(), replace(BUSY, completed=0, failed=0), None, id="out of resources to send"),
+        pytest.param(state(), MoveState(0, 0xA701), None, id="out of resources to look"),
+        pytest.param(state(), MoveState(0, 0xA700), None, id="out of resources"),
+        pytest.param(state(), MoveState(0, 0x0213), None, id="a limit of resources"),
+        pytest.param(state(), MoveState(0, 0xFE00), None, id="cancelled"),
+        pytest.param(state(), UNANSWERED, None, id="cut off, or silent"),
+    ],
+)
+def test_only_what_neither_time_nor_the_link_explains_fails_for_good(
+    series: SeriesState, end: MoveState, code: Lasting | None
+) -> None:
+    assert lasting(series, end) is code
+
+
+@pytest.mark.parametrize("known", ["", "C-MOVE to US"])
+@pytest.mark.parametrize("proven", [True, False])
+def test_a_series_fails_for_good_only_by_a_way_by_which_something_came(known: str, proven: bool) -> None:
+    series = state(failed_by=known)
+    conclude(series, NOT_UNDERSTOOD, "why", of=[series])
+    series.close()
+    series.remember("C-MOVE to US", proven=proven)
+    assert series.failed_by == ("C-MOVE to US" if proven or known else "")
+
+
+def test_what_failed_together_with_others_has_not_failed_for_good_yet() -> None:
+    series, other = state(), state("1.1.2")
+    conclude(series, NOT_UNDERSTOOD, "why", of=[series, other])
+    assert series.lasting is None
 
 
 # --- what a request left behind ----------------------------------------------------------------------------------

@@ -11,6 +11,7 @@ from fetching import CONFIG, Association, Ear, Index, a_run, means_of
 from series import SUCCESS, of_images, of_series, state
 
 from pacsifier.dcmtk.movescu import MoveRequest
+from pacsifier.dcmtk.transcript import MoveState
 from pacsifier.errors import InputError
 from pacsifier.query.series import Instance
 from pacsifier.transfer.fetch import ways as module
@@ -72,6 +73,9 @@ class Receiver:
 
     def refused_classes(self) -> tuple[str, ...]:
         return self.refuses
+
+    def refusals(self, since: float = 0.0) -> list[object]:
+        return []
 
     def contacted(self) -> bool:
         return self.has_contact
@@ -225,11 +229,31 @@ def test_each_way_has_its_own_words(kind, verb, act, destination, reaching) -> N
             PROMISES.format("US") + " with the place of this machine, and let no firewall stand between",
         ),
         (ByGet, "it failed; have C-GET allowed to US"),
-        (Elsewhere, PROMISES.format("OTHER")),
+        (Elsewhere, PROMISES.format("OTHER") + ", with the address and port where it listens"),
     ],
 )
 def test_each_way_says_what_the_administrator_is_to_be_asked(kind, advice: str) -> None:
     assert a_way(kind).advice("it failed") == advice
+
+
+@pytest.mark.parametrize(
+    ("status", "failed", "declare", "listen"),
+    [
+        (0xA801, None, True, False),
+        (0xA702, 4, False, True),
+        (0xB000, 4, False, True),
+        (0xC000, None, True, True),
+        (None, None, True, True),
+    ],
+)
+def test_who_is_declared_but_does_not_listen_is_not_told_to_be_declared(
+    status: int | None, failed: int | None, declare: bool, listen: bool
+) -> None:
+    words = a_way(Elsewhere).advice("it failed", MoveState(0, status, failed=failed))
+    assert (words.startswith("have the AE title OTHER declared"), "that OTHER listens" in words) == (
+        declare,
+        listen,
+    )
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -18,6 +18,7 @@ class Why(Enum):
     """Why an object was set aside; the value says it in the table."""
 
     UNASKED = "nobody asked for it"
+    UNASKED_FOREIGN = "nobody asked for it, and it is from an AE title that is not known to send anything"
     FOREIGN = "from an AE title that is not known to send it"
     UNLISTED = "that the PACS does not list"
     OTHER_PATIENT = "of another PatientID than the index tells"
@@ -42,7 +43,7 @@ class Aside:
     @property
     def claimable(self) -> bool:
         """Whether the IMAGE level may list it for a series all the same."""
-        return self.why in (Why.FOREIGN, Why.UNASKED)
+        return self.why in (Why.FOREIGN, Why.UNASKED, Why.UNASKED_FOREIGN)
 
     def told(self) -> Unexpected:
         """Its row in the table."""
@@ -72,10 +73,14 @@ class SetAside:
 
     def __init__(self, tree: Tree, limits: Limits, tally: Tally) -> None:
         self.kept: list[Aside] = []
+        # Objects that came again in another encoding, could not be compared and were not kept.
+        self.uncompared: Counter[SeriesKey] = Counter()
         self._tree = tree
         self._limits = limits
         self._tally = tally
         self._room: tuple[int, int] | None = None
+        # What the limits let go.
+        self._dropped: Counter[SeriesKey] = Counter()
 
     def keep(self, arrival: Arrival, why: Why) -> None:
         """Keeps an object, within the limits; beyond them it is counted and deleted.
@@ -85,6 +90,7 @@ class SetAside:
         if why not in (Why.CONTRADICTS, Why.CORRECTED) and not self._has_room(arrival.file.size):
             arrival.path.unlink(missing_ok=True)
             self._tally.dropped += 1
+            self._dropped[arrival.series_key] += why is Why.UNASKED
             return
         path = self._tree.set_aside(arrival.path, arrival.prefix, arrival.sop_instance_uid)
         self._tally.unexpected += 1
@@ -112,7 +118,16 @@ class SetAside:
         told: dict[SeriesKey, list[str]] = defaultdict(list)
         for (key, why), number in whys.items():
             told[key].append(f"{number} objects {why}: see logs/unexpected")
+        for key, number in (+self.uncompared).items():
+            told[key].append(
+                f"{number} objects came again in another encoding: the first was kept, not compared"
+            )
         return {key: "; ".join(words) for key, words in told.items()}
+
+    def unasked(self) -> Counter[SeriesKey]:
+        """How many objects of each series came from the PACS that nobody had asked for, kept or not."""
+        kept = Counter(each.arrival.series_key for each in self.kept if each.why is Why.UNASKED)
+        return kept + self._dropped
 
     def _has_room(self, size: int) -> bool:
         if self._room is None:

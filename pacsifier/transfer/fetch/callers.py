@@ -18,16 +18,14 @@ def learned(known: frozenset[str], sent: Mapping[str, int], end: MoveState) -> f
 
     Where two titles sent as many as the counters tell, neither is learned.
     """
-    told = done(end)
+    told = _told(end)
     fitting = [title for title, number in sent.items() if number == told] if told else []
     return known | frozenset(fitting) if len(fitting) == 1 else known
 
 
-def done(end: MoveState) -> int | None:
-    """The sub-operations that were performed, with a warning or without (PS3.7 9.1.4.1); None: not told."""
-    if end.completed is None and end.warning is None:
-        return None
-    return (end.completed or 0) + (end.warning or 0)
+def _told(end: MoveState) -> int | None:
+    """How many objects the counters of a final response tell of; None: of none."""
+    return None if end.at_least else end.begun or end.done
 
 
 def is_foreign(title: str, known: frozenset[str]) -> bool:
@@ -47,4 +45,4 @@ class Callers:
         Returns whether the counters tell of as many as the known titles sent.
         """
         self.known = learned(self.known, sent, end)
-        return sum(number for title, number in sent.items() if title in self.known) == done(end)
+        return sum(number for title, number in sent.items() if title in self.known) == _told(end)

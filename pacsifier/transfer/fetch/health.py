@@ -1,6 +1,6 @@
 """Whether a run may go on: what the ends of its requests say of the PACS. Pure; a reason to stop is one rule here.
 
-the move destination is unknown (0xA801)                                          stop, unreachable
+the move destination is unknown (0xA801), and nothing has ever reached us         stop, unreachable
 three failures before anything has ever reached us                                stop, unreachable
 three associations in a row that we ended for their silence                       stop
 `--max_failures` requests in a row that failed and completed no sub-operation     stop
@@ -59,7 +59,7 @@ def after(
     `reached`: whether anything has ever come; `settled`: the request is not repeated; `silent`: we ended its
     association for its silence. The words of an unreachable stop want the way's advice added.
     """
-    failed = not is_clean(end) and not end.completed
+    failed = not is_clean(end) and not end.begun
     unreached = _is_unreached(end, terms, reached=reached)
     silences = health.silences + 1 if silent else 0
     health = replace(
@@ -68,7 +68,9 @@ def after(
         silences=silences if settled else health.silences,
         unreached=health.unreached + unreached,
     )
-    return health, next(_stops(health, end, terms, unreached=unreached, silent=settled and silent), None)
+    unknown = end.status == MOVE_DESTINATION_UNKNOWN and not reached
+    stops = _stops(health, end, terms, unknown=unknown, unreached=unreached, silent=settled and silent)
+    return health, next(stops, None)
 
 
 def _is_unreached(end: MoveState, terms: Terms, *, reached: bool) -> bool:
@@ -78,10 +80,12 @@ def _is_unreached(end: MoveState, terms: Terms, *, reached: bool) -> bool:
     return end.status is not None or terms.hangs_up
 
 
-def _stops(health: Health, end: MoveState, terms: Terms, *, unreached: bool, silent: bool) -> Iterator[Stop]:
+def _stops(
+    health: Health, end: MoveState, terms: Terms, *, unknown: bool, unreached: bool, silent: bool
+) -> Iterator[Stop]:
     if silent and health.silences >= SILENT_BEFORE_STOP:
         yield Stop(f"the PACS was silent {health.silences} times in a row: {terms.silence}")
-    if end.status == MOVE_DESTINATION_UNKNOWN:
+    if unknown:
         name = f"{terms.server} does not know the move destination {terms.destination}"
         yield Stop(f"{name} (0xA801)", unreachable=True)
     if unreached and health.unreached == UNREACHED_BEFORE_STOP:
@@ -89,7 +93,7 @@ def _stops(health: Health, end: MoveState, terms: Terms, *, unreached: bool, sil
         yield Stop(f"{times} without ever {terms.reaching}", unreachable=True)
     if health.failures >= terms.max_failures:
         in_a_row = f"{health.failures} {terms.verb} requests failed in a row (--max_failures)"
-        yield Stop(f"{in_a_row}: {told(end, terms.act)}")
+        yield Stop(f"{in_a_row}: {told(end, terms.act)}", failures=True)
 
 
 def told(end: MoveState, act: str) -> str:

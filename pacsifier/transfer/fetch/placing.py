@@ -17,6 +17,7 @@ from pacsifier.transfer.exclusion import Excluded
 from pacsifier.transfer.fetch.arrivals import Arrival, Arrivals, read_object
 from pacsifier.transfer.fetch.aside import Limits, SetAside, Why
 from pacsifier.transfer.fetch.callers import is_foreign
+from pacsifier.transfer.fetch.encodings import are_one_object
 from pacsifier.transfer.model import Conflicts, SeriesKey, SeriesState, Status, Tally
 
 log = logging.getLogger(__name__)
@@ -51,6 +52,8 @@ class Placer:
         # Of those, the whole objects that name another series, with their sizes.
         self._relabelled: dict[SeriesKey, dict[str, int]] = {}
         self._unaccounted: set[SeriesKey] = set()
+        # The AE titles that were last known to send what was asked for.
+        self._callers: frozenset[str] = frozenset()
         self.tally = Tally()
         self.aside = SetAside(tree, limits or Limits(), self.tally)
 
@@ -59,6 +62,7 @@ class Placer:
 
         What comes from another AE title than the `known` ones is a stranger's, whatever series it names.
         """
+        self._callers = known
         arrived: list[Arrival] = []
         for each in arrivals.take(state.series.key):
             if not is_foreign(each.caller, known):
@@ -170,6 +174,12 @@ class Placer:
             placed = Placed.CONFLICT
         else:
             placed = self._tree.place(arrival.path, folder, name)
+        if placed is Placed.CONFLICT and (folder / name).exists():
+            same = are_one_object(folder / name, arrival.path)
+            if same is not False:
+                arrival.path.unlink()
+                self.aside.uncompared[state.series.key] += same is None
+                placed = Placed.EQUAL
         if placed is Placed.CONFLICT and self._is_sent_again(state, arrival):
             # Asked again, the PACS sends what was set aside: the one in the tree is the other.
             self.aside.keep(read_object(folder / name), Why.CORRECTED)
@@ -278,7 +288,8 @@ class Placer:
         """Keeps objects that nobody asked for in `logs/unexpected`; `states`: every series of the run."""
         for arrival in strangers:
             if not self._drop_excluded(arrival, states.get(arrival.series_key)):
-                self.aside.keep(arrival, Why.UNASKED)
+                foreign = is_foreign(arrival.caller, self._callers)
+                self.aside.keep(arrival, Why.UNASKED_FOREIGN if foreign else Why.UNASKED)
 
     def _tell_damaged(self, arrival: Arrival, state: SeriesState | None) -> None:
         """What ends early or contradicts itself is removed; what is too large to look into is kept aside."""

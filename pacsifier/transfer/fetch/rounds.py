@@ -11,26 +11,47 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
+from pacsifier.dcmtk.transcript import MoveState
 from pacsifier.errors import AssociationError, ToolError
-from pacsifier.transfer.fetch.decide import Refusal, Said, cut_off, decide, first_of, refusal
+from pacsifier.transfer.fetch.decide import (
+    UNABLE,
+    Refusal,
+    Said,
+    Unable,
+    cut_off,
+    decide,
+    first_of,
+    refusal,
+)
 from pacsifier.transfer.fetch.health import after, told
+from pacsifier.transfer.fetch.lists import heard
 from pacsifier.transfer.fetch.pool import CutOff, Ended, Event, NotAdmitted, Pool
-from pacsifier.transfer.fetch.verdict import conclude, is_complete, is_short, judge
+from pacsifier.transfer.fetch.verdict import (
+    conclude,
+    is_complete,
+    is_short,
+    judge,
+    lasting,
+    moved_by,
+    proven,
+    unproven,
+)
 from pacsifier.transfer.fetch.ways import Place, Way, turned
-from pacsifier.transfer.fetch.work import Task, batches, chunks
+from pacsifier.transfer.fetch.work import Task, batches, chunks, one_chunk
 from pacsifier.transfer.find.images import tell_instances
-from pacsifier.transfer.model import Chunk, Cut, Plan, SeriesState, Status, Stop
+from pacsifier.transfer.model import Chunk, Cut, Lasting, Part, Plan, SeriesState, Status, Stop
 from pacsifier.transfer.run import Run
 
 log = logging.getLogger(__name__)
 
 _POLL_S = 0.01
 _LONGEST_SETTLE = 15
+_LAG_S = 0.5
 
 
 @dataclass(frozen=True)
 class Round:
-    """What a round works with; `again`: it asks for what is short.
+    """What a round works with; `again`: it asks for what is short, `whole`: for studies as a whole, to compare.
 
     `tick` writes the log now and then, `claim` once what has come is on the disk itself, before a pause.
     """
@@ -41,20 +62,26 @@ class Round:
     tick: Callable[[], None]
     claim: Callable[[], None]
     again: bool = False
+    whole: bool = False
 
     @property
     def cut(self) -> Cut:
         """How small the requests must be; with a rate the work comes in pieces as small as can be."""
         own, rated = self.way.cut, self.run.traffic.one_request_each
         return Cut(
-            one_series_each=self.again or own.one_series_each or rated,
-            one_request_each=own.one_request_each or rated,
+            one_series_each=not self.whole and (self.again or own.one_series_each or rated),
+            one_request_each=own.one_request_each or rated or (self.again and self.way.apart),
         )
 
     @property
     def reached(self) -> bool:
         """Whether the PACS has ever sent anything to the destination."""
         return self.way.reached(self.plan.states)
+
+    def once(self, state: SeriesState) -> bool:
+        """Whether an earlier run, or the first round, found that the series fails for good by this way."""
+        in_vain = self.again and state.lasting is Lasting.NOT_SENT
+        return in_vain or state.failed_by == self.way.terms.act
 
 
 def fetch(
@@ -71,22 +98,28 @@ def fetch(
     """
     todo = plan.todo
     _tell_of_work(todo, run)
-    if not todo:
+    if not todo and not plan.short:
         return
     way = ways[0]
     try:
-        for number, way in enumerate(ways, 1):
+        for number, way in enumerate(ways if todo else (), 1):
             this = Round(way, run, plan, tick, claim)
             _prepare(this, plan.todo)
+            _tell_of_failed(plan.todo, this)
             _one_round(plan.todo, this)
             if number == len(ways) or not _turns(this):
                 break
         # What the PACS refused for good it would refuse again.
-        short = [state for state in _verify(todo, way, run) if not state.refused]
+        short = [state for state in _verify(todo, way, run) if not state.refused and _may_differ(state, this)]
         if short and not run.stop:
             run.observer.say(f"{len(short)} series are incomplete; asking for them once more")
-            _one_round(short, Round(way, run, plan, tick, claim, again=True))
+            this = Round(way, run, plan, tick, claim, again=True)
+            for some, classes in way.askings(short):
+                _one_round([state for state in some if state.pending], this, classes)
             _verify(short, way, run)
+        _compare_studies(Round(way, run, plan, tick, claim, whole=True))
+        if not run.stop:
+            _look_back(way, run)
     except Exception:
         raise
     except BaseException:
@@ -96,14 +129,47 @@ def fetch(
         todo = [state for state in todo if not state.pending or state.tried or state.files]
         raise
     finally:
-        _close(todo, way, run)
+        _close(todo, way, plan, run)
+        for state in plan.states:
+            if state.series.study_uid in run.proven:
+                state.remark(
+                    f"announced differs: {plan.short[state.series.study_uid].announced} series of the study"
+                )
 
 
-def _close(states: Sequence[SeriesState], way: Way, run: Run) -> None:
-    """The last word on each series."""
+def _compare_studies(this: Round) -> None:
+    """Asks for whole studies of which fewer series are listed than announced, where that can still decide."""
+    plan, run = this.plan, this.run
+    undecided = unproven(plan, run.whole_studies, run.aside.unasked())
+    if undecided and not run.stop and this.way.compares and run.known.whole_studies:
+        run.observer.say(
+            f"of {len(undecided)} studies fewer series are listed than announced; asking for all of them to compare"
+        )
+        _one_round([state for states in undecided.values() for state in states], this)
+    run.proven = proven(plan, run.whole_studies, run.aside.unasked())
+
+
+def _look_back(way: Way, run: Run) -> None:
+    """Asks what is to be said of what has come; all of it is there, whatever the answer."""
+    try:
+        way.look_back(run.finds)
+    except AssociationError as error:
+        log.info("how the PACS holds the images could not be asked: %s", error)
+
+
+def _may_differ(state: SeriesState, this: Round) -> bool:
+    """Whether a second asking may bring what the first did not."""
+    return not this.once(state) or this.way.has_learned()
+
+
+def _close(states: Sequence[SeriesState], way: Way, plan: Plan, run: Run) -> None:
+    """The last word on each series; of what a run that stops leaves, an earlier run knows better whether it lasts."""
     remarks = run.aside.remarks()
+    reached = way.reached(plan.states)
     for state in states:
         state.close(run.stop.reason if run.stop else "")
+        if state.tried and (run.stop is None or run.stop.failures):
+            state.remember(way.terms.act, proven=reached)
         state.remark(way.remark(state), remarks.get(state.series.key, ""))
     if words := way.afterword(states):
         run.observer.say(words)
@@ -115,6 +181,14 @@ def _tell_of_work(todo: Sequence[SeriesState], run: Run) -> None:
     run.lost(tell_instances(run.finds, unknown, uid_lists=run.known.uid_lists))
     numbers = [state.series.expected for state in todo]
     run.observer.planned(len(todo), None if None in numbers else sum(number or 0 for number in numbers))
+
+
+def _tell_of_failed(todo: Sequence[SeriesState], this: Round) -> None:
+    if known := sum(map(this.once, todo)):
+        this.run.observer.say(
+            f"{known} series failed for good before (see FailedForGood in the log): each is asked for once, without "
+            "repeats"
+        )
 
 
 def _turns(this: Round) -> bool:
@@ -137,10 +211,12 @@ def _prepare(this: Round, states: Sequence[SeriesState]) -> None:
         run.lost(error)
 
 
-def _one_round(states: Sequence[SeriesState], this: Round) -> None:
-    """Asks once for all the series."""
+def _one_round(states: Sequence[SeriesState], this: Round, needed: Sequence[str] = ()) -> None:
+    """Asks once for all the series; `needed`: the SOP classes that must come first."""
     plan, run = this.plan, this.run
-    classes = [*run.job.options.sop_classes, *sorted(plan.sop_classes)]
+    if run.stop or not states:
+        return
+    classes = [*needed, *run.job.options.sop_classes, *sorted(plan.sop_classes)]
     if this.again:
         listed = {instance.sop_class for state in states for instance in state.series.instances or ()}
         classes += sorted(listed - {""})
@@ -156,10 +232,11 @@ def _work_in_batches(states: Sequence[SeriesState], place: Place, this: Round) -
     silence_timeout_s = run.job.options.timeouts.silence_timeout_s
     hold_last = not this.cut.one_request_each
     pool = Pool(way.start, way.explain, run.traffic, silence_timeout_s, hold_last=hold_last)
-    every_batch = batches(states, config.batch_size, config.batch_wait_s)
+    # A study must not be cut where it is asked for as a whole.
+    every_batch = [states] if this.whole else batches(states, config.batch_size, config.batch_wait_s)
     try:
         for number, batch in enumerate(every_batch, 1):
-            pool.add(Task(chunk) for chunk in _cut(batch, this))
+            pool.add(_cut(batch, this))
             _work(pool, place, this)
             if run.stop:
                 break
@@ -171,16 +248,26 @@ def _work_in_batches(states: Sequence[SeriesState], place: Place, this: Round) -
         pool.close()
 
 
-def _cut(batch: Sequence[SeriesState], this: Round) -> Iterator[Chunk]:
-    for group in this.way.groups(batch):
-        yield from chunks(
-            group,
-            this.run.job.options.associations,
-            this.plan.series_of_study,
-            this.run.known,
-            one_series_each=this.cut.one_series_each,
-            one_request_each=this.cut.one_request_each,
-        )
+def _cut(batch: Sequence[SeriesState], this: Round) -> Iterator[Task]:
+    """The work of a batch; what failed for good before comes last, each series by a request of its own."""
+    failed = [state for state in batch if this.once(state)]
+    others = [state for state in batch if not this.once(state)]
+    for states, once in ((others, False), (failed, True)):
+        for group in this.way.groups(states):
+            for chunk in _chunks(group, this, one_series_each=once or this.cut.one_series_each):
+                yield Task(chunk, once=once)
+
+
+def _chunks(group: Sequence[SeriesState], this: Round, *, one_series_each: bool) -> list[Chunk]:
+    return chunks(
+        group,
+        this.run.job.options.associations,
+        this.plan.series_of_study,
+        this.run.known,
+        one_series_each=one_series_each,
+        one_request_each=this.cut.one_request_each,
+        alone=() if this.again else this.plan.short,
+    )
 
 
 def _work(pool: Pool, place: Place, this: Round) -> None:
@@ -192,7 +279,7 @@ def _work(pool: Pool, place: Place, this: Round) -> None:
             place.check()
         except ToolError as error:
             run.halt(Stop(str(error)))
-        _start_what_is_due(pool, this)
+        _start_what_is_due(pool, place, this)
         for event in pool.step(heard=place.scan()):
             _handle(event, pool, place, this)
         if run.stop:
@@ -226,37 +313,94 @@ def _instances_ahead(states: Iterable[SeriesState]) -> Callable[[], int]:
     return ahead
 
 
-def _start_what_is_due(pool: Pool, this: Round) -> None:
+def _start_what_is_due(pool: Pool, place: Place, this: Round) -> None:
     run = this.run
     while not run.stop and (task := pool.due()):
-        first, rest = first_of(task, run.known, reached=this.reached, single=this.cut.one_request_each)
+        if task.doubt:
+            pool.add(_without_what_came(task, place, run))
+            continue
+        # While lists are in doubt, none is asked for.
+        known = run.known
+        for kind in this.way.lists.doubted:
+            known = UNABLE[kind].enter(known)
+        first, rest = first_of(task, known, reached=this.reached, single=this.cut.one_request_each)
         pool.add([rest] if rest else [])
         pool.start(first)
 
 
+def _without_what_came(task: Task, place: Place, run: Run) -> list[Task]:
+    """What of a task that may have been on its way is to be asked for; it waits on as long as some comes."""
+    states = [state for _, each in task.chunk.parts for state in each]
+    came = place.take(states).instances
+    parts = [part for part in task.chunk.parts if not all(is_complete(state) for state in part[1])]
+    if not parts or came:
+        return [replace(task, chunk=one_chunk(parts))] if parts else []
+    _learn(UNABLE[task.doubt], run)
+    return [replace(task, chunk=one_chunk(parts), wait_s=0.0, first=True, doubt="")]
+
+
+def _learn(unable: Unable, run: Run) -> None:
+    run.known = unable.enter(run.known)
+    log.info("the PACS does not take %s: asking for %s", unable.refused, unable.instead)
+
+
 def _handle(event: Event, pool: Pool, place: Place, this: Round) -> None:
     """What came is placed before anything is said of it."""
-    way, run = this.way, this.run
+    way = this.way
     way.health = replace(way.health, associated=way.health.associated or pool.admitted)
     if isinstance(event, NotAdmitted):
         _wait_for_admission(event, pool, this)
         return
-    wait_s = run.traffic.retry.wait_s(event.task.repeats)
     if isinstance(event, CutOff):
-        for _, states in event.parts:
-            place.take(states)
-        said = cut_off(event, wait_s, way.terms.silence, stopped=run.stop is not None)
+        said = _of_cut_off(event, place, this)
         _enter(said, event, this, silent=event.silent)
     else:
-        # An end is believed only where its objects had room.
-        _check_place(this, now=True)
-        came = place.take(event.part[1], event.end)
-        completed = event.end.completed or 0
-        run.traffic.brought(max(came.instances, completed), came.bytes, event.since)
-        others = way.others(event.part, event.end, came.instances)
-        said = decide(event, came.instances, others, wait_s, verb=way.terms.verb, sees=way.sees)
+        said = _of_end(event, place, this)
         _enter(said, event, this)
     pool.add(said.again)
+
+
+def _of_cut_off(event: CutOff, place: Place, this: Round) -> Said:
+    way, run = this.way, this.run
+    wait_s = run.traffic.retry.wait_s(event.task.repeats)
+    came_of = [place.take(states).instances for _, states in event.parts]
+    unfit = way.unfit(_surely_before(event), event.parts[0])
+    stopped = run.stop is not None
+    said = cut_off(event, wait_s, way.terms.silence, stopped=stopped, lists=way.lists, unfit=unfit)
+    if not stopped and not event.silent and not unfit:
+        _hear_of_lists(event.parts[0], event.ends[0], came_of[0], this)
+    return said
+
+
+def _of_end(event: Ended, place: Place, this: Round) -> Said:
+    way, run = this.way, this.run
+    wait_s = run.traffic.retry.wait_s(event.task.repeats)
+    # An end is believed only where its objects had room.
+    _check_place(this, now=True)
+    request, states = event.part
+    came = place.take(states, event.end)
+    if request.of_one_study:
+        run.whole_studies[request.study_uids[0]] = event.end
+    run.traffic.brought(max(came.instances, event.end.begun), came.bytes, event.since)
+    last, once = wait_s is None, event.task.once
+    others = [] if once else way.others(event.part, event.end, came.instances, last=last)
+    unfit = way.unfit(_surely_before(event), event.part)
+    said = decide(
+        *(event, came.instances, others, wait_s if way.may_repeat(event.part) else None),
+        verb=way.terms.verb,
+        sees=way.sees,
+        lists=way.lists,
+        unfit=unfit,
+        settle_s=run.job.options.timeouts.settle_time_s,
+    )
+    if not unfit:
+        _hear_of_lists(event.part, event.end, came.instances, this)
+    return said
+
+
+def _surely_before(event: Ended | CutOff) -> float:
+    """A time before a request began; behind others its begin is known only from when their ends were read."""
+    return event.since - (_LAG_S if len(event.task.chunk.parts) > 1 else 0.0)
 
 
 def _enter(said: Said, event: Ended | CutOff, this: Round, *, silent: bool = False) -> None:
@@ -264,32 +408,39 @@ def _enter(said: Said, event: Ended | CutOff, this: Round, *, silent: bool = Fal
     way, run = this.way, this.run
     why = told(said.end, way.terms.act)
     for state in said.postponed:
-        state.postpone(why)
+        state.postpone(why, lasting(state, said.end) if len(said.postponed) == 1 else None)
     if said.settled:
         _conclude(said, why, time.monotonic() - event.since, this)
-    if said.warning:
-        log.warning("%s", said.warning)
     if said.unable:
-        run.known = said.unable.enter(run.known)
-        log.info("the PACS does not take %s: asking for %s", said.unable.refused, said.unable.instead)
+        _learn(said.unable, run)
     if said.counts:
         settled = bool(said.settled)
         way.health, stop = after(
             way.health, said.end, way.terms, reached=this.reached, settled=settled, silent=silent
         )
         if stop is not None and stop.unreachable:
-            stop = replace(stop, reason=f"{stop.reason}: {way.advice(why)}")
+            stop = replace(stop, reason=f"{stop.reason}: {way.advice(why, said.end)}")
         run.halt(stop)
+    if said.warning and not run.stop:
+        log.warning("%s", said.warning)
+
+
+def _hear_of_lists(part: Part, end: MoveState, came: int, this: Round) -> None:
+    """Learns from what requests with one UID bring where a list brought nothing."""
+    this.way.lists, not_understood = heard(this.way.lists, part[0], end, came)
+    for kind in sorted(not_understood):
+        _learn(UNABLE[kind], this.run)
 
 
 def _conclude(said: Said, why: str, seconds: float, this: Round) -> None:
     alone = len(said.settled) == 1
-    moved = said.end.completed if alone and not this.way.sees else None
+    elsewhere = alone and not this.way.sees
     for state in said.settled:
         this.run.done += not state.tried
+        moved = moved_by(state, said.end) if elsewhere else None
         state.take_time(seconds / len(said.settled), moved)
         if state.pending:
-            conclude(state, said.end, why, of=said.settled)
+            conclude(state, said.end, why, of=said.settled, unfit=said.unfit)
             log.info("series %s: %s %s", state.series.series_uid, state.status.value, state.reason)
 
 
@@ -313,13 +464,17 @@ def _wait_for_admission(event: NotAdmitted, pool: Pool, this: Round) -> None:
 
 
 def _settle(states: Sequence[SeriesState], place: Place, run: Run) -> None:
-    """Waits for objects that come after the final response, as long as a series is short and some do come."""
+    """Waits for objects that come after the final response, as long as a series is short and some do come.
+
+    What does not belong to the series, such as a stranger's objects, is not waited for without end.
+    """
     settle_s = run.job.options.timeouts.settle_time_s
-    heard = began = time.monotonic()
-    while time.monotonic() - heard < settle_s and time.monotonic() - began < _LONGEST_SETTLE * settle_s:
+    heard = came = time.monotonic()
+    while time.monotonic() - heard < settle_s and time.monotonic() - came < _LONGEST_SETTLE * settle_s:
         if place.scan():
             heard = time.monotonic()
-        place.take(states)
+        if place.take(states).instances:
+            heard = came = time.monotonic()
         # Of what was judged and discarded nothing more is wanted.
         if not any(state.tried and state.pending and is_short(state) for state in states):
             return

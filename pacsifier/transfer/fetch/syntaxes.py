@@ -16,11 +16,12 @@ from pacsifier.dcmtk import negotiation
 from pacsifier.dcmtk.movescu import MoveRequest
 from pacsifier.dcmtk.transcript import MoveState
 from pacsifier.transfer.fetch.arrivals import Arrival, Arrivals
+from pacsifier.transfer.fetch.converted import AVAILABLE, Converted
 from pacsifier.transfer.fetch.verdict import is_complete
 from pacsifier.transfer.find.images import list_instances
 from pacsifier.transfer.model import Finds, Part, SeriesState
+from pacsifier.transfer.retry import may_have_failed
 
-_KEY = "AvailableTransferSyntaxUID"
 # What images are held in, the lossless ones first; videos are asked for in what the PACS tells.
 _TRIED = tuple(negotiation.GETSCU_PREFERENCES)[:9]
 _FUTILE = 2
@@ -56,10 +57,11 @@ class Syntaxes:
         """
         for some in (states[:1], states[1:]):
             series = [state.series for state in some]
-            results = list_instances(finds, series, (_KEY,), uid_lists=uid_lists) if some else []
+            results = list_instances(finds, series, (AVAILABLE,), uid_lists=uid_lists) if some else []
             for state, result in zip(some, results, strict=True):
                 told = {
-                    answer.get("SOPInstanceUID") or "": frozenset((answer.get(_KEY) or "").split("\\")) - {""}
+                    answer.get("SOPInstanceUID") or "": frozenset((answer.get(AVAILABLE) or "").split("\\"))
+                    - {""}
                     for answer in result.answers
                 }
                 self._told[state.series.key] = {uid: syntaxes for uid, syntaxes in told.items() if syntaxes}
@@ -80,18 +82,19 @@ class Syntaxes:
             groups[self._proposed(state)].append(state)
         return list(groups.values())
 
-    def others(self, part: Part, end: MoveState, came: int) -> list[Part]:
+    def others(self, part: Part, end: MoveState, came: int, *, last: bool = False) -> list[Part]:
         """One request a series, in another syntax, for what the PACS could not send in this one; empty: none is left.
 
         What is there is not asked for in another form, which would contradict it: of a series that came in part only
         the missing instances, where the request names them. Where the PACS tells its
-        syntaxes, no other is tried. One that twice brought nothing is not tried any more.
+        syntaxes, no other is tried. One that twice brought nothing is not tried any more. `last`: the request was
+        repeated as often as it may be.
         """
         request, states = part
         syntax = self.of(states)
         if came and self._tries[syntax]:
             self._tries[syntax] = 0
-        if not end.failed:
+        if not may_have_failed(end, last=last):
             return []
         parts: list[Part] = []
         for state in states:
@@ -127,6 +130,11 @@ class Syntaxes:
         self._trying.pop(key, None)
         return False
 
+    def exhausted(self, state: SeriesState) -> bool:
+        """Whether it could not be sent in any syntax that can be proposed."""
+        key = state.series.key
+        return not is_complete(state) and self._left.get(key) == [] and key not in self._trying
+
     def note(self, arrival: Arrival) -> None:
         """Takes note of how an object came."""
         if arrival.file.transfer_syntax not in negotiation.NATIVE:
@@ -139,6 +147,8 @@ class Syntaxes:
 
     def remark(self, state: SeriesState) -> str:
         """What is to be said of a series whose objects were not sent as the PACS holds them; "" for nothing."""
+        if self.exhausted(state):
+            return self._not_sent(state)
         came = self._came.get(state.series.key)
         if came is None:
             return ""
@@ -146,18 +156,26 @@ class Syntaxes:
             return f"{len(came.decompressed)} instances came decompressed"
         return f"{len(came.lossy)} instances came uncompressed, though once compressed with loss"
 
+    def _not_sent(self, state: SeriesState) -> str:
+        told = self._told.get(state.series.key, {}).values()
+        held = sorted({uid for each in told if not each & set(negotiation.NATIVE) for uid in each})
+        return (
+            "the PACS could send it in no transfer syntax that getscu proposes, among which are always uncompressed "
+            f"ones{'; it holds it in ' if held else ''}{', '.join(map(negotiation.named, held))}"
+        )
+
 
 class NotedArrivals(Arrivals):
     """Arrivals whose transfer syntaxes are noted as they are handed out."""
 
-    def __init__(self, folder: Path, syntaxes: Syntaxes) -> None:
+    def __init__(self, folder: Path, noted: Syntaxes | Converted) -> None:
         super().__init__(folder)
-        self._syntaxes = syntaxes
+        self._noted = noted
 
     def take(self, series_key: SeriesKey) -> Iterator[Arrival]:
         """As `Arrivals.take`."""
         for arrival in super().take(series_key):
-            self._syntaxes.note(arrival)
+            self._noted.note(arrival)
             yield arrival
 
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-from pacsifier.dcmtk.transcript import MoveState
-from pacsifier.transfer.model import Part, SeriesState, Status
-from pacsifier.transfer.retry import is_clean, refused_for_good
+from pacsifier.dcmtk.transcript import MOVE_DESTINATION_UNKNOWN, MoveState
+from pacsifier.transfer.model import Lasting, Part, Plan, SeriesKey, SeriesState, Status
+from pacsifier.transfer.retry import is_clean, may_have_failed, refused_for_good
 
 
 def is_complete(state: SeriesState) -> bool:
@@ -15,6 +15,12 @@ def is_complete(state: SeriesState) -> bool:
     if series.instances is not None and state.found:
         return {instance.sop_instance_uid for instance in series.instances} <= state.found.keys()
     return series.expected is not None and state.files == series.expected > 0
+
+
+def is_empty(state: SeriesState) -> bool:
+    """Whether a series has no instances: none announced, none listed, none sent though all went well."""
+    series = state.series
+    return series.announced == 0 and series.instances == () and not state.files and not state.failed
 
 
 def is_short(state: SeriesState) -> bool:
@@ -49,16 +55,92 @@ def took_only_some(part: Part, end: MoveState, came: int) -> bool:
     return len(request.series_uids) > 1 and came > 0 and 0 < len(left) < len(states)
 
 
-def conclude(state: SeriesState, end: MoveState, reason: str, *, of: Sequence[SeriesState]) -> None:
-    """Enters the end of a request into one of the series that it was `of`; completes it where all agrees."""
+def unproven(
+    plan: Plan, ends: Mapping[str, MoveState], unasked: Mapping[SeriesKey, int]
+) -> dict[str, list[SeriesState]]:
+    """The series of each study of which fewer are listed than announced, where a request for it could still decide.
+
+    `ends`: how requests for whole studies ended; `unasked`: objects of each series that came though nobody asked.
+    """
+    return {
+        uid: states
+        for uid, states in _settled_studies(plan, unasked).items()
+        if plan.short[uid].whole and not brought_as_listed(ends.get(uid), states)
+    }
+
+
+def proven(plan: Plan, ends: Mapping[str, MoveState], unasked: Mapping[SeriesKey, int]) -> set[str]:
+    """The studies of which fewer series are listed than announced, but a request for all of it brought no more."""
+    settled = _settled_studies(plan, unasked)
+    return {uid for uid, states in settled.items() if brought_as_listed(ends.get(uid), states)}
+
+
+def brought_as_listed(end: MoveState | None, states: Sequence[SeriesState]) -> bool:
+    """Whether a request for a whole study ended well, with as many objects counted as its series have.
+
+    Counters that were not told, or left at 0, say nothing: then what came must do.
+    """
+    if end is None or not is_clean(end):
+        return False
+    return end.begun in (0, sum(len(state.found) for state in states))
+
+
+def _settled_studies(plan: Plan, unasked: Mapping[SeriesKey, int]) -> dict[str, list[SeriesState]]:
+    """Of each such study the series, where all that are listed are in place and no object came that is not listed."""
+    studies: dict[str, list[SeriesState]] = {uid: [] for uid in plan.short}
+    for state in plan.states:
+        studies.get(state.series.study_uid, []).append(state)
+    beyond = {study_uid for study_uid, _ in unasked.keys() - plan.every.keys()}
+    return {
+        uid: states
+        for uid, states in studies.items()
+        if uid not in beyond
+        and len(states) == plan.series_of_study.get(uid)
+        and all(state.status.completed and not state.spoiled for state in states)
+    }
+
+
+def moved_by(state: SeriesState, end: MoveState) -> int:
+    """The instances of a series that its own request moved elsewhere; where Success does not tell, all there are."""
+    if end.done is None and is_clean(end):
+        return state.series.expected or end.begun
+    return end.begun
+
+
+def lasting(state: SeriesState, end: MoveState) -> Lasting | None:
+    """Why a series would fail again, by the end of its own request, which is not repeated any more; None: it may not.
+
+    Not for good: a lost association, silence, want of resources (also 0xA702 that counts no failure), a cancellation,
+    and objects that were counted as sent and did not come.
+    """
+    if refused_for_good(end):
+        return Lasting.REFUSED
+    if may_have_failed(end, last=False) or end.status == MOVE_DESTINATION_UNKNOWN:
+        return Lasting.NOT_SENT
+    fewer = end.done is not None and end.done < (state.series.expected or 0)
+    if is_clean(end) and fewer and state.files >= (end.done or 0):
+        return Lasting.MISSING
+    return None
+
+
+def conclude(
+    state: SeriesState, end: MoveState, reason: str, *, of: Sequence[SeriesState], unfit: bool = False
+) -> None:
+    """Enters the end of a request into one of the series that it was `of`; completes it where all agrees.
+
+    `unfit`: our receiver did not take what the PACS proposed, so that it did not refuse anything for good.
+    """
     alone = len(of) == 1
     series, failed = state.series, not is_clean(end)
     # Not announced: the IMAGE level will be asked; should it be silent, the counters stand for it.
     unknown = not failed and series.expected is None
-    counted = unknown and alone and end.completed == state.files
-    state.enter(reason, failed=failed, refused=alone and refused_for_good(end), counted=counted)
+    counted = unknown and alone and end.done == state.files
+    vouched = unknown and alone and end.done is None
+    refused = alone and not unfit and refused_for_good(end)
+    for_good = lasting(state, end) if alone else None
+    state.enter(reason, failed=failed, refused=refused, counted=counted, vouched=vouched, lasting=for_good)
     # More sub-operations than objects: they are late, came under other UIDs, or the announced number is too low.
-    more = (end.completed or 0) > sum(each.files for each in of)
+    more = end.begun > sum(each.files for each in of)
     if failed or unknown:
         return
     if is_complete(state) and series.rows and not state.spoiled and not more:
@@ -70,12 +152,18 @@ def judge(state: SeriesState, *, moved: bool) -> None:
     series = state.series
     if state.spoiled or (not series.rows and not moved):
         return
+    if state.vouched and moved:
+        state.trust()
     if series.expected is None:
         if state.counted and state.files:
             state.complete("not announced; the counters agree")
+        elif state.vouched and moved:
+            state.complete("not announced, not counted; the PACS says Success")
     elif state.failed and len(series.instances or ()) < (series.announced or 0):
         # The operation failed, and the PACS lists fewer than it announced: nothing says that all is here.
         return
+    elif is_empty(state):
+        state.complete("it has no instances")
     elif is_complete(state):
         differs = series.instances is not None and series.announced not in (None, len(series.instances))
         notes = [f"announced differs: {series.announced}"] if differs else []

@@ -23,20 +23,23 @@ from pacsifier.dcmtk.pacs import Pacs
 from pacsifier.dcmtk.process import Process
 from pacsifier.dcmtk.storescp import Receiver, check_port, received_folder
 from pacsifier.dcmtk.toolbox import Toolbox
-from pacsifier.dcmtk.transcript import MoveState
+from pacsifier.dcmtk.transcript import MOVE_DESTINATION_UNKNOWN, MoveState
 from pacsifier.errors import AssociationError, InputError
 from pacsifier.transfer.fetch.arrivals import Arrivals
 from pacsifier.transfer.fetch.callers import Callers
+from pacsifier.transfer.fetch.converted import Converted
 from pacsifier.transfer.fetch.health import Health, Terms
+from pacsifier.transfer.fetch.lists import Lists
 from pacsifier.transfer.fetch.placing import Placer
 from pacsifier.transfer.fetch.pool import silence_words
+from pacsifier.transfer.fetch.refused import Asking, Refused, askings, missing_classes
 from pacsifier.transfer.fetch.syntaxes import NotedArrivals, Syntaxes
 from pacsifier.transfer.model import Came, Chunk, Cut, Finds, Part, SeriesKey, SeriesState
 from pacsifier.transfer.options import Observer, Options
 
 # Strangers' objects are taken out of staging so often while a round goes on.
 _CLEARED_S = 1.0
-_AS_HELD = "by C-MOVE (--retrieve_method move) they come as held"
+_AS_HELD = "by C-MOVE (--retrieve_method move) most archives send them as they hold them"
 
 AllSeries = Mapping[SeriesKey, SeriesState]
 
@@ -72,18 +75,20 @@ class Place(Protocol):
 class Way(ABC):
     """How images come; what stands here holds for a way that has nothing to say on it.
 
-    `terms` is what it calls things, `cut` how small its requests must be, `health` what it has seen of the PACS;
-    `sees`: what comes can be looked at here.
+    `terms` is what it calls things, `cut` how small its requests must be, `health` and `lists` what it has seen of the
+    PACS; `sees`: what comes can be looked at here; `compares`: what is here may come again as it is, to be compared.
     """
 
     binaries: tuple[str, ...] = ()
     cut = Cut()
     sees = True
+    compares = True
 
     def __init__(self, means: Means, terms: Terms) -> None:
         self.means = means
         self.terms = terms
         self.health = Health()
+        self.lists = Lists()
 
     def ahead(self) -> AbstractContextManager[None]:
         """Starts what the first round will need, while the finds run."""
@@ -111,16 +116,40 @@ class Way(ABC):
         """The series apart that may not be asked for together."""
         return [states]
 
-    def others(self, part: Part, end: MoveState, came: int) -> list[Part]:
-        """Requests in another form for what could not be sent in this one."""
+    def others(self, part: Part, end: MoveState, came: int, *, last: bool = False) -> list[Part]:
+        """Requests in another form for what could not be sent in this one; `last`: it is not repeated any more."""
         return []
+
+    @property
+    def apart(self) -> bool:
+        """Whether each request of the second asking needs an association, so that it shows what is wrong with it."""
+        return False
+
+    def unfit(self, since: float, part: Part) -> bool:
+        """Whether a request, begun after `since`, brought less since we do not take what the PACS proposed to send."""
+        return False
+
+    def may_repeat(self, part: Part) -> bool:
+        """Whether the same request may bring more later."""
+        return True
+
+    def askings(self, states: Sequence[SeriesState]) -> list[Asking]:
+        """The series that are asked for once more, apart by what must be taken for them."""
+        return [([*states], ())]
+
+    def has_learned(self) -> bool:
+        """Whether a second round would offer more than the first."""
+        return False
 
     def reached(self, states: Iterable[SeriesState]) -> bool:
         """Whether the PACS has ever sent anything to the destination."""
         return any(state.files for state in states)
 
-    def advice(self, why: str) -> str:
-        """What to do where nothing comes; `why`: how the last request ended."""
+    def look_back(self, finds: Finds) -> None:  # noqa: B027 - a way that has nothing to ask
+        """Asks what is to be said of what has come; may raise AssociationError."""
+
+    def advice(self, why: str, end: MoveState | None = None) -> str:
+        """What to do where nothing comes; `why`: how the last request ended, `end`: the same as it was told."""
         return f"have the AE title {self.terms.destination} declared on the PACS"
 
     def remark(self, state: SeriesState) -> str:
@@ -138,6 +167,7 @@ class Elsewhere(Way):
     binaries = ("movescu",)
     cut = Cut(one_series_each=True)
     sees = False
+    compares = False
 
     def __init__(self, means: Means) -> None:
         super().__init__(means, _move_terms(means, means.config.move_aet))
@@ -148,6 +178,16 @@ class Elsewhere(Way):
         """See `Way`."""
         return nullcontext(_Nowhere())
 
+    def advice(self, why: str, end: MoveState | None = None) -> str:
+        """See `Way`; whether the destination is known only some statuses tell."""
+        place = "with the address and port where it listens"
+        declare = f"{super().advice(why)}, {place}"
+        if end is None or end.status == MOVE_DESTINATION_UNKNOWN:
+            return declare
+        name = self.terms.destination
+        listen = f"see that {name} listens at the address and port that the PACS has for it, and takes what is sent"
+        return f"the PACS knows {name}: {listen}" if end.failed else f"{declare}; if it is, {listen}"
+
 
 class ToReceiver(Way):
     """C-MOVE to DCMTK's storescp, which runs here while the way is open."""
@@ -156,7 +196,9 @@ class ToReceiver(Way):
 
     def __init__(self, means: Means) -> None:
         super().__init__(means, _move_terms(means, means.config.aet))
-        self._refused: tuple[str, ...] = ()
+        self._refused = Refused()
+        self._converted = Converted()
+        self._contacted = False
         self._callers = Callers()
         self._ahead: Receiver | None = None
         self._last: Receiver | None = None
@@ -177,19 +219,54 @@ class ToReceiver(Way):
     def open(
         self, states: Sequence[SeriesState], classes: Sequence[str], every: AllSeries
     ) -> Iterator[Place]:
-        """See `Way`; SOP classes that senders offered and an earlier receiver did not know are taken too."""
-        with self._next_receiver([*classes, *self._refused]) as receiver:
+        """See `Way`; SOP classes that senders proposed and an earlier receiver did not know are taken too."""
+        with self._next_receiver([*classes, *self._refused.classes]) as receiver:
             self._last = receiver
-            inbox = _Inbox(Arrivals(receiver.folder), self.means.placer, every, self._callers, receiver)
+            arrivals = NotedArrivals(receiver.folder, self._converted)
+            inbox = _Inbox(arrivals, self.means.placer, every, self._callers, receiver)
             with _emptied(inbox, states):
                 yield inbox
-            self._refused = receiver.refused_classes()
+            self._refused.classes |= dict.fromkeys(receiver.refused_classes())
+
+    @property
+    def apart(self) -> bool:
+        """See `Way`."""
+        return self._refused.seen
+
+    def unfit(self, since: float, part: Part) -> bool:
+        """See `Way`."""
+        if self._last is None:
+            return False
+        _, states = part
+        return self._refused.hear(self._last.refusals(since), states)
+
+    def askings(self, states: Sequence[SeriesState]) -> list[Asking]:
+        """See `Way`: by SOP classes, of which a receiver takes 128."""
+        return askings(states, [*self._refused.classes])
+
+    def look_back(self, finds: Finds) -> None:
+        """See `Way`: in which transfer syntaxes the PACS holds it."""
+        self._converted.ask(finds)
+
+    def remark(self, state: SeriesState) -> str:
+        """See `Way`: the SOP class or the transfer syntax for which it could not come, or was converted."""
+        refused = self._refused.remark(state, self._last) if self._last else ""
+        return "; ".join(filter(None, (refused, self._converted.remark(state))))
+
+    def afterword(self, states: Iterable[SeriesState]) -> str:
+        """See `Way`."""
+        return self._converted.afterword(states)
+
+    def has_learned(self) -> bool:
+        """See `Way`: SOP classes that were refused will be taken."""
+        return bool(self._refused.classes)
 
     def reached(self, states: Iterable[SeriesState]) -> bool:
-        """See `Way`."""
-        return super().reached(states) or (self._last is not None and self._last.contacted())
+        """See `Way`; an association was opened to us, whatever came of it."""
+        self._contacted = self._contacted or (self._last is not None and self._last.contacted())
+        return self._contacted or super().reached(states)
 
-    def advice(self, why: str) -> str:
+    def advice(self, why: str, end: MoveState | None = None) -> str:
         """See `Way`."""
         where = own_place(self.means.config)
         return f"{super().advice(why)} with {where}, and let no firewall stand between"
@@ -212,6 +289,8 @@ class ByGet(Way):
 
     binaries = ("getscu",)
     cut = Cut(one_request_each=True)
+    # Each request has one compressed syntax; in another one an object would contradict itself.
+    compares = False
 
     def __init__(self, means: Means) -> None:
         super().__init__(means, _get_terms(means))
@@ -248,11 +327,16 @@ class ByGet(Way):
         """See `Way`: a request has one syntax."""
         return [*self._syntaxes.groups(states)]
 
-    def others(self, part: Part, end: MoveState, came: int) -> list[Part]:
+    def others(self, part: Part, end: MoveState, came: int, *, last: bool = False) -> list[Part]:
         """See `Way`: in another syntax."""
-        return self._syntaxes.others(part, end, came)
+        return self._syntaxes.others(part, end, came, last=last)
 
-    def advice(self, why: str) -> str:
+    def may_repeat(self, part: Part) -> bool:
+        """See `Way`: not where all syntaxes were tried in vain."""
+        _, states = part
+        return not any(map(self._syntaxes.exhausted, states))
+
+    def advice(self, why: str, end: MoveState | None = None) -> str:
         """See `Way`."""
         return f"{why}; have C-GET allowed to {self.means.config.aet}"
 
@@ -358,8 +442,7 @@ def _emptied(inbox: _Inbox, states: Sequence[SeriesState]) -> Iterator[None]:
 
 def _missing_classes(state: SeriesState) -> str:
     """The SOP classes of what is missing: C-GET knows a fixed list of them."""
-    instances = state.series.instances or ()
-    classes = {each.sop_class for each in instances if each.sop_instance_uid not in state.found} - {""}
+    classes = missing_classes(state) - {""}
     return f"missing are objects of the SOP class {', '.join(sorted(classes))}" if classes else ""
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import TypeVar
@@ -12,7 +12,7 @@ from pacsifier.dcmtk.identifiers import LONGEST_UID_LIST
 from pacsifier.dcmtk.movescu import MoveRequest
 from pacsifier.query import is_single_key
 from pacsifier.transfer.capabilities import USUAL, Capabilities
-from pacsifier.transfer.model import Chunk, Part, SeriesState
+from pacsifier.transfer.model import Chunk, Lasting, Part, SeriesState
 
 # Instances taken for a series whose number was not announced.
 _UNKNOWN_SIZE = 50
@@ -32,12 +32,18 @@ Item = TypeVar("Item")
 
 @dataclass(frozen=True)
 class Task:
-    """A chunk that is to be asked for, after `repeats` repeats, in `wait_s` seconds; `first`: before all that waits."""
+    """A chunk that is to be asked for, after `repeats` repeats, in `wait_s` seconds; `first`: before all that waits.
+
+    `doubt`: it may be on its way, and is asked for only where nothing comes; then that capability does not hold.
+    `once`: its series failed for good before: an answer is not followed by a repeat.
+    """
 
     chunk: Chunk
     repeats: int = 0
     wait_s: float = 0.0
     first: bool = False
+    doubt: str = ""
+    once: bool = False
 
 
 def batches(states: Sequence[SeriesState], batch_size: int, batch_wait_s: float) -> list[list[SeriesState]]:
@@ -55,12 +61,14 @@ def chunks(
     *,
     one_series_each: bool = False,
     one_request_each: bool = False,
+    alone: Collection[str] = (),
 ) -> list[Chunk]:
     """Cuts a batch into about three shares an association, the largest first.
 
     A study all of whose series are wanted goes by a STUDY-level request, small ones together; else by one SERIES-level
     request with a UID list. A study larger than a share goes in several lists. With `one_series_each` each series is a
     request. Of a series that is partly there, only the missing instances are asked for, where their UIDs are known.
+    `alone`: studies whose whole is asked for by a request of its own, whatever its size, for its counters are needed.
     """
     studies: dict[str, list[SeriesState]] = defaultdict(list)
     for state in states:
@@ -75,13 +83,12 @@ def chunks(
             in_part = _instances(state) if capabilities.image_moves else []
             parts += in_part
             whole += [] if in_part else [state]
-        if one_series_each or not capabilities.uid_lists:
+        is_whole = capabilities.whole_studies and len(whole) == series_of_study.get(study_uid)
+        if is_whole and study_uid in alone and not one_series_each:
+            parts.append((MoveRequest((study_uid,)), tuple(whole)))
+        elif one_series_each or not capabilities.uid_lists:
             parts += [_one_series(state) for state in whole]
-        elif (
-            capabilities.whole_studies
-            and len(whole) == series_of_study.get(study_uid)
-            and (size_of(whole) <= share or len(whole) == 1)
-        ):
+        elif is_whole and (size_of(whole) <= share or len(whole) == 1):
             whole_studies.append((MoveRequest((study_uid,)), tuple(whole)))
         else:
             piece = 1 if one_request_each else min(share, _LARGEST_LIST)
@@ -177,7 +184,8 @@ def _instances(state: SeriesState) -> list[Part]:
 
 def _missing(state: SeriesState) -> tuple[str, ...]:
     """The instances still to come of a series that is partly there; none where their UIDs are not known."""
-    if not state.found or state.series.instances is None:
+    # Success for a list that brings nothing would look like a PACS that takes no lists, and be asked in another form.
+    if not state.found or state.series.instances is None or state.lasting is Lasting.MISSING:
         return ()
     uids = (each.sop_instance_uid for each in state.series.instances)
     return tuple(uid for uid in uids if uid not in state.found and is_single_key(uid))

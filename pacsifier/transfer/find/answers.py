@@ -8,7 +8,7 @@ from dataclasses import replace
 from types import MappingProxyType
 
 from pacsifier.dcmtk.findscu import FindResult, Values
-from pacsifier.dcmtk.transcript import REFUSED_OUT_OF_RESOURCES
+from pacsifier.dcmtk.transcript import CANCELLED, REFUSED_OUT_OF_RESOURCES
 from pacsifier.query import (
     ATTRIBUTES,
     Match,
@@ -79,10 +79,19 @@ def columns_at(*levels: str) -> frozenset[str]:
 
 
 def looks_capped(result: FindResult) -> bool:
-    """Whether the number of answers looks like the limit of a PACS rather than like all there is."""
+    """Whether a list looks cut by the PACS rather than like all there is: by its number of answers or its status.
+
+    Cancelled (0xFE00), which we did not ask for, is how some PACS end a list at their limit.
+    """
     count = len(result.answers)
     is_round = count in _CAPS or (count > 0 and count % 500 == 0)
-    return result.status == REFUSED_OUT_OF_RESOURCES or (is_round and not result.outdone)
+    cut = result.status in (REFUSED_OUT_OF_RESOURCES, CANCELLED)
+    return cut or (is_round and not result.outdone)
+
+
+def uids_of(result: FindResult, keyword: str = "StudyInstanceUID") -> set[str]:
+    """The different UIDs that a list of answers names."""
+    return {answer.get(keyword) or "" for answer in result.answers}
 
 
 def values_of(value: str | None) -> list[str]:

@@ -46,6 +46,13 @@ class CarefulFinds:
             # One that kills the association each time must not keep the others from being asked.
             todo = todo[fruitless:] + todo[:fruitless]
             error = self._ask(level, requests, todo, results)
+            if endless := next((result for result in results if result.endless), None):
+                # Behind it each question would take as long.
+                failure = f"not asked, since the PACS went on answering another question: {endless.failure}"
+                results = [
+                    replace(each, lost=False, failure=failure) if each.lost else each for each in results
+                ]
+                break
             lost = sum(result.lost for result in results)
             fruitless = fruitless + 1 if lost == len(todo) else 0
             wait_s = self._retry.wait_s(max(0, fruitless - 1))

@@ -12,11 +12,11 @@ from dataclasses import replace
 
 from pacsifier.query import WHOLE, Query, Shard, is_uid
 from pacsifier.query.series import Series
-from pacsifier.transfer.find.answers import joined, values_of
+from pacsifier.transfer.find.answers import joined, values_of, whole_number
 from pacsifier.transfer.find.images import Decided, decide_by_images, reject_empty
-from pacsifier.transfer.find.series import find_series, image_columns
-from pacsifier.transfer.find.studies import Study, find_studies, names_accession
-from pacsifier.transfer.model import NOTHING_MATCHES, Finds, Found, RowReport
+from pacsifier.transfer.find.series import ListedSeries, find_series, image_columns
+from pacsifier.transfer.find.studies import Studies, Study, find_studies, names_accession
+from pacsifier.transfer.model import NOTHING_MATCHES, Finds, Found, RowReport, Shortage
 
 
 def find(
@@ -41,6 +41,9 @@ def find(
     studies = find_studies(finds, queries, list_all=list_all, shard=shard)
     columns = image_columns(queries, image_values=image_values)
     listed = find_series(finds, asked, studies.studies, columns)
+    missing_keys = tuple(sorted(studies.missing_keys | listed.missing_keys))
+    if listed.doubted:
+        studies, listed = _widened(finds, asked, studies, listed, columns, list_all=list_all, shard=shard)
     by_images = decide_by_images(finds, asked, listed.series)
     kept = Decided(by_images.series, {}) if headers_decide else reject_empty(asked, by_images.series)
     plain = {row: RowReport(query, divided=shard.divides(query)) for row, query in asked.items()}
@@ -50,8 +53,60 @@ def find(
         _concluded(reports, kept.series),
         _sop_classes(studies.studies.values(), kept.series),
         listed.series_of_study,
-        tuple(sorted(studies.missing_keys | listed.missing_keys)),
+        missing_keys,
+        shortages(asked, studies.studies, listed),
     )
+
+
+def _widened(
+    finds: Finds,
+    asked: Mapping[int, Query],
+    studies: Studies,
+    listed: ListedSeries,
+    columns: Sequence[str],
+    *,
+    list_all: bool,
+    shard: Shard,
+) -> tuple[Studies, ListedSeries]:
+    """The studies and series once the rows of doubted studies were asked for again without counts."""
+    rows = {row for uid in listed.doubted for row in studies.studies[uid].wanted_by}
+    queries = [asked[row] for row in sorted(rows)]
+    again = find_studies(finds, queries, list_all=list_all, shard=shard, counts=False)
+    new = {uid: study for uid, study in again.studies.items() if uid not in studies.studies}
+    failed = {row: report for row, report in again.reports.items() if report.failure}
+    if not new and not failed:
+        return studies, listed
+    # One line stood for several studies: what it announced was for all of them.
+    beside = {row for study in new.values() for row in study.wanted_by}
+    known = {
+        uid: replace(study, values={**study.values, "NumberOfStudyRelatedSeries": None})
+        if beside & study.wanted_by.keys()
+        else study
+        for uid, study in studies.studies.items()
+    }
+    more = find_series(finds, asked, new, columns, counts=False)
+    reports = joined(
+        studies.reports, {row: RowReport(asked[row], failure=each.failure) for row, each in failed.items()}
+    )
+    return Studies({**known, **new}, reports), listed.followed_by(more)
+
+
+def shortages(
+    asked: Mapping[int, Query], studies: Mapping[str, Study], listed: ListedSeries
+) -> dict[str, Shortage]:
+    """The studies of which not all that the PACS tells of is listed, by StudyInstanceUID. Pure.
+
+    A row of a SeriesInstanceUID has what it asks for.
+    """
+    short = {}
+    for uid, each in listed.doubted.items():
+        study, number = studies[uid], listed.series_of_study[uid]
+        announced = max(whole_number(study.values.get("NumberOfStudyRelatedSeries")) or 0, each.copies)
+        rows = tuple(row for row in study.wanted_by if "SeriesInstanceUID" not in asked[row].cells)
+        if number < announced and rows:
+            whole = any(asked[row].wants_whole_studies for row in rows)
+            short[uid] = Shortage(number, announced, rows, whole)
+    return short
 
 
 def _sop_classes(studies: Iterable[Study], series: Iterable[Series]) -> frozenset[str]:

@@ -177,7 +177,8 @@ def tell_instances(
 ) -> AssociationError | None:
     """Enters the IMAGE-level lists into the states of series; returns the error where there was no association.
 
-    A list that looks cut by the PACS cannot speak against a larger announced number, or for none.
+    A list that looks cut by the PACS cannot speak against a larger announced number, or for none; nor can one that
+    lacks objects that the PACS itself has sent under the UIDs of the series.
     """
     try:
         listed = list_instances(finds, [state.series for state in states], uid_lists=uid_lists)
@@ -185,8 +186,12 @@ def tell_instances(
         return error
     for state, result in zip(states, listed, strict=True):
         instances, announced = instances_of(result), state.series.announced
-        if result.failure is not None or not instances:
+        if result.failure is not None or not (instances or announced == 0):
             continue
-        if not looks_capped(result) or (announced is not None and len(instances) >= announced):
+        more_announced = announced is not None and len(instances) < announced
+        told = {each.sop_instance_uid for each in instances}
+        if more_announced and not state.found.keys() <= told:
+            continue
+        if not looks_capped(result) or (announced is not None and not more_announced):
             state.tell(instances)
     return None

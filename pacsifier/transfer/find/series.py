@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from pacsifier.dcmtk.findscu import FindResult, Values
@@ -15,17 +15,20 @@ from pacsifier.transfer.find.answers import (
     absent_keys,
     columns_at,
     compare,
+    joined,
     looks_capped,
     merged,
     reports_of,
+    uids_of,
     whole_number,
 )
 from pacsifier.transfer.find.studies import Study
 from pacsifier.transfer.model import Finds, RowReport
 
+_COUNT = "NumberOfSeriesRelatedInstances"
 SERIES_RETURN_KEYS = (
     *("StudyInstanceUID", "SeriesInstanceUID", "Modality", "SeriesNumber", "SeriesDescription"),
-    "NumberOfSeriesRelatedInstances",
+    _COUNT,
 )
 _COLUMNS: Final = columns_at("SERIES", "IMAGE")
 _OTHER_STUDY: Final = Verdict(Match.NO, ("StudyInstanceUID",), (), ())
@@ -36,26 +39,126 @@ class ListedSeries:
     """The series that the rows want, each once, and the rows' reports by first row number.
 
     `series_of_study`: how many series the PACS lists for each study, wanted or not. `missing_keys`: keys that were
-    asked for, and that no answer of one of the studies returned.
+    asked for, and that no answer of one of the studies returned. `doubted`: the studies of which it lists fewer than
+    it told of, and those that it listed otherwise without counts.
     """
 
     series: tuple[Series, ...]
     reports: Mapping[int, RowReport]
     series_of_study: Mapping[str, int]
     missing_keys: frozenset[str]
+    doubted: Mapping[str, Listing] = field(default_factory=dict)
+
+    def followed_by(self, later: ListedSeries) -> ListedSeries:
+        """Both in one."""
+        return ListedSeries(
+            (*self.series, *later.series),
+            joined(self.reports, later.reports),
+            {**self.series_of_study, **later.series_of_study},
+            self.missing_keys,
+            {**self.doubted, **later.doubted},
+        )
+
+
+@dataclass(frozen=True)
+class Listing:
+    """What the PACS lists of a study once it was asked with counts and without.
+
+    `changed`: without counts it told of other series; `copies`: so many answers, where they name fewer series than
+    there are answers, since one stands in the place of others; 0 where none does.
+    """
+
+    result: FindResult
+    changed: bool = False
+    copies: int = 0
 
 
 def find_series(
-    finds: Finds, asked: Mapping[int, Query], studies: Mapping[str, Study], columns: Iterable[str]
+    finds: Finds,
+    asked: Mapping[int, Query],
+    studies: Mapping[str, Study],
+    columns: Iterable[str],
+    *,
+    counts: bool = True,
 ) -> ListedSeries:
     """Asks the SERIES level once for each study, also for the values of `columns`; `asked`: rows by first row number.
+
+    Where fewer series are listed than announced, the study is asked for again without counts: some PACS answer a
+    request for counts with one line for all. Without `counts` it is asked for so at once.
 
     Raises:
         AssociationError: there was no association.
     """
-    keys = dict.fromkeys((*SERIES_RETURN_KEYS, *columns), "")
-    results = finds.find("SERIES", [{**keys, "StudyInstanceUID": uid} for uid in studies])
-    return take_series(asked, studies, results, keys)
+    keys = [key for key in (*SERIES_RETURN_KEYS, *columns) if counts or key != _COUNT]
+    results = _ask(finds, studies, keys)
+    if not counts:
+        listings = {uid: both(FindResult((), None, None), each) for uid, each in results.items()}
+    else:
+        listings = _without_counts(finds, studies, results, [key for key in keys if key != _COUNT])
+        results |= {uid: each.result for uid, each in listings.items()}
+    doubted = {
+        uid: each
+        for uid, each in listings.items()
+        if each.changed or each.copies or is_short(studies[uid], each.result)
+    }
+    return replace(take_series(asked, studies, list(results.values()), keys), doubted=doubted)
+
+
+def _ask(finds: Finds, studies: Iterable[str], keys: Iterable[str]) -> dict[str, FindResult]:
+    plain, uids = dict.fromkeys(keys, ""), list(studies)
+    results = finds.find("SERIES", [{**plain, "StudyInstanceUID": uid} for uid in uids])
+    return dict(zip(uids, results, strict=True))
+
+
+def _without_counts(
+    finds: Finds, studies: Mapping[str, Study], counted: Mapping[str, FindResult], keys: Sequence[str]
+) -> dict[str, Listing]:
+    """The studies that had to be asked for again, with what both lists told of them."""
+    short = [uid for uid, study in studies.items() if is_short(study, counted[uid])]
+    single = [uid for uid, study in studies.items() if _may_be_one_for_all(study, counted[uid])]
+    # One of them shows whether this PACS does so at all.
+    listings: dict[str, Listing] = {}
+    for some in filter(None, ([*short, *single[:1]], single[1:])):
+        told = _ask(finds, some, keys)
+        listings |= {uid: both(counted[uid], result) for uid, result in told.items()}
+        if not any(each.changed for each in listings.values()):
+            break
+    return listings
+
+
+def is_short(study: Study, listed: FindResult) -> bool:
+    """Whether fewer series of a study are listed than the STUDY level announced."""
+    announced = whole_number(study.values.get("NumberOfStudyRelatedSeries")) or 0
+    return listed.failure is None and len(uids_of(listed, "SeriesInstanceUID")) < announced
+
+
+def _may_be_one_for_all(study: Study, listed: FindResult) -> bool:
+    """Whether the one series that is listed, with several instances, may stand for others: none were announced."""
+    announced = whole_number(study.values.get("NumberOfStudyRelatedSeries"))
+    return (
+        not announced
+        and listed.failure is None
+        and len(listed.answers) == 1
+        and (whole_number(listed.answers[0].get(_COUNT)) or 0) > 1
+    )
+
+
+def both(counted: FindResult, plain: FindResult) -> Listing:
+    """What is told of a study by two lists of its series, `counted` with numbers of instances. Pure.
+
+    Where the list without counts tells of other series, the numbers of the first were for more than one series.
+    """
+    if plain.failure is not None:
+        return Listing(counted)
+    first, second = uids_of(counted, "SeriesInstanceUID"), uids_of(plain, "SeriesInstanceUID")
+    answers = len(plain.answers)
+    more = answers > len(counted.answers) or not first <= second
+    copies = answers if more and answers > len(first | second) else 0
+    if second <= first:
+        return Listing(counted, copies=copies)
+    others = [each for each in counted.answers if each.get("SeriesInstanceUID") not in second]
+    uncounted = [{key: value for key, value in each.items() if key != _COUNT} for each in others]
+    return Listing(replace(plain, answers=(*plain.answers, *uncounted)), changed=bool(first), copies=copies)
 
 
 def image_columns(queries: Iterable[Query], *, image_values: bool) -> tuple[str, ...]:
@@ -94,7 +197,10 @@ def take_series(
     return ListedSeries(
         tuple(found.values()),
         reports_of(asked, failures, verdicts),
-        {uid: len(result.answers) for uid, result in zip(studies, results, strict=True)},
+        {
+            uid: len(uids_of(result, "SeriesInstanceUID"))
+            for uid, result in zip(studies, results, strict=True)
+        },
         frozenset(key for result in results for key in absent_keys(keys, result.answers)),
     )
 
@@ -111,7 +217,7 @@ def failure_of(study: Study, result: FindResult) -> str:
         return f"SERIES level: {result.failure}"
     # A study that answers with no series, or with a round number of them below the announced, is no result.
     announced = whole_number(study.values.get("NumberOfStudyRelatedSeries"))
-    listed = len(result.answers)
+    listed = len(uids_of(result, "SeriesInstanceUID"))
     if announced and listed < announced and (not listed or looks_capped(result)):
         return f"SERIES level: {listed} of {announced} series of a study listed"
     return ""

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from datetime import date
+from dataclasses import dataclass
 from typing import Final
 
 from pacsifier.dcmtk.findscu import FindResult, Values
@@ -21,7 +20,6 @@ from pacsifier.query import (
     Shard,
     Verdict,
     ascii_wildcards,
-    halves,
     is_single_key,
     study_keys,
 )
@@ -30,9 +28,9 @@ from pacsifier.transfer.find.answers import (
     columns_at,
     compare,
     joined,
-    looks_capped,
     reports_of,
 )
+from pacsifier.transfer.find.splitting import Splitter
 from pacsifier.transfer.model import Finds, RowReport
 
 STUDY_RETURN_KEYS = (
@@ -40,10 +38,9 @@ STUDY_RETURN_KEYS = (
     *("StudyTime", "StudyDescription", "AccessionNumber", "NumberOfStudyRelatedSeries", "ModalitiesInStudy"),
     *("SOPClassesInStudy", "InstanceAvailability"),
 )
+# What a PACS works out for each study: some answer such a request with one line for all that match.
+_WORKED_OUT = frozenset({"NumberOfStudyRelatedSeries", "ModalitiesInStudy", "SOPClassesInStudy"})
 _COLUMNS: Final = columns_at("STUDY")
-_DEEPEST_SPLIT = 16
-# In one run, over all rows.
-_MOST_SPLITS = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,24 +64,31 @@ class Studies:
 
 
 def find_studies(
-    finds: Finds, queries: Sequence[Query], *, list_all: bool = False, shard: Shard = WHOLE
+    finds: Finds,
+    queries: Sequence[Query],
+    *,
+    list_all: bool = False,
+    shard: Shard = WHOLE,
+    counts: bool = True,
 ) -> Studies:
-    """Asks the STUDY level for all rows.
+    """Asks the STUDY level for all rows; without `counts` for nothing that the PACS must work out.
 
     Raises:
         AssociationError: there was no association.
     """
     hierarchical = [query for query in queries if not only_series_uid(query)]
     typed = [(query, keys) for query in hierarchical for keys in study_keys(query)]
-    results, splits = _ask(finds, typed, _MOST_SPLITS)
+    keys = [key for key in STUDY_RETURN_KEYS if counts or key not in _WORKED_OUT]
+    splitter = Splitter(finds, copies=not counts)
+    results = _ask(splitter, typed, keys)
     first = take_studies(typed, results, shard)
     answered = answered_rows(first)
     wider = with_wildcards(query for query in hierarchical if query.rows[0] not in answered)
-    results, splits = _ask(finds, wider, splits)
+    results = _ask(splitter, wider, keys)
     second = take_studies(wider, results, shard)
     series_rows = [query for query in queries if only_series_uid(query)]
     of_series, refused = _studies_of_series(finds, series_rows, list_all=list_all)
-    results, _ = _ask(finds, of_series, splits)
+    results = _ask(splitter, of_series, keys)
     return join_studies(first, second, Studies({}, refused), take_studies(of_series, results, shard))
 
 
@@ -118,39 +122,9 @@ def with_wildcards(queries: Iterable[Query]) -> list[tuple[Query, Keys]]:
 # -- asking
 
 
-def _ask(finds: Finds, requests: Sequence[tuple[Query, Keys]], splits: int) -> tuple[list[FindResult], int]:
-    """The result of each request, and how many of the `splits` are left."""
-    keys = [{**dict.fromkeys(STUDY_RETURN_KEYS, ""), **asked} for _, asked in requests]
-    results = []
-    for each, result in zip(keys, finds.find("STUDY", keys), strict=True):
-        whole, splits = _split_by_date(finds, each, result, splits)
-        results.append(whole)
-    return results, splits
-
-
-def _split_by_date(
-    finds: Finds, keys: Keys, result: FindResult, splits: int, depth: int = 0
-) -> tuple[FindResult, int]:
-    """Asks a find that looks capped again in two halves of its StudyDate, down to single days; and the splits left."""
-    if not looks_capped(result) or keys.get("StudyInstanceUID"):
-        return result, splits
-    parts = halves(keys.get("StudyDate") or None, f"{date.today():%Y%m%d}")
-    if parts is None or depth == _DEEPEST_SPLIT or splits == 0:
-        count = f"{len(result.answers)} answers however narrow the dates"
-        cap = f"{count} look like a cap of the PACS: narrow the row"
-        return replace(result, failure=result.failure or cap), splits
-    splits -= 1
-    answers: dict[str, Values] = {each.get("StudyInstanceUID") or "": each for each in result.answers}
-    failure = None
-    identifiers = [{**keys, "StudyDate": part} for part in parts]
-    for each, part in zip(identifiers, finds.find("STUDY", identifiers), strict=True):
-        whole = part
-        # Once a part cannot be had whole, the row fails: the others need not be cut finer.
-        if not failure:
-            whole, splits = _split_by_date(finds, each, part, splits, depth + 1)
-        answers |= {answer.get("StudyInstanceUID") or "": answer for answer in whole.answers}
-        failure = failure or whole.failure
-    return FindResult(tuple(answers.values()), result.status, failure), splits
+def _ask(splitter: Splitter, requests: Sequence[tuple[Query, Keys]], keys: Iterable[str]) -> list[FindResult]:
+    """The result of each request, which asks for the values of `keys` as well."""
+    return splitter.find([{**dict.fromkeys(keys, ""), **asked} for _, asked in requests])
 
 
 def _studies_of_series(

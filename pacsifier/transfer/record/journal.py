@@ -14,13 +14,14 @@ from pacsifier.disk.names import LOG_NAME
 from pacsifier.disk.tree import Tree
 from pacsifier.query import QueryTable
 from pacsifier.query.series import PackedValues
-from pacsifier.transfer.model import SeriesKey, SeriesState, Status
+from pacsifier.transfer.model import Lasting, SeriesKey, SeriesState, Status
 from pacsifier.transfer.record.tables import csv_lines
 
 _OWN_COLUMNS = ("StudyInstanceUID", "SeriesInstanceUID", "SeriesNumber", "FilesFound", "Completed")
 _NEW_COLUMNS = (
     *("FilesExpected", "Status", "Reason", "query_rows", "Seconds", "Bytes", "Folder"),
     *("MoveDestination", "FilesMoved"),
+    *("FailedForGood", "FailedBy"),
     *("PatientID", "StudyDate", "StudyTime", "SeriesDescription"),
 )
 _REWRITE_S = 5.0
@@ -28,12 +29,12 @@ _NO_ROW = PackedValues({})
 
 
 # Series that a table tells of only where it told of them before.
-_UNTOLD = (Status.NOT_WANTED, Status.EXCLUDED)
+_UNTOLD = (Status.NOT_WANTED, Status.EXCLUDED, Status.LEFT_OUT)
 
 
 def _replaces(state: SeriesState, earlier: Mapping[str, str | None]) -> bool:
     """Whether what this run says of a series replaces what the log said: not where it only looked, or looked away."""
-    if state.status in (Status.LISTED, Status.UNDECIDED):
+    if state.status in (Status.LISTED, Status.UNDECIDED, Status.LEFT_OUT):
         return False
     return state.status not in _UNTOLD or not earlier.get("Folder")
 
@@ -74,6 +75,15 @@ class Journal:
     def claimed(self) -> frozenset[SeriesKey]:
         """The series that earlier runs called complete, once what was in place was on the disk."""
         return frozenset(key for key, row in self._earlier.items() if row.get("Completed") == "True")
+
+    def failed(self) -> dict[SeriesKey, tuple[Lasting, str]]:
+        """Why, and by which way, earlier runs found series to fail for good; a code that is not known says nothing."""
+        codes = {each.value: each for each in Lasting}
+        return {
+            key: (code, by)
+            for key, row in self._earlier.items()
+            if (code := codes.get(row.get("FailedForGood") or "")) and (by := row.get("FailedBy"))
+        }
 
     def follow(self, states: Sequence[SeriesState]) -> None:
         """Takes the series of this run and writes the table."""
@@ -129,6 +139,7 @@ class Journal:
             "Folder": str(state.folder.relative_to(self._tree.folder)) if state.folder else "",
             **self._saved(state),
             **self._move(state),
+            **_failed(state),
         }
         for column in ("PatientID", "StudyDate", "StudyTime", "SeriesDescription"):
             row[column] = values.get(column) or ""
@@ -165,6 +176,13 @@ class Journal:
                 for row in csv.DictReader(lines)
             ]
         return {_key(row, number): row for number, row in enumerate(rows)}
+
+
+def _failed(state: SeriesState) -> dict[str, str]:
+    """Why a series failed for good, and by which way; nothing where it did not, or where that is not settled."""
+    if state.lasting is None or not state.failed_by or state.status.completed:
+        return {}
+    return {"FailedForGood": state.lasting.value, "FailedBy": state.failed_by}
 
 
 def _key(row: Mapping[str, str | None], number: int) -> tuple[str, str]:

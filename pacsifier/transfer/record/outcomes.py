@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pacsifier.disk.files import write_whole
 from pacsifier.disk.tree import Tree
 from pacsifier.query import QueryTable
-from pacsifier.transfer.model import RowReport, SeriesState, Status
+from pacsifier.transfer.model import Plan, RowReport, SeriesKey, SeriesState, Status
 from pacsifier.transfer.record.tables import csv_lines
 
 ROWS_NAME = "query_rows.csv"
@@ -79,6 +79,37 @@ def outcomes_of(
     return {row: row_outcome(report, wanting[row]) for row, report in rows.items()}
 
 
+def rows_in_doubt(
+    plan: Plan, proven: Collection[str], unasked: Mapping[SeriesKey, int], *, saved: bool
+) -> dict[int, RowReport]:
+    """The rows' reports, with the studies entered of which something may be missing that the PACS does not list. Pure.
+
+    `proven`: studies of which all that is announced is here; `unasked`: objects of each series that came though nobody
+    asked; `saved`: images were fetched.
+    """
+    failures: dict[int, str] = {}
+    listed = {state.series.key for state in (*plan.states, *plan.barred)}
+    beyond: Counter[str] = Counter()
+    for key in unasked.keys() - listed:
+        beyond[key[0]] += unasked[key]
+    for state in plan.states:
+        if number := beyond[state.series.study_uid]:
+            words = f"of the study {state.series.study_uid} {number} objects came of series that the PACS does not list"
+            whole = (row for row in state.series.rows if plan.rows[row].query.wants_whole_studies)
+            failures.update(dict.fromkeys(whole, f"{words}: see logs/unexpected"))
+    for uid, shortage in plan.short.items():
+        if uid not in proven:
+            end = "" if saved else "; --save compares it with what is sent"
+            for row in shortage.rows:
+                failures.setdefault(
+                    row, f"study {uid}: {shortage.counts}, and not all of it is known to be told{end}"
+                )
+    return {
+        row: replace(report, failure=report.failure or failures.get(row, ""))
+        for row, report in plan.rows.items()
+    }
+
+
 def by_row(states: Iterable[SeriesState]) -> dict[int, list[SeriesState]]:
     """The series that each row wants, without those that no row wants after all."""
     wanting: dict[int, list[SeriesState]] = defaultdict(list)
@@ -104,7 +135,7 @@ def _row_outcome(report: RowReport, wanted: Sequence[SeriesState]) -> Outcome:
     if report.not_found:
         return "not_found", report.not_found
     unsettled = [state for state in wanted if not state.status.settled]
-    for status in (Status.FAILED, Status.INCOMPLETE, Status.PENDING, Status.UNDECIDED):
+    for status in (Status.FAILED, Status.INCOMPLETE, Status.PENDING, Status.UNDECIDED, Status.LEFT_OUT):
         of_it = [state for state in unsettled if state.status is status]
         if of_it:
             reason = OpenSeries(len(of_it), len(wanted), of_it[0].reason or status.value)

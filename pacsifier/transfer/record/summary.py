@@ -92,12 +92,13 @@ def row_plans(
 
 
 def _row_plan(row: int, outcome: str, reason: str, states: Sequence[SeriesState]) -> RowPlan:
-    ahead = [state for state in states if not state.status.completed]
+    ahead = [state for state in states if not state.status.completed and state.status is not Status.LEFT_OUT]
     numbers = [state.series.expected for state in ahead]
+    untold = "the PACS tells neither number nor list of the instances" if None in numbers else ""
     return RowPlan(
         row,
         outcome,
-        reason,
+        reason or untold,
         studies=len({state.series.study_uid for state in ahead}),
         series=len(ahead),
         instances=None if None in numbers else sum(number or 0 for number in numbers),
