@@ -117,7 +117,7 @@ ARCHIVES = (
         cells={
             "check": Cell(warns=(KEYS, RELATIONAL, LISTS, IMAGES), why=NO_LISTS),
             "upload": Cell(
-                1, ("JPEG-LS",), says="No presentation context", why="it takes uncompressed objects only"
+                1, ("JPEG-LS",), says="no presentation context", why="it takes uncompressed objects only"
             ),
         },
     ),
