@@ -200,7 +200,8 @@ def end(status: int = SUCCESS, **counters: int) -> MoveState:
         (end(completed=0, failed=0), True),
         (end(completed=5, failed=0), False),
         (end(completed=4, failed=1), False),
-        (end(0xB000, completed=4, failed=0), False),
+        (end(0xB000, completed=3, warning=1, failed=0), True),
+        (end(0xB000, completed=4, failed=1), False),
         (None, False),
     ],
 )
