@@ -499,7 +499,8 @@ def pdf(number: int) -> Dataset:
 
 def compressed(number: int, syntax: str) -> Dataset:
     ds = ct(number, syntax)
-    ds.PixelData = encapsulate([b"\xff\xd8\xff\xd9" + bytes(range(60)), b"abcdefgh"])
+    table = b"\xff\xdb\x00\x3e" + bytes(range(60))
+    ds.PixelData = encapsulate([b"\xff\xd8" + table + b"\xff\xd9", b"\xff\xd8" + table + b"\xff\xd9"])
     ds["PixelData"].VR, ds["PixelData"].is_undefined_length = "OB", True
     ds.NumberOfFrames = 2
     return ds

@@ -1,0 +1,222 @@
+"""Comments in compressed pictures are found wherever they stand, and nothing else is touched."""
+
+from __future__ import annotations
+
+import struct
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pacsifier.dicom import jpeg, jpeg2000, rle
+from pacsifier.dicom.codestream import Found, StreamError
+
+
+def edited(data: bytes, found: Found) -> bytes:
+    out, pos = b"", 0
+    for start, stop, new in found.edits:
+        assert pos <= start <= stop
+        out += data[pos:start] + new
+        pos = stop
+    return out + data[pos : found.end]
+
+
+# --- JPEG ---------------------------------------------------------------------------------------------------------
+
+
+def segment(marker: int, content: bytes, fill: int = 0) -> bytes:
+    return b"\xff" * fill + bytes((0xFF, marker)) + struct.pack(">H", len(content) + 2) + content
+
+
+JFIF = b"JFIF\0\1\1\0\0\1\0\1\0\0"
+ADOBE = b"Adobe\0\x64\0\0\0\0\1"
+NEEDED = [
+    segment(0xE0, JFIF),
+    segment(0xEE, ADOBE),
+    segment(0xE2, b"ICC_PROFILE\0\1\1sRGB"),
+    segment(0xDB, bytes(65)),
+    segment(0xC4, bytes(20)),
+    segment(0xDD, b"\0\4"),
+    segment(0xC0, bytes(9)),
+]
+TELLING = st.builds(
+    segment,
+    st.sampled_from([0xFE, *range(0xE1, 0xF0), 0xE0]),
+    st.binary(max_size=40).filter(lambda text: not text.startswith((b"JFIF", b"ICC_PROFILE", b"Adobe"))),
+    st.integers(0, 3),
+)
+SCAN_DATA = st.binary(max_size=60).map(lambda raw: raw.replace(b"\xff", b"\xff\0"))
+LS_SCAN_DATA = st.binary(max_size=60).map(lambda raw: raw.replace(b"\xff", b"\xfe"))
+
+
+@st.composite
+def streams(draw: st.DrawFn) -> tuple[bytes, bytes]:
+    """A stream with comments, and the same without; scans with restarts, comments between scans."""
+    is_ls = draw(st.booleans())
+    parts = [*NEEDED[3:6], segment(0xF7, bytes(9)), segment(0xE8, b"mrfx\1")] if is_ls else NEEDED
+    told, plain = b"\xff\xd8", b"\xff\xd8"
+    for part in parts:
+        told += b"".join(draw(st.lists(TELLING, max_size=2))) + part
+        plain += part
+    for _ in range(draw(st.integers(1, 3))):
+        scan = segment(0xDA, bytes(6)) + draw(LS_SCAN_DATA if is_ls else SCAN_DATA) + b"\x01"
+        scan += draw(st.sampled_from([b"", b"\xff\xd3\x02"]))
+        told += scan + b"".join(draw(st.lists(TELLING, max_size=2)))
+        plain += scan
+    return told + b"\xff\xd9", plain + b"\xff\xd9"
+
+
+@given(streams(), st.binary(max_size=9))
+def test_a_jpeg_loses_its_comments_and_nothing_else(stream, tail):
+    told, plain = stream
+    found = jpeg.look(told + tail)
+    assert found.end == len(told)
+    assert edited(told + tail, found) == plain
+    assert jpeg.look(plain).edits == ()
+
+
+@pytest.mark.parametrize(
+    ("marker", "content", "left"),
+    [
+        (0xE0, JFIF[:12] + b"\2\1" + b"pixels", JFIF),
+        (0xE0, JFIF + b"Zimmerlin", JFIF),
+        (0xE0, b"JFXX\0\x10thumbnail", None),
+        (0xEE, ADOBE + b"Zimmerlin", ADOBE),
+        (0xE1, b"Exif\0\0Zimmerlin", None),
+        (0xE1, b"http://ns.adobe.com/xap/1.0/\0<x>", None),
+        (0xE2, b"MPF\0", None),
+        (0xED, b"Photoshop 3.0\0", None),
+        (0xE8, b"mrfx\1", None),
+        (0xEE, b"other", None),
+    ],
+)
+def test_application_data_stays_as_far_as_colours_need_it(marker, content, left):
+    data = b"\xff\xd8" + segment(marker, content) + b"\xff\xd9"
+    assert (
+        edited(data, jpeg.look(data)) == b"\xff\xd8" + (segment(marker, left) if left else b"") + b"\xff\xd9"
+    )
+
+
+def test_a_jpeg_without_end_keeps_all_of_its_scan():
+    data = b"\xff\xd8" + segment(0xFE, b"x") + segment(0xDA, bytes(6)) + b"scan"
+    found = jpeg.look(data)
+    assert found.end == len(data)
+    assert b"scan" in edited(data, found)
+
+
+@given(st.binary(max_size=80))
+def test_any_bytes_have_an_end_or_are_no_stream(raw):
+    looks = (
+        (jpeg.look, b"\xff\xd8" + raw),
+        (jpeg2000.look, b"\xff\x4f" + raw),
+        (jpeg2000.look_into_boxes, raw),
+        (lambda data: rle.look(data, 64), raw),
+    )
+    for look, data in looks:
+        try:
+            found = look(data)
+        except StreamError:
+            continue
+        assert 0 <= found.end <= len(data)
+        edited(data, found)
+
+
+# --- JPEG 2000 ----------------------------------------------------------------------------------------------------
+
+
+def j2k_segment(marker: int, content: bytes) -> bytes:
+    return struct.pack(">HH", marker, len(content) + 2) + content
+
+
+COMMENT = st.binary(max_size=30).map(lambda text: j2k_segment(0xFF64, b"\0\1" + text))
+MAIN = (j2k_segment(0xFF51, bytes(38)), j2k_segment(0xFF52, bytes(10)), j2k_segment(0xFF5C, bytes(4)))
+
+
+@st.composite
+def codestreams(draw: st.DrawFn) -> tuple[bytes, bytes]:
+    """A codestream with comments, and the same without: several tile-parts, lengths of them, and of packets."""
+    number = draw(st.integers(1, 4))
+    open_end, index, width = draw(st.booleans()), draw(st.integers(0, 2)), draw(st.sampled_from([2, 4]))
+    tables = draw(st.integers(0, 2))
+    packets = draw(
+        st.lists(
+            st.binary(max_size=30).map(lambda raw: raw.replace(b"\xff", b"\xfe")),
+            min_size=number,
+            max_size=number,
+        )
+    )
+    comments = [draw(st.lists(COMMENT, max_size=2)) for _ in range(number)]
+    main_comments = [draw(st.lists(COMMENT, max_size=2)) for _ in range(4)]
+
+    def made(with_comments: bool) -> bytes:
+        parts = []
+        for at, data in enumerate(packets):
+            head = b"".join(comments[at]) if with_comments else b""
+            head += j2k_segment(0xFF58, b"\0" + bytes((len(data),)))
+            length = 12 + len(head) + 2 + len(data)
+            told = 0 if open_end and at == number - 1 else length
+            parts.append(
+                (
+                    length,
+                    j2k_segment(0xFF90, struct.pack(">HLBB", at, told, 0, 1)) + head + b"\xff\x93" + data,
+                )
+            )
+        lengths = []
+        for table in range(tables):
+            mine = range(number)[table * number // tables : (table + 1) * number // tables]
+            entries = b"".join(
+                at.to_bytes(index, "big") + parts[at][0].to_bytes(width, "big")
+                if index
+                else parts[at][0].to_bytes(width, "big")
+                for at in mine
+            )
+            lengths.append(
+                j2k_segment(0xFF55, bytes((table, index << 4 | (0x40 if width == 4 else 0))) + entries)
+            )
+        between = [b"".join(each) if with_comments else b"" for each in main_comments]
+        main = b"".join(part + each for part, each in zip((*MAIN, b"".join(lengths)), between, strict=True))
+        return b"\xff\x4f" + main + b"".join(part for _, part in parts) + b"\xff\xd9"
+
+    return made(True), made(False)
+
+
+@given(codestreams(), st.binary(max_size=9))
+def test_a_codestream_loses_its_comments_and_its_lengths_are_right(stream, tail):
+    told, plain = stream
+    found = jpeg2000.look(told + tail)
+    assert edited(told + tail, found) == plain
+    assert found.end == len(told)
+    assert jpeg2000.look(plain).edits == ()
+
+
+def box(kind: bytes, content: bytes, size: int = 4) -> bytes:
+    if size == 0:
+        return struct.pack(">L", 0) + kind + content
+    if size == 8:
+        return struct.pack(">L4sQ", 1, kind, len(content) + 16) + content
+    return struct.pack(">L", len(content) + 8) + kind + content
+
+
+@given(codestreams(), st.sampled_from([0, 4, 8]))
+def test_boxes_that_tell_of_the_picture_go(stream, size):
+    told, plain = stream
+    head = box(b"jP  ", b"\r\n\x87\n") + box(b"ftyp", b"jp2 \0\0\0\0jp2 ")
+    colours = box(b"jp2h", bytes(20))
+    data = head + box(b"xml ", b"<name>Zimmerlin</name>") + colours + box(b"jp2c", told, size)
+    if size:
+        data += box(b"uuid", b"Exif Zimmerlin") + b"Zimmerlin"
+    assert edited(data, jpeg2000.look_into_boxes(data)) == head + colours + box(b"jp2c", plain, size)
+
+
+# --- RLE ----------------------------------------------------------------------------------------------------------
+
+
+def test_the_end_of_an_rle_frame_is_where_its_last_sample_is():
+    segments = (b"\x03abcd\xfdz", b"\x80\xfb\1\1\1\1"[:3] + b"\1xy")
+    offsets = [64, 64 + len(segments[0])]
+    head = struct.pack("<16L", 2, *offsets, *[0] * 13)
+    data = head + b"".join(segments)
+    assert rle.look(data + b"\0", 8).end == len(data)
+    assert rle.look(data + b"Zimmerlin", 8).end == len(data)
+    with pytest.raises(StreamError):
+        rle.look(data, 9)
