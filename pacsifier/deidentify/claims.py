@@ -7,10 +7,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache, lru_cache
+from typing import TYPE_CHECKING
 
 from pacsifier.deidentify.engine.profile import Options, data_lines
-from pacsifier.deidentify.model import Facts
 from pacsifier.deidentify.pages import says
+
+if TYPE_CHECKING:
+    from pacsifier.deidentify.model import Facts
 
 _STORAGE = "1.2.840.10008.5.1.4.1.1."
 UNKNOWN = "what it shows is not known"

@@ -1,17 +1,21 @@
-"""What a file says of itself: nobody is told that a picture is anonymous before somebody has looked at it."""
+"""What a file says of itself: nobody is header that a picture is anonymous before somebody has looked at it."""
 
 from __future__ import annotations
+
+from pathlib import Path
 
 import pytest
 from pydicom.uid import UID_dictionary
 
-from pacsifier.deidentify import claims
+from pacsifier.cli.anonymize import build_parser
+from pacsifier.deidentify import claims, told
 from pacsifier.deidentify.engine.profile import Options
 from pacsifier.deidentify.layout import doubt
 from tests.deid import corpus, helpers
 from tests.deid.test_stages import facts
 
 STORAGE = corpus.STORAGE
+REPOSITORY = Path(__file__).parents[2]
 ASKED = Options(delete_identifiable=True)
 COMPUTED = (
     *("2", "2.1", "2.2", "4", "4.1", "4.2", "4.3", "4.4", "5", "20", "128", "128.1", "130"),
@@ -26,8 +30,8 @@ PIXELS_NEVER = ("88.", "9.", "11.", "104.", "68.")
 
 def said(**values: object) -> tuple[bool, str]:
     """The mark, and what -i says."""
-    told = facts(**values)
-    return not doubt(told, ()), claims.asked_out(told, ASKED)
+    header = facts(**values)
+    return not doubt(header, ()), claims.asked_out(header, ASKED)
 
 
 @pytest.mark.parametrize("burned_in", ["", "NO"])
@@ -70,12 +74,12 @@ def test_what_has_no_pixels_is_called_clean_but_for_voices_faces_and_documents()
     ],
 )
 def test_a_volume_stays_and_is_called_clean_derived_or_not(image_type):
-    told = {said(sop_class=STORAGE + below, image_type=image_type) for below in COMPUTED}
-    assert told == {(True, "")}
+    marks = {said(sop_class=STORAGE + below, image_type=image_type) for below in COMPUTED}
+    assert marks == {(True, "")}
 
 
 @pytest.mark.parametrize(
-    "told",
+    "header",
     [
         {"burned_in": "YES"},
         {"features": "YES"},
@@ -90,15 +94,15 @@ def test_a_volume_stays_and_is_called_clean_derived_or_not(image_type):
         {"transfer_syntax": "1.2.840.10008.1.2.4.102"},
     ],
 )
-def test_a_reason_of_our_own_wins_over_the_kind_and_over_an_earlier_claim(told):
+def test_a_reason_of_our_own_wins_over_the_kind_and_over_an_earlier_claim(header):
     for sop_class in (f"{STORAGE}2", f"{STORAGE}4", f"{STORAGE}128", f"{STORAGE}20"):
         for before in ("", "NO", "YES"):
-            assert not said(sop_class=sop_class, removed_before=before, **told)[0]
-        assert doubt(facts(sop_class=sop_class, sop_uid="1.9", **told), ("1.9",)) == ""
+            assert not said(sop_class=sop_class, removed_before=before, **header)[0]
+        assert doubt(facts(sop_class=sop_class, sop_uid="1.9", **header), ("1.9",)) == ""
 
 
 @pytest.mark.parametrize(
-    ("told", "claimed"),
+    ("header", "claimed"),
     [
         ({"sop_class": "1.3.12.2.1107.5.9.1", "has_pixels": False}, True),
         ({"sop_class": "1.3.46.670589.11.0.0.12.1"}, False),
@@ -126,8 +130,8 @@ def test_a_reason_of_our_own_wins_over_the_kind_and_over_an_earlier_claim(told):
         ({"sop_class": f"{STORAGE}9.1.1", "has_pixels": False}, True),
     ],
 )
-def test_what_nobody_knows_is_not_claimed(told, claimed):
-    assert said(**told)[0] is claimed
+def test_what_nobody_knows_is_not_claimed(header, claimed):
+    assert said(**header)[0] is claimed
 
 
 SCREENS = (
@@ -270,13 +274,13 @@ def test_pages_and_screens_are_known_by_their_image_type(image_type, sop_class):
 @pytest.mark.parametrize("text", ["Dose", "RT Dose Report", "Dose Summary"])
 def test_a_grid_of_doses_and_a_report_without_pixels_are_no_pages(text):
     assert said(sop_class=f"{STORAGE}481.2", series_description=text) == (True, "")
-    told = facts(sop_class=f"{STORAGE}88.67", series_description=text, has_pixels=False)
-    assert doubt(told, ()) == ""
-    assert claims.asked_out(told, Options(delete_identifiable=True, keep_sr=True)) == ""
+    header = facts(sop_class=f"{STORAGE}88.67", series_description=text, has_pixels=False)
+    assert doubt(header, ()) == ""
+    assert claims.asked_out(header, Options(delete_identifiable=True, keep_sr=True)) == ""
 
 
 @pytest.mark.parametrize(
-    ("told", "out"),
+    ("header", "out"),
     [
         ({"sop_class": f"{STORAGE}77.1.6", "image_type": "ORIGINAL\\PRIMARY\\LABEL"}, True),
         ({"sop_class": f"{STORAGE}77.1.6", "image_type": "DERIVED\\PRIMARY\\OVERVIEW\\NONE"}, True),
@@ -301,8 +305,8 @@ def test_a_grid_of_doses_and_a_report_without_pixels_are_no_pages(text):
         ),
     ],
 )
-def test_what_is_left_out_when_asked_is_never_a_radiograph_as_such(told, out):
-    assert bool(said(**told)[1]) is out
+def test_what_is_left_out_when_asked_is_never_a_radiograph_as_such(header, out):
+    assert bool(said(**header)[1]) is out
 
 
 def test_each_row_of_the_table_says_why_and_can_be_read():
@@ -326,6 +330,57 @@ def test_a_run_marks_every_kind_by_the_table_and_tells_why(tmp_path):
         for ds in map(helpers.read, helpers.outputs(tmp_path / "out"))
     }
     assert marks == {1: "YES", 2: "NO", 3: "NO"}
-    told = (tmp_path / "out.deidentification_report.csv").read_text()
-    assert "radiograph" in told
-    assert "label of a specimen" in told
+    header = (tmp_path / "out.deidentification_report.csv").read_text()
+    assert "radiograph" in header
+    assert "label of a specimen" in header
+
+
+# --- what users are header ------------------------------------------------------------------------------------------
+
+TOLD = {
+    "what stays of the patient": told.patient_characteristics()[0],
+    "what stays word by word": told.patient_characteristics()[1],
+    "what is claimed": told.claimed(),
+    "what is doubted": told.doubted(),
+    "what -i leaves out": told.asked_out(),
+}
+
+
+@pytest.mark.parametrize("kind", TOLD)
+@pytest.mark.parametrize("where", ["--help", "README.md"])
+def test_help_and_readme_tell_all_that_the_tables_hold(kind, where):
+    text = (
+        build_parser().format_help()
+        if where == "--help"
+        else (REPOSITORY / where).read_text(encoding="utf-8")
+    )
+    assert "; ".join(TOLD[kind]) in " ".join(text.split())
+
+
+def test_every_characteristic_of_the_patient_that_a_run_keeps_is_told(tmp_path):
+    ds = corpus.ct(1)
+    ds.EthnicGroup, ds.PregnancyStatus, ds.SmokingStatus, ds.PatientBodyMassIndex = "Roma", 3, "YES", 22.5
+    ds.LastMenstrualDate, ds.PatientSexNeutered, ds.Allergies = "20190301", "ALTERED", "latex"
+    corpus.save(ds, tmp_path / "in" / "a.dcm")
+    helpers.run(tmp_path / "in", tmp_path / "out")
+    (after,) = map(helpers.read, helpers.outputs(tmp_path / "out"))
+    kept = {
+        element.keyword
+        for element in after
+        if element.tag.group == 0x0010 and element.value not in (None, "")
+    }
+    kept -= {"PatientID", "PatientName", "PatientBirthDate"}
+    assert {
+        "EthnicGroup",
+        "PregnancyStatus",
+        "SmokingStatus",
+        "PatientBodyMassIndex",
+        "LastMenstrualDate",
+    } <= kept
+    names = {name.replace(" ", "") for names in told.patient_characteristics() for name in names}
+    untold = {
+        each
+        for each in kept
+        if each.lower() not in {name.lower() for name in names} | {f"patient{n}".lower() for n in names}
+    }
+    assert untold == set()
