@@ -10,11 +10,14 @@ _HEADER_BYTES, _MOST_SEGMENTS = 64, 15
 
 
 def look(data: bytes, samples: int) -> Found:
-    """The end of a frame whose segments hold so many samples each; raises StreamError."""
+    """The end of a frame whose segments hold so many samples each; raises StreamError if it is none."""
     if len(data) < _HEADER_BYTES:
         raise StreamError("no RLE header")
     number, *offsets = struct.unpack("<16L", data[:_HEADER_BYTES])
-    if not 0 < number <= _MOST_SEGMENTS or not _HEADER_BYTES <= offsets[number - 1] < len(data):
+    used, unused = offsets[:number], offsets[number:]
+    if not used or number > _MOST_SEGMENTS or used != sorted(used) or any(unused):
+        raise StreamError("no RLE header")
+    if used[0] != _HEADER_BYTES or used[-1] > len(data):
         raise StreamError("no RLE header")
     start = pos = offsets[number - 1]
     made, size = 0, len(data)
@@ -27,6 +30,6 @@ def look(data: bytes, samples: int) -> Found:
         else:
             pos += 1
     if made < samples:
-        raise StreamError("the RLE segment is short")
+        return Found((), size)  # cut by its writer: all of it is taken for the picture
     end = min(pos + (pos - start) % 2, size)
     return Found((), end)

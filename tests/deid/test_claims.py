@@ -11,6 +11,7 @@ from pacsifier.cli.anonymize import build_parser
 from pacsifier.deidentify import claims, told
 from pacsifier.deidentify.engine.profile import Options
 from pacsifier.deidentify.layout import doubt
+from pacsifier.deidentify.pages import says
 from tests.deid import corpus, helpers
 from tests.deid.test_stages import facts
 
@@ -249,6 +250,26 @@ def test_pages_and_screens_go_when_asked_out_in_every_language_and_class(sop_cla
 )
 def test_scans_at_low_dose_and_screening_are_no_pages(sop_class):
     assert {text for text in SCIENCE if said(sop_class=sop_class, series_description=text)[1]} == set()
+
+
+def test_of_many_descriptions_of_scans_only_pages_and_screens_are_called_so():
+    lists = (
+        path.read_text(encoding="utf-8")
+        for path in (Path(__file__).parent / "words").glob("descriptions*.txt")
+    )
+    texts = {
+        line.rpartition("|")[2] for text in lists for line in text.splitlines() if not line.startswith("#")
+    }
+    assert len(texts) > 500
+    assert {text for text in texts if says((text,), "") & {"page", "screen"}} == {
+        *(
+            "Screen Save",
+            "Patient Protocol",
+            "Patientenprotokoll",
+            "Dose Report",
+            "Exam summary ST_PS segmentation",
+        ),
+    }
 
 
 @pytest.mark.parametrize(

@@ -218,5 +218,18 @@ def test_the_end_of_an_rle_frame_is_where_its_last_sample_is():
     data = head + b"".join(segments)
     assert rle.look(data + b"\0", 8).end == len(data)
     assert rle.look(data + b"Zimmerlin", 8).end == len(data)
+    assert rle.look(data, 9).end == len(data)
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"Zimmerlin",
+        struct.pack("<16L", 0, *[0] * 15),
+        struct.pack("<16L", 1, 70, *[0] * 14),
+        struct.pack("<16L", 1, 64, *b"Zimmerlin Ott "),
+    ],
+)
+def test_what_has_no_rle_header_is_no_rle(head):
     with pytest.raises(StreamError):
-        rle.look(data, 9)
+        rle.look(head.ljust(80, b"\0"), 9)

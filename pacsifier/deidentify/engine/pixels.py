@@ -169,12 +169,7 @@ def _edits(layout: Layout, frame: encapsulated.Frame, named: Named, *, certain: 
     Raises UnreadableError if what must stay names somebody, and StreamError.
     """
     data = frame.bytes_of(layout.source)
-    look = _look_of(layout, data)
-    if look is None:
-        if named(data):
-            raise UnreadableError("a known identifier stands inside compressed pixel data")
-        return []
-    found = look(data)
+    found = _found(layout, data)
     if found.kept and named(found.kept):
         raise UnreadableError("a known identifier stands inside compressed pixel data")
     edits = list(found.edits)
@@ -186,41 +181,37 @@ def _edits(layout: Layout, frame: encapsulated.Frame, named: Named, *, certain: 
     return edits
 
 
-def _look_of(layout: Layout, data: bytes) -> Callable[[bytes], Found] | None:
-    """Who looks into a frame; None where there is no room for comments in what cannot be read. Raises StreamError."""
+def _found(layout: Layout, data: bytes) -> Found:
+    """What one frame holds beside the picture; raises StreamError."""
     syntax = layout.transfer_syntax
-    rows_columns = _number(layout, _ROWS) * _number(layout, _COLUMNS)
     if syntax == _RLE:
-        return _or_none(data, lambda all_of_it: rle.look(all_of_it, rows_columns))
+        samples = _number(layout, _ROWS) * _number(layout, _COLUMNS)
+        return _to(rle.look(data, samples).end if samples else len(data), data)
     if syntax == _UNCOMPRESSED_FRAMES:
         size = (_frame_bits(layout, PIXEL_DATA) + 7) // 8
-        return (lambda _: Found((), size)) if 0 < size <= len(data) else None
+        return _to(size if 0 < size <= len(data) else len(data), data)
     if syntax == _DEFLATED_FRAMES:
-        return _or_none(data, _end_of_deflated)
+        return _to(_end_of_deflated(data), data)
     for beginning, look in _LOOKS:
         if data.startswith(beginning):
-            return look
+            return look(data)
     raise StreamError("a format that is not known")
 
 
-def _or_none(data: bytes, look: Callable[[bytes], Found]) -> Callable[[bytes], Found] | None:
-    """A look that cannot go wrong any more: what cannot be decoded is searched instead."""
-    try:
-        found = look(data)
-    except StreamError:
-        return None
-    return lambda _: found
+def _to(end: int, data: bytes) -> Found:
+    """A format without room for comments; all of it is searched."""
+    return Found((), end, data[:end])
 
 
-def _end_of_deflated(data: bytes) -> Found:
-    stream = zlib.decompressobj(-zlib.MAX_WBITS)
+def _end_of_deflated(data: bytes) -> int:
+    stream, rest, came = zlib.decompressobj(-zlib.MAX_WBITS), data, b"x"
     try:
-        stream.decompress(data)
+        while not stream.eof and (rest or came):
+            came = stream.decompress(rest, _CHUNK)
+            rest = stream.unconsumed_tail
     except zlib.error as error:
         raise StreamError(str(error)) from error
-    if not stream.eof:
-        raise StreamError("the deflated frame is cut")
-    return Found((), len(data) - len(stream.unused_data))
+    return len(data) - len(stream.unused_data)
 
 
 # --- both ---------------------------------------------------------------------------------------------------------
