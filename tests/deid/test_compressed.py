@@ -225,6 +225,16 @@ def test_bytes_behind_the_last_pixel_go(syntax, frames, tmp_path):
     assert bytes(helpers.read(tmp_path / "out.dcm").PixelData) == pixels
 
 
+@pytest.mark.parametrize("samples", [2, 3])
+def test_shared_colours_are_counted_as_they_are(samples, tmp_path):
+    ds = picture(frames=2)
+    ds.SamplesPerPixel, ds.PhotometricInterpretation, ds.PlanarConfiguration = 3, "YBR_FULL_422", 0
+    pixels = bytes(at % 250 for at in range(SIDE * SIDE * samples * 2))
+    ds.PixelData = pixels + SECRET + b"\0"
+    assert SECRET not in written(ds, tmp_path)
+    assert bytes(helpers.read(tmp_path / "out.dcm").PixelData) == pixels
+
+
 def test_an_odd_number_of_pixels_is_padded_with_a_zero(tmp_path):
     ds = picture(frames=1)
     ds.Rows = ds.Columns = 5

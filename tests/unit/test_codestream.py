@@ -208,6 +208,13 @@ def test_boxes_that_tell_of_the_picture_go(stream, size):
     assert edited(data, jpeg2000.look_into_boxes(data)) == head + colours + box(b"jp2c", plain, size)
 
 
+def test_boxes_around_jpeg_xl_go():
+    head = box(b"JXL ", b"\r\n\x87\n") + box(b"ftyp", b"jxl \0\0\0\0jxl ")
+    picture = box(b"jxlp", b"\0\0\0\0half") + box(b"jxlp", b"\x80\0\0\1half")
+    told = head + box(b"Exif", b"Zimmerlin") + picture + box(b"brob", b"xml Zimmerlin") + box(b"jbrd", b"x")
+    assert edited(told, jpeg2000.look_into_boxes(told)) == head + picture
+
+
 # --- RLE ----------------------------------------------------------------------------------------------------------
 
 

@@ -14,7 +14,7 @@ from pacsifier.dicom.codestream import Edit, Found, StreamError
 from pacsifier.dicom.part10 import PIXEL_DATA, Layout
 from pacsifier.dicom.splice import AnyPiece, MaskedRange, Piece, Range, UnreadableError
 
-_SAMPLES, _FRAMES, _ROWS, _COLUMNS = 0x00280002, 0x00280008, 0x00280010, 0x00280011
+_SAMPLES, _PHOTOMETRIC, _FRAMES, _ROWS, _COLUMNS = 0x00280002, 0x00280004, 0x00280008, 0x00280010, 0x00280011
 _BITS_ALLOCATED, _BITS_STORED, _HIGH_BIT = 0x00280100, 0x00280101, 0x00280102
 _FLOATS = {0x7FE00008: 32, 0x7FE00009: 64}
 _RLE = "1.2.840.10008.1.2.5"
@@ -115,9 +115,16 @@ def _end_of_pixels(layout: Layout, tag: int, named: Named) -> int:
 
 
 def _frame_bits(layout: Layout, tag: int) -> int:
-    """The bits of a frame; 0 if they are not told. A frame of fewer bits (YBR 4:2:2) counts as a whole one."""
+    """The bits of a frame; 0 if they are not told."""
     bits = _FLOATS.get(tag) or _number(layout, _BITS_ALLOCATED)
-    return _number(layout, _ROWS) * _number(layout, _COLUMNS) * (_number(layout, _SAMPLES) or 1) * bits
+    samples = _number(layout, _SAMPLES) or 1
+    pixels = _number(layout, _ROWS) * _number(layout, _COLUMNS)
+    whole = pixels * samples * bits
+    _, _, _, start, stop, _ = layout.by_tag[tag]
+    if samples == 3 and (layout.value(_PHOTOMETRIC) or b"").strip(b"\0 ").endswith(b"422"):
+        # Two pixels share their colours, except where a writer gave each its own.
+        return whole if (stop - start) * 8 >= whole * _frames(layout) else pixels * 2 * bits
+    return whole
 
 
 def _frames(layout: Layout) -> int:
