@@ -21,9 +21,11 @@ def says(texts: tuple[str, ...], image_type: str) -> frozenset[str]:
     said = set()
     if any(map(_is_page, joined)) or _holds_word(joined[len(texts) :], "image_types"):
         said.add("page")
-    if "page" in said or _holds_word(joined, "dose_words"):
+    dose = any(_holds_part(text, "dose_inside") for text in joined)
+    if "page" in said or dose or _holds_word(joined, "dose_words"):
         said.add("dose")
-    if any(_holds_phrase(text, "screens") or _holds_part(text, "screens_inside") for text in joined):
+    screens = any(_holds_phrase(text, "screens") or _holds_part(text, "screens_inside") for text in joined)
+    if screens or _holds_word(joined[len(texts) :], "screen_types"):
         said.add("screen")
     return frozenset(said)
 

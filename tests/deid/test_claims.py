@@ -9,7 +9,7 @@ from pydicom.uid import UID_dictionary
 
 from pacsifier.cli.anonymize import build_parser
 from pacsifier.deidentify import claims, told
-from pacsifier.deidentify.engine.profile import Options
+from pacsifier.deidentify.engine.profile import Options, data_lines
 from pacsifier.deidentify.layout import doubt
 from pacsifier.deidentify.pages import says
 from tests.deid import corpus, helpers
@@ -283,6 +283,8 @@ def test_of_many_descriptions_of_scans_only_pages_and_screens_are_called_so():
         "SCREEN SAVE",
         "SCREEN_SAVE",
         "SCREENSHOT",
+        "SCREEN",
+        "SNAPSHOT",
     ],
 )
 @pytest.mark.parametrize("sop_class", [f"{STORAGE}7", f"{STORAGE}2", f"{STORAGE}7.4"])
@@ -337,6 +339,13 @@ def test_each_row_of_the_table_says_why_and_can_be_read():
         assert row.kind
         assert len(row.reason) > 10
         assert row.where
+
+
+def test_a_column_that_is_added_later_is_left_alone(monkeypatch):
+    rows = claims.table()
+    wider = [f"{line}\twhat cleaning may claim" for line in data_lines("claims.txt")]
+    monkeypatch.setattr(claims, "data_lines", lambda name: wider)
+    assert claims.table.__wrapped__() == rows
 
 
 def test_a_run_marks_every_kind_by_the_table_and_tells_why(tmp_path):

@@ -9,6 +9,8 @@ import zlib
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from pydicom.dataset import Dataset
 from pydicom.encaps import encapsulate, encapsulate_extended, generate_fragments
 from pydicom.uid import (
@@ -22,8 +24,10 @@ from pydicom.uid import (
 )
 
 from pacsifier.deidentify.engine.instance import deidentify
+from pacsifier.deidentify.engine.pixels import only_pixels
 from pacsifier.deidentify.engine.reading import whole_instance
-from pacsifier.dicom.splice import UnreadableError
+from pacsifier.dicom import part10
+from pacsifier.dicom.splice import Piece, Range, UnreadableError
 from tests.deid import corpus, helpers
 
 SECRET = b"Zimmerlin Ottilie"
@@ -358,3 +362,100 @@ def test_compressed_pixels_of_a_stated_length_stay_out(tmp_path):
     path.write_bytes(head + b"OB\0\0" + struct.pack("<L", len(pixels)) + pixels)
     with pytest.raises(UnreadableError, match="not encapsulated"):
         deidentify(path, tmp_path / "out.dcm", helpers.rules())
+
+
+def test_the_report_says_that_the_pixel_data_was_touched_and_only_then(tmp_path):
+    ds = picture(JPEGBaseline8Bit)
+    stream = b"\xff\xd8\xff\xdb\x00\x06abcd\xff\xd9"
+    for name, frames in (("told", [with_comments(stream)] * FRAMES), ("plain", [stream] * FRAMES)):
+        put(ds, frames, "basic")
+        corpus.save(ds, tmp_path / f"{name}.dcm")
+        done = deidentify(tmp_path / f"{name}.dcm", tmp_path / f"{name}.out", helpers.rules())
+        assert (("cleaned", 0x7FE00010) in done.changes) is (name == "told")
+
+
+# --- whatever a sender makes of it --------------------------------------------------------------------------------
+
+PARTS = st.one_of(
+    st.binary(max_size=20),
+    st.sampled_from(
+        [
+            b"\xff\xd8\xff",
+            b"\xff\xd8",
+            b"\xff\xd9",
+            b"\xff\xfe\0\4ab",
+            b"\xff\xda\0\2scan",
+            j2k(True),
+            j2k(True)[:60],
+        ]
+    ),
+    st.sampled_from(
+        [
+            b"\xff\xd8\xff\xdb\x00\x06abcd\xff\xd9",
+            with_comments(b"\xff\xd8\xff\xdb\x00\x06abcd\xff\xd9"),
+            rle_frame()[:200],
+        ]
+    ),
+)
+FRAGMENTS = st.lists(st.lists(PARTS, max_size=3).map(b"".join), max_size=4)
+TABLES = st.one_of(
+    st.just(b""),
+    st.lists(st.integers(0, 200), max_size=4).map(lambda all_of: struct.pack(f"<{len(all_of)}L", *all_of)),
+)
+
+
+def data_set(syntax: str, elements: list[tuple[int, str, bytes]], pixels: bytes) -> bytes:
+    """A Part 10 file by hand, the pixel data as it is given."""
+    coding = part10.CODINGS[False, False]
+    meta = part10.encode_element(0x00020010, "UI", syntax.encode(), coding)
+    return (
+        bytes(128)
+        + b"DICM"
+        + meta
+        + b"".join(part10.encode_element(*each, coding) for each in elements)
+        + pixels
+    )
+
+
+def assembled(raw: bytes) -> bytes:
+    layout = part10.layout_of(raw)
+    pieces: list[Piece] = [Range(0, layout.end)]
+    return b"".join(
+        each if isinstance(each, bytes) else raw[each.start : each.stop]
+        for each in only_pixels(layout, pieces, lambda data: SECRET in data)
+    )
+
+
+@settings(deadline=None)
+@given(
+    st.sampled_from(
+        [JPEGBaseline8Bit, JPEG2000, RLELossless, "1.2.840.10008.1.2.8.1", "1.2.840.10008.1.2.1.98", ""]
+    ),
+    FRAGMENTS,
+    TABLES,
+    st.sampled_from([b"1", b"2", b"3", b"x", b""]),
+    st.booleans(),
+)
+def test_pixel_data_of_any_bytes_comes_out_whole_and_clean_or_not_at_all(
+    syntax, fragments, table, number, extended
+):
+    elements = [
+        (0x00280008, "IS", number),
+        *(
+            (tag, "US", struct.pack("<H", value))
+            for tag, value in ((0x00280010, 4), (0x00280011, 4), (0x00280100, 8))
+        ),
+    ]
+    if extended:
+        elements += [(0x7FE00001, "OV", bytes(8)), (0x7FE00002, "OV", bytes(8))]
+    items = [each + b"\0" * (len(each) % 2) for each in (table, *fragments)]
+    body = b"".join(b"\xfe\xff\x00\xe0" + struct.pack("<L", len(each)) + each for each in items)
+    head = struct.pack("<HH2sHL", 0x7FE0, 0x0010, b"OB", 0, 0xFFFFFFFF)
+    raw = data_set(syntax, elements, head + body + b"\xfe\xff\xdd\xe0\0\0\0\0")
+    try:
+        out = assembled(raw)
+    except UnreadableError:
+        return
+    assert not part10.layout_of(out).defect
+    assert SECRET not in out.partition(head)[2]
+    assert assembled(out) == out

@@ -16,7 +16,7 @@ from pacsifier.deidentify.engine.elements import UnknownEncodingError
 from pacsifier.deidentify.engine.marks import file_meta, marks
 from pacsifier.deidentify.engine.reading import SOP_CLASS, SOP_INSTANCE, uid, whole_instance
 from pacsifier.deidentify.engine.rules import Rules
-from pacsifier.dicom.part10 import Layout
+from pacsifier.dicom.part10 import PIXEL_DATA, Layout
 from pacsifier.dicom.splice import AnyPiece, MaskedRange, Piece, Spliced, UnreadableError, deflated
 
 
@@ -52,7 +52,8 @@ def deidentify(
         head = file_meta(layout, sop_class, new_uid)
         cleaned = pixels.only_pixels(layout, pieces, rules.names_somebody)
         size = Spliced(handle, [head, *_data_set(layout, cleaned)], layout.source).write(target)
-    return Done(new_uid, tuple(rules.notes()), by_pydicom, size)
+    changes = (*rules.notes(), ("cleaned", PIXEL_DATA)) if cleaned != pieces else tuple(rules.notes())
+    return Done(new_uid, changes, by_pydicom, size)
 
 
 def _marks(layout: Layout, rules: Rules, identity_removed: bool) -> list[tuple[int, bytes]]:
