@@ -252,6 +252,14 @@ def test_scans_at_low_dose_and_screening_are_no_pages(sop_class):
     assert {text for text in SCIENCE if said(sop_class=sop_class, series_description=text)[1]} == set()
 
 
+@pytest.mark.parametrize(
+    "text", ["Dosis", "CT dose 3", "Protokoll", "胸部線量", "Strahlenexposition", "доза"]
+)
+def test_one_word_of_dose_is_enough_where_a_picture_was_captured(text):
+    assert said(sop_class=f"{STORAGE}7", series_description=text) == (False, "dose or protocol page")
+    assert said(sop_class=f"{STORAGE}2", series_description=text) == (True, "")
+
+
 def test_of_many_descriptions_of_scans_only_pages_and_screens_are_called_so():
     lists = (
         path.read_text(encoding="utf-8")

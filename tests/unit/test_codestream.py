@@ -46,7 +46,14 @@ TELLING = st.builds(
     st.integers(0, 3),
 )
 SCAN_DATA = st.binary(max_size=60).map(lambda raw: raw.replace(b"\xff", b"\xff\0"))
-LS_SCAN_DATA = st.binary(max_size=60).map(lambda raw: raw.replace(b"\xff", b"\xfe"))
+# In JPEG-LS a byte below 0x80 follows 0xFF: in JPEG it would be a marker.
+LS_SCAN_DATA = st.lists(
+    st.one_of(
+        st.integers(0, 254).map(lambda value: bytes((value,))),
+        st.integers(0, 127).map(lambda value: bytes((255, value))),
+    ),
+    max_size=40,
+).map(b"".join)
 
 
 @st.composite
@@ -102,6 +109,25 @@ def test_a_jpeg_without_end_keeps_all_of_its_scan():
     found = jpeg.look(data)
     assert found.end == len(data)
     assert b"scan" in edited(data, found)
+
+
+@pytest.mark.parametrize(
+    "rest",
+    [
+        segment(0xFE, b"cut")[:-1],
+        b"\xff\xfe\x00\x01" + b"\xff\xd9",  # shorter than its own length
+        segment(0xFE, b"whole"),  # nothing behind it
+        b"Zimmerlin",
+        segment(0xF7, bytes(9))[:3],
+        segment(0xF4, b"unknown") + b"\xff\xd9",
+        segment(0xF8, b"tables of JPEG-LS") + b"\xff\xd9",  # where no JPEG-LS is
+        segment(0xC8, b"reserved") + b"\xff\xd9",
+        segment(0x02, b"reserved") + b"\xff\xd9",
+    ],
+)
+def test_what_is_cut_or_not_understood_in_a_jpeg_is_no_stream(rest):
+    with pytest.raises(StreamError):
+        jpeg.look(b"\xff\xd8" + rest)
 
 
 @given(st.binary(max_size=80))
@@ -189,6 +215,67 @@ def test_a_codestream_loses_its_comments_and_its_lengths_are_right(stream, tail)
     assert jpeg2000.look(plain).edits == ()
 
 
+def tile_part(head: bytes, data: bytes, length: int | None = None) -> bytes:
+    told = 12 + len(head) + 2 + len(data) if length is None else length
+    return j2k_segment(0xFF90, struct.pack(">HLBB", 0, told, 0, 1)) + head + b"\xff\x93" + data
+
+
+SOC, COM = b"\xff\x4f", j2k_segment(0xFF64, b"\0\1Zimmerlin")
+
+
+@pytest.mark.parametrize(
+    ("told", "plain"),
+    [
+        # Without its end marker: to the end of the data.
+        (SOC + MAIN[0] + COM + tile_part(b"", b"data"), SOC + MAIN[0] + tile_part(b"", b"data")),
+        (SOC + COM + tile_part(COM, b"data", 0), SOC + tile_part(b"", b"data", 0)),
+        (
+            SOC + b"\xff\x30" + COM + tile_part(b"\xff\x31", b"data") + b"\xff\xd9",
+            SOC + b"\xff\x30" + tile_part(b"\xff\x31", b"data") + b"\xff\xd9",
+        ),
+        (
+            SOC + j2k_segment(0xFF59, b"") + COM + tile_part(b"", b"") + b"\xff\xd9",
+            SOC + j2k_segment(0xFF59, b"") + tile_part(b"", b"") + b"\xff\xd9",
+        ),
+    ],
+)
+def test_codestreams_at_the_edge_of_the_standard_are_understood(told, plain):
+    found = jpeg2000.look(told)
+    assert (edited(told, found), found.end) == (plain, len(told))
+
+
+@pytest.mark.parametrize(
+    "rest",
+    [
+        b"",
+        MAIN[0][:-1],
+        b"\xff\x64\x00\x01" + tile_part(b"", b""),
+        j2k_segment(0xFF99, b"unknown") + tile_part(b"", b""),
+        MAIN[0] + tile_part(COM, b"", 20) + b"\xff\xd9",  # ends in its own header
+        MAIN[0] + tile_part(b"", b"data") + b"Zimmerlin",
+        j2k_segment(0xFF55, b"\0\x40" + struct.pack(">L", 7)) + tile_part(COM, b"data") + b"\xff\xd9",
+        j2k_segment(0xFF55, b"\0\x40" + struct.pack(">2L", 7, 7)) + tile_part(COM, b"data") + b"\xff\xd9",
+    ],
+)
+def test_what_is_cut_or_not_understood_in_a_codestream_is_no_stream(rest):
+    with pytest.raises(StreamError):
+        jpeg2000.look(SOC + rest)
+
+
+def test_tables_of_lengths_count_by_their_numbers_not_by_their_places():
+    parts = [tile_part(COM, b"a"), tile_part(b"", b"bcd")]
+    plain = [tile_part(b"", b"a"), parts[1]]
+
+    def made(parts: list[bytes]) -> bytes:
+        tables = [
+            j2k_segment(0xFF55, bytes((at, 0x50, at)) + struct.pack(">L", len(part)))
+            for at, part in enumerate(parts)
+        ]
+        return SOC + b"".join(reversed(tables)) + b"".join(parts) + b"\xff\xd9"
+
+    assert edited(made(parts), jpeg2000.look(made(parts))) == made(plain)
+
+
 def box(kind: bytes, content: bytes, size: int = 4) -> bytes:
     if size == 0:
         return struct.pack(">L", 0) + kind + content
@@ -208,6 +295,18 @@ def test_boxes_that_tell_of_the_picture_go(stream, size):
     assert edited(data, jpeg2000.look_into_boxes(data)) == head + colours + box(b"jp2c", plain, size)
 
 
+@pytest.mark.parametrize("size", [0, 4, 8])
+def test_what_follows_the_codestream_in_its_box_goes(size):
+    head, plain = box(b"jP  ", b"\r\n\x87\n"), SOC + tile_part(b"", b"data") + b"\xff\xd9"
+    data = head + box(b"jp2c", plain + b"Zimmerlin", size)
+    assert edited(data, jpeg2000.look_into_boxes(data)) == head + box(b"jp2c", plain, size)
+
+
+def test_a_box_that_leads_nowhere_before_the_picture_is_no_stream():
+    with pytest.raises(StreamError):
+        jpeg2000.look_into_boxes(box(b"jP  ", b"\r\n\x87\n") + b"Zimmerlin Ottilie")
+
+
 def test_boxes_around_jpeg_xl_go():
     head = box(b"JXL ", b"\r\n\x87\n") + box(b"ftyp", b"jxl \0\0\0\0jxl ")
     picture = box(b"jxlp", b"\0\0\0\0half") + box(b"jxlp", b"\x80\0\0\1half")
@@ -218,14 +317,30 @@ def test_boxes_around_jpeg_xl_go():
 # --- RLE ----------------------------------------------------------------------------------------------------------
 
 
-def test_the_end_of_an_rle_frame_is_where_its_last_sample_is():
-    segments = (b"\x03abcd\xfdz", b"\x80\xfb\1\1\1\1"[:3] + b"\1xy")
-    offsets = [64, 64 + len(segments[0])]
-    head = struct.pack("<16L", 2, *offsets, *[0] * 13)
-    data = head + b"".join(segments)
-    assert rle.look(data + b"\0", 8).end == len(data)
-    assert rle.look(data + b"Zimmerlin", 8).end == len(data)
-    assert rle.look(data, 9).end == len(data)
+RUNS = st.lists(
+    st.one_of(
+        st.binary(min_size=1, max_size=128).map(lambda raw: (len(raw), bytes((len(raw) - 1,)) + raw)),
+        st.integers(2, 128).map(lambda number: (number, bytes((257 - number, 7)))),
+        st.just((0, b"\x80")),
+    ),
+    min_size=1,
+    max_size=6,
+)
+
+
+@given(RUNS, st.integers(0, 14), st.binary(max_size=9))
+def test_the_end_of_an_rle_frame_is_where_its_last_sample_is(runs, others, tail):
+    samples = sum(number for number, _ in runs)
+    segment = b"".join(raw for _, raw in runs)
+    while runs and not runs[-1][0]:
+        runs = runs[:-1]
+    needed = b"".join(raw for _, raw in runs)
+    offsets = [64 + 2 * at for at in range(others)] + [64 + 2 * others]
+    head = struct.pack("<16L", len(offsets), *offsets, *[0] * (15 - len(offsets)))
+    data = head + b"\0\7" * others + segment
+    even = len(head) + 2 * others + len(needed) + len(needed) % 2
+    assert rle.look(data + b"\0" * 9 + tail, samples).end == even
+    assert rle.look(data, samples + 1).end == len(data)
 
 
 @pytest.mark.parametrize(
