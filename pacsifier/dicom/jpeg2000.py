@@ -77,7 +77,7 @@ def _header(
 def _tile_part(data: bytes, start: int, edits: list[Edit]) -> _TilePart:
     length = at(data, start + 6, 4)
     comments: list[Edit] = []
-    behind = _header(data, start + 4 + at(data, start + 2) - 2, _DATA, comments) + 2
+    behind = _header(data, start + 2 + at(data, start + 2), _DATA, comments) + 2
     if length:
         stop = start + length
     else:
