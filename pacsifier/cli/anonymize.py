@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,14 +21,30 @@ _PROG = "pacsifier-anonymize"
 
 _EXPLANATION = """what it does:
   Applies the Basic Application Level Confidentiality Profile of DICOM PS3.15 (Table E.1-1, edition 2026c) to
-  every file at every depth, with these options of the standard: patient characteristics (sex, age, size, weight)
-  stay, full dates stay (with -a they are shifted), descriptions, graphics and structured reports are cleaned. The
-  birth date is always shifted by up to 30 days; it is emptied for patients under 2 or above 89 years, whose age
-  becomes 090Y. UIDs are replaced by a keyed hash, so references stay whole. Pixel data is copied byte for byte.
+  every file at every depth, with these options of the standard: patient characteristics (below) stay, full dates
+  stay (with -a they are shifted), descriptions, graphics and structured reports are cleaned. The birth date is always
+  shifted by up to 30 days; it is emptied for patients under 2 or above 89 years, whose age becomes 090Y. UIDs are
+  replaced by a keyed hash, so references stay whole. Pixel data is copied byte for byte, but for what is no picture in
+  it: overlay bits, comments and Exif of compressed frames, bytes behind the last pixel. The pixels are the same.
+
+what of the patient stays (no part of it is a name; all of it together may tell who it is):
+{stays}
+  Word by word, as descriptions:
+{cleaned}
+  With --profile basic, for Table E.1-1 does not name them:
+{basic}
 
 what it cannot do:
-  Text that is part of the picture, and faces in the volume, stay. Such files say PatientIdentityRemoved NO (secondary
-  captures, ultrasound, screen saves) until --reviewed names them. Times of day stay, and are linkable.
+  Text that is part of the picture, and faces in the volume, stay. PatientIdentityRemoved says YES only where there is
+  no such text as far as is known, for
+{claimed}
+  and NO, until --reviewed names the file, for whatever else has pixels, and always for
+{doubted}
+  whatever BurnedInAnnotation says. The report gives the reason for each file. Times of day stay, and are linkable.
+
+what --delete_identifiable leaves out:
+{asked_out}
+  Never radiographs or mammograms as such.
 
 where the key lies:
   <out_folder>.key.json beside the output, never in it: the secret, the pseudonyms and the day shifts. Whoever has
@@ -53,12 +70,40 @@ _DOCUMENTED = (
 )
 
 
+class _Parser(Parser):
+    """A parser that reads the tables of the rules when it is asked for help, and only then."""
+
+    def format_help(self) -> str:
+        """The help, with what the tables say."""
+        self.epilog = _explanation() + common.EXIT_STATUSES
+        return super().format_help()
+
+
+def _explanation() -> str:
+    from pacsifier.deidentify import told
+    from pacsifier.deidentify.engine.profile import Options
+
+    stays, cleaned = told.patient_characteristics()
+    return _EXPLANATION.format(
+        stays=_listed(stays),
+        cleaned=_listed(cleaned, 4),
+        basic=_listed(told.patient_characteristics(Options(basic=True))[0], 4),
+        claimed=_listed(told.claimed(), 4),
+        doubted=_listed(told.doubted(), 4),
+        asked_out=_listed(told.asked_out()),
+    )
+
+
+def _listed(names: Sequence[str], indent: int = 2) -> str:
+    text = "; ".join(names)
+    return textwrap.fill(text, 118, initial_indent=" " * indent, subsequent_indent=" " * indent)
+
+
 def build_parser() -> argparse.ArgumentParser:
     """The parser of the command; no side effects."""
-    parser = Parser(
+    parser = _Parser(
         prog=_PROG,
         description="Anonymize DICOM files.",
-        epilog=_EXPLANATION + common.EXIT_STATUSES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.documented = _DOCUMENTED

@@ -6,11 +6,11 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 
+from pacsifier.deidentify import claims
 from pacsifier.deidentify.engine.elements import Scope
 from pacsifier.deidentify.engine.rules import Rules
 from pacsifier.deidentify.engine.subject import Subject
 from pacsifier.deidentify.model import FILES_PER_TASK, Facts, Job, Patient, Request, Rulebook, Task, There
-from pacsifier.deidentify.selection import shows_identity
 from pacsifier.dicom import part10
 from pacsifier.disk.names import deidentified_name, patient_folder_name, short_hash
 from pacsifier.disk.tree import Occupant, SeriesIdentity, Tree
@@ -48,14 +48,14 @@ def lay_out(
             if request.resume and not request.in_place and _is_whole(request.out_folder / target):
                 there.append(There(facts.path, target, name))
             else:
-                jobs.append(Job(facts.path, target, claims_no_identity(facts, request.reviewed), facts.size))
+                jobs.append(Job(facts.path, target, doubt(facts, request.reviewed), facts.size))
         tasks += [Task(subject, each) for each in portions(jobs)]
     return Places(tuple(tasks), tuple(there), tuple(folders))
 
 
-def claims_no_identity(facts: Facts, reviewed: Collection[str]) -> bool:
-    """Whether the mark may say that nobody is recognizable: by the kind of image, or since a person has looked."""
-    return facts.sop_uid in reviewed or facts.path in reviewed or not shows_identity(facts)
+def doubt(facts: Facts, reviewed: Collection[str]) -> str:
+    """Why the mark may not say that nobody is recognizable: "" by the kind of image, or since a person has looked."""
+    return "" if facts.sop_uid in reviewed or facts.path in reviewed else claims.doubt(facts)
 
 
 def portions(jobs: Sequence[Job]) -> Iterator[tuple[Job, ...]]:

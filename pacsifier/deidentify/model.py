@@ -94,7 +94,8 @@ class There:
 class Facts:
     """What one file tells; values as text, "" where absent. `defect`: why it cannot be read, then the rest is "".
 
-    `of_logs`: it lies in logs of ours and was not opened. `is_link`: asked only where originals are replaced.
+    `captured`: it has attributes of secondary capture. `of_logs`: it lies in logs of ours and was not opened.
+    `is_link`: asked only where originals are replaced.
     """
 
     path: str
@@ -116,6 +117,14 @@ class Facts:
     series_uid: str = ""
     series_number: str = ""
     burned_in: str = ""
+    transfer_syntax: str = ""
+    protocol: str = ""
+    label: str = ""
+    features: str = ""
+    conversion: str = ""
+    captured: bool = False
+    has_pixels: bool = True
+    removed_before: str = ""
     method: str = ""
     days: tuple[str, ...] = ()
     overlay_stays: bool = False
@@ -169,12 +178,20 @@ class Rulebook:
 
 @dataclass(frozen=True)
 class Job:
-    """One instance to write: the file below the input folder, its place below the output folder."""
+    """One instance to write: the file below the input folder, its place below the output folder.
+
+    `doubt` says why the mark may not claim that nobody is recognizable; "" where it may.
+    """
 
     name: str
     target: str
-    identity_removed: bool
+    doubt: str
     size: int
+
+    @property
+    def identity_removed(self) -> bool:
+        """What the mark says."""
+        return not self.doubt
 
 
 @dataclass(frozen=True)

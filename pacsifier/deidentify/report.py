@@ -133,6 +133,7 @@ def row_of_written(job: Job, done: Done) -> list[object]:
         job.name,
         "written",
         output=job.target,
+        reason=job.doubt,
         patient=job.target.partition("/")[0],
         identity_removed="YES" if job.identity_removed else "NO",
         way="pydicom" if done.by_pydicom else "raw elements",

@@ -26,6 +26,7 @@ from pacsifier.dicom.text import decode_text
 
 _TOP = {
     0x00080008: "image_type",
+    0x00080064: "conversion",
     0x00080016: "sop_class",
     0x00080018: "sop_uid",
     0x00080020: "study_date",
@@ -37,11 +38,18 @@ _TOP = {
     0x00100021: "issuer",
     0x00100030: "birth_date",
     0x00101010: "age",
+    0x00120062: "removed_before",
+    0x00181030: "protocol",
     0x0020000D: "study_uid",
     0x0020000E: "series_uid",
     0x00200011: "series_number",
     0x00280301: "burned_in",
+    0x00280302: "features",
+    0x00480010: "label",
 }
+# Of the equipment of secondary capture (PS3.3 section C.8.6.1), hardcopies too.
+_CAPTURE = (*range(0x00181010, 0x0018101C), 0x00181022, 0x00181023)
+_PIXELS = frozenset((0x00287FE0, 0x7FE00008, 0x7FE00009, part10.PIXEL_DATA))
 _DATES = (0x00080020, 0x00080021, 0x00080022, 0x00080023, 0x0008002A)
 _CHARACTER_SETS = 0x00080005
 _METHOD = 0x00120063
@@ -125,6 +133,9 @@ class Scanner:
             size,
             method=raw.get(_METHOD, b"").decode("latin_1"),
             days=tuple(dict.fromkeys(day for day in days if day)),
+            transfer_syntax=layout.transfer_syntax,
+            captured=any((layout.value(tag) or b"").strip(b"\0 ") for tag in _CAPTURE),
+            has_pixels=not _PIXELS.isdisjoint(layout.by_tag),
             overlay_stays=unreachable and overlay_bits(layout) != 0,
             **texts,
         )

@@ -1,25 +1,17 @@
-"""Which instances may go out at all, and which ones may claim that nobody is recognizable in them."""
+"""Which instances may go out at all."""
 
 from __future__ import annotations
 
-import re
 from collections import defaultdict
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 
+from pacsifier.deidentify import claims
 from pacsifier.deidentify.engine.profile import METHOD, Options
 from pacsifier.deidentify.model import Facts, Left, Reason, There
 from pacsifier.dicom import part10
 from pacsifier.disk.names import is_by_product
-
-_STORAGE = "1.2.840.10008.5.1.4.1.1."
-_SECONDARY_CAPTURE = f"{_STORAGE}7"
-_ENCAPSULATED = f"{_STORAGE}104."
-_STRUCTURED_REPORT = f"{_STORAGE}88."
-_KEY_OBJECT_SELECTION = f"{_STORAGE}88.59"
-_ULTRASOUND = tuple(f"{_STORAGE}{suffix}" for suffix in ("3", "3.1", "6", "6.1", "6.2"))
-_DOSE = re.compile(r"(?i)(?<![a-z])(dos[eis]\w*|dosis\w*|exposure|ctdi\w*|dlp)(?![a-z])")
 
 
 @dataclass(frozen=True)
@@ -86,11 +78,11 @@ def left_out(facts: Facts, options: Options) -> Reason | None:
         return Reason("in the logs of a pacsifier run: not read", failed=False)
     if facts.defect:
         return _unreadable(facts, facts.defect)
-    if facts.sop_class.startswith(_ENCAPSULATED):
-        return Reason("encapsulated document: nobody reads its text", failed=False)
+    if kind := claims.always_out(facts):
+        return Reason(kind, failed=False)
     if facts.overlay_stays:
         return Reason("an overlay stands inside compressed pixel data")
-    asked = _asked_out(facts, options) if options.delete_identifiable else ""
+    asked = claims.asked_out(facts, options) if options.delete_identifiable else ""
     if asked:
         return Reason(f"--delete_identifiable: {asked}", failed=False)
     return None
@@ -102,39 +94,3 @@ def _unreadable(facts: Facts, defect: Reason) -> Reason:
     if path.parts[0] == "logs" or is_by_product(path.name):
         return Reason("table, log or DICOMDIR", failed=False)
     return defect
-
-
-def _asked_out(facts: Facts, options: Options) -> str:
-    """What of --delete_identifiable's list an instance is; "" for nothing."""
-    if facts.burned_in.upper() == "YES":
-        return "BurnedInAnnotation is YES"
-    if _is_screen_save(facts):
-        return "screen save"
-    if _is_secondary_capture(facts) and _DOSE.search(f"{facts.series_description} {facts.image_type}"):
-        return "secondary capture of dose"
-    if _is_report(facts) and not options.keep_sr:
-        return "structured report (--keep_sr keeps it, cleaned)"
-    return ""
-
-
-def shows_identity(facts: Facts) -> bool:
-    """Whether the pixels may name the patient: nobody may claim otherwise before a person has looked."""
-    return (
-        _is_secondary_capture(facts)
-        or facts.sop_class in _ULTRASOUND
-        or facts.modality == "US"
-        or _is_screen_save(facts)
-        or facts.burned_in.upper() == "YES"
-    )
-
-
-def _is_secondary_capture(facts: Facts) -> bool:
-    return facts.sop_class == _SECONDARY_CAPTURE or facts.sop_class.startswith(f"{_SECONDARY_CAPTURE}.")
-
-
-def _is_screen_save(facts: Facts) -> bool:
-    return "SCREEN SAVE" in facts.image_type.upper().replace("_", " ")
-
-
-def _is_report(facts: Facts) -> bool:
-    return facts.sop_class.startswith(_STRUCTURED_REPORT) and facts.sop_class != _KEY_OBJECT_SELECTION

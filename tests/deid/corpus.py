@@ -5,6 +5,7 @@ Nobody in it exists. `build` writes files; `SECRETS` are the words that no outpu
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -499,7 +500,10 @@ def pdf(number: int) -> Dataset:
 
 def compressed(number: int, syntax: str) -> Dataset:
     ds = ct(number, syntax)
-    ds.PixelData = encapsulate([b"\xff\xd8\xff\xd9" + bytes(range(60)), b"abcdefgh"])
+    frame = b"\xff\xd8\xff\xdb\x00\x3e" + bytes(range(60)) + b"\xff\xd9"
+    if syntax == RLELossless:
+        frame = struct.pack("<16L", 2, 64, 68, *[0] * 13) + b"\x81\1\x81\2\x81\3\x81\4"
+    ds.PixelData = encapsulate([frame, frame])
     ds["PixelData"].VR, ds["PixelData"].is_undefined_length = "OB", True
     ds.NumberOfFrames = 2
     return ds

@@ -359,7 +359,7 @@ def test_dose_captures_go_and_derived_ct_images_and_key_objects_stay(tmp_path):
         corpus.save(ds, tmp_path / "in" / "sub-x" / str(number))
     totals = helpers.run(tmp_path / "in", tmp_path / "out", Options(delete_identifiable=True))
     assert totals.written == 3
-    assert dict(totals.left_out) == {"--delete_identifiable: secondary capture of dose": 1}
+    assert dict(totals.left_out) == {"--delete_identifiable: dose or protocol page": 1}
 
 
 def test_what_is_not_dicom_cut_or_odd_is_listed_never_copied_and_told(two, tmp_path):

@@ -229,11 +229,11 @@ def test_nested_private_sequences_of_any_encoding_are_looked_into(syntax, tmp_pa
     assert corpus.NAME.partition("^")[0].encode() not in raw
 
 
-def test_a_name_in_the_comment_of_compressed_pixels_keeps_the_file_out(tmp_path):
+def test_a_name_in_the_colours_of_compressed_pixels_keeps_the_file_out(tmp_path):
     ds = corpus.ct(1, JPEGBaseline8Bit)
-    comment = f"patient {corpus.NAME}".encode()
-    frame = b"\xff\xd8\xff\xfe" + struct.pack(">H", len(comment) + 2) + comment + b"\xff\xd9"
-    ds.PixelData = encapsulate([frame + b"\0" * (len(frame) % 2), b"abcdefgh"])
+    profile = b"ICC_PROFILE\0\1\1" + f"patient {corpus.NAME}".encode()
+    frame = b"\xff\xd8\xff\xe2" + struct.pack(">H", len(profile) + 2) + profile + b"\xff\xd9"
+    ds.PixelData = encapsulate([frame + b"\0" * (len(frame) % 2)])
     ds["PixelData"].VR, ds["PixelData"].is_undefined_length = "OB", True
     assert not _out(ds, tmp_path)
     report = (tmp_path / "out.deidentification_report.csv").read_text()

@@ -13,7 +13,7 @@ from pacsifier.deidentify.engine.descriptors import Vocabulary
 from pacsifier.deidentify.engine.identifiers import Identifiers
 from pacsifier.deidentify.engine.profile import METHOD, Options, Profile
 from pacsifier.deidentify.key import Key, Shifts
-from pacsifier.deidentify.layout import claims_no_identity, lay_out, portions
+from pacsifier.deidentify.layout import doubt, lay_out, portions
 from pacsifier.deidentify.model import Facts, Job, Left, Maps, Patient, Reason, Request, Rulebook, There
 from pacsifier.deidentify.patients import sort_out, unit_of
 from pacsifier.deidentify.scan import Gathered
@@ -101,7 +101,7 @@ NOT_WHOLE = Reason("not whole", "not whole: cut at byte 9, near Doe^John")
         (
             {"sop_class": f"{corpus.STORAGE}7", "series_description": "Patient dose"},
             Options(delete_identifiable=True),
-            "--delete_identifiable: secondary capture of dose",
+            "--delete_identifiable: dose or protocol page",
             False,
         ),
         (
@@ -488,7 +488,7 @@ def test_no_later_image_is_looked_at_once_the_key_is_known_to_be_the_right_one(t
     ],
 )
 def test_workers_share_many_files_and_large_ones(sizes, portioned):
-    jobs = [Job(str(number), "", True, size) for number, size in enumerate(sizes)]
+    jobs = [Job(str(number), "", "", size) for number, size in enumerate(sizes)]
     shares = list(portions(jobs))
     assert [len(each) for each in shares] == portioned
     assert [job for each in shares for job in each] == jobs
@@ -508,7 +508,7 @@ def test_workers_share_many_files_and_large_ones(sizes, portioned):
     ],
 )
 def test_nobody_is_said_to_be_hidden_where_nobody_has_looked(values, reviewed, claims):
-    assert claims_no_identity(facts(**values), frozenset(reviewed)) is claims
+    assert (not doubt(facts(**values), frozenset(reviewed))) is claims
 
 
 def laid_out(patients: dict[str, Patient], asked: Request) -> tuple[set[str], set[str]]:

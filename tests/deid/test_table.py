@@ -261,7 +261,7 @@ def test_marks_of_an_earlier_de_identification_are_never_weakened(tmp_path):
     ds.DeidentificationMethod = "another engine"
     ds.DeidentificationMethodCodeSequence = [corpus.code("113101", "DCM", "Clean Pixel Data Option")]
     corpus.save(ds, tmp_path / "in.dcm")
-    deidentify(tmp_path / "in.dcm", tmp_path / "out.dcm", helpers.rules(), identity_removed=False)
+    deidentify(tmp_path / "in.dcm", tmp_path / "out.dcm", helpers.rules())
     after = helpers.read(tmp_path / "out.dcm")
     assert after.PatientIdentityRemoved == "YES"
     assert after.LongitudinalTemporalInformationModified == "REMOVED"

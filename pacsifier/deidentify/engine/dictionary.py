@@ -47,6 +47,11 @@ def keyword(tag: int) -> str:
     return str(_entry(tag)[4])
 
 
+def tags_of_group(group: int) -> tuple[int, ...]:
+    """The tags of a group, retired ones too."""
+    return tuple(tag for tag in _tables("_dicom_dict").DicomDictionary if tag >> 16 == group)
+
+
 @cache
 def private_vr(tag: int, creator: str) -> str:
     """The VR of a private element of a known creator; UN where the list has none."""

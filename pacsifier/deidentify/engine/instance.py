@@ -1,7 +1,8 @@
 """One instance in, one instance out; knows no folders.
 
 read -> find the raw elements -> decide about each, at every depth -> write them with new file meta information, the
-marks, and the pixel data byte for byte. Source: DICOM PS3.15 section E.1, PS3.10 section 7.1.
+marks, and the pixel data, byte for byte but for what is no picture in it. Source: DICOM PS3.15 section E.1, PS3.10
+section 7.1.
 """
 
 from __future__ import annotations
@@ -15,8 +16,8 @@ from pacsifier.deidentify.engine.elements import UnknownEncodingError
 from pacsifier.deidentify.engine.marks import file_meta, marks
 from pacsifier.deidentify.engine.reading import SOP_CLASS, SOP_INSTANCE, uid, whole_instance
 from pacsifier.deidentify.engine.rules import Rules
-from pacsifier.dicom.part10 import Layout
-from pacsifier.dicom.splice import AnyPiece, Piece, Spliced, UnreadableError, deflated
+from pacsifier.dicom.part10 import PIXEL_DATA, Layout
+from pacsifier.dicom.splice import AnyPiece, MaskedRange, Piece, Spliced, UnreadableError, deflated
 
 
 @dataclass(frozen=True)
@@ -48,12 +49,11 @@ def deidentify(
         rules.start(sop_class)
         pieces, by_pydicom = _rewritten(layout, rules, _marks(layout, rules, identity_removed), plain)
         new_uid = sop_instance if rules.options.retain_uids else rules.new_uid(sop_instance)
-        told = pixels.comments(layout)
-        if told and rules.names_somebody(told):
-            raise UnreadableError("a known identifier stands inside compressed pixel data")
         head = file_meta(layout, sop_class, new_uid)
-        size = Spliced(handle, [head, *_data_set(layout, pieces)], layout.source).write(target)
-    return Done(new_uid, tuple(rules.notes()), by_pydicom, size)
+        cleaned = pixels.only_pixels(layout, pieces, rules.names_somebody)
+        size = Spliced(handle, [head, *_data_set(layout, cleaned)], layout.source).write(target)
+    changes = (*rules.notes(), ("cleaned", PIXEL_DATA)) if cleaned != pieces else tuple(rules.notes())
+    return Done(new_uid, changes, by_pydicom, size)
 
 
 def _marks(layout: Layout, rules: Rules, identity_removed: bool) -> list[tuple[int, bytes]]:
@@ -80,7 +80,8 @@ def _rewritten(
         raise UnreadableError("not understood", str(error)) from error
 
 
-def _data_set(layout: Layout, pieces: list[Piece]) -> list[AnyPiece]:
+def _data_set(layout: Layout, pieces: list[AnyPiece]) -> list[AnyPiece]:
     """The data set as pieces of the new file."""
-    cleared = pixels.without_overlays(layout, pieces)
-    return [deflated(layout.source, pieces)] if layout.deflated else cleared
+    if not layout.deflated:
+        return pieces
+    return [deflated(layout.source, (piece for piece in pieces if not isinstance(piece, MaskedRange)))]

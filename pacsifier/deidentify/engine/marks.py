@@ -25,7 +25,8 @@ _PREAMBLE = bytes(128) + b"DICM"
 
 
 def marks(layout: Layout, rules: Rules, identity_removed: bool) -> list[tuple[int, bytes]]:
-    """The four marks, encoded; what an earlier de-identification claimed is never weakened.
+    """The four marks, encoded. Methods and dates of an earlier de-identification are never weakened; whether identity
+    is removed was decided with its claim in view.
 
     Raises ValueError if the earlier methods and ours together are too long for the element.
     """
@@ -33,9 +34,8 @@ def marks(layout: Layout, rules: Rules, identity_removed: bool) -> list[tuple[in
     if layout.by_tag.keys().isdisjoint(_MARKS):
         return list(_fresh_marks(options, coding, identity_removed))
     values = {tag: layout.value(tag) or b"" for tag in _MARKS}
-    removed = identity_removed or values[_REMOVED].strip(b"\0 ") == b"YES"
     return _encoded_marks(
-        removed,
+        identity_removed,
         _methods(values[_METHOD], rules),
         _code_items(values[_CODES], rules, coding),
         _longitudinal(values[_LONGITUDINAL], options),
