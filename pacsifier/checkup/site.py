@@ -12,10 +12,12 @@ from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from pacsifier.checkup import finds, moves
+from pacsifier.checkup import finds, gets, moves
 from pacsifier.checkup.finds import Found, Sample
+from pacsifier.checkup.gets import Got
 from pacsifier.checkup.moves import Moved
 from pacsifier.checkup.probe import Outcome, Probe, skipped
+from pacsifier.checkup.recommending import Untried, recommended
 from pacsifier.config import PacsConfig, load_pacs_config
 from pacsifier.dcmtk.held import count_admitted
 from pacsifier.dcmtk.identifiers import Keys
@@ -33,12 +35,12 @@ from pacsifier.transfer.capabilities import Seen
 CONFIG, QUERY, NAME, TCP, ECHO = "config", "query file", "name resolution", "TCP", "association and C-ECHO"
 PORT, ASSOCIATIONS, RIGHTS, SPACE = "own port", "associations at a time", "write rights", "free space"
 
-_OF_PACS = (NAME, TCP, ECHO, *finds.NAMES, PORT, *moves.NAMES, ASSOCIATIONS)
+_OF_PACS = (NAME, TCP, ECHO, *finds.NAMES, PORT, *moves.NAMES, gets.NAME, ASSOCIATIONS)
 NEEDED = ("findscu", "movescu", "storescp")
 _WANTED = {
     "echoscu": "only this check needs it, for C-ECHO",
     "storescu": "--upload needs it",
-    "getscu": "nothing needs it yet: pacsifier retrieves by C-MOVE",
+    "getscu": gets.NEEDS,
     "dcmmkdir": "pacsifier-create-dicomdir needs it",
 }
 TOOLS = ("echoscu", "findscu", "movescu", "storescp", "storescu", "getscu", "dcmmkdir")
@@ -63,10 +65,14 @@ class Site:
 
 @dataclass(frozen=True)
 class Checked:
-    """What a check has found out of a PACS; `config` None: it is faulty, so that no PACS was asked."""
+    """What a check has found out of a PACS; `config` None: it is faulty, so that no PACS was asked.
+
+    `reason`: why this way of retrieving is recommended (`seen.retrieve_method`), or none.
+    """
 
     config: PacsConfig | None
     seen: Seen
+    reason: str = ""
 
 
 @dataclass(frozen=True)
@@ -111,18 +117,18 @@ def check(site: Site, toolbox: Toolbox, consent: Callable[[str], bool]) -> Gener
         probe, query = read_query(site.queryfile, extra_columns=site.extra_columns)
         yield probe
     missing = yield from try_tools(toolbox)
-    seen = Seen()
+    seen, reason = Seen(), "the config is faulty"
     if config is None:
-        yield from skipped(_OF_PACS, "the config is faulty")
+        yield from skipped(_OF_PACS, reason)
     else:
         silence_s = min(site.timeouts.silence_timeout_s, _LONGEST_SILENCE_S)
         timeouts = replace(site.timeouts, silence_timeout_s=silence_s)
         with temporary_folder() as staging:
             access = Access(Pacs(config, toolbox, staging, timeouts), toolbox, staging, timeouts)
-            seen = yield from _ask_pacs(access, query, missing, site.sop_classes, consent)
+            seen, reason = yield from _ask_pacs(access, query, missing, site.sop_classes, consent)
     yield try_rights(site.out)
     yield try_space(site.out, site.min_free_bytes)
-    return Checked(config, seen)
+    return Checked(config, seen, reason)
 
 
 def _ask_pacs(
@@ -131,19 +137,37 @@ def _ask_pacs(
     missing: frozenset[str],
     sop_classes: Sequence[str],
     consent: Callable[[str], bool],
-) -> Generator[Probe, None, Seen]:
+) -> Generator[Probe, None, tuple[Seen, str]]:
     """Everything between here and the PACS, in the order in which one thing needs the other."""
     way = yield from _reach(access, missing)
     found = yield from _find(access, way, query)
     port = try_port(access.pacs.config.move_port)
     yield port
-    if barrier := _barrier_to_moves(way, found.samples, port, consent):
-        moved = Moved()
-        yield from skipped(moves.NAMES, barrier)
+    no_move, no_get = _barriers(way, found.samples, port, consent)
+    moved, got = Moved(), Got()
+    if no_move:
+        yield from skipped(moves.NAMES, no_move)
     else:
         moved = yield from _move(access, way, found, sop_classes)
+    probe, got = _get(access, way, found.samples, no_get)
+    yield probe
     associations = yield from _count_associations(access, way, found.study)
-    return Seen(moved.uid_lists, moved.image_moves, associations, found.relational, found.returned_keys)
+    method, reason = recommended(
+        moved.came,
+        got,
+        Untried(no_move or "", way.barrier_for("movescu", "storescp") is None),
+        Untried(no_get or "", way.barrier_for("getscu") is None),
+    )
+    seen = Seen(
+        uid_lists=moved.uid_lists,
+        image_moves=moved.image_moves,
+        associations=associations,
+        relational=found.relational,
+        c_get=got.came,
+        retrieve_method=method,
+        returned_keys=found.returned_keys,
+    )
+    return seen, reason
 
 
 # --- this side
@@ -323,21 +347,35 @@ def _find(access: Access, way: Way, query: Query | None) -> Generator[Probe, Non
     return (yield from finds.probe_finds(access.pacs, query, kind))
 
 
-def _barrier_to_moves(
+def _barriers(
     way: Way, samples: Sequence[Sample], port: Probe, consent: Callable[[str], bool]
-) -> str | None:
-    """Why no C-MOVE can be tried, None where it can; a person is asked only where nothing else is in the way."""
-    if barrier := way.barrier_for("movescu", "storescp"):
-        return barrier
-    if not samples:
-        return "no series was found to move"
-    if port.outcome is not Outcome.OK:
-        return "the own port is taken"
+) -> tuple[str | None, str | None]:
+    """Why no image can be fetched by C-MOVE, and why none by C-GET; None where it can.
+
+    A person is asked once, and only where nothing else is in the way.
+    """
+    taken = None if port.outcome is Outcome.OK else "the own port is taken"
+    nothing = None if samples else "no series was found to fetch"
+    no_move = way.barrier_for("movescu", "storescp") or nothing or taken
+    no_get = way.barrier_for("getscu") or nothing
+    if no_move and no_get:
+        return no_move, no_get
+    number = (0 if no_move else moves.planned(samples)) + (0 if no_get else gets.planned(samples))
     question = (
-        f"May the PACS send {counted(moves.planned(samples), 'image')} to this machine, where they are "
-        "deleted at once? Otherwise C-MOVE is not tried"
+        f"May the PACS send {counted(number, 'image')} to this machine, where they are deleted at once? Otherwise "
+        "C-MOVE and C-GET are not tried"
     )
-    return None if consent(question) else "images are sent with consent only: give --yes"
+    refused = None if consent(question) else "images are sent with consent only: give --yes"
+    return no_move or refused, no_get or refused
+
+
+def _get(access: Access, way: Way, samples: Sequence[Sample], barrier: str | None) -> tuple[Probe, Got]:
+    """Fetches an image by C-GET, or else looks whether the PACS offers it."""
+    if barrier is None:
+        return gets.probe_get(access.pacs, access.staging / "got", access.timeouts, samples)
+    if missing := way.barrier_for("getscu", "storescu"):
+        return Probe.skipped(gets.NAME, missing), Got()
+    return gets.probe_offer(access.pacs)
 
 
 def _move(

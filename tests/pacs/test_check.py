@@ -36,10 +36,11 @@ FINDS = (
     "relational C-FIND",
 )
 MOVES = ("C-MOVE to this machine", "C-MOVE of a UID list", "C-MOVE at the IMAGE level")
-OF_PACS = ("association and C-ECHO", *FINDS, *MOVES, "associations at a time")
+GET = "C-GET to this machine"
+OF_PACS = ("association and C-ECHO", *FINDS, *MOVES, GET, "associations at a time")
 ORDER = [
     *("config", *(f"DCMTK {tool}" for tool in TOOLS), "name resolution", "TCP", "association and C-ECHO"),
-    *(*FINDS, "own port", *MOVES, "associations at a time", "write rights", "free space"),
+    *(*FINDS, "own port", *MOVES, GET, "associations at a time", "write rights", "free space"),
 ]
 _LINE = re.compile(r"(ok|warning|FAILED|skipped) +([^:]+): (.*)\Z")
 
@@ -144,6 +145,7 @@ def test_what_the_pacs_can_do_is_written_down(checked, pacs: Server) -> None:
     assert (found["uid_lists"], found["image_moves"], found["relational"]) == (True, True, True)
     # Four associations are no limit: a run that is told to take six may.
     assert found["associations"] is None
+    assert (found["c_get"], found["retrieve_method"]) == (True, "move")
     assert found["returned_keys"]["SERIES"]["SeriesDescription"] is (pacs.kind == "orthanc")
     assert found["returned_keys"]["STUDY"]["PatientID"] is True
     assert found["server"] == {"server_address": LOOPBACK, "port": pacs.port, "server_AET": pacs.aet}
@@ -165,8 +167,10 @@ def test_without_consent_no_image_is_sent(orthanc: Server, tmp_path: Path) -> No
     assert done.status == 0, done.stdout
     assert done.named("skipped") == {*MOVES}
     assert "--yes" in done.probes[MOVES[0]][1]
+    assert done.probes[GET][:2] == ("ok", "the PACS offers it; with --yes it is asked for an image")
+    assert done.stdout.splitlines()[-1].startswith("recommended: --retrieve_method auto: ")
     found = json.loads((tmp_path / "can.json").read_text())
-    assert (found["uid_lists"], found["image_moves"]) == (None, None)
+    assert (found["uid_lists"], found["image_moves"], found["c_get"]) == (None, None, None)
 
 
 @pytest.mark.parametrize(("answer", "outcome"), [(b"y\n", "ok"), (b"\n", "skipped")])
@@ -189,6 +193,7 @@ def test_a_person_at_a_terminal_is_asked(answer, outcome, dcmqrscp: Server, tmp_
     with contextlib.closing(os.fdopen(ours, "rb", buffering=0)) as terminal:
         said = terminal.read(4096).decode()
     assert parse(stdout)[MOVES[0]][0] == outcome
+    assert parse(stdout)[GET][0] == "ok"
     assert re.search(r"May the PACS send \d+ images to this machine", said)
 
 
@@ -293,6 +298,7 @@ def test_a_receive_port_that_is_taken(pacs: Server, tmp_path: Path) -> None:
     assert "move_port" in done.probes["own port"][2]
     assert done.named("skipped") == {*MOVES}
     assert done.probes[MOVES[0]][1] == "the own port is taken"
+    assert "--retrieve_method get: images come by C-GET; C-MOVE was not tried" in done.stdout
 
 
 def test_a_pacs_that_sends_to_another_port_than_ours(pacs: Server, tmp_path: Path) -> None:
@@ -305,6 +311,7 @@ def test_a_pacs_that_sends_to_another_port_than_ours(pacs: Server, tmp_path: Pat
     remedy = done.probes[MOVES[0]][2]
     assert f"AE title {OUR_AET} with this machine's address (127.0.0.1)" in remedy
     assert "firewalls" in remedy
+    assert done.stdout.splitlines()[-1].startswith("recommended: --retrieve_method get: images come by C-GET")
     # What failed for another reason says nothing about lists.
     assert json.loads((tmp_path / "can.json").read_text())["uid_lists"] is None
 
@@ -359,7 +366,10 @@ def test_a_missing_tool_that_runs_need(missing, tools_without, dcmqrscp: Server,
     )
 
 
-@pytest.mark.parametrize(("missing", "need"), [("echoscu", "C-ECHO"), ("storescu", "--upload")])
+@pytest.mark.parametrize(
+    ("missing", "need"),
+    [("echoscu", "C-ECHO"), ("storescu", "--upload"), ("getscu", "--retrieve_method get")],
+)
 def test_a_missing_tool_that_not_all_need(missing, need, tools_without, orthanc: Server, tmp_path) -> None:
     orthanc.write_config(tmp_path / "config.json")
     done = check(tmp_path, "--yes", "--dcmtk_dir", tools_without(missing))
@@ -367,6 +377,7 @@ def test_a_missing_tool_that_not_all_need(missing, need, tools_without, orthanc:
     assert done.named("warning") == {f"DCMTK {missing}"}
     assert need in done.probes[f"DCMTK {missing}"][2]
     assert done.outcome(MOVES[0]) == "ok"
+    assert "recommended: --retrieve_method move" in done.stdout
 
 
 def test_without_echoscu_the_find_shows_that_there_is_no_association(tools_without, pacs, tmp_path) -> None:

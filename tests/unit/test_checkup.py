@@ -22,18 +22,12 @@ from pacsifier.checkup.finds import (
     recent_days,
     small_ones,
 )
-from pacsifier.checkup.moves import (
-    Delivery,
-    Trial,
-    not_reached,
-    one_instance,
-    planned,
-    some_instances,
-    took,
-    two_series,
-)
+from pacsifier.checkup.gets import Got, judge_get
+from pacsifier.checkup.moves import not_reached, planned, some_instances, two_series
 from pacsifier.checkup.probe import Outcome, Probe
+from pacsifier.checkup.recommending import Untried, recommended
 from pacsifier.checkup.site import Site, Way, check, judge_associations, try_tool
+from pacsifier.checkup.trials import Delivery, Trial, one_instance, took
 from pacsifier.config import PacsConfig
 from pacsifier.dcmtk.findscu import FindResult
 from pacsifier.dcmtk.movescu import MoveRequest
@@ -283,6 +277,81 @@ NOTHING = Delivery(frozenset(), 0, MoveState(0, 0xA702, "Refused"), 0.1)
 )
 def test_where_nothing_comes_the_side_that_must_act_is_told(changes, seen, remedy) -> None:
     assert says(not_reached(replace(NOTHING, **changes), CONFIG, "192.0.2.1"), FAILED, seen, remedy)
+
+
+# --- by C-GET, and which way to go -----------------------------------------------------------------------------------
+
+REFUSED_GET = MoveState(0, 0xC000, "Failed: UnableToProcess")
+SUBS_FAILED = MoveState(0, 0xA702, "Refused", failed=1)
+
+
+@pytest.mark.parametrize(
+    ("syntax", "changes", "outcome", "seen", "remedy", "got"),
+    [
+        ("", {"came": WHOLE, "end": SUCCESS}, OK, "2 instances came", "", Got(True, True)),
+        ("", {"came": WHOLE, "others": 3, "end": SUCCESS}, OK, "2 instances came", "", Got(True, True)),
+        (
+            "",
+            {"unadmitted": True, "end": None, "said": "no context"},
+            WARNING,
+            "no context",
+            "get and auto need it: ask the PACS administrator to allow C-GET to US",
+            Got(False, False),
+        ),
+        (
+            "",
+            {"unadmitted": True, "temporary": True, "end": None, "said": "busy"},
+            WARNING,
+            "busy",
+            "log of the PACS",
+            Got(None, None),
+        ),
+        ("", {"end": REFUSED_GET}, WARNING, "0xC000", "allow C-GET to US", Got(False, True)),
+        ("", {"end": None, "said": "cut off"}, WARNING, "cut off", "allow C-GET to US", Got(None, True)),
+        ("", {"end": SUCCESS}, WARNING, "0 of 2 instances", "allow C-GET to US", Got(False, True)),
+        ("", {"end": SUBS_FAILED}, WARNING, "0xA702", "may be held compressed", Got(None, True)),
+        ("1.2", {"end": SUBS_FAILED}, WARNING, "0xA702", "it: ask the PACS", Got(None, True)),
+    ],
+)
+def test_c_get_is_never_a_failure_and_never_believed_without_an_image(
+    syntax, changes, outcome, *, seen, remedy, got
+) -> None:
+    trial = Trial(MoveRequest(("A",), ("1", "2")), WHOLE, syntax)
+    probe, found = judge_get(trial, replace(NOTHING, **changes), "US")
+    assert says(probe, outcome, seen, remedy)
+    assert found == got
+
+
+CONSENT, NO_TOOL, NOT_THERE = Untried("give --yes"), Untried("no tool", False), Untried("no PACS", False)
+OFFERED, NO_GET, CAME = Got(None, True), Got(False, False), Got(True, True)
+
+
+@pytest.mark.parametrize(
+    ("moved", "got", "no_move", "no_get", "method", "reason"),
+    [
+        (True, CAME, Untried(), Untried(), "move", "C-GET works too"),
+        (True, NO_GET, Untried(), Untried(), "move", "C-GET does not work"),
+        (True, Got(), Untried(), NO_TOOL, "move", "C-GET was not tried"),
+        (False, CAME, Untried(), Untried(), "get", "C-MOVE brought nothing"),
+        (None, CAME, Untried("the own port is taken"), Untried(), "get", "not tried (the own port is taken)"),
+        (None, CAME, NO_TOOL, Untried(), "get", "not tried (no tool)"),
+        (False, NO_GET, Untried(), Untried(), None, "C-GET does not work"),
+        (False, OFFERED, Untried(), Untried(), None, "stands above"),
+        (None, OFFERED, CONSENT, CONSENT, "auto", "give --yes; auto tries"),
+        (None, Got(), CONSENT, CONSENT, "auto", "give --yes; auto tries"),
+        (None, NO_GET, CONSENT, CONSENT, "move", "does not work; C-MOVE was not tried (give --yes)"),
+        (None, Got(), CONSENT, NO_TOOL, "move", "C-GET was not tried"),
+        (None, OFFERED, NO_TOOL, CONSENT, "get", "offers C-GET; C-MOVE was not tried (no tool)"),
+        (None, NO_GET, NO_TOOL, CONSENT, None, "no tool"),
+        (None, Got(), NOT_THERE, NOT_THERE, None, "no PACS"),
+    ],
+)
+def test_the_way_that_is_recommended_is_one_that_was_seen_to_work_or_may(
+    moved, got, no_move, no_get, *, method, reason
+) -> None:
+    found, words = recommended(moved, got, no_move, no_get)
+    assert found == method
+    assert reason in words
 
 
 # --- this side -------------------------------------------------------------------------------------------------------
