@@ -12,7 +12,7 @@ from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from pacsifier.checkup import finds, gets, moves
+from pacsifier.checkup import finds, flaws, gets, moves
 from pacsifier.checkup.finds import Found, Sample
 from pacsifier.checkup.gets import Got
 from pacsifier.checkup.moves import Moved
@@ -117,6 +117,7 @@ def check(site: Site, toolbox: Toolbox, consent: Callable[[str], bool]) -> Gener
         probe, query = read_query(site.queryfile, extra_columns=site.extra_columns)
         yield probe
     missing = yield from try_tools(toolbox)
+    yield flaws.try_flaws(toolbox.binary(name) for name in TOOLS if name not in missing)
     seen, reason = Seen(), "the config is faulty"
     if config is None:
         yield from skipped(_OF_PACS, reason)

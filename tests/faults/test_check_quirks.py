@@ -38,7 +38,7 @@ def checked(quirky, tmp_path: Path):
 def only_warning(done: Checked, *names: str) -> None:
     assert done.status == 0, done.stdout
     assert done.named("FAILED") == set()
-    assert done.named("warning") - {"relational C-FIND"} == {*names}
+    assert done.warned - {"relational C-FIND"} == {*names}
     assert all(done.probes[name][2] for name in names)
 
 

@@ -38,8 +38,16 @@ FINDS = (
 MOVES = ("C-MOVE to this machine", "C-MOVE of a UID list", "C-MOVE at the IMAGE level")
 GET = "C-GET to this machine"
 OF_PACS = ("association and C-ECHO", *FINDS, *MOVES, GET, "associations at a time")
+FLAWS = "known faults of DCMTK"
 ORDER = [
-    *("config", *(f"DCMTK {tool}" for tool in TOOLS), "name resolution", "TCP", "association and C-ECHO"),
+    *(
+        "config",
+        *(f"DCMTK {tool}" for tool in TOOLS),
+        FLAWS,
+        "name resolution",
+        "TCP",
+        "association and C-ECHO",
+    ),
     *(*FINDS, "own port", *MOVES, GET, "associations at a time", "write rights", "free space"),
 ]
 _LINE = re.compile(r"(ok|warning|FAILED|skipped) +([^:]+): (.*)\Z")
@@ -53,6 +61,11 @@ class Checked:
     stdout: str
     stderr: str
     probes: dict[str, tuple[str, str, str]]
+
+    @property
+    def warned(self) -> set[str]:
+        """What is warned of, whatever is known of the DCMTK that the tests use."""
+        return self.named("warning") - {FLAWS}
 
     def outcome(self, name: str) -> str:
         return self.probes[name][0]
@@ -122,7 +135,7 @@ def test_a_site_that_works_passes_every_probe_in_order(checked, pacs: Server) ->
     done, folder = checked
     assert done.status == 0, done.stdout
     assert list(done.probes) == ORDER
-    assert done.named("warning") == ({"returned keys"} if pacs.kind == "dcmqrscp" else set())
+    assert done.warned == ({"returned keys"} if pacs.kind == "dcmqrscp" else set())
     assert done.named("ok") == {*ORDER} - done.named("warning")
     assert not (folder / "out").exists()
 
@@ -240,7 +253,7 @@ def test_every_fault_of_the_config_is_told_and_this_side_is_tried_all_the_same(t
     assert done.status == 2
     assert "'port'" in done.probes["config"][1]
     assert "'server_address'" in done.probes["config"][1]
-    assert done.named("ok") == {*(f"DCMTK {tool}" for tool in TOOLS), "write rights", "free space"}
+    assert done.named("ok") - {FLAWS} == {*(f"DCMTK {tool}" for tool in TOOLS), "write rights", "free space"}
     assert done.named("skipped") == {"name resolution", "TCP", "own port", *OF_PACS}
 
 
@@ -374,10 +387,40 @@ def test_a_missing_tool_that_not_all_need(missing, need, tools_without, orthanc:
     orthanc.write_config(tmp_path / "config.json")
     done = check(tmp_path, "--yes", "--dcmtk_dir", tools_without(missing))
     assert done.status == 0, done.stdout
-    assert done.named("warning") == {f"DCMTK {missing}"}
+    assert done.warned == {f"DCMTK {missing}"}
     assert need in done.probes[f"DCMTK {missing}"][2]
     assert done.outcome(MOVES[0]) == "ok"
     assert "recommended: --retrieve_method move" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("version", "told"),
+    [
+        ("3.6.6", ("CVE-2022-2119, -2120, -2121", "CVE-2024-34508, -34509")),
+        (
+            "3.6.8",
+            ("upstream before 3.6.9 has known crashes (CVE-2024-34508, -34509) unless your distribution",),
+        ),
+        ("3.6.9", ()),
+    ],
+)
+def test_an_old_dcmtk_is_named_with_what_is_wrong_with_it_and_used_all_the_same(
+    version, told, orthanc: Server, tmp_path
+) -> None:
+    (tmp_path / "dcmtk").mkdir()
+    for tool in TOOLS:
+        script = tmp_path / "dcmtk" / tool
+        banner = f"$dcmtk: {tool} v{version} 2022-01-01 $"
+        real = find_binary(tool)
+        script.write_text(f'#!/bin/sh\n[ "$1" != --version ] || exec echo \'{banner}\'\nexec {real} "$@"\n')
+        script.chmod(0o755)
+    orthanc.write_config(tmp_path / "config.json")
+    done = check(tmp_path, "--yes", "--dcmtk_dir", tmp_path / "dcmtk")
+    assert done.status == 0, done.stdout
+    assert done.named("warning") == ({FLAWS} if told else set())
+    assert [each for each in told if each not in done.probes[FLAWS][1]] == []
+    assert ("CVE-2022" in done.probes[FLAWS][1]) is (version == "3.6.6")
+    assert ("later DCMTK" in done.probes[FLAWS][2]) is bool(told)
 
 
 def test_without_echoscu_the_find_shows_that_there_is_no_association(tools_without, pacs, tmp_path) -> None:
