@@ -6,7 +6,6 @@ an earlier one is handed on: `Way` (how far the PACS can be reached), `Found` (C
 
 from __future__ import annotations
 
-import socket
 import tempfile
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, replace
@@ -17,12 +16,13 @@ from pacsifier.checkup.finds import Found, Sample
 from pacsifier.checkup.gets import Got
 from pacsifier.checkup.moves import Moved
 from pacsifier.checkup.probe import Outcome, Probe, skipped
+from pacsifier.checkup.reaching import ECHO, NAME, TCP, Access, Way, reach
 from pacsifier.checkup.recommending import Untried, recommended
 from pacsifier.config import PacsConfig, load_pacs_config
 from pacsifier.dcmtk.held import count_admitted
 from pacsifier.dcmtk.identifiers import Keys
 from pacsifier.dcmtk.pacs import Pacs
-from pacsifier.dcmtk.storescp import Receiver, check_port
+from pacsifier.dcmtk.storescp import Receiver, barred
 from pacsifier.dcmtk.timeouts import Timeouts
 from pacsifier.dcmtk.toolbox import Toolbox
 from pacsifier.disk.files import free_bytes
@@ -32,7 +32,7 @@ from pacsifier.figures import counted
 from pacsifier.query import Query, read_query_file
 from pacsifier.transfer.capabilities import Seen
 
-CONFIG, QUERY, NAME, TCP, ECHO = "config", "query file", "name resolution", "TCP", "association and C-ECHO"
+CONFIG, QUERY = "config", "query file"
 PORT, ASSOCIATIONS, RIGHTS, SPACE = "own port", "associations at a time", "write rights", "free space"
 
 _OF_PACS = (NAME, TCP, ECHO, *finds.NAMES, PORT, *moves.NAMES, gets.NAME, ASSOCIATIONS)
@@ -45,6 +45,7 @@ _WANTED = {
 }
 TOOLS = ("echoscu", "findscu", "movescu", "storescp", "storescu", "getscu", "dcmmkdir")
 
+_DECLARE = "another move_port must be declared on the PACS"
 _LONGEST_SILENCE_S = 60.0
 _LONGEST_ACSE_S = 5.0
 _MOST_ASSOCIATIONS = 4
@@ -73,33 +74,6 @@ class Checked:
     config: PacsConfig | None
     seen: Seen
     reason: str = ""
-
-
-@dataclass(frozen=True)
-class Access:
-    """What the probes of the PACS work with; it decides nothing."""
-
-    pacs: Pacs
-    toolbox: Toolbox
-    staging: Path
-    timeouts: Timeouts
-
-
-@dataclass(frozen=True)
-class Way:
-    """How far the way to the PACS has led; `barrier`: why the PACS cannot be asked, None while it can.
-
-    `missing`: the tools that cannot be used; `own_address`: the address of this machine as seen from there.
-    """
-
-    missing: frozenset[str]
-    barrier: str | None = None
-    own_address: str = ""
-
-    def barrier_for(self, *tools: str) -> str | None:
-        """Why the PACS cannot be asked by these tools; None where it can."""
-        unusable = (f"{tool} cannot be used" for tool in tools if tool in self.missing)
-        return self.barrier or next(unusable, None)
 
 
 def check(site: Site, toolbox: Toolbox, consent: Callable[[str], bool]) -> Generator[Probe, None, Checked]:
@@ -140,7 +114,7 @@ def _ask_pacs(
     consent: Callable[[str], bool],
 ) -> Generator[Probe, None, tuple[Seen, str]]:
     """Everything between here and the PACS, in the order in which one thing needs the other."""
-    way = yield from _reach(access, missing)
+    way = yield from reach(access, missing)
     found = yield from _find(access, way, query)
     port = try_port(access.pacs.config.move_port)
     yield port
@@ -220,15 +194,10 @@ def try_tool(toolbox: Toolbox, name: str) -> Probe:
 
 
 def try_port(port: int) -> Probe:
-    """Looks whether a receiver could listen on the port."""
-    try:
-        check_port(port, "'move_port'")
-    except InputError as error:
+    """Looks whether a receiver could listen on the port, and who does."""
+    if why := barred(port):
         return Probe.failed(
-            PORT,
-            str(error),
-            "end that program (a --save that runs listens there), or take another move_port and have it "
-            "declared on the PACS",
+            PORT, f"cannot receive on port {port} ('move_port'): {why.said}", f"{why.remedy}; {_DECLARE}"
         )
     return Probe.ok(PORT, f"{port} is free")
 
@@ -262,78 +231,6 @@ def try_space(out: Path, least: int) -> Probe:
             "make room, or name another --out_directory",
         )
     return Probe.ok(SPACE, f"{_megabytes(free)} are free")
-
-
-# --- the way to the PACS
-
-
-def _reach(access: Access, missing: frozenset[str]) -> Generator[Probe, None, Way]:
-    """Goes towards the PACS step by step; what lies behind a step that fails is not tried."""
-    way = Way(missing)
-    steps = ((NAME, (), try_name), (TCP, (), try_tcp), (ECHO, ("echoscu",), try_echo))
-    for name, tools, step in steps:
-        if barrier := way.barrier_for(*tools):
-            yield Probe.skipped(name, barrier)
-            continue
-        probe, way = step(access, way)
-        yield probe
-    return way
-
-
-def try_name(access: Access, way: Way) -> tuple[Probe, Way]:
-    """Looks the PACS's address up."""
-    host, port = access.pacs.config.server_address, access.pacs.config.port
-    try:
-        entries = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    except (OSError, UnicodeError) as error:
-        said = getattr(error, "strerror", None) or error
-        probe = Probe.failed(
-            NAME,
-            f"{host}: {said}",
-            "check the spelling of server_address, or name the PACS by its IP address",
-            AssociationError,
-        )
-        return probe, replace(way, barrier=f"{host} has no address")
-    addresses = ", ".join(dict.fromkeys(str(each[4][0]) for each in entries))
-    if any(each[0] == socket.AF_INET for each in entries):
-        return Probe.ok(NAME, f"{host} is {addresses}"), way
-    probe = Probe.warning(
-        NAME,
-        f"{host} has IPv6 addresses only ({addresses})",
-        "DCMTK 3.6.7 knows IPv4 only: should the association fail, give the PACS an IPv4 address",
-    )
-    return probe, way
-
-
-def try_tcp(access: Access, way: Way) -> tuple[Probe, Way]:
-    """Opens a TCP connection to the PACS, and learns this machine's address from it."""
-    config, patience_s = access.pacs.config, access.timeouts.tcp_timeout_s
-    try:
-        with socket.create_connection((config.server_address, config.port), patience_s) as connection:
-            own_address = connection.getsockname()[0]
-    except OSError as error:
-        if isinstance(error, ConnectionRefusedError):
-            seen, remedy = "refused: nothing listens there", "check port, and that the PACS runs"
-        else:
-            seen = error.strerror or f"no answer for {patience_s:g} s"
-            remedy = "check server_address; else ask who keeps the firewall to let this machine through"
-        probe = Probe.failed(TCP, f"port {config.port}: {seen}", remedy, AssociationError)
-        return probe, replace(way, barrier="there is no TCP connection")
-    probe = Probe.ok(TCP, f"port {config.port} is open, seen from {own_address}")
-    return probe, replace(way, own_address=own_address)
-
-
-def try_echo(access: Access, way: Way) -> tuple[Probe, Way]:
-    """Asks for a C-ECHO; without an association nothing else can be asked."""
-    config = access.pacs.config
-    try:
-        access.pacs.echo()
-    except AssociationError as error:
-        probe = Probe.unassociated(ECHO, error, AssociationError)
-        return probe, replace(way, barrier="there is no association")
-    except OperationError as error:
-        return Probe.warning(ECHO, str(error), "nothing to do, should C-FIND and C-MOVE work"), way
-    return Probe.ok(ECHO, f"{config.server_aet} takes {config.aet}"), way
 
 
 # --- what the PACS can do

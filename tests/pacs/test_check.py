@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from pacs.runs import MARK, header, processes, run
+from pacs.runs import MARK, header, port_is_free, processes, run, until
 from pacs.servers import (
     LOOPBACK,
     OUR_AET,
@@ -312,6 +312,27 @@ def test_a_receive_port_that_is_taken(pacs: Server, tmp_path: Path) -> None:
     assert done.named("skipped") == {*MOVES}
     assert done.probes[MOVES[0]][1] == "the own port is taken"
     assert "--retrieve_method get: images come by C-GET; C-MOVE was not tried" in done.stdout
+
+
+def test_a_run_that_holds_the_receive_port_is_named_with_its_folder(dcmqrscp: Server, tmp_path: Path) -> None:
+    config = dcmqrscp.write_config(tmp_path / "config.json")
+    (tmp_path / "query.csv").write_text("PatientID\n00123\n")
+    argv = pacsifier_argv("--save", "-c", config, "-q", tmp_path / "query.csv", "-d", tmp_path / "running")
+    with subprocess.Popen(
+        [*argv, "--rate", "1"], stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    ) as process:
+        try:
+            until(lambda: not port_is_free(dcmqrscp.our_port), 60)
+            done = check(tmp_path, "--yes")
+        finally:
+            process.terminate()
+    assert done.named("FAILED") == {"own port"}
+    seen, remedy = done.probes["own port"][1:]
+    assert (
+        f"another run of pacsifier, process {process.pid}, receives there into {tmp_path / 'running'}" in seen
+    )
+    assert "wait until it has ended" in remedy
+    assert "recommended: --retrieve_method get" in done.stdout
 
 
 def test_a_pacs_that_sends_to_another_port_than_ours(pacs: Server, tmp_path: Path) -> None:

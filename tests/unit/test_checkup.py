@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import socket
 from collections.abc import Iterable
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -25,8 +29,9 @@ from pacsifier.checkup.finds import (
 from pacsifier.checkup.gets import Got, judge_get
 from pacsifier.checkup.moves import not_reached, planned, some_instances, two_series
 from pacsifier.checkup.probe import Outcome, Probe
+from pacsifier.checkup.reaching import Way, try_name, try_tcp
 from pacsifier.checkup.recommending import Untried, recommended
-from pacsifier.checkup.site import Site, Way, check, judge_associations, try_tool
+from pacsifier.checkup.site import Site, check, judge_associations, try_tool
 from pacsifier.checkup.trials import Delivery, Trial, one_instance, took
 from pacsifier.config import PacsConfig
 from pacsifier.dcmtk.findscu import FindResult
@@ -371,6 +376,56 @@ def test_the_way_that_is_recommended_is_one_that_was_seen_to_work_or_may(
 )
 def test_a_probe_that_is_not_tried_says_what_stands_in_its_way(way, tools, barrier) -> None:
     assert way.barrier_for(*tools) == barrier
+
+
+OPEN, SHUT = True, False
+
+
+@pytest.mark.parametrize(
+    ("ipv4", "ipv6", "outcome", "seen", "remedy"),
+    [
+        (OPEN, None, OK, "seen from 127.0.0.1", ""),
+        (OPEN, OPEN, OK, "seen from 127.0.0.1", ""),
+        (OPEN, SHUT, OK, "seen from 127.0.0.1", ""),
+        (SHUT, None, FAILED, "refused: nothing listens there", "check port"),
+        (SHUT, SHUT, FAILED, "refused: nothing listens there", "check port"),
+        (
+            SHUT,
+            OPEN,
+            FAILED,
+            "at 127.0.0.1, but it is open at ::1",
+            "have the PACS listen at an IPv4 address",
+        ),
+        (None, SHUT, FAILED, "port ", "DCMTK 3.6.7 knows IPv4 only: write an IPv4 address"),
+        (None, OPEN, OK, "seen from ::1", ""),
+    ],
+)
+def test_a_pacs_is_reached_as_dcmtk_reaches_it(ipv4, ipv6, outcome, *, seen, remedy, monkeypatch) -> None:
+    """A name with both kinds of addresses must not pass over IPv6, nor be called down where only IPv4 is."""
+    with contextlib.ExitStack() as stack:
+        probe_v4 = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
+        port = probe_v4.getsockname()[1]
+        if ipv6 is OPEN:
+            try:
+                stack.enter_context(socket.create_server(("::1", port), family=socket.AF_INET6))
+            except OSError:
+                pytest.skip("this machine has no IPv6")
+        if ipv4 is not OPEN:
+            probe_v4.close()
+        entries = [(socket.AF_INET6, 1, 6, "", ("::1", port, 0, 0))] if ipv6 is not None else []
+        entries += [(socket.AF_INET, 1, 6, "", ("127.0.0.1", port))] if ipv4 is not None else []
+        real = socket.getaddrinfo
+        monkeypatch.setattr(
+            socket, "getaddrinfo", lambda host, *a, **b: entries if host == "pacs" else real(host, *a, **b)
+        )
+        access: Any = SimpleNamespace(
+            pacs=SimpleNamespace(config=replace(CONFIG, port=port)), timeouts=DEFAULT_TIMEOUTS
+        )
+        name, way = try_name(access, Way(frozenset()))
+        probe, way = try_tcp(access, way)
+    assert says(probe, outcome, seen, remedy)
+    assert (way.barrier is None) is (outcome is OK)
+    assert (name.outcome, "IPv4" in name.remedy) == ((WARNING, True) if ipv4 is None else (OK, False))
 
 
 @pytest.mark.parametrize(
