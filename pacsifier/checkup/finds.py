@@ -335,7 +335,7 @@ def judge_keys(returned_keys: Mapping[str, Mapping[str, bool]]) -> Probe:
     untold = [each for each in INFO_COLUMNS if each not in told]
     counted = "NumberOfSeriesRelatedInstances" in told
     if untold:
-        also = "" if counted else "; nor NumberOfSeriesRelatedInstances (the IMAGE level counts)"
+        also = "" if counted else "; nor NumberOfSeriesRelatedInstances (the IMAGE level is counted instead)"
         return Probe.warning(
             KEYS,
             f"the PACS does not return {', '.join(untold)}{also}",

@@ -77,7 +77,8 @@ def probe_offer(pacs: Pacs) -> tuple[Probe, Got]:
 def _not_offered(said: str, ae_title: str, *, lasting: bool) -> tuple[Probe, Got]:
     verdict = False if lasting else None
     remedy = _allow(ae_title) if lasting else LOOK_INTO_LOG
-    return Probe.warning(NAME, said, f"{NEEDS}: {remedy}"), Got(verdict, verdict)
+    seen = f"the PACS does not offer it to {ae_title}: {said}" if lasting else said
+    return Probe.warning(NAME, seen, f"{NEEDS}: {remedy}"), Got(verdict, verdict)
 
 
 def _allow(ae_title: str) -> str:

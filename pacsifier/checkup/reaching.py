@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pacsifier.checkup.probe import Probe
+from pacsifier.config import PacsConfig
 from pacsifier.dcmtk.association import IPV4_ONLY, WRITE_IPV4
 from pacsifier.dcmtk.pacs import Pacs
 from pacsifier.dcmtk.timeouts import Timeouts
@@ -96,7 +97,7 @@ def try_tcp(access: Access, way: Way) -> tuple[Probe, Way]:
     try:
         own_address = _connected((*way.ipv4, *way.ipv6)[0], config.port, patience_s)
     except OSError as error:
-        probe = _not_connected(error, config.port, way, patience_s)
+        probe = _not_connected(error, config, way, patience_s)
         return probe, replace(way, barrier="there is no TCP connection")
     probe = Probe.ok(TCP, f"port {config.port} is open, seen from {own_address}")
     return probe, replace(way, own_address=own_address)
@@ -108,25 +109,27 @@ def _connected(address: str, port: int, patience_s: float) -> str:
         return str(connection.getsockname()[0])
 
 
-def _not_connected(error: OSError, port: int, way: Way, patience_s: float) -> Probe:
+def _not_connected(error: OSError, config: PacsConfig, way: Way, patience_s: float) -> Probe:
     """Why there is no TCP connection, and whether there would be one over IPv6, which DCMTK does not know."""
     refused = isinstance(error, ConnectionRefusedError)
     seen = (
         "refused: nothing listens there" if refused else error.strerror or f"no answer for {patience_s:g} s"
     )
     remedy = (
-        "check port, and that the PACS runs"
-        if refused
-        else "check server_address; else ask who keeps the firewall to let this machine through"
+        f"check server_address ({config.server_address}) in the config; where it is right, ask who keeps the firewall "
+        "to let this machine through"
     )
+    if refused:
+        there = f"port ({config.port}) and server_address ({config.server_address})"
+        remedy = f"check {there} in the config, and that the PACS runs"
     if not way.ipv4:
         remedy = f"{IPV4_ONLY}: {WRITE_IPV4}; else {remedy}"
     elif way.ipv6:
         with contextlib.suppress(OSError):
-            _connected(way.ipv6[0], port, patience_s)
+            _connected(way.ipv6[0], config.port, patience_s)
             seen = f"{seen} at {way.ipv4[0]}, but it is open at {way.ipv6[0]}"
             remedy = f"{IPV4_ONLY}: have the PACS listen at an IPv4 address too"
-    return Probe.failed(TCP, f"port {port}: {seen}", remedy, AssociationError)
+    return Probe.failed(TCP, f"port {config.port}: {seen}", remedy, AssociationError)
 
 
 def try_echo(access: Access, way: Way) -> tuple[Probe, Way]:

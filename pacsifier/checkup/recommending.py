@@ -22,7 +22,8 @@ def recommended(
 
     `moved`: whether images came by C-MOVE; None: it was not tried.
     """
-    by_get = {True: "C-GET works too", False: "C-GET does not work", None: "C-GET was not tried"}[got.came]
+    silent = "C-GET was not tried" if no_get.why else "C-GET brought nothing"
+    by_get = {True: "C-GET works too", False: "C-GET does not work", None: silent}[got.came]
     if moved:
         return "move", f"images come by C-MOVE, which most archives send as they hold them; {by_get}"
     if got.came:

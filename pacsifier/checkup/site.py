@@ -205,7 +205,7 @@ def try_port(port: int) -> Probe:
 def try_rights(out: Path) -> Probe:
     """Looks whether the output folder can be written to, or made."""
     nearest = _nearest_folder(out)
-    where = "it" if nearest == out.absolute() else f"its parent {nearest}, since it is still to be made,"
+    where = f"{out}" if nearest == out.absolute() else f"{out} is still to be made; {nearest}"
     try:
         # An unnamed file: nobody sees it, and it tells more than permission bits do.
         with tempfile.TemporaryFile(dir=nearest) as file:
@@ -218,7 +218,7 @@ def try_rights(out: Path) -> Probe:
             else f"{nearest} is no folder",
             "name another --out_directory, or have this one opened to you",
         )
-    return Probe.ok(RIGHTS, f"{out}: {where} can be written to")
+    return Probe.ok(RIGHTS, f"{where} can be written to")
 
 
 def try_space(out: Path, least: int) -> Probe:
@@ -252,7 +252,7 @@ def _barriers(
 
     A person is asked once, and only where nothing else is in the way.
     """
-    taken = None if port.outcome is Outcome.OK else "the own port is taken"
+    taken = None if port.outcome is Outcome.OK else "the own port cannot be used"
     nothing = None if samples else "no series was found to fetch"
     no_move = way.barrier_for("movescu", "storescp") or nothing or taken
     no_get = way.barrier_for("getscu") or nothing

@@ -310,7 +310,7 @@ def test_a_receive_port_that_is_taken(pacs: Server, tmp_path: Path) -> None:
     assert done.named("FAILED") == {"own port"}
     assert "move_port" in done.probes["own port"][2]
     assert done.named("skipped") == {*MOVES}
-    assert done.probes[MOVES[0]][1] == "the own port is taken"
+    assert done.probes[MOVES[0]][1] == "the own port cannot be used"
     assert "--retrieve_method get: images come by C-GET; C-MOVE was not tried" in done.stdout
 
 

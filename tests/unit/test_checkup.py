@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import errno
+import os
 import socket
 from collections.abc import Iterable
 from dataclasses import replace
@@ -31,7 +33,7 @@ from pacsifier.checkup.moves import not_reached, planned, some_instances, two_se
 from pacsifier.checkup.probe import Outcome, Probe
 from pacsifier.checkup.reaching import Way, try_name, try_tcp
 from pacsifier.checkup.recommending import Untried, recommended
-from pacsifier.checkup.site import Site, check, judge_associations, try_tool
+from pacsifier.checkup.site import Site, check, judge_associations, try_port, try_tool
 from pacsifier.checkup.trials import Delivery, Trial, one_instance, took
 from pacsifier.config import PacsConfig
 from pacsifier.dcmtk.findscu import FindResult
@@ -341,7 +343,7 @@ OFFERED, NO_GET, CAME = Got(None, True), Got(False, False), Got(True, True)
         (None, CAME, Untried("the own port is taken"), Untried(), "get", "not tried (the own port is taken)"),
         (None, CAME, NO_TOOL, Untried(), "get", "not tried (no tool)"),
         (False, NO_GET, Untried(), Untried(), None, "C-GET does not work"),
-        (False, OFFERED, Untried(), Untried(), None, "stands above"),
+        (False, OFFERED, Untried(), Untried(), None, "C-GET brought nothing; what to do stands above"),
         (None, OFFERED, CONSENT, CONSENT, "auto", "give --yes; auto tries"),
         (None, Got(), CONSENT, CONSENT, "auto", "give --yes; auto tries"),
         (None, NO_GET, CONSENT, CONSENT, "move", "does not work; C-MOVE was not tried (give --yes)"),
@@ -376,6 +378,42 @@ def test_the_way_that_is_recommended_is_one_that_was_seen_to_work_or_may(
 )
 def test_a_probe_that_is_not_tried_says_what_stands_in_its_way(way, tools, barrier) -> None:
     assert way.barrier_for(*tools) == barrier
+
+
+@pytest.mark.parametrize(
+    ("number", "seen", "remedy"),
+    [
+        (
+            errno.EADDRINUSE,
+            "another program on this machine uses it",
+            "end that program, or use another port",
+        ),
+        (errno.EACCES, "ports below 1024 need more rights", "use another port; another move_port must be"),
+        (
+            errno.EADDRNOTAVAIL,
+            "Cannot assign requested address",
+            "use another port; another move_port must be",
+        ),
+    ],
+)
+def test_a_port_that_cannot_be_used_has_the_remedy_of_its_reason(number, seen, remedy, monkeypatch) -> None:
+    """Where rights are missing there is no program to end."""
+
+    class Refusing:
+        def __enter__(self) -> Refusing:
+            return self
+
+        def __exit__(self, *_: object) -> None: ...
+
+        def setsockopt(self, *_: object) -> None: ...
+
+        def bind(self, _: object) -> None:
+            raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(socket, "socket", Refusing)
+    probe = try_port(104)
+    assert says(probe, FAILED, seen, remedy)
+    assert "end that" not in probe.remedy or number == errno.EADDRINUSE
 
 
 OPEN, SHUT = True, False
