@@ -282,7 +282,7 @@ def _rehearse(found: Found, run: Run) -> Summary:
     for state in plan.todo:
         state.list()
     wanting = by_row(plan.states)
-    outcomes = outcomes_of(plan.rows, wanting)
+    outcomes = outcomes_of(rows_in_doubt(plan, (), {}, saved=False), wanting)
     rows = row_plans(run.job.table.queries, outcomes, wanting)
     return replace(_sum_up(plan, run, outcomes), plan=tuple(rows))
 

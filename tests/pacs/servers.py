@@ -639,6 +639,8 @@ def store(server: Server, files: Sequence[Path]) -> list[Path]:
     from pynetdicom import AE, evt
 
     entity = AE(ae_title=OUR_AET)
+    # A server in Java, on a machine that works for many tests at a time.
+    entity.dimse_timeout = 180
     pairs = {}
     for path in files:
         meta = read_file_meta_info(path)

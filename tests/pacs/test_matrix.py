@@ -12,7 +12,7 @@ from pathlib import Path
 import pydicom
 import pytest
 
-from pacs.matrix import ALL_WELL, ARCHIVES, FLOWS, Archive, Cell, as_markdown
+from pacs.matrix import ALL_WELL, ANY, ARCHIVES, FLOWS, Archive, Cell, as_markdown
 from pacs.runs import INFO_HEADER, Run, arguments, run, value
 from pacs.servers import Hospital, Record, Server, find, read_record, run_pacsifier, start_storescp
 from pacs.test_check import check
@@ -167,6 +167,11 @@ def _compared(site: Site, done: Run, held: Mapping[str, Record], *, as_held: boo
     }
     recoded = {name for name, paths in there.items() if len({*map(_syntax, paths)}) > 1}
     wrong = [f"{name} was changed" for name in {*there} - recoded if not _is_same(*there[name])]
+    named = {row["PatientID"] for row in done.redo}
+    wrong += [
+        f"{each} lacks objects and is not in redo.csv"
+        for each in {held[name].patient_id for name in lacks} - named
+    ]
     wrong += [f"{name} came in {_syntax(there[name][1])}" for name in recoded if as_held]
     return Seen(done.status, _said(done), frozenset(lacks), tuple(wrong), recoded=frozenset(recoded))
 
@@ -225,7 +230,9 @@ def departs(cell: Cell, seen: Seen) -> list[str]:
     words = [*seen.wrong]
     if seen.status != cell.status:
         words.append(f"exit status {seen.status}, not {cell.status}: {seen.said[-1000:]}")
-    if seen.lacks != {*cell.lacks}:
+    if cell.lacks == ANY:
+        words += [] if seen.lacks else ["everything arrives"]
+    elif seen.lacks != {*cell.lacks}:
         words.append(f"does not arrive: {sorted(seen.lacks)}, not {sorted(cell.lacks)}")
     if seen.recoded and not cell.recodes:
         words.append(f"came in another transfer syntax: {sorted(seen.recoded)}")

@@ -92,7 +92,21 @@ def test_what_cannot_be_sent_is_asked_for_lossless_first_and_not_for_ever() -> N
             todo = syntaxes.others(todo[0], FAILED, 0)
             asked += [syntaxes.of(states) for _, states in todo]
     assert set(asked[:5]) <= set(negotiation.LOSSLESS)
-    assert len(asked) == 2 * len(set(asked)), "each twice, and then no more"
+    assert len(asked) == 3 * len(set(asked)), "each for three series, and then no more"
+
+
+def test_each_series_may_be_held_in_another_form() -> None:
+    """The forms that did not fit the first series may be those of the next ones."""
+    syntaxes, came = Syntaxes(), []
+    held = [*negotiation.GETSCU_PREFERENCES][:9]
+    for number, form in enumerate([*held, *reversed(held)]):
+        todo = [part(series(number))]
+        while todo:
+            fits = syntaxes.of(todo[0][1]) == form
+            end = MoveState(0, 0, completed=2, failed=0) if fits else FAILED
+            came += [form] if fits else []
+            todo = syntaxes.others(todo[0], end, 2 if fits else 0)
+    assert came == [*held, *reversed(held)]
 
 
 def test_the_form_that_worked_is_the_first_to_be_tried_for_the_next_series() -> None:

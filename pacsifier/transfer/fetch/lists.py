@@ -6,6 +6,7 @@ brings something, lists of this kind are not understood; where it fails as well,
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from pacsifier.dcmtk.movescu import MoveRequest
@@ -25,6 +26,7 @@ class Lists:
 
 
 NOTHING_SEEN = Lists()
+_KINDS = frozenset(("image_moves", "uid_lists", "study_lists"))
 
 
 def kind_of(request: MoveRequest) -> str:
@@ -54,6 +56,16 @@ def is_passed_over(request: MoveRequest, end: MoveState, came: int) -> bool:
     """Whether the PACS says that it did what a list of series asks for, and that this was nothing."""
     told_nothing = end.status == SUCCESS and end.done == 0 and not end.failed
     return kind_of(request) == "uid_lists" and told_nothing and not came
+
+
+def doubted(lists: Lists, kinds: Iterable[str]) -> Lists:
+    """A list of such a kind was answered with Success, and nothing has come of it yet."""
+    return replace(lists, doubted=lists.doubted | (_KINDS & set(kinds)))
+
+
+def trusted(lists: Lists, kind: str) -> Lists:
+    """What a list of such a kind asks for has come after all."""
+    return replace(lists, doubted=lists.doubted - {kind})
 
 
 def heard(lists: Lists, request: MoveRequest, end: MoveState, came: int) -> tuple[Lists, frozenset[str]]:

@@ -24,7 +24,7 @@ from pacsifier.transfer.fetch.decide import (
     refusal,
 )
 from pacsifier.transfer.fetch.health import after, may_hide_unreached, told
-from pacsifier.transfer.fetch.lists import heard
+from pacsifier.transfer.fetch.lists import doubted, heard, trusted
 from pacsifier.transfer.fetch.pool import CutOff, Ended, Event, NotAdmitted, Pool
 from pacsifier.transfer.fetch.verdict import (
     conclude,
@@ -317,7 +317,7 @@ def _start_what_is_due(pool: Pool, place: Place, this: Round) -> None:
     run = this.run
     while not run.stop and (task := pool.due()):
         if task.doubt:
-            pool.add(_without_what_came(task, place, run))
+            pool.add(_without_what_came(task, place, this))
             continue
         # While lists are in doubt, none is asked for.
         known = run.known
@@ -328,14 +328,17 @@ def _start_what_is_due(pool: Pool, place: Place, this: Round) -> None:
         pool.start(first)
 
 
-def _without_what_came(task: Task, place: Place, run: Run) -> list[Task]:
+def _without_what_came(task: Task, place: Place, this: Round) -> list[Task]:
     """What of a task that may have been on its way is to be asked for; it waits on as long as some comes."""
     states = [state for _, each in task.chunk.parts for state in each]
     came = place.take(states).instances
     parts = [part for part in task.chunk.parts if not all(is_complete(state) for state in part[1])]
-    if not parts or came:
-        return [replace(task, chunk=one_chunk(parts))] if parts else []
-    _learn(UNABLE[task.doubt], run)
+    if parts and came:
+        return [replace(task, chunk=one_chunk(parts))]
+    this.way.lists = trusted(this.way.lists, task.doubt)
+    if not parts:
+        return []
+    _learn(UNABLE[task.doubt], this.run)
     return [replace(task, chunk=one_chunk(parts), wait_s=0.0, first=True, doubt="")]
 
 
@@ -395,6 +398,7 @@ def _of_end(event: Ended, place: Place, this: Round) -> Said:
     )
     if not unfit:
         _hear_of_lists(event.part, event.end, came.instances, this)
+    way.lists = doubted(way.lists, (task.doubt for task in said.again))
     return said
 
 

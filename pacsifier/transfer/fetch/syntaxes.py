@@ -25,7 +25,8 @@ from pacsifier.transfer.retry import may_have_failed
 
 # What images are held in, the lossless ones first; videos are asked for in what the PACS tells.
 _TRIED = tuple(negotiation.GETSCU_PREFERENCES)[:9]
-_FUTILE = 2
+# So many series in a row for which no syntax helped; then only those are tried that ever did.
+_VAIN = 3
 
 SeriesKey = tuple[str, str]
 
@@ -48,7 +49,9 @@ class Syntaxes:
         self._held: dict[SeriesKey, str] = {}
         self._trying: dict[SeriesKey, str] = {}
         self._left: dict[SeriesKey, list[str]] = {}
-        self._tries: Counter[str] = Counter()
+        # The syntaxes that ever brought what others could not, the latest first, and the series tried in vain since.
+        self._worked: list[str] = []
+        self._vain = 0
         self._came: dict[SeriesKey, _Came] = defaultdict(_Came)
 
     def ask(self, finds: Finds, states: Sequence[SeriesState], *, uid_lists: bool = False) -> bool:
@@ -86,13 +89,14 @@ class Syntaxes:
 
         What is there is not asked for in another form, which would contradict it: of a series that came in part only
         the missing instances, where the request names them. Where the PACS tells its
-        syntaxes, no other is tried. One that twice brought nothing is not tried any more. `last`: the request was
-        repeated as often as it may be.
+        syntaxes, no other is tried. Where none helped for a few series, only those are tried that ever did. `last`: the
+        request was repeated as often as it may be.
         """
         request, states = part
         syntax = self.of(states)
-        if came and self._tries[syntax]:
-            self._tries[syntax] = 0
+        if came and any(self._trying.get(state.series.key) == syntax for state in states):
+            self._worked = [syntax, *(each for each in self._worked if each != syntax)]
+            self._vain = 0
         if not may_have_failed(end, last=last):
             return []
         parts: list[Part] = []
@@ -113,20 +117,13 @@ class Syntaxes:
         key = state.series.key
         if key not in self._left:
             told = frozenset().union(*self._told.get(key, {}).values())
-            worked = [uid for uid in _TRIED if uid in self._tries and not self._tries[uid]]
-            order = (
-                dict.fromkeys((*worked, *_TRIED))
-                if not told
-                else negotiation.GETSCU_PREFERENCES.keys() & told
-            )
-            self._left[key] = [uid for uid in order if uid != self._held.get(key)]
-        while self._left[key]:
-            syntax = self._left[key].pop(0)
-            if self._tries[syntax] < _FUTILE:
-                self._tries[syntax] += 1
-                self._trying[key] = syntax
-                return True
-        self._trying.pop(key, None)
+            any_other = _TRIED if self._vain < _VAIN else ()
+            order = negotiation.GETSCU_PREFERENCES.keys() & told if told else (*self._worked, *any_other)
+            self._left[key] = [uid for uid in dict.fromkeys(order) if uid != self._held.get(key)]
+        if self._left[key]:
+            self._trying[key] = self._left[key].pop(0)
+            return True
+        self._vain += self._trying.pop(key, None) is not None
         return False
 
     def exhausted(self, state: SeriesState) -> bool:

@@ -46,8 +46,9 @@ class Summary:
 
     @property
     def complete(self) -> bool:
-        """Whether everything asked for is there."""
-        return not self.problems and not self.conflicts and self.redo is None
+        """Whether everything asked for is there; of a dry run, whether every row could be looked up."""
+        failed = bool(self.plan) and self.outcomes["failed"] > 0
+        return not self.problems and not self.conflicts and self.redo is None and not failed
 
 
 def summed_up(
