@@ -15,6 +15,8 @@ from pacsifier.dcmtk.pacs import Pacs
 from pacsifier.errors import AssociationError, PacsifierError
 from pacsifier.figures import counted
 from pacsifier.query import ATTRIBUTES, INFO_COLUMNS, Match, Query, is_single_key, matches, study_keys
+from pacsifier.transfer.fetch.converted import AVAILABLE
+from pacsifier.transfer.fetch.syntaxes import preferred, syntaxes_told
 from pacsifier.transfer.find.answers import whole_number
 from pacsifier.transfer.find.images import instances_of
 from pacsifier.transfer.find.series import SERIES_RETURN_KEYS
@@ -39,11 +41,12 @@ Question = tuple[str, Keys, Callable[[Values], bool]]
 
 @dataclass(frozen=True)
 class Sample:
-    """A series that was found, with all of its instances."""
+    """A series that was found, with all of its instances; `syntax`: the compressed one it is held in, where told."""
 
     study_uid: str
     series_uid: str
     instance_uids: tuple[str, ...]
+    syntax: str = ""
 
 
 def recent_days(today: date) -> Iterator[tuple[str, str]]:
@@ -255,7 +258,7 @@ def judge_series(found: Found, results: Sequence[FindResult], strangers: int, ae
 def probe_images(pacs: Pacs, found: Found) -> tuple[Probe, Found]:
     """Asks for the instances of a few small series; those that are whole become samples to move."""
     chosen = small_ones(found.series)
-    keys = dict.fromkeys(("SOPInstanceUID", "SOPClassUID", *_IMAGE_COLUMNS), "")
+    keys = dict.fromkeys(("SOPInstanceUID", "SOPClassUID", AVAILABLE, *_IMAGE_COLUMNS), "")
     results = pacs.find(
         "IMAGE",
         [{**keys, "StudyInstanceUID": study, "SeriesInstanceUID": series} for study, series in chosen],
@@ -272,7 +275,7 @@ def probe_images(pacs: Pacs, found: Found) -> tuple[Probe, Found]:
         classes |= {each.sop_class for each in instances if each.sop_class}
         uids = tuple(each.sop_instance_uid for each in instances)
         if not result.failure and uids and all(map(is_single_key, uids)):
-            samples.append(Sample(study, series, uids))
+            samples.append(Sample(study, series, uids, preferred(map(syntaxes_told, mine))))
     found = replace(found, samples=tuple(samples), sop_classes=classes, returned_keys=returned)
     return judge_images(found, results, strangers), found
 
@@ -332,7 +335,7 @@ def judge_keys(returned_keys: Mapping[str, Mapping[str, bool]]) -> Probe:
     untold = [each for each in INFO_COLUMNS if each not in told]
     counted = "NumberOfSeriesRelatedInstances" in told
     if untold:
-        also = "" if counted else "; nor NumberOfSeriesRelatedInstances (the IMAGE level counts)"
+        also = "" if counted else "; nor NumberOfSeriesRelatedInstances (the IMAGE level is counted instead)"
         return Probe.warning(
             KEYS,
             f"the PACS does not return {', '.join(untold)}{also}",

@@ -2,26 +2,35 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Generator, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 
 from pacsifier.checkup.finds import FEW, Sample
 from pacsifier.checkup.probe import LOOK_INTO_LOG, Probe, skipped
+from pacsifier.checkup.trials import (
+    Delivery,
+    Line,
+    Trial,
+    deliver,
+    of_instances,
+    one_instance,
+    shortfall,
+    status_words,
+    took,
+)
 from pacsifier.config import PacsConfig
-from pacsifier.dcmtk.movescu import Move, MoveRequest
+from pacsifier.dcmtk.movescu import MoveRequest
 from pacsifier.dcmtk.pacs import Pacs
 from pacsifier.dcmtk.storescp import Receiver
 from pacsifier.dcmtk.timeouts import Timeouts
-from pacsifier.dcmtk.transcript import MOVE_DESTINATION_UNKNOWN, MoveState
+from pacsifier.dcmtk.transcript import MOVE_DESTINATION_UNKNOWN
 from pacsifier.transfer.fetch.arrivals import Arrivals
-from pacsifier.transfer.retry import is_clean, refused_for_good
+from pacsifier.transfer.retry import is_clean
 
 ONE, LISTS, INSTANCES = "C-MOVE to this machine", "C-MOVE of a UID list", "C-MOVE at the IMAGE level"
 NAMES = (ONE, LISTS, INSTANCES)
 
-_POLL_S = 0.01
 _REMEMBER = (
     "runs find that out and ask for {} instead; give them what this check writes (--capabilities FILE), and they do so "
     "from the start"
@@ -29,42 +38,6 @@ _REMEMBER = (
 _LATER = "check again at a quieter hour: it failed for another reason than the request itself"
 _NOT_UNDERSTOOD = "lists of UIDs are not understood"
 _NO_SUCH_SERIES = "no small series was found to try it with"
-
-
-@dataclass(frozen=True)
-class Trial:
-    """A C-MOVE request and the instances that it must bring, no other."""
-
-    request: MoveRequest
-    expected: frozenset[str]
-
-
-@dataclass(frozen=True)
-class Delivery:
-    """What came of a trial: of the expected instances, and how many others; `end` None: there was no final response.
-
-    `said`: why, then, in words; `remedy` where the association itself failed. `contacted`: the PACS has called this
-    machine; `refused_classes`: the SOP classes that it offered then and the receiver does not take.
-    """
-
-    came: frozenset[str]
-    others: int
-    end: MoveState | None
-    seconds: float
-    said: str = ""
-    remedy: str = ""
-    refused_classes: tuple[str, ...] = ()
-    contacted: bool = False
-
-
-def one_instance(samples: Sequence[Sample]) -> list[Trial]:
-    """Ways to move a single instance, or else a small series, the first to be tried first."""
-    smallest = min(samples, key=lambda each: len(each.instance_uids), default=None)
-    if smallest is None:
-        return []
-    first = Sample(smallest.study_uid, smallest.series_uid, smallest.instance_uids[:1])
-    whole = [_series(smallest)] if len(smallest.instance_uids) <= FEW else []
-    return whole if smallest == first else [_instances(first), *whole]
 
 
 def two_series(samples: Sequence[Sample]) -> Trial | None:
@@ -85,7 +58,7 @@ def some_instances(samples: Sequence[Sample]) -> Trial | None:
     if chosen is None:
         return None
     wanted = chosen.instance_uids[: 2 if _size(chosen) > 2 else 1]
-    return _instances(Sample(chosen.study_uid, chosen.series_uid, wanted))
+    return of_instances(replace(chosen, instance_uids=wanted))
 
 
 def planned(samples: Sequence[Sample]) -> int:
@@ -94,36 +67,16 @@ def planned(samples: Sequence[Sample]) -> int:
     return sum(len(trial.expected) for trial in trials if trial)
 
 
-def took(trial: Trial, delivery: Delivery, *, known_good: bool = False) -> bool | None:
-    """Whether the PACS took the request as it was meant; None: it failed for another reason.
-
-    `known_good`: a request that is known to be taken was served at once after it.
-    """
-    if delivery.others:
-        return False
-    if delivery.came == trial.expected:
-        return True
-    end = delivery.end
-    for_good = end is not None and (is_clean(end) or refused_for_good(end))
-    return False if for_good or (known_good and not delivery.came) else None
-
-
 @dataclass(frozen=True)
 class Moved:
-    """What the C-MOVE probes found out of the PACS; None: not tried, or nothing can be said."""
+    """What the C-MOVE probes found out of the PACS; None: not tried, or nothing can be said.
 
+    `came`: whether images come to this machine.
+    """
+
+    came: bool | None = None
     uid_lists: bool | None = None
     image_moves: bool | None = None
-
-
-@dataclass(frozen=True)
-class Line:
-    """The PACS on one side, the receiver on the other: what one request needs. It decides nothing."""
-
-    pacs: Pacs
-    receiver: Receiver
-    arrivals: Arrivals
-    timeouts: Timeouts
 
 
 def probe_moves(
@@ -131,17 +84,17 @@ def probe_moves(
 ) -> Generator[Probe, None, Moved]:
     """Lets the PACS send instances of the samples, one request after the other; starts and ends the receiver."""
     with receiver:
-        line = Line(pacs, receiver, Arrivals(receiver.folder), timeouts)
+        line = Line(pacs, Arrivals(receiver.folder), timeouts, receiver)
         one, good = probe_one(line, one_instance(samples), own_address)
         yield one
         if good is None:
             yield from skipped(NAMES[1:], f"{ONE} failed")
-            return Moved()
+            return Moved(came=False)
         lists, uid_lists = probe_list(line, two_series(samples), good)
         yield lists
         instances, image_moves = probe_instances(line, some_instances(samples), good)
         yield instances
-        return Moved(uid_lists, image_moves)
+        return Moved(True, uid_lists, image_moves)
 
 
 def probe_one(line: Line, trials: Iterable[Trial], own_address: str) -> tuple[Probe, Trial | None]:
@@ -165,7 +118,7 @@ def not_reached(delivery: Delivery, config: PacsConfig, own_address: str) -> Pro
     declare = f"ask the PACS administrator to declare the AE title {config.aet} with {here}"
     if end is None:
         return Probe.failed(ONE, delivery.said, delivery.remedy or LOOK_INTO_LOG)
-    status = _status(end)
+    status = status_words(end)
     if end.status == MOVE_DESTINATION_UNKNOWN:
         return Probe.failed(ONE, f"the PACS does not know the AE title {config.aet} (0xA801)", declare)
     if delivery.refused_classes:
@@ -196,7 +149,7 @@ def probe_list(line: Line, trial: Trial | None, good: Trial) -> tuple[Probe, boo
     delivery, uid_lists = _judged(line, trial, good)
     if uid_lists:
         return Probe.ok(LISTS, "two series of one study in one request came both"), uid_lists
-    words = f"two series of one study in one request: {_shortfall(trial, delivery)}"
+    words = f"two series of one study in one request: {shortfall(trial, delivery)}"
     if uid_lists is None:
         return Probe.warning(LISTS, words, _LATER), None
     return Probe.warning(
@@ -211,7 +164,7 @@ def probe_instances(line: Line, trial: Trial | None, good: Trial) -> tuple[Probe
     delivery, image_moves = _judged(line, trial, good)
     if image_moves:
         return Probe.ok(INSTANCES, f"{len(trial.expected)} of a series came, and no other"), image_moves
-    words = f"some instances of a series: {_shortfall(trial, delivery)}"
+    words = f"some instances of a series: {shortfall(trial, delivery)}"
     remedy = _LATER if image_moves is None else _REMEMBER.format("whole series")
     return Probe.warning(INSTANCES, words, remedy), image_moves
 
@@ -226,85 +179,5 @@ def _judged(line: Line, trial: Trial, good: Trial) -> tuple[Delivery, bool | Non
     return delivery, verdict
 
 
-# --- one request
-
-
-def deliver(line: Line, trial: Trial) -> Delivery:
-    """Asks for it, and takes what comes; ends the request when far more comes than was asked."""
-    started = time.monotonic()
-    move = line.pacs.move([trial.request], line.pacs.config.aet)
-    try:
-        end, said = _wait(line, move, len(trial.expected) + FEW)
-        remedy = ""
-        if not move.admitted:
-            error = line.pacs.no_association(move.process)
-            said, remedy = error.said, error.remedy
-    finally:
-        move.close()
-    came, others = _settle(line, trial, end)
-    return Delivery(
-        *(came, others, end, time.monotonic() - started, said, remedy),
-        refused_classes=line.receiver.refused_classes(),
-        contacted=line.receiver.contacted(),
-    )
-
-
-def _wait(line: Line, move: Move, most: int) -> tuple[MoveState | None, str]:
-    """The final response, or why there was none; `most`: of so many objects more is far too many."""
-    before = line.arrivals.received
-    patience_s = line.timeouts.silence_timeout_s
-    while not move.ended:
-        for end in move.poll():
-            # The association is released in peace.
-            move.process.wait(line.timeouts.settle_time_s)
-            return (end, "") if end.status is not None else (None, end.words)
-        if line.arrivals.scan() or line.arrivals.grew():
-            move.heard = time.monotonic()
-        if line.arrivals.received - before > most:
-            return None, "far more came than was asked for, and was cut off"
-        if time.monotonic() - move.heard > patience_s:
-            return None, f"the PACS was silent for {patience_s:g} s"
-        line.receiver.check()
-        time.sleep(_POLL_S)
-    return None, "movescu ended without a final response"
-
-
-def _settle(line: Line, trial: Trial, end: MoveState | None) -> tuple[frozenset[str], int]:
-    """The instances that came, those after the final response too; nothing of them is left on disk."""
-    deadline = time.monotonic() + line.timeouts.settle_time_s
-    came: list[str] = []
-    while True:
-        line.arrivals.scan()
-        for arrival in line.arrivals.take_strangers():
-            came.append(arrival.sop_instance_uid)
-            arrival.path.unlink()
-        waits = end is not None and is_clean(end) and time.monotonic() < deadline
-        if trial.expected <= set(came) or not waits:
-            break
-        time.sleep(_POLL_S)
-    return trial.expected & set(came), sum(uid not in trial.expected for uid in came)
-
-
-def _series(sample: Sample) -> Trial:
-    return Trial(MoveRequest((sample.study_uid,), (sample.series_uid,)), frozenset(sample.instance_uids))
-
-
-def _instances(sample: Sample) -> Trial:
-    request = MoveRequest((sample.study_uid,), (sample.series_uid,), sample.instance_uids)
-    return Trial(request, frozenset(sample.instance_uids))
-
-
 def _size(sample: Sample) -> int:
     return len(sample.instance_uids)
-
-
-def _shortfall(trial: Trial, delivery: Delivery) -> str:
-    seen = f"{len(delivery.came)} of {len(trial.expected)} instances came"
-    if delivery.others:
-        seen += f", and {delivery.others} others"
-    how = delivery.said if delivery.end is None else f"the PACS says {_status(delivery.end)}"
-    return f"{seen}; {how}"
-
-
-def _status(end: MoveState) -> str:
-    return f"{end.words or 'status'} (0x{end.status or 0:04X})"

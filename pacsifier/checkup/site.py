@@ -6,21 +6,23 @@ an earlier one is handed on: `Way` (how far the PACS can be reached), `Found` (C
 
 from __future__ import annotations
 
-import socket
 import tempfile
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from pacsifier.checkup import finds, moves
+from pacsifier.checkup import finds, flaws, gets, moves
 from pacsifier.checkup.finds import Found, Sample
+from pacsifier.checkup.gets import Got
 from pacsifier.checkup.moves import Moved
 from pacsifier.checkup.probe import Outcome, Probe, skipped
+from pacsifier.checkup.reaching import ECHO, NAME, TCP, Access, Way, reach
+from pacsifier.checkup.recommending import Untried, recommended
 from pacsifier.config import PacsConfig, load_pacs_config
 from pacsifier.dcmtk.held import count_admitted
 from pacsifier.dcmtk.identifiers import Keys
 from pacsifier.dcmtk.pacs import Pacs
-from pacsifier.dcmtk.storescp import Receiver, check_port
+from pacsifier.dcmtk.storescp import Receiver, barred
 from pacsifier.dcmtk.timeouts import Timeouts
 from pacsifier.dcmtk.toolbox import Toolbox
 from pacsifier.disk.files import free_bytes
@@ -30,19 +32,20 @@ from pacsifier.figures import counted
 from pacsifier.query import Query, read_query_file
 from pacsifier.transfer.capabilities import Seen
 
-CONFIG, QUERY, NAME, TCP, ECHO = "config", "query file", "name resolution", "TCP", "association and C-ECHO"
+CONFIG, QUERY = "config", "query file"
 PORT, ASSOCIATIONS, RIGHTS, SPACE = "own port", "associations at a time", "write rights", "free space"
 
-_OF_PACS = (NAME, TCP, ECHO, *finds.NAMES, PORT, *moves.NAMES, ASSOCIATIONS)
+_OF_PACS = (NAME, TCP, ECHO, *finds.NAMES, PORT, *moves.NAMES, gets.NAME, ASSOCIATIONS)
 NEEDED = ("findscu", "movescu", "storescp")
 _WANTED = {
     "echoscu": "only this check needs it, for C-ECHO",
     "storescu": "--upload needs it",
-    "getscu": "nothing needs it yet: pacsifier retrieves by C-MOVE",
+    "getscu": gets.NEEDS,
     "dcmmkdir": "pacsifier-create-dicomdir needs it",
 }
 TOOLS = ("echoscu", "findscu", "movescu", "storescp", "storescu", "getscu", "dcmmkdir")
 
+_DECLARE = "another move_port must be declared on the PACS"
 _LONGEST_SILENCE_S = 60.0
 _LONGEST_ACSE_S = 5.0
 _MOST_ASSOCIATIONS = 4
@@ -63,37 +66,14 @@ class Site:
 
 @dataclass(frozen=True)
 class Checked:
-    """What a check has found out of a PACS; `config` None: it is faulty, so that no PACS was asked."""
+    """What a check has found out of a PACS; `config` None: it is faulty, so that no PACS was asked.
+
+    `reason`: why this way of retrieving is recommended (`seen.retrieve_method`), or none.
+    """
 
     config: PacsConfig | None
     seen: Seen
-
-
-@dataclass(frozen=True)
-class Access:
-    """What the probes of the PACS work with; it decides nothing."""
-
-    pacs: Pacs
-    toolbox: Toolbox
-    staging: Path
-    timeouts: Timeouts
-
-
-@dataclass(frozen=True)
-class Way:
-    """How far the way to the PACS has led; `barrier`: why the PACS cannot be asked, None while it can.
-
-    `missing`: the tools that cannot be used; `own_address`: the address of this machine as seen from there.
-    """
-
-    missing: frozenset[str]
-    barrier: str | None = None
-    own_address: str = ""
-
-    def barrier_for(self, *tools: str) -> str | None:
-        """Why the PACS cannot be asked by these tools; None where it can."""
-        unusable = (f"{tool} cannot be used" for tool in tools if tool in self.missing)
-        return self.barrier or next(unusable, None)
+    reason: str = ""
 
 
 def check(site: Site, toolbox: Toolbox, consent: Callable[[str], bool]) -> Generator[Probe, None, Checked]:
@@ -111,18 +91,19 @@ def check(site: Site, toolbox: Toolbox, consent: Callable[[str], bool]) -> Gener
         probe, query = read_query(site.queryfile, extra_columns=site.extra_columns)
         yield probe
     missing = yield from try_tools(toolbox)
-    seen = Seen()
+    yield flaws.try_flaws(toolbox.binary(name) for name in TOOLS if name not in missing)
+    seen, reason = Seen(), "the config is faulty"
     if config is None:
-        yield from skipped(_OF_PACS, "the config is faulty")
+        yield from skipped(_OF_PACS, reason)
     else:
         silence_s = min(site.timeouts.silence_timeout_s, _LONGEST_SILENCE_S)
         timeouts = replace(site.timeouts, silence_timeout_s=silence_s)
         with temporary_folder() as staging:
             access = Access(Pacs(config, toolbox, staging, timeouts), toolbox, staging, timeouts)
-            seen = yield from _ask_pacs(access, query, missing, site.sop_classes, consent)
+            seen, reason = yield from _ask_pacs(access, query, missing, site.sop_classes, consent)
     yield try_rights(site.out)
     yield try_space(site.out, site.min_free_bytes)
-    return Checked(config, seen)
+    return Checked(config, seen, reason)
 
 
 def _ask_pacs(
@@ -131,19 +112,37 @@ def _ask_pacs(
     missing: frozenset[str],
     sop_classes: Sequence[str],
     consent: Callable[[str], bool],
-) -> Generator[Probe, None, Seen]:
+) -> Generator[Probe, None, tuple[Seen, str]]:
     """Everything between here and the PACS, in the order in which one thing needs the other."""
-    way = yield from _reach(access, missing)
+    way = yield from reach(access, missing)
     found = yield from _find(access, way, query)
     port = try_port(access.pacs.config.move_port)
     yield port
-    if barrier := _barrier_to_moves(way, found.samples, port, consent):
-        moved = Moved()
-        yield from skipped(moves.NAMES, barrier)
+    no_move, no_get = _barriers(way, found.samples, port, consent)
+    moved, got = Moved(), Got()
+    if no_move:
+        yield from skipped(moves.NAMES, no_move)
     else:
         moved = yield from _move(access, way, found, sop_classes)
+    probe, got = _get(access, way, found.samples, no_get)
+    yield probe
     associations = yield from _count_associations(access, way, found.study)
-    return Seen(moved.uid_lists, moved.image_moves, associations, found.relational, found.returned_keys)
+    method, reason = recommended(
+        moved.came,
+        got,
+        Untried(no_move or "", way.barrier_for("movescu", "storescp") is None),
+        Untried(no_get or "", way.barrier_for("getscu") is None),
+    )
+    seen = Seen(
+        uid_lists=moved.uid_lists,
+        image_moves=moved.image_moves,
+        associations=associations,
+        relational=found.relational,
+        c_get=got.came,
+        retrieve_method=method,
+        returned_keys=found.returned_keys,
+    )
+    return seen, reason
 
 
 # --- this side
@@ -195,15 +194,10 @@ def try_tool(toolbox: Toolbox, name: str) -> Probe:
 
 
 def try_port(port: int) -> Probe:
-    """Looks whether a receiver could listen on the port."""
-    try:
-        check_port(port, "'move_port'")
-    except InputError as error:
+    """Looks whether a receiver could listen on the port, and who does."""
+    if why := barred(port):
         return Probe.failed(
-            PORT,
-            str(error),
-            "end that program (a --save that runs listens there), or take another move_port and have it "
-            "declared on the PACS",
+            PORT, f"cannot receive on port {port} ('move_port'): {why.said}", f"{why.remedy}; {_DECLARE}"
         )
     return Probe.ok(PORT, f"{port} is free")
 
@@ -211,7 +205,7 @@ def try_port(port: int) -> Probe:
 def try_rights(out: Path) -> Probe:
     """Looks whether the output folder can be written to, or made."""
     nearest = _nearest_folder(out)
-    where = "it" if nearest == out.absolute() else f"its parent {nearest}, since it is still to be made,"
+    where = f"{out}" if nearest == out.absolute() else f"{out} is still to be made; {nearest}"
     try:
         # An unnamed file: nobody sees it, and it tells more than permission bits do.
         with tempfile.TemporaryFile(dir=nearest) as file:
@@ -224,7 +218,7 @@ def try_rights(out: Path) -> Probe:
             else f"{nearest} is no folder",
             "name another --out_directory, or have this one opened to you",
         )
-    return Probe.ok(RIGHTS, f"{out}: {where} can be written to")
+    return Probe.ok(RIGHTS, f"{where} can be written to")
 
 
 def try_space(out: Path, least: int) -> Probe:
@@ -239,78 +233,6 @@ def try_space(out: Path, least: int) -> Probe:
     return Probe.ok(SPACE, f"{_megabytes(free)} are free")
 
 
-# --- the way to the PACS
-
-
-def _reach(access: Access, missing: frozenset[str]) -> Generator[Probe, None, Way]:
-    """Goes towards the PACS step by step; what lies behind a step that fails is not tried."""
-    way = Way(missing)
-    steps = ((NAME, (), try_name), (TCP, (), try_tcp), (ECHO, ("echoscu",), try_echo))
-    for name, tools, step in steps:
-        if barrier := way.barrier_for(*tools):
-            yield Probe.skipped(name, barrier)
-            continue
-        probe, way = step(access, way)
-        yield probe
-    return way
-
-
-def try_name(access: Access, way: Way) -> tuple[Probe, Way]:
-    """Looks the PACS's address up."""
-    host, port = access.pacs.config.server_address, access.pacs.config.port
-    try:
-        entries = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    except (OSError, UnicodeError) as error:
-        said = getattr(error, "strerror", None) or error
-        probe = Probe.failed(
-            NAME,
-            f"{host}: {said}",
-            "check the spelling of server_address, or name the PACS by its IP address",
-            AssociationError,
-        )
-        return probe, replace(way, barrier=f"{host} has no address")
-    addresses = ", ".join(dict.fromkeys(str(each[4][0]) for each in entries))
-    if any(each[0] == socket.AF_INET for each in entries):
-        return Probe.ok(NAME, f"{host} is {addresses}"), way
-    probe = Probe.warning(
-        NAME,
-        f"{host} has IPv6 addresses only ({addresses})",
-        "DCMTK 3.6.7 knows IPv4 only: should the association fail, give the PACS an IPv4 address",
-    )
-    return probe, way
-
-
-def try_tcp(access: Access, way: Way) -> tuple[Probe, Way]:
-    """Opens a TCP connection to the PACS, and learns this machine's address from it."""
-    config, patience_s = access.pacs.config, access.timeouts.tcp_timeout_s
-    try:
-        with socket.create_connection((config.server_address, config.port), patience_s) as connection:
-            own_address = connection.getsockname()[0]
-    except OSError as error:
-        if isinstance(error, ConnectionRefusedError):
-            seen, remedy = "refused: nothing listens there", "check port, and that the PACS runs"
-        else:
-            seen = error.strerror or f"no answer for {patience_s:g} s"
-            remedy = "check server_address; else ask who keeps the firewall to let this machine through"
-        probe = Probe.failed(TCP, f"port {config.port}: {seen}", remedy, AssociationError)
-        return probe, replace(way, barrier="there is no TCP connection")
-    probe = Probe.ok(TCP, f"port {config.port} is open, seen from {own_address}")
-    return probe, replace(way, own_address=own_address)
-
-
-def try_echo(access: Access, way: Way) -> tuple[Probe, Way]:
-    """Asks for a C-ECHO; without an association nothing else can be asked."""
-    config = access.pacs.config
-    try:
-        access.pacs.echo()
-    except AssociationError as error:
-        probe = Probe.unassociated(ECHO, error, AssociationError)
-        return probe, replace(way, barrier="there is no association")
-    except OperationError as error:
-        return Probe.warning(ECHO, str(error), "nothing to do, should C-FIND and C-MOVE work"), way
-    return Probe.ok(ECHO, f"{config.server_aet} takes {config.aet}"), way
-
-
 # --- what the PACS can do
 
 
@@ -323,21 +245,35 @@ def _find(access: Access, way: Way, query: Query | None) -> Generator[Probe, Non
     return (yield from finds.probe_finds(access.pacs, query, kind))
 
 
-def _barrier_to_moves(
+def _barriers(
     way: Way, samples: Sequence[Sample], port: Probe, consent: Callable[[str], bool]
-) -> str | None:
-    """Why no C-MOVE can be tried, None where it can; a person is asked only where nothing else is in the way."""
-    if barrier := way.barrier_for("movescu", "storescp"):
-        return barrier
-    if not samples:
-        return "no series was found to move"
-    if port.outcome is not Outcome.OK:
-        return "the own port is taken"
+) -> tuple[str | None, str | None]:
+    """Why no image can be fetched by C-MOVE, and why none by C-GET; None where it can.
+
+    A person is asked once, and only where nothing else is in the way.
+    """
+    taken = None if port.outcome is Outcome.OK else "the own port cannot be used"
+    nothing = None if samples else "no series was found to fetch"
+    no_move = way.barrier_for("movescu", "storescp") or nothing or taken
+    no_get = way.barrier_for("getscu") or nothing
+    if no_move and no_get:
+        return no_move, no_get
+    number = (0 if no_move else moves.planned(samples)) + (0 if no_get else gets.planned(samples))
     question = (
-        f"May the PACS send {counted(moves.planned(samples), 'image')} to this machine, where they are "
-        "deleted at once? Otherwise C-MOVE is not tried"
+        f"May the PACS send {counted(number, 'image')} to this machine, where they are deleted at once? Otherwise "
+        "C-MOVE and C-GET are not tried"
     )
-    return None if consent(question) else "images are sent with consent only: give --yes"
+    refused = None if consent(question) else "images are sent with consent only: give --yes"
+    return no_move or refused, no_get or refused
+
+
+def _get(access: Access, way: Way, samples: Sequence[Sample], barrier: str | None) -> tuple[Probe, Got]:
+    """Fetches an image by C-GET, or else looks whether the PACS offers it."""
+    if barrier is None:
+        return gets.probe_get(access.pacs, access.staging / "got", access.timeouts, samples)
+    if missing := way.barrier_for("getscu", "storescu"):
+        return Probe.skipped(gets.NAME, missing), Got()
+    return gets.probe_offer(access.pacs)
 
 
 def _move(

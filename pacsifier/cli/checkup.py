@@ -47,6 +47,7 @@ def check_site(arguments: argparse.Namespace, timeouts: Timeouts) -> int:
             probes, checked = _show_each(route)
     _write(arguments.capabilities, checked)
     _sum_up(probes)
+    _recommend(checked)
     kinds = {probe.kind for probe in probes if probe.outcome is Outcome.FAILED}
     return next((status for kind, status in _STATUSES if kind in kinds), common.EXIT_COMPLETE)
 
@@ -89,6 +90,12 @@ def _write(path: Path | None, checked: Checked) -> None:
     tried = {"uid_lists": checked.seen.uid_lists, "image_moves": checked.seen.image_moves}
     unknown = ", ".join(name for name, value in tried.items() if value is None)
     print(f"{path}: written" + (f"; not known, and taken as usual: {unknown}" if unknown else ""))
+
+
+def _recommend(checked: Checked) -> None:
+    method = checked.seen.retrieve_method
+    words = f"recommended: --retrieve_method {method}" if method else "no --retrieve_method is recommended"
+    print(f"{words}: {checked.reason}")
 
 
 def _sum_up(probes: list[Probe]) -> None:

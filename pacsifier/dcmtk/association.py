@@ -15,6 +15,8 @@ _NO_GET = "No adequate Presentation Contexts"
 _REASONS = ("F: ", "E: ", "D: Result: ", "D: Reason: ")
 _TRANSIENT = "Rejected Transient"
 _ACCEPTED = "Association Accepted"
+IPV4_ONLY = "DCMTK 3.6.7 knows IPv4 only"
+WRITE_IPV4 = "write an IPv4 address of the PACS, or a name that has one, as server_address"
 # What only who was reached can say.
 _OF_A_PACS = ("AE Title", "Presentation Context", "Rejected", "aborted", "refused", "read timeout")
 
@@ -56,9 +58,9 @@ def own_place(config: PacsConfig) -> str:
     """Where the PACS must send to, in words: the address of this machine that leads to it, and the receive port."""
     address = ""
     with contextlib.suppress(OSError):
-        family, kind, protocol, _, peer = socket.getaddrinfo(
-            config.server_address, config.port, type=socket.SOCK_DGRAM
-        )[0]
+        entries = socket.getaddrinfo(config.server_address, config.port, type=socket.SOCK_DGRAM)
+        # Where there is an IPv4 address it is the one that DCMTK takes, and storescp listens on no other.
+        family, kind, protocol, _, peer = min(entries, key=lambda each: each[0] != socket.AF_INET)
         with socket.socket(family, kind, protocol) as probe:
             # Connecting a datagram socket sends nothing; it only chooses the route.
             probe.connect(peer)
@@ -79,8 +81,8 @@ def _remedy(said: str, config: PacsConfig) -> str:
     addresses = () if any(word in said for word in _OF_A_PACS) else ipv6_only(config.server_address)
     if addresses:
         return (
-            f"{config.server_address} has IPv6 addresses only ({', '.join(addresses)}), and DCMTK 3.6.7 knows IPv4 "
-            "only: write an IPv4 address of the PACS, or a name that has one, as server_address."
+            f"{config.server_address} has IPv6 addresses only ({', '.join(addresses)}), and {IPV4_ONLY}: "
+            f"{WRITE_IPV4}."
         )
     declare = f"ask the PACS administrator to declare the AE title {config.aet} with {own_place(config)}"
     hints = {

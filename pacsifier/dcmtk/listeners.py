@@ -30,16 +30,27 @@ class Holder:
     folder: str
 
     def __str__(self) -> str:
+        return f"{self.said}; {self.remedy}"
+
+    @property
+    def said(self) -> str:
+        """Who it is."""
         if self.run_lives:
             return (
                 f"another run of pacsifier, process {self.run}, receives there into {self.folder} (storescp, process "
-                f"{self.processes[0]}); wait until it has ended, or use another port, which the PACS must know"
+                f"{self.processes[0]})"
             )
-        numbers = " ".join(map(str, self.processes))
         return (
             f"a receiver that outlived its run (storescp, process {self.processes[0]}) listens there for "
-            f"{self.folder}; end it with: kill {numbers}"
+            f"{self.folder}"
         )
+
+    @property
+    def remedy(self) -> str:
+        """What to do about it."""
+        if self.run_lives:
+            return "wait until it has ended, or use another port"
+        return f"end it with: kill {' '.join(map(str, self.processes))}"
 
 
 def listens(port: int, process: int) -> bool:

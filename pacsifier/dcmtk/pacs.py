@@ -22,6 +22,7 @@ from pacsifier.dcmtk.toolbox import Toolbox
 from pacsifier.dcmtk.transcript import echo_response
 from pacsifier.errors import AssociationError, OperationError
 
+STUDY_ROOT_GET = "1.2.840.10008.5.1.4.1.2.2.3"
 _DICTIONARY = "dictionary.dic"
 
 Finding = Callable[[str, int, int, int], None]
@@ -139,6 +140,25 @@ class Pacs:
         # Its log comes by the standard output: confined, it could write no other.
         process = self._toolbox.start("getscu", arguments, folder, "getscu", writes_to=confined)
         return Get(process, folder, received)
+
+    def offers(self, sop_class: str) -> None:
+        """Opens an association for one SOP class and releases it; asks for nothing over it.
+
+        By storescu, the one of DCMTK's tools that proposes what it is told to: it is given a file that it cannot send.
+
+        Raises:
+            AssociationError: there was none, or not for this class.
+        """
+        folder = self._make_folder("offer")
+        text = negotiation.config_text([(sop_class, negotiation.NATIVE)])
+        (folder / "offer.cfg").write_text(text, encoding="ascii")
+        (folder / "nothing").touch()
+        peer = peer_arguments(self.config, self._timeouts)
+        arguments = ["-nh", "-xf", "offer.cfg", negotiation.NAME, *peer, "nothing"]
+        process = self._toolbox.start("storescu", arguments, folder, "storescu", level="INFO")
+        if b"Association Accepted" not in b"".join(process.follow(self._timeouts.silence_timeout_s)):
+            raise self.no_association(process)
+        remove_folder(folder)
 
     def no_association(self, process: Process) -> AssociationError:
         """The error for a tool that ended before any response, with what its log says."""

@@ -56,19 +56,40 @@ class Refusal:
     at: float
 
 
-def check_port(port: int, source: str) -> None:
-    """Raises InputError, naming `source` and who holds the port, when nothing could listen on it."""
+@dataclass(frozen=True)
+class Barred:
+    """Why nothing could listen on a port, and what to do about it."""
+
+    said: str
+    remedy: str
+
+
+def barred(port: int) -> Barred | None:
+    """What keeps a receiver from listening on the port; None: nothing does."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind(("", port))
         except OSError as error:
-            why = str(error)
-            if error.errno == errno.EADDRINUSE:
-                why = str(holder_of(port) or "another program on this machine uses it")
-            elif error.errno == errno.EACCES:
-                why = "ports below 1024 need more rights"
-            raise InputError(f"cannot receive on port {port} ({source}): {why}") from error
+            return _barred(port, error)
+    return None
+
+
+def _barred(port: int, error: OSError) -> Barred:
+    other = "use another port"
+    if error.errno == errno.EADDRINUSE:
+        if holder := holder_of(port):
+            return Barred(holder.said, holder.remedy)
+        return Barred("another program on this machine uses it", f"end that program, or {other}")
+    if error.errno == errno.EACCES:
+        return Barred("ports below 1024 need more rights", other)
+    return Barred(str(error), other)
+
+
+def check_port(port: int, source: str) -> None:
+    """Raises InputError, naming `source` and who holds the port, when nothing could listen on it."""
+    if why := barred(port):
+        raise InputError(f"cannot receive on port {port} ({source}): {why.said}; {why.remedy}")
 
 
 def received_folder(staging: Path) -> Path:

@@ -47,6 +47,11 @@ SCHEMA: Final[Mapping[str, Any]] = {
             "description": "an integer from 1, or null (not known)",
         },
         "relational": _TOLD,
+        "c_get": _TOLD,
+        "retrieve_method": {
+            "enum": ["move", "get", "auto", None],
+            "description": "move, get, auto, or null (not known)",
+        },
         "returned_keys": {
             "type": "object",
             "properties": dict.fromkeys(LEVELS, _KEYS),
@@ -83,6 +88,7 @@ USUAL = Capabilities()
 class Seen:
     """What a check saw of a PACS; None: it was not tried, or nothing can be said.
 
+    `c_get`: images come by C-GET; `retrieve_method`: the way that it recommends.
     `relational`: a SERIES-level C-FIND of a SeriesInstanceUID alone is answered rightly; `returned_keys`: level ->
     keyword -> whether any answer held that key.
     """
@@ -91,6 +97,8 @@ class Seen:
     image_moves: bool | None = None
     associations: int | None = None
     relational: bool | None = None
+    c_get: bool | None = None
+    retrieve_method: str | None = None
     returned_keys: Mapping[str, Mapping[str, bool]] = field(default_factory=dict)
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from pacs.runs import MARK, processes, run, until
 from pacs.servers import pacsifier_argv
-from pacs.test_check import FINDS, MOVES, Checked, check
+from pacs.test_check import FINDS, GET, MOVES, Checked, check
 
 from faults.quirk_pacs import QuirkPacs, Quirks, start_quirk_pacs
 from faults.test_far_side import NO_LISTS, TOLD_APART
@@ -38,7 +38,7 @@ def checked(quirky, tmp_path: Path):
 def only_warning(done: Checked, *names: str) -> None:
     assert done.status == 0, done.stdout
     assert done.named("FAILED") == set()
-    assert done.named("warning") - {"relational C-FIND"} == {*names}
+    assert done.warned - {"relational C-FIND"} == {*names}
     assert all(done.probes[name][2] for name in names)
 
 
@@ -55,6 +55,25 @@ def test_without_consent_the_pacs_is_never_asked_to_send(checked) -> None:
     assert done.status == 0, done.stdout
     assert done.named("skipped") == {*MOVES}
     assert (pacs.moves, pacs.sent) == ([], [])
+    assert done.outcome(GET) == "ok"
+
+
+@pytest.mark.parametrize("consent", [False, True])
+def test_a_pacs_without_c_get_is_remembered_as_that_and_asked_by_c_move(consent, checked) -> None:
+    _, done, written = checked(consent=consent, no_get=True)
+    only_warning(done, GET)
+    assert "allow C-GET" in done.probes[GET][2]
+    assert "only --retrieve_method get and auto need it" in done.probes[GET][2]
+    assert (written["c_get"], written["retrieve_method"]) == (False, "move")
+    assert done.stdout.splitlines()[-1].startswith("recommended: --retrieve_method move: ")
+
+
+def test_a_pacs_that_sends_by_c_get_only_is_asked_that_way(checked) -> None:
+    _, done, written = checked(undeclared="PACSIFIER")
+    assert done.status == 1
+    assert done.named("FAILED") == {MOVES[0]}
+    assert (written["c_get"], written["retrieve_method"]) == (True, "get")
+    assert "recommended: --retrieve_method get: images come by C-GET; C-MOVE brought nothing" in done.stdout
 
 
 @pytest.mark.parametrize("no_lists", [each for each in NO_LISTS if each.id in TOLD_APART])
@@ -82,7 +101,7 @@ def test_a_pacs_without_c_move_at_the_image_level_is_remembered_as_that(checked)
 def test_what_failed_for_lack_of_resources_is_not_held_against_the_pacs(checked) -> None:
     _, done, written = checked(move_status=0xA702, move_after=1)
     assert done.outcome(MOVES[0]) == "ok"
-    only_warning(done, MOVES[1], MOVES[2])
+    only_warning(done, MOVES[1], MOVES[2], GET)
     assert "quieter hour" in done.probes[MOVES[1]][2]
     assert (written["uid_lists"], written["image_moves"]) == (None, None)
 

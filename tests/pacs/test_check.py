@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from pacs.runs import MARK, header, processes, run
+from pacs.runs import MARK, header, port_is_free, processes, run, until
 from pacs.servers import (
     LOOPBACK,
     OUR_AET,
@@ -36,10 +36,19 @@ FINDS = (
     "relational C-FIND",
 )
 MOVES = ("C-MOVE to this machine", "C-MOVE of a UID list", "C-MOVE at the IMAGE level")
-OF_PACS = ("association and C-ECHO", *FINDS, *MOVES, "associations at a time")
+GET = "C-GET to this machine"
+OF_PACS = ("association and C-ECHO", *FINDS, *MOVES, GET, "associations at a time")
+FLAWS = "known faults of DCMTK"
 ORDER = [
-    *("config", *(f"DCMTK {tool}" for tool in TOOLS), "name resolution", "TCP", "association and C-ECHO"),
-    *(*FINDS, "own port", *MOVES, "associations at a time", "write rights", "free space"),
+    *(
+        "config",
+        *(f"DCMTK {tool}" for tool in TOOLS),
+        FLAWS,
+        "name resolution",
+        "TCP",
+        "association and C-ECHO",
+    ),
+    *(*FINDS, "own port", *MOVES, GET, "associations at a time", "write rights", "free space"),
 ]
 _LINE = re.compile(r"(ok|warning|FAILED|skipped) +([^:]+): (.*)\Z")
 
@@ -52,6 +61,11 @@ class Checked:
     stdout: str
     stderr: str
     probes: dict[str, tuple[str, str, str]]
+
+    @property
+    def warned(self) -> set[str]:
+        """What is warned of, whatever is known of the DCMTK that the tests use."""
+        return self.named("warning") - {FLAWS}
 
     def outcome(self, name: str) -> str:
         return self.probes[name][0]
@@ -121,7 +135,7 @@ def test_a_site_that_works_passes_every_probe_in_order(checked, pacs: Server) ->
     done, folder = checked
     assert done.status == 0, done.stdout
     assert list(done.probes) == ORDER
-    assert done.named("warning") == ({"returned keys"} if pacs.kind == "dcmqrscp" else set())
+    assert done.warned == ({"returned keys"} if pacs.kind == "dcmqrscp" else set())
     assert done.named("ok") == {*ORDER} - done.named("warning")
     assert not (folder / "out").exists()
 
@@ -144,6 +158,7 @@ def test_what_the_pacs_can_do_is_written_down(checked, pacs: Server) -> None:
     assert (found["uid_lists"], found["image_moves"], found["relational"]) == (True, True, True)
     # Four associations are no limit: a run that is told to take six may.
     assert found["associations"] is None
+    assert (found["c_get"], found["retrieve_method"]) == (True, "move")
     assert found["returned_keys"]["SERIES"]["SeriesDescription"] is (pacs.kind == "orthanc")
     assert found["returned_keys"]["STUDY"]["PatientID"] is True
     assert found["server"] == {"server_address": LOOPBACK, "port": pacs.port, "server_AET": pacs.aet}
@@ -165,8 +180,10 @@ def test_without_consent_no_image_is_sent(orthanc: Server, tmp_path: Path) -> No
     assert done.status == 0, done.stdout
     assert done.named("skipped") == {*MOVES}
     assert "--yes" in done.probes[MOVES[0]][1]
+    assert done.probes[GET][:2] == ("ok", "the PACS offers it; with --yes it is asked for an image")
+    assert done.stdout.splitlines()[-1].startswith("recommended: --retrieve_method auto: ")
     found = json.loads((tmp_path / "can.json").read_text())
-    assert (found["uid_lists"], found["image_moves"]) == (None, None)
+    assert (found["uid_lists"], found["image_moves"], found["c_get"]) == (None, None, None)
 
 
 @pytest.mark.parametrize(("answer", "outcome"), [(b"y\n", "ok"), (b"\n", "skipped")])
@@ -189,6 +206,7 @@ def test_a_person_at_a_terminal_is_asked(answer, outcome, dcmqrscp: Server, tmp_
     with contextlib.closing(os.fdopen(ours, "rb", buffering=0)) as terminal:
         said = terminal.read(4096).decode()
     assert parse(stdout)[MOVES[0]][0] == outcome
+    assert parse(stdout)[GET][0] == "ok"
     assert re.search(r"May the PACS send \d+ images to this machine", said)
 
 
@@ -235,7 +253,7 @@ def test_every_fault_of_the_config_is_told_and_this_side_is_tried_all_the_same(t
     assert done.status == 2
     assert "'port'" in done.probes["config"][1]
     assert "'server_address'" in done.probes["config"][1]
-    assert done.named("ok") == {*(f"DCMTK {tool}" for tool in TOOLS), "write rights", "free space"}
+    assert done.named("ok") - {FLAWS} == {*(f"DCMTK {tool}" for tool in TOOLS), "write rights", "free space"}
     assert done.named("skipped") == {"name resolution", "TCP", "own port", *OF_PACS}
 
 
@@ -292,7 +310,29 @@ def test_a_receive_port_that_is_taken(pacs: Server, tmp_path: Path) -> None:
     assert done.named("FAILED") == {"own port"}
     assert "move_port" in done.probes["own port"][2]
     assert done.named("skipped") == {*MOVES}
-    assert done.probes[MOVES[0]][1] == "the own port is taken"
+    assert done.probes[MOVES[0]][1] == "the own port cannot be used"
+    assert "--retrieve_method get: images come by C-GET; C-MOVE was not tried" in done.stdout
+
+
+def test_a_run_that_holds_the_receive_port_is_named_with_its_folder(dcmqrscp: Server, tmp_path: Path) -> None:
+    config = dcmqrscp.write_config(tmp_path / "config.json")
+    (tmp_path / "query.csv").write_text("PatientID\n00123\n")
+    argv = pacsifier_argv("--save", "-c", config, "-q", tmp_path / "query.csv", "-d", tmp_path / "running")
+    with subprocess.Popen(
+        [*argv, "--rate", "1"], stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    ) as process:
+        try:
+            until(lambda: not port_is_free(dcmqrscp.our_port), 60)
+            done = check(tmp_path, "--yes")
+        finally:
+            process.terminate()
+    assert done.named("FAILED") == {"own port"}
+    seen, remedy = done.probes["own port"][1:]
+    assert (
+        f"another run of pacsifier, process {process.pid}, receives there into {tmp_path / 'running'}" in seen
+    )
+    assert "wait until it has ended" in remedy
+    assert "recommended: --retrieve_method get" in done.stdout
 
 
 def test_a_pacs_that_sends_to_another_port_than_ours(pacs: Server, tmp_path: Path) -> None:
@@ -305,6 +345,7 @@ def test_a_pacs_that_sends_to_another_port_than_ours(pacs: Server, tmp_path: Pat
     remedy = done.probes[MOVES[0]][2]
     assert f"AE title {OUR_AET} with this machine's address (127.0.0.1)" in remedy
     assert "firewalls" in remedy
+    assert done.stdout.splitlines()[-1].startswith("recommended: --retrieve_method get: images come by C-GET")
     # What failed for another reason says nothing about lists.
     assert json.loads((tmp_path / "can.json").read_text())["uid_lists"] is None
 
@@ -359,14 +400,48 @@ def test_a_missing_tool_that_runs_need(missing, tools_without, dcmqrscp: Server,
     )
 
 
-@pytest.mark.parametrize(("missing", "need"), [("echoscu", "C-ECHO"), ("storescu", "--upload")])
+@pytest.mark.parametrize(
+    ("missing", "need"),
+    [("echoscu", "C-ECHO"), ("storescu", "--upload"), ("getscu", "--retrieve_method get")],
+)
 def test_a_missing_tool_that_not_all_need(missing, need, tools_without, orthanc: Server, tmp_path) -> None:
     orthanc.write_config(tmp_path / "config.json")
     done = check(tmp_path, "--yes", "--dcmtk_dir", tools_without(missing))
     assert done.status == 0, done.stdout
-    assert done.named("warning") == {f"DCMTK {missing}"}
+    assert done.warned == {f"DCMTK {missing}"}
     assert need in done.probes[f"DCMTK {missing}"][2]
     assert done.outcome(MOVES[0]) == "ok"
+    assert "recommended: --retrieve_method move" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("version", "told"),
+    [
+        ("3.6.6", ("CVE-2022-2119, -2120, -2121", "CVE-2024-34508, -34509")),
+        (
+            "3.6.8",
+            ("upstream before 3.6.9 has known crashes (CVE-2024-34508, -34509) unless your distribution",),
+        ),
+        ("3.6.9", ()),
+    ],
+)
+def test_an_old_dcmtk_is_named_with_what_is_wrong_with_it_and_used_all_the_same(
+    version, told, orthanc: Server, tmp_path
+) -> None:
+    (tmp_path / "dcmtk").mkdir()
+    for tool in TOOLS:
+        script = tmp_path / "dcmtk" / tool
+        banner = f"$dcmtk: {tool} v{version} 2022-01-01 $"
+        real = find_binary(tool)
+        script.write_text(f'#!/bin/sh\n[ "$1" != --version ] || exec echo \'{banner}\'\nexec {real} "$@"\n')
+        script.chmod(0o755)
+    orthanc.write_config(tmp_path / "config.json")
+    done = check(tmp_path, "--yes", "--dcmtk_dir", tmp_path / "dcmtk")
+    assert done.status == 0, done.stdout
+    assert done.named("warning") == ({FLAWS} if told else set())
+    assert [each for each in told if each not in done.probes[FLAWS][1]] == []
+    assert ("CVE-2022" in done.probes[FLAWS][1]) is (version == "3.6.6")
+    assert ("later DCMTK" in done.probes[FLAWS][2]) is bool(told)
 
 
 def test_without_echoscu_the_find_shows_that_there_is_no_association(tools_without, pacs, tmp_path) -> None:

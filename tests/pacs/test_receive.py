@@ -14,7 +14,7 @@ import pydicom
 import pytest
 
 from pacs.runs import MARK, arguments, port_is_free, processes, run, until
-from pacs.servers import pacsifier_argv, start_dcmqrscp, start_orthanc
+from pacs.servers import OUR_AET, pacsifier_argv, start_dcmqrscp, start_orthanc
 from pacsifier.demo import make_archive
 
 PRIVATE_CLASS = "1.2.826.0.1.3680043.8.498.77"
@@ -51,6 +51,28 @@ def test_a_private_class_that_is_named_comes_at_the_first_asking(private, tmp_pa
     done = run(server, tmp_path, [{"PatientID": "BENCH00001"}], "--save", "--sop_class", PRIVATE_CLASS)
     assert done.status == 0, done.stderr
     assert "once more" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("row", "most"), [({"PatientID": "124588", "SeriesNumber": "4"}, 1), ({"PatientID": "124588"}, 5)]
+)
+def test_who_is_not_declared_is_told_at_the_first_refusal_though_orthanc_hides_why(
+    row, most, hospital, peers, tmp_path
+):
+    """Orthanc answers an unknown destination with 0xC000: one series is enough to be told, and nothing is repeated."""
+    loose = {"DicomAlwaysAllowEcho": True, "DicomAlwaysAllowFind": True, "DicomAlwaysAllowMove": True}
+    others = {name: peer for name, peer in peers.items() if name != OUR_AET}
+    with start_orthanc(tmp_path / "pacs", hospital.files, others, **loose) as server:
+        server.peers = peers
+        done = run(server, tmp_path, [row], "--save")
+        asked = server.log.count("MoveScp.cpp")
+    assert done.status == 1
+    told = [line for line in done.stderr.splitlines() if "0xC000" in line]
+    assert len(told) == 1, done.stderr
+    port = server.config()["move_port"]
+    assert f"have the AE title {OUR_AET} declared" in told[0]
+    assert f"this machine's address (127.0.0.1) and port {port}" in told[0]
+    assert 1 <= asked <= most
 
 
 def test_the_pacs_is_left_in_peace_between_batches(orthanc, tmp_path):

@@ -51,3 +51,13 @@ def test_a_pacs_of_ipv6_only_is_told_so_unless_it_was_reached(monkeypatch, said,
 def test_an_ipv6_address_is_known_without_any_name_service(address):
     assert association.ipv6_only(address)
     assert not association.ipv6_only("127.0.0.1")
+
+
+def test_the_address_to_declare_is_the_one_that_storescp_listens_on(monkeypatch):
+    """A name with an IPv6 address first must not have the PACS told to send to one."""
+    entries = [
+        (socket.AF_INET6, socket.SOCK_DGRAM, 17, "", ("::1", 104, 0, 0)),
+        (socket.AF_INET, socket.SOCK_DGRAM, 17, "", ("127.0.0.1", 104)),
+    ]
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: entries)
+    assert association.own_place(config()).startswith("this machine's address (127.0.0.1) and port ")

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
+import os
+import socket
 from collections.abc import Iterable
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -22,18 +28,13 @@ from pacsifier.checkup.finds import (
     recent_days,
     small_ones,
 )
-from pacsifier.checkup.moves import (
-    Delivery,
-    Trial,
-    not_reached,
-    one_instance,
-    planned,
-    some_instances,
-    took,
-    two_series,
-)
+from pacsifier.checkup.gets import Got, judge_get
+from pacsifier.checkup.moves import not_reached, planned, some_instances, two_series
 from pacsifier.checkup.probe import Outcome, Probe
-from pacsifier.checkup.site import Site, Way, check, judge_associations, try_tool
+from pacsifier.checkup.reaching import Way, try_name, try_tcp
+from pacsifier.checkup.recommending import Untried, recommended
+from pacsifier.checkup.site import Site, check, judge_associations, try_port, try_tool
+from pacsifier.checkup.trials import Delivery, Trial, one_instance, took
 from pacsifier.config import PacsConfig
 from pacsifier.dcmtk.findscu import FindResult
 from pacsifier.dcmtk.movescu import MoveRequest
@@ -285,6 +286,81 @@ def test_where_nothing_comes_the_side_that_must_act_is_told(changes, seen, remed
     assert says(not_reached(replace(NOTHING, **changes), CONFIG, "192.0.2.1"), FAILED, seen, remedy)
 
 
+# --- by C-GET, and which way to go -----------------------------------------------------------------------------------
+
+REFUSED_GET = MoveState(0, 0xC000, "Failed: UnableToProcess")
+SUBS_FAILED = MoveState(0, 0xA702, "Refused", failed=1)
+
+
+@pytest.mark.parametrize(
+    ("syntax", "changes", "outcome", "seen", "remedy", "got"),
+    [
+        ("", {"came": WHOLE, "end": SUCCESS}, OK, "2 instances came", "", Got(True, True)),
+        ("", {"came": WHOLE, "others": 3, "end": SUCCESS}, OK, "2 instances came", "", Got(True, True)),
+        (
+            "",
+            {"unadmitted": True, "end": None, "said": "no context"},
+            WARNING,
+            "no context",
+            "get and auto need it: ask the PACS administrator to allow C-GET to US",
+            Got(False, False),
+        ),
+        (
+            "",
+            {"unadmitted": True, "temporary": True, "end": None, "said": "busy"},
+            WARNING,
+            "busy",
+            "log of the PACS",
+            Got(None, None),
+        ),
+        ("", {"end": REFUSED_GET}, WARNING, "0xC000", "allow C-GET to US", Got(False, True)),
+        ("", {"end": None, "said": "cut off"}, WARNING, "cut off", "allow C-GET to US", Got(None, True)),
+        ("", {"end": SUCCESS}, WARNING, "0 of 2 instances", "allow C-GET to US", Got(False, True)),
+        ("", {"end": SUBS_FAILED}, WARNING, "0xA702", "may be held compressed", Got(None, True)),
+        ("1.2", {"end": SUBS_FAILED}, WARNING, "0xA702", "it: ask the PACS", Got(None, True)),
+    ],
+)
+def test_c_get_is_never_a_failure_and_never_believed_without_an_image(
+    syntax, changes, outcome, *, seen, remedy, got
+) -> None:
+    trial = Trial(MoveRequest(("A",), ("1", "2")), WHOLE, syntax)
+    probe, found = judge_get(trial, replace(NOTHING, **changes), "US")
+    assert says(probe, outcome, seen, remedy)
+    assert found == got
+
+
+CONSENT, NO_TOOL, NOT_THERE = Untried("give --yes"), Untried("no tool", False), Untried("no PACS", False)
+OFFERED, NO_GET, CAME = Got(None, True), Got(False, False), Got(True, True)
+
+
+@pytest.mark.parametrize(
+    ("moved", "got", "no_move", "no_get", "method", "reason"),
+    [
+        (True, CAME, Untried(), Untried(), "move", "C-GET works too"),
+        (True, NO_GET, Untried(), Untried(), "move", "C-GET does not work"),
+        (True, Got(), Untried(), NO_TOOL, "move", "C-GET was not tried"),
+        (False, CAME, Untried(), Untried(), "get", "C-MOVE brought nothing"),
+        (None, CAME, Untried("the own port is taken"), Untried(), "get", "not tried (the own port is taken)"),
+        (None, CAME, NO_TOOL, Untried(), "get", "not tried (no tool)"),
+        (False, NO_GET, Untried(), Untried(), None, "C-GET does not work"),
+        (False, OFFERED, Untried(), Untried(), None, "C-GET brought nothing; what to do stands above"),
+        (None, OFFERED, CONSENT, CONSENT, "auto", "give --yes; auto tries"),
+        (None, Got(), CONSENT, CONSENT, "auto", "give --yes; auto tries"),
+        (None, NO_GET, CONSENT, CONSENT, "move", "does not work; C-MOVE was not tried (give --yes)"),
+        (None, Got(), CONSENT, NO_TOOL, "move", "C-GET was not tried"),
+        (None, OFFERED, NO_TOOL, CONSENT, "get", "offers C-GET; C-MOVE was not tried (no tool)"),
+        (None, NO_GET, NO_TOOL, CONSENT, None, "no tool"),
+        (None, Got(), NOT_THERE, NOT_THERE, None, "no PACS"),
+    ],
+)
+def test_the_way_that_is_recommended_is_one_that_was_seen_to_work_or_may(
+    moved, got, no_move, no_get, *, method, reason
+) -> None:
+    found, words = recommended(moved, got, no_move, no_get)
+    assert found == method
+    assert reason in words
+
+
 # --- this side -------------------------------------------------------------------------------------------------------
 
 
@@ -302,6 +378,92 @@ def test_where_nothing_comes_the_side_that_must_act_is_told(changes, seen, remed
 )
 def test_a_probe_that_is_not_tried_says_what_stands_in_its_way(way, tools, barrier) -> None:
     assert way.barrier_for(*tools) == barrier
+
+
+@pytest.mark.parametrize(
+    ("number", "seen", "remedy"),
+    [
+        (
+            errno.EADDRINUSE,
+            "another program on this machine uses it",
+            "end that program, or use another port",
+        ),
+        (errno.EACCES, "ports below 1024 need more rights", "use another port; another move_port must be"),
+        (
+            errno.EADDRNOTAVAIL,
+            "Cannot assign requested address",
+            "use another port; another move_port must be",
+        ),
+    ],
+)
+def test_a_port_that_cannot_be_used_has_the_remedy_of_its_reason(number, seen, remedy, monkeypatch) -> None:
+    """Where rights are missing there is no program to end."""
+
+    class Refusing:
+        def __enter__(self) -> Refusing:
+            return self
+
+        def __exit__(self, *_: object) -> None: ...
+
+        def setsockopt(self, *_: object) -> None: ...
+
+        def bind(self, _: object) -> None:
+            raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(socket, "socket", Refusing)
+    probe = try_port(104)
+    assert says(probe, FAILED, seen, remedy)
+    assert "end that" not in probe.remedy or number == errno.EADDRINUSE
+
+
+OPEN, SHUT = True, False
+
+
+@pytest.mark.parametrize(
+    ("ipv4", "ipv6", "outcome", "seen", "remedy"),
+    [
+        (OPEN, None, OK, "seen from 127.0.0.1", ""),
+        (OPEN, OPEN, OK, "seen from 127.0.0.1", ""),
+        (OPEN, SHUT, OK, "seen from 127.0.0.1", ""),
+        (SHUT, None, FAILED, "refused: nothing listens there", "check port"),
+        (SHUT, SHUT, FAILED, "refused: nothing listens there", "check port"),
+        (
+            SHUT,
+            OPEN,
+            FAILED,
+            "at 127.0.0.1, but it is open at ::1",
+            "have the PACS listen at an IPv4 address",
+        ),
+        (None, SHUT, FAILED, "port ", "DCMTK 3.6.7 knows IPv4 only: write an IPv4 address"),
+        (None, OPEN, OK, "seen from ::1", ""),
+    ],
+)
+def test_a_pacs_is_reached_as_dcmtk_reaches_it(ipv4, ipv6, outcome, *, seen, remedy, monkeypatch) -> None:
+    """A name with both kinds of addresses must not pass over IPv6, nor be called down where only IPv4 is."""
+    with contextlib.ExitStack() as stack:
+        probe_v4 = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
+        port = probe_v4.getsockname()[1]
+        if ipv6 is OPEN:
+            try:
+                stack.enter_context(socket.create_server(("::1", port), family=socket.AF_INET6))
+            except OSError:
+                pytest.skip("this machine has no IPv6")
+        if ipv4 is not OPEN:
+            probe_v4.close()
+        entries = [(socket.AF_INET6, 1, 6, "", ("::1", port, 0, 0))] if ipv6 is not None else []
+        entries += [(socket.AF_INET, 1, 6, "", ("127.0.0.1", port))] if ipv4 is not None else []
+        real = socket.getaddrinfo
+        monkeypatch.setattr(
+            socket, "getaddrinfo", lambda host, *a, **b: entries if host == "pacs" else real(host, *a, **b)
+        )
+        access: Any = SimpleNamespace(
+            pacs=SimpleNamespace(config=replace(CONFIG, port=port)), timeouts=DEFAULT_TIMEOUTS
+        )
+        name, way = try_name(access, Way(frozenset()))
+        probe, way = try_tcp(access, way)
+    assert says(probe, outcome, seen, remedy)
+    assert (way.barrier is None) is (outcome is OK)
+    assert (name.outcome, "IPv4" in name.remedy) == ((WARNING, True) if ipv4 is None else (OK, False))
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from pacsifier.dcmtk.transcript import MoveState
 from pacsifier.transfer.fetch import rounds
 from pacsifier.transfer.fetch import ways as module
 from pacsifier.transfer.fetch.decide import Said
-from pacsifier.transfer.fetch.health import told
+from pacsifier.transfer.fetch.health import may_hide_unreached, told
 from pacsifier.transfer.fetch.pool import Ended
 from pacsifier.transfer.fetch.ways import ByGet, Elsewhere, ToReceiver, Way
 from pacsifier.transfer.fetch.work import Task, one_chunk
@@ -135,9 +135,31 @@ def test_a_destination_that_was_reached_is_known_whatever_the_pacs_says_later(wa
     assert health(way, [End(UNKNOWN_DESTINATION)], reached=reached) == [None]
 
 
+@pytest.mark.parametrize(
+    ("status", "begun", "reached", "may"),
+    [
+        (0xC000, 0, False, True),
+        (0xA900, 0, False, True),
+        (0xC000, 0, True, False),  # the way to us is known to be good
+        (0xC000, 1, False, False),  # it found us, or it would not have sent
+        (0xA801, 0, False, False),  # it says so itself
+        (0xA702, 0, False, False),
+        (0x0000, 0, False, False),
+        (None, 0, False, False),
+    ],
+)
+def test_an_unknown_destination_may_hide_behind_any_refusal(status, begun, reached, *, may) -> None:
+    assert may_hide_unreached(MoveState(0, status, completed=begun), reached=reached) is may
+
+
 # --- a way that never brought anything ---------------------------------------------------------------------------
 
-US_UNREACHED = Stop(f"SERVER failed 3 times without ever reaching US: {DECLARE_US}", unreachable=True)
+US_UNKNOWN = Stop(f"SERVER failed 3 times without ever reaching US: {DECLARE_US}", unreachable=True)
+US_UNREACHED = Stop(
+    "SERVER failed 3 times without ever reaching US: the PACS knows US, but does not reach it: have the place of this "
+    "machine entered for it there, and let no firewall stand between",
+    unreachable=True,
+)
 OTHER_UNREACHED = Stop(
     "SERVER failed 3 times without ever reaching OTHER: the PACS knows OTHER: see that OTHER listens at the "
     "address and port that the PACS has for it, and takes what is sent",
@@ -159,12 +181,12 @@ GET_CUT = Stop(
     [
         pytest.param(TO_US, [ALL_FAILED] * 3, "", US_UNREACHED, id="it cannot reach us"),
         pytest.param(TO_US, [ALL_FAILED] * 2, "", None, id="twice may be chance"),
-        pytest.param(TO_US, [WARNING, BUSY, NOT_UNDERSTOOD], "", US_UNREACHED, id="whatever it says"),
+        pytest.param(TO_US, [WARNING, BUSY, NOT_UNDERSTOOD], "", US_UNKNOWN, id="whatever it says"),
         pytest.param(
             TO_US,
             [WARNING, SUCCESS, WARNING, SUCCESS, WARNING],
             "",
-            US_UNREACHED,
+            US_UNKNOWN,
             id="an empty success in between",
         ),
         pytest.param(TO_US, [SUCCESS] * 5, "", None, id="nothing failed"),

@@ -608,6 +608,14 @@ def test_the_last_way_is_asked_once_more_instead(play: Make) -> None:
     assert not any(each.startswith("--retrieve_method auto") for each in done.told)
 
 
+def test_who_may_not_be_declared_is_told_what_to_declare_after_the_first_refusal_and_once(play: Make) -> None:
+    refused = MoveState(0, 0xC000, "Failed: Unable to process")
+    ways = {each: [Answer(refused, 0)] for each in (ONE, TWO)}
+    done = play(state(), state("1.2.1"), script=ways).fetch()
+    told = [each for each in done.told if "nothing has come yet" in each]
+    assert told == ["C-MOVE to US ended with 0xC000 Unable to process, and nothing has come yet: ask them"]
+
+
 # --- no association ----------------------------------------------------------------------------------------------
 
 

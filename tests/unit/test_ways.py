@@ -256,6 +256,18 @@ def test_who_is_declared_but_does_not_listen_is_not_told_to_be_declared(
     )
 
 
+@pytest.mark.parametrize(
+    ("status", "failed", "known"),
+    [(0xA801, 4, False), (0xA702, 4, True), (0xB000, 4, True), (0xC000, None, False), (0xC000, 4, True)],
+)
+def test_a_pacs_that_began_to_send_is_not_asked_to_declare_the_name(status, failed, known: bool) -> None:
+    words = a_way(ToReceiver).advice("it failed", MoveState(0, status, failed=failed))
+    assert words.startswith(
+        "the PACS knows US, but does not reach it" if known else "have the AE title US declared"
+    )
+    assert "the place of this machine" in words
+
+
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize(
     ("states", "reached"),

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from pacsifier.dcmtk.transcript import MOVE_DESTINATION_UNKNOWN, SUCCESS, MoveState
 from pacsifier.figures import counted
 from pacsifier.transfer.model import Stop
-from pacsifier.transfer.retry import is_clean
+from pacsifier.transfer.retry import is_clean, refused_for_good
 
 UNREACHED_BEFORE_STOP = 3
 SILENT_BEFORE_STOP = 3
@@ -72,6 +72,14 @@ def after(
     unknown = end.status == MOVE_DESTINATION_UNKNOWN and not reached
     stops = _stops(health, end, terms, unknown=unknown, unreached=unreached, silent=settled and silent)
     return health, next(stops, None)
+
+
+def may_hide_unreached(end: MoveState, *, reached: bool) -> bool:
+    """Whether an end may mean that the PACS does not know where to send, though it does not say so.
+
+    Orthanc answers 0xC000 for a destination that is not declared; a refusal for another reason looks the same.
+    """
+    return not reached and refused_for_good(end)
 
 
 def _is_unreached(end: MoveState, terms: Terms, *, reached: bool) -> bool:

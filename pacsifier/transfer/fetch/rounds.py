@@ -23,7 +23,7 @@ from pacsifier.transfer.fetch.decide import (
     first_of,
     refusal,
 )
-from pacsifier.transfer.fetch.health import after, told
+from pacsifier.transfer.fetch.health import after, may_hide_unreached, told
 from pacsifier.transfer.fetch.lists import doubted, heard, trusted
 from pacsifier.transfer.fetch.pool import CutOff, Ended, Event, NotAdmitted, Pool
 from pacsifier.transfer.fetch.verdict import (
@@ -424,6 +424,9 @@ def _enter(said: Said, event: Ended | CutOff, this: Round, *, silent: bool = Fal
         )
         if stop is not None and stop.unreachable:
             stop = replace(stop, reason=f"{stop.reason}: {way.advice(why, said.end)}")
+        elif not way.advised and stop is None and may_hide_unreached(said.end, reached=this.reached):
+            way.advised = True
+            run.observer.say(f"{why}, and nothing has come yet: {way.advice('', said.end)}")
         run.halt(stop)
     if said.warning and not run.stop:
         log.warning("%s", said.warning)

@@ -64,12 +64,10 @@ class Syntaxes:
             results = list_instances(finds, series, (AVAILABLE,), uid_lists=uid_lists) if some else []
             for state, result in zip(some, results, strict=True):
                 told = {
-                    answer.get("SOPInstanceUID") or "": frozenset((answer.get(AVAILABLE) or "").split("\\"))
-                    - {""}
-                    for answer in result.answers
+                    answer.get("SOPInstanceUID") or "": syntaxes_told(answer) for answer in result.answers
                 }
                 self._told[state.series.key] = {uid: syntaxes for uid, syntaxes in told.items() if syntaxes}
-                self._held[state.series.key] = _preferred(told.values())
+                self._held[state.series.key] = preferred(told.values())
             if not any(self._told.values()):
                 return False
         return True
@@ -177,7 +175,12 @@ class NotedArrivals(Arrivals):
             yield arrival
 
 
-def _preferred(told: Iterable[frozenset[str]]) -> str:
+def syntaxes_told(answer: Mapping[str, str | None]) -> frozenset[str]:
+    """The transfer syntaxes in which the PACS tells that it can send an instance."""
+    return frozenset((answer.get(AVAILABLE) or "").split("\\")) - {""}
+
+
+def preferred(told: Iterable[frozenset[str]]) -> str:
     """The compressed syntax that most instances are held in, the better one of two; "" where native ones do."""
     counts = Counter(
         uid

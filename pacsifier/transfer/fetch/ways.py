@@ -76,7 +76,8 @@ class Way(ABC):
     """How images come; what stands here holds for a way that has nothing to say on it.
 
     `terms` is what it calls things, `cut` how small its requests must be, `health` and `lists` what it has seen of the
-    PACS; `sees`: what comes can be looked at here; `compares`: what is here may come again as it is, to be compared.
+    PACS; `sees`: what comes can be looked at here; `compares`: what is here may come again as it is, to be compared;
+    `advised`: the user was told what to do where nothing comes.
     """
 
     binaries: tuple[str, ...] = ()
@@ -89,6 +90,7 @@ class Way(ABC):
         self.terms = terms
         self.health = Health()
         self.lists = Lists()
+        self.advised = False
 
     def ahead(self) -> AbstractContextManager[None]:
         """Starts what the first round will need, while the finds run."""
@@ -267,8 +269,13 @@ class ToReceiver(Way):
         return self._contacted or super().reached(states)
 
     def advice(self, why: str, end: MoveState | None = None) -> str:
-        """See `Way`."""
-        where = own_place(self.means.config)
+        """See `Way`; a PACS that began to send knows the name, but perhaps another address or port."""
+        where, name = own_place(self.means.config), self.terms.destination
+        if end is not None and end.failed and end.status != MOVE_DESTINATION_UNKNOWN:
+            return (
+                f"the PACS knows {name}, but does not reach it: have {where} entered for it there, and let no firewall "
+                "stand between"
+            )
         return f"{super().advice(why)} with {where}, and let no firewall stand between"
 
     def _next_receiver(self, classes: Sequence[str]) -> Receiver:
@@ -338,7 +345,7 @@ class ByGet(Way):
 
     def advice(self, why: str, end: MoveState | None = None) -> str:
         """See `Way`."""
-        return f"{why}; have C-GET allowed to {self.means.config.aet}"
+        return "; ".join(filter(None, (why, f"have C-GET allowed to {self.means.config.aet}")))
 
     def remark(self, state: SeriesState) -> str:
         """See `Way`: what did not come as held, and the SOP classes of what is missing, for getscu's are fixed."""
