@@ -324,12 +324,14 @@ def _known_of(patient: Patient, gathered: Gathered) -> Identifiers:
 
 def _subject(name: str, patient: Patient, known: Identifiers, key: Key, options: Options) -> Subject:
     shifts = key.shifts[name]
-    births = {facts.birth_date for facts in patient.files}
     date_days = shifts.date_days if options.fuzz_dates else 0
+    written_as_da = {facts.birth_date for facts in patient.files}
     moved = {}
     for day in known.days:
-        days = shifts.birth_date_days if day in births else date_days
-        gone = day in births and (shifts.birth_date_emptied or options.basic)
+        days = shifts.birth_date_days if day in known.births else date_days
+        gone = day in known.births and (
+            shifts.birth_date_emptied or options.basic or day not in written_as_da
+        )
         moved[day] = "0" * len(day) if gone else dates.shift_date(day, days) or "0" * len(day)
     return Subject(
         name,
