@@ -127,6 +127,11 @@ def _add_key_options(group: argparse._ArgumentGroup) -> None:
         help='Day shifts: a JSON file {"sub-1234": -12}, used as given',
     )
     add(
+        "--allow_identifying_ids",
+        action="store_true",
+        help="Take pseudonyms that hold the PatientID, or are a PatientID of this run: else they are refused",
+    )
+    add(
         "--write_mapper",
         action="store_true",
         help="Write mapper.json and date_offsets.csv into the output, as PACSIFIER 1.0.0 did: they identify the "
@@ -246,6 +251,7 @@ def _request(arguments: argparse.Namespace) -> Request:
         reviewed=_lines(arguments.reviewed),
         verify=arguments.verify,
         resume=arguments.resume,
+        allow_identifying_ids=arguments.allow_identifying_ids,
         shard=arguments.shard or WHOLE,
         workers=arguments.workers or available_cpus(),
     )

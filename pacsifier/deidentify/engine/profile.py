@@ -37,6 +37,7 @@ class Action(Enum):
     SHIFT = "date shifted"
     CLEAN = "cleaned word by word"
     CHECK = "kept unless it names the patient"
+    CONSTANT = "defined by a maker or the standard: kept without the patient's dates"
     CHECK_MADE = "made by a machine: kept unless it names the patient in full"
     DERIVE = "replaced by a name derived from it"
     NEW_ID = "the pseudonym"
@@ -237,7 +238,7 @@ class Profile:
 
     def _of_unlisted_text(self, tag: int, vr: str) -> Action:
         if keyword(tag) in self._constants:
-            return Action.KEEP
+            return Action.CONSTANT
         if keyword(tag) in self._kept_text:
             return Action.CHECK_MADE
         return self.of_typed_text(vr)

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from pacsifier.deidentify.engine import dates, uids
 from pacsifier.deidentify.engine.descriptors import Remark, Vocabulary
-from pacsifier.deidentify.engine.identifiers import Matcher
+from pacsifier.deidentify.engine.identifiers import Identifiers, Matcher
 from pacsifier.deidentify.engine.lexicon import lexicon
 from pacsifier.deidentify.engine.profile import Action, Options, Profile
 from pacsifier.deidentify.engine.subject import Subject
@@ -64,6 +64,12 @@ class Knowledge:
         return Matcher(
             known.in_made_text(lexicon().is_technical), self.matcher.moved_days, self.matcher.shift_days
         )
+
+    @cached_property
+    def dates_only(self) -> Matcher:
+        """Finds the patient's days, which no maker defines."""
+        known = Identifiers(days=self.subject.known.days)
+        return Matcher(known, self.matcher.moved_days, self.matcher.shift_days)
 
     @property
     def options(self) -> Options:
@@ -216,6 +222,11 @@ def _checked_made(value: Value, knowledge: Knowledge) -> Replacement:
     return _without(value, knowledge, knowledge.made)
 
 
+def _constant(value: Value, knowledge: Knowledge) -> Replacement:
+    found = knowledge.dates_only.spans(decode_text(value.raw, value.character_sets))
+    return _without(value, knowledge, knowledge.dates_only) if found else Replacement(value.raw, "")
+
+
 def _without(value: Value, knowledge: Knowledge, matcher: Matcher) -> Replacement:
     raw = value.raw
     if not knowledge.options.retain_uids:
@@ -238,6 +249,7 @@ _BY_ACTION: Mapping[Action, Callable[[Value, Knowledge], Replacement]] = {
     Action.SHIFT: shifted_dates,
     Action.CLEAN: _cleaned,
     Action.CHECK: _checked,
+    Action.CONSTANT: _constant,
     Action.CHECK_MADE: _checked_made,
     Action.DERIVE: _derived,
     Action.NEW_ID: lambda value, knowledge: _pseudonym(knowledge.subject.new_id),  # noqa: ARG005

@@ -40,6 +40,11 @@ def drawn_shift(secret: bytes, person: str) -> int:
     return number - 30 if number < 30 else number - 29
 
 
+def drawn_place(secret: bytes, person: str) -> str:
+    """By which a person is sorted where the order must tell nothing of the identifiers."""
+    return _digest(secret, b"place", person).hex()
+
+
 @cache
 def registered() -> frozenset[str]:
     """The UIDs of the standard itself."""
