@@ -75,7 +75,7 @@ class Totals:
         if self.verified:
             said.append(
                 f"verify: {self.verified} files read again, {self.hits} hits, {self.not_searched} identifiers too "
-                "short to be searched"
+                "short to be searched; what the pixels show is not looked at"
             )
         return [*said, *self.problems]
 

@@ -42,7 +42,9 @@ def written(ds: Dataset, folder: Path, options: Options | None = None) -> FileDa
     corpus.save(ds, folder / "in" / "sub-x" / "a.dcm")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        helpers.run(folder / "in", folder / "out", options)
+        totals = helpers.run(folder / "in", folder / "out", options, verify=True)
+    # What rightly stays is no hit, and what the proof finds was not left.
+    assert totals.hits == 0, folder.joinpath("out.verify_report.csv").read_text()
     return helpers.read(helpers.outputs(folder / "out")[0])
 
 
@@ -200,6 +202,17 @@ def test_a_header_of_a_maker_stays_to_the_byte_whoever_the_patient_is(tmp_path, 
     after = written(ds, tmp_path)
     assert after[0x00291010].value == raw
     assert after[0x00291008].value == "IMAGE NUM 4"
+
+
+@pytest.mark.parametrize("syntax", SYNTAXES)
+@pytest.mark.parametrize(
+    "text", ["QuetzaltenangoYsolde", "SNQUETZALTENANGO", "Quetzaltenangos", "2019Ysolde"]
+)
+def test_a_name_within_a_longer_word_of_a_private_text_goes(tmp_path, syntax, text):
+    written(private(image(syntax), 0x2005, "Philips MR Imaging DD 005", 0x90, "LO", text), tmp_path)
+    raw = helpers.outputs(tmp_path / "out")[0].read_bytes().lower()
+    assert b"quetzaltenango" not in raw
+    assert b"ysolde" not in raw
 
 
 @pytest.mark.parametrize("name", ["Siemens^Werner", "Quetzaltenango^Ysolde", "Prisma^Anna"])

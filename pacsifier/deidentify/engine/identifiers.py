@@ -210,8 +210,15 @@ class Matcher:
     @cached_property
     def needles(self) -> Needles:
         """What is looked for in bytes."""
+        return self._needles({mark for day in self.known.days for mark in dates.spellings(day)})
+
+    @cached_property
+    def word_needles(self) -> Needles:
+        """The same without days, for texts in which these have moved already."""
+        return self._needles(set())
+
+    def _needles(self, days: set[str]) -> Needles:
         instead = {needle: _MASK * len(needle) for needle in self.known.coded}
-        days = {mark for day in self.known.days for mark in dates.spellings(day)}
         for word in {*self.known.words, *days}:
             for encoding in _ENCODINGS:
                 needle = word.encode(encoding, "ignore")

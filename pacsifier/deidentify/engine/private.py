@@ -139,7 +139,7 @@ def _masked_text(raw: bytes, character_sets: bytes, knowledge: Knowledge, matche
     masked = matcher.masked(text)
     if masked != text:
         raw = encoded(masked, raw, character_sets)
-    return raw if raw.isascii() else matcher.mask_bytes(raw)
+    return matcher.word_needles.masked(raw)
 
 
 def _opaque(value: Value, knowledge: Knowledge) -> Replacement:
