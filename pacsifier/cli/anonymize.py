@@ -22,7 +22,9 @@ _EXPLANATION = """what it does:
   every file at every depth, with these options of the standard: patient characteristics (sex, age, size, weight)
   stay, full dates stay (with -a they are shifted), descriptions, graphics and structured reports are cleaned. The
   birth date is always shifted by up to 30 days; it is emptied for patients under 2 or above 89 years, whose age
-  becomes 090Y. UIDs are replaced by a keyed hash, so references stay whole. Pixel data is copied byte for byte.
+  becomes 090Y, and where it is no whole date. Ages are whole years, under 2 years whole months. Makers, models,
+  sequence names, private creators and codes of the standard's schemes stay, whoever the patient is. UIDs
+  are replaced by a keyed hash, so references stay whole. Pixel data is copied byte for byte.
 
 what it cannot do:
   Text that is part of the picture, and faces in the volume, stay. Such files say PatientIdentityRemoved NO (secondary
@@ -147,7 +149,12 @@ def _add_profile_options(group: argparse._ArgumentGroup) -> None:
         default="default",
         help="basic: no dates, times, descriptions and patient characteristics either",
     )
-    add("--safe_private", action=flag, help="Keep only private tags that are known to be safe (113111)")
+    add(
+        "--safe_private",
+        action=flag,
+        help="Keep only private tags that are known to be safe: the standard's table, and numbers of known blocks "
+        "that are no date and no identifier (113111)",
+    )
     add(
         "--retain_device_identity",
         action=flag,
