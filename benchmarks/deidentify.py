@@ -2,12 +2,12 @@
 
     python benchmarks/deidentify.py [--set A|B|small] [--rounds N] [--only NAME,NAME] [--folder DIR] [--limits]
 
-Set A: 2000 slices of 512x512 with private headers of 64 and 24 kB, as Siemens writes them, and 20 multi-frames of
-50 MB; B: 2000 slices of 128x128; small: 200 of B's. Each program gets a virtual environment of its own below a
-temporary folder; gdcmanon (Debian: libgdcm-tools) gets a certificate, so that its full profile works. The rounds of all cases
+Set A: 2000 slices of 512x512 with private headers of 64 and 24 kB, as Siemens writes them, and 20 multi-frames of 50
+MB; B: 2000 slices of 128x128; small: 200 of B's. Each program gets a virtual environment of its own below a temporary
+folder; gdcmanon (Debian: libgdcm-tools) gets a certificate, so that its full profile works. The rounds of all cases
 alternate, and every run ends with a sync that counts. Outputs stay until the end (a round of set A needs 2 GB a
-program): ext4 passes over inodes deleted in the last minutes one by one, which makes every file that is created after a
-removal 1 to 2 ms slower. `--limits` makes the exit status 1 where the table of the project is not met.
+program): ext4 passes over inodes deleted in the last minutes one by one, which makes every file that is created after
+a removal 1 to 2 ms slower. `--limits` makes the exit status 1 where the table of the project is not met.
 """
 
 from __future__ import annotations

@@ -201,10 +201,10 @@ class _Search:
             written = "\0".join(texts).encode("ascii", "replace")
             return ("old UID",) if self._old_uids.intersection(texts) else (), written
         kind = self._kind_of(element, scheme)
-        texts += [each.decode("latin_1") for each in values if isinstance(each, bytes) and _is_text(each)]
         written = "\0".join(texts).lower().encode("utf_8", "replace")
         if kind is None:
             return self._in_numbers(element, texts), written
+        texts += [each.decode("latin_1") for each in values if isinstance(each, bytes) and _is_text(each)]
         hits = {
             hit
             for text in texts
