@@ -23,9 +23,11 @@ _EXPLANATION = """what it does:
   Applies the Basic Application Level Confidentiality Profile of DICOM PS3.15 (Table E.1-1, edition 2026c) to
   every file at every depth, with these options of the standard: patient characteristics (below) stay, full dates
   stay (with -a they are shifted), descriptions, graphics and structured reports are cleaned. The birth date is always
-  shifted by up to 30 days; it is emptied for patients under 2 or above 89 years, whose age becomes 090Y. UIDs are
-  replaced by a keyed hash, so references stay whole. Pixel data is copied byte for byte, but for what is no picture in
-  it: overlay bits, comments and Exif of compressed frames, bytes behind the last pixel. The pixels are the same.
+  shifted by up to 30 days; it is emptied for patients under 2 or above 89 years, whose age becomes 090Y, and where it
+  is no whole date. Ages are whole years, under 2 years whole months. Makers, models, sequence names, private creators
+  and codes of the standard's schemes stay, whoever the patient is. UIDs are replaced by a keyed hash, so references
+  stay whole. Pixel data is copied byte for byte, but for what is no picture in it: overlay bits, comments and Exif of
+  compressed frames, bytes behind the last pixel. The pixels are the same.
 
 what of the patient stays (no part of it is a name; all of it together may tell who it is):
 {stays}
@@ -173,6 +175,11 @@ def _add_key_options(group: argparse._ArgumentGroup) -> None:
         help='Day shifts: a JSON file {"sub-1234": -12}, used as given',
     )
     add(
+        "--allow_identifying_ids",
+        action="store_true",
+        help="Take pseudonyms that hold the PatientID, or are a PatientID of this run: else they are refused",
+    )
+    add(
         "--write_mapper",
         action="store_true",
         help="Write mapper.json and date_offsets.csv into the output, as PACSIFIER 1.0.0 did: they identify the "
@@ -188,7 +195,12 @@ def _add_profile_options(group: argparse._ArgumentGroup) -> None:
         default="default",
         help="basic: no dates, times, descriptions and patient characteristics either",
     )
-    add("--safe_private", action=flag, help="Keep only private tags that are known to be safe (113111)")
+    add(
+        "--safe_private",
+        action=flag,
+        help="Keep only private tags that are known to be safe: the standard's table, and numbers of known blocks "
+        "that are no date and no identifier (113111)",
+    )
     add(
         "--retain_device_identity",
         action=flag,
@@ -292,6 +304,7 @@ def _request(arguments: argparse.Namespace) -> Request:
         reviewed=_lines(arguments.reviewed),
         verify=arguments.verify,
         resume=arguments.resume,
+        allow_identifying_ids=arguments.allow_identifying_ids,
         shard=arguments.shard or WHOLE,
         workers=arguments.workers or available_cpus(),
     )

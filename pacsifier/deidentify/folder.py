@@ -40,6 +40,11 @@ def deidentify_folder(request: Request, progress: Progress = lambda *_: None) ->
     """De-identifies a folder; raises InputError, before an image is written, where the input is wrong, and OSError."""
     if not request.in_folder.is_dir():
         raise InputError(f"{request.in_folder}: is no folder")
+    if request.out_folder.resolve() in request.in_folder.resolve().parents:
+        raise InputError(
+            f"{request.in_folder} lies in the output folder {request.out_folder}: what is there would go out with the "
+            "images; name another output folder"
+        )
     walk = Walk(request.in_folder.resolve())
     with OutputLock(request.out_folder) as lock:
         start = time.monotonic()
@@ -97,8 +102,15 @@ def _write(
     places: Places, left: Sequence[Left], there: Sequence[There], settings: Settings, progress: Progress
 ) -> Wrote:
     request = settings.request
-    with report.report_table(request.beside(report.REPORT), append=request.resume) as table:
-        report.write_set_apart(there, left, table)
+    path = request.beside(report.REPORT)
+    earlier: dict[str, Sequence[str]] = {}
+    if request.resume or request.in_place:
+        jobs = {job.name for task in places.tasks for job in task.jobs}
+        now = jobs | {each.path for each in left} | {each.path for each in there}
+        earlier = report.earlier_rows(report.rows_of(path), now, {each.target for each in there})
+    told = set(earlier) | {row[1] for row in earlier.values()}
+    with report.report_table(path, earlier.values()) as table:
+        report.write_set_apart([each for each in there if each.path not in told], left, table)
         if request.in_place:
             set_aside(request.in_folder, [each.path for each in left], request.beside(LEFT_OUT_FOLDER))
         return write(places, settings, table, progress)

@@ -41,6 +41,7 @@ class Request:
     reviewed: frozenset[str] = frozenset()
     verify: bool = False
     resume: bool = False
+    allow_identifying_ids: bool = False
     shard: Shard = WHOLE
     workers: int = field(default_factory=available_cpus)
 

@@ -30,6 +30,25 @@ def _unit_of_folder(folder: str) -> str:
     return str(PurePath(*parts)) if parts else ""
 
 
+def adopted(files: Iterable[Facts]) -> dict[_Person, _Person]:
+    """Of each person without PatientID, who has no other study than that of one patient, this patient."""
+    files = list(files)
+    by_study: dict[str, dict[_Person, list[Facts]]] = defaultdict(lambda: defaultdict(list))
+    for facts in files:
+        if facts.study_uid:
+            by_study[facts.study_uid][facts.person].append(facts)
+    found: dict[_Person, _Person] = {}
+    for people in by_study.values():
+        named = [person for person, each in people.items() if each[0].patient_id]
+        if not named or len(set(settled(named).values())) > 1:
+            continue
+        for person, theirs in people.items():
+            both = Patient(*named[0], (*people[named[0]], *theirs))
+            if not theirs[0].patient_id and not _is_two_people(both):
+                found[person] = named[0]
+    return found
+
+
 def sort_out(files: Iterable[Facts], shard: Shard = WHOLE) -> tuple[dict[str, Patient], tuple[Left, ...]]:
     """The patients of this part by key, and the files of refused folders and patients of all parts.
 

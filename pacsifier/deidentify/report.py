@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -17,12 +17,13 @@ from pacsifier.deidentify.engine.rules import CHANGES
 from pacsifier.deidentify.key import Key
 from pacsifier.deidentify.model import Job, Left, Patient, There
 from pacsifier.deidentify.review import COLUMNS, Review
-from pacsifier.disk.files import open_new, open_to_append, write_whole
+from pacsifier.disk.files import open_new, write_whole
 
 REPORT = "deidentification_report.csv"
 SUMMARY = "deidentification_summary.txt"
 REVIEW = "descriptor_words.csv"
 VERIFY = "verify_report.csv"
+ALREADY = "already there"
 
 _COLUMNS = (
     *("input", "output", "status", "reason", "patient", "identity_removed", "way"),
@@ -74,7 +75,7 @@ class Totals:
         if self.verified:
             said.append(
                 f"verify: {self.verified} files read again, {self.hits} hits, {self.not_searched} identifiers too "
-                "short to be searched"
+                "short to be searched; what the pixels show is not looked at"
             )
         return [*said, *self.problems]
 
@@ -82,18 +83,19 @@ class Totals:
 class Table:
     """A CSV file that only its owner may read, written row by row; a context manager."""
 
-    def __init__(self, path: Path, columns: Sequence[str], *, append: bool = False) -> None:
-        self.path, self._columns = path, columns
-        self._append = append and path.exists()
+    def __init__(self, path: Path, columns: Sequence[str], *, rows: Iterable[Sequence[str]] = ()) -> None:
+        self.path, self._columns, self._rows = path, columns, rows
         self._file: IO[str] | None = None
         self._writer: Any = None
 
     def __enter__(self) -> Table:
-        descriptor = open_to_append(self.path) if self._append else open_new(self.path)
-        self._file = os.fdopen(descriptor, "w", encoding="utf-8", errors="backslashreplace", newline="")
+        self._file = os.fdopen(
+            open_new(self.path), "w", encoding="utf-8", errors="backslashreplace", newline=""
+        )
         self._writer = csv.writer(self._file)
-        if not self._append:
-            self._writer.writerow(self._columns)
+        self._writer.writerow(self._columns)
+        self._writer.writerows(self._rows)
+        self._file.flush()
         return self
 
     def __exit__(
@@ -107,9 +109,35 @@ class Table:
         self._writer.writerow([str(value).replace("\0", "") for value in values])
 
 
-def report_table(path: Path, *, append: bool) -> Table:
-    """The report: one row per file."""
-    return Table(path, _COLUMNS, append=append)
+def report_table(path: Path, earlier: Iterable[Sequence[str]] = ()) -> Table:
+    """The report: one row per file; `earlier` are the rows of a run that is resumed."""
+    return Table(path, _COLUMNS, rows=earlier)
+
+
+def rows_of(path: Path) -> list[list[str]]:
+    """The rows of the report of an earlier run; none where there is none that can be read."""
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            rows = list(csv.reader(file))
+    except (OSError, ValueError, csv.Error):
+        return []
+    return [each for each in rows[1:] if len(each) == len(_COLUMNS)] if rows[:1] == [list(_COLUMNS)] else []
+
+
+def earlier_rows(
+    rows: Iterable[Sequence[str]], now: Collection[str], there: Collection[str]
+) -> dict[str, Sequence[str]]:
+    """By input, the rows of earlier runs that this one does not write anew: what was changed in files that are there.
+
+    `now` are the inputs that get a row, `there` the outputs that are there already.
+    """
+    kept: dict[str, Sequence[str]] = {}
+    for each in rows:
+        if each[1] and each[1] in there:
+            kept[each[0]] = (*each[:2], ALREADY, *each[3:])
+        elif each[0] not in now:
+            kept[each[0]] = each
+    return kept
 
 
 def row(
@@ -144,7 +172,7 @@ def row_of_written(job: Job, done: Done) -> list[object]:
 def write_set_apart(there: Iterable[There], left: Iterable[Left], table: Table) -> None:
     """The rows of the files that are not to be written."""
     for each in there:
-        table.row(row(each.path, "already there", output=each.target))
+        table.row(row(each.path, ALREADY, output=each.target))
     for out in left:
         table.row(row(out.path, "left out", reason=out.reason.text))
 

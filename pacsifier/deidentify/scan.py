@@ -52,6 +52,8 @@ _CAPTURE = (*range(0x00181010, 0x0018101C), 0x00181022, 0x00181023)
 _PIXELS = frozenset((0x00287FE0, 0x7FE00008, 0x7FE00009, part10.PIXEL_DATA))
 _DATES = (0x00080020, 0x00080021, 0x00080022, 0x00080023, 0x0008002A)
 _CHARACTER_SETS = 0x00080005
+_BIRTH_DATE = 0x00100030
+_CONSTANTS = frozenset((0x00080070, 0x00081090))
 _METHOD = 0x00120063
 _WANTED = (*_TOP, *_DATES, _CHARACTER_SETS, _METHOD)
 _SEEN_LIMIT = 50_000
@@ -175,10 +177,14 @@ class _Collector:
         self._gathered = gathered
         self._known = gathered.known.setdefault(facts.person, Identifiers())
         self._words = gathered.words.setdefault(facts.person, set())
-        if dates.parse(facts.birth_date):
-            self._known.days.add(facts.birth_date)
+        self._add_birth_date(facts.birth_date)
         if self._profile.options.fuzz_dates or "full_dates" not in self._profile.options.columns:
             self._known.days.update(day for day in facts.days if dates.parse(day))
+
+    def _add_birth_date(self, text: str) -> None:
+        births = dates.readings(text)
+        self._known.births |= births
+        self._known.days |= births
 
     def is_plain(self, tag: int, raw_vr: bytes) -> bool:  # noqa: ARG002
         """Whether nothing about this tag is of interest."""
@@ -197,7 +203,14 @@ class _Collector:
             return False
         if vr == "UI":
             return not self._with_uids or self._profile.action(tag, vr) is not Action.UID
-        known = tag in _OWN_IDS or tag in _IDS or tag in _DEVICE or tag in _INSTITUTION
+        known = (
+            tag in _CONSTANTS
+            or tag == _BIRTH_DATE
+            or tag in _OWN_IDS
+            or tag in _IDS
+            or tag in _DEVICE
+            or tag in _INSTITUTION
+        )
         return not known and not (vr in TEXT_VRS and self._profile.action(tag, vr) is Action.CLEAN)
 
     def descends(self, tag: int, vr: str, raw: bytes, scope: Scope) -> bool | bytes | None:  # noqa: ARG002
@@ -234,6 +247,12 @@ class _Collector:
         options = self._profile.options
         if vr == "PN":
             self._add_name(tag, raw, text)
+            return
+        if tag == _BIRTH_DATE:
+            self._add_birth_date(text)
+            return
+        if tag in _CONSTANTS:
+            self._known.constants |= words_of([text]) | {fold_for_search(text)}
             return
         for value in text.split("\\"):
             if tag in _OWN_IDS:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from difflib import SequenceMatcher
 from itertools import chain
@@ -12,7 +12,7 @@ from typing import TypeVar
 
 from pacsifier.deidentify.engine import dates, uids
 from pacsifier.deidentify.engine.descriptors import Vocabulary
-from pacsifier.deidentify.engine.identifiers import Identifiers, fold_for_search, words_of
+from pacsifier.deidentify.engine.identifiers import Identifiers, Matcher, fold_for_search, words_of
 from pacsifier.deidentify.engine.lexicon import UNKNOWN, judged
 from pacsifier.deidentify.engine.profile import Options, Profile
 from pacsifier.deidentify.engine.subject import Subject
@@ -43,8 +43,16 @@ def settle(patients: Mapping[str, Patient], request: Request, key: Key, gathered
     out, maps = request.out_folder.resolve(), request.maps
     taken = set() if request.in_place else _numbers_in(out)
     given = given_pseudonyms(patients, maps.new_ids, request.in_folder)
+    if not request.allow_identifying_ids and (faults := identifying(patients, given)):
+        raise InputError(*faults)
     chosen, refused = choose_pseudonyms(
-        patients, given, key.pseudonyms, taken=taken, by_map=maps.new_ids is not None
+        patients,
+        given,
+        key.pseudonyms,
+        taken=taken,
+        ids=frozenset(patient.patient_id for patient in patients.values()),
+        by_map=maps.new_ids is not None,
+        place=lambda name: uids.drawn_place(key.secret, name),
     )
     accepted = {name: patient for name, patient in patients.items() if name not in refused}
     shifts = choose_shifts(accepted, maps.day_shifts, key.shifts, key.secret)
@@ -164,6 +172,7 @@ class Given:
     pseudonym: str | None = None
     ambiguous: bool = False
     faults: tuple[Fault, ...] = ()
+    source: str = ""
 
 
 def given_pseudonyms(
@@ -175,10 +184,38 @@ def given_pseudonyms(
     for name, patient in patients.items():
         ambiguous = by_id[patient.patient_id] > 1
         found = _looked_up(patient, new_ids or {}, ambiguous)
-        given[name] = (
-            _told_by_folders(patient, in_folder, ambiguous) if found is None else Given(str(found), ambiguous)
-        )
+        told = _told_by_folders(patient, in_folder, ambiguous)
+        given[name] = told if found is None else Given(str(found), ambiguous, _differing(str(found), told))
     return given
+
+
+def _differing(found: str, told: Given) -> tuple[Fault, ...]:
+    """The fault of a map and a `new_id.txt` that name a patient differently."""
+    if told.pseudonym in (None, found):
+        return ()
+    problem = f"differs from --new_ids, which says {found!r}: correct one of them, or remove the file"
+    return (Fault(told.source, problem, value=told.pseudonym),)
+
+
+def identifying(patients: Mapping[str, Patient], given: Mapping[str, Given]) -> list[Fault]:
+    """The given pseudonyms that tell who somebody is: a PatientID of this run, or the patient's own in them."""
+    ids = {fold_for_search(patient.patient_id) for patient in patients.values()}
+    faults = []
+    for name, patient in patients.items():
+        new = fold_for_search(given[name].pseudonym or "")
+        own = Identifiers()
+        own.add_id(patient.patient_id)
+        what = ""
+        if new in ids:
+            what = "is the PatientID of a patient of this run"
+        elif Matcher(replace(own, wholes=set()), {}).spans(new):
+            what = "holds the PatientID"
+        if what and new:
+            remedy = "choose another one, or insist with --allow_identifying_ids"
+            faults.append(
+                Fault(f"pseudonym of {patient.key}", f"{what}: {remedy}", value=given[name].pseudonym)
+            )
+    return faults
 
 
 def _looked_up(patient: Patient, mapping: Mapping[str, _Given], ambiguous: bool) -> _Given | None:
@@ -196,7 +233,7 @@ def _told_by_folders(patient: Patient, in_folder: Path, ambiguous: bool) -> Give
         if path.is_file():
             text = path.read_text(encoding="utf-8", errors="replace").strip().removeprefix(PREFIX)
             if PSEUDONYM.fullmatch(text):
-                return Given(text, ambiguous, tuple(faults))
+                return Given(text, ambiguous, tuple(faults), str(path))
             faults.append(Fault(str(path), "a text of 1 to 64 ASCII characters without \\ and ^ is allowed"))
     return Given(None, ambiguous, tuple(faults))
 
@@ -208,19 +245,20 @@ def choose_pseudonyms(
     *,
     taken: Collection[str] = (),
     by_map: bool = False,
+    ids: Collection[str] = (),
+    place: Callable[[str], str] = str,
 ) -> tuple[dict[str, str], dict[str, Reason]]:
     """The pseudonym of every patient, and the patients refused, with the reason.
 
-    What is given, else the one of the key (`known`), else the next free number; `taken` are names of folders that may
-    not be met by a new number. Raises InputError for a patient missing from the map, where there is one (`by_map`),
-    and for two patients that would become one.
+    What is given, else the one of the key (`known`), else the next free number; `taken` are names of folders, `ids` the
+    PatientIDs of the run, which a new number may not meet; `place` says in which order numbers are drawn. Raises
+    InputError for a patient missing from the map, where there is one (`by_map`), and for two patients that would become
+    one.
     """
     refused: dict[str, Reason] = {}
     faults: list[Fault | str] = []
     chosen: dict[str, str] = {}
-    for name, patient in sorted(
-        patients.items(), key=lambda item: min(facts.path for facts in item[1].files)
-    ):
+    for name, patient in sorted(patients.items(), key=lambda item: place(item[0])):
         said = given[name]
         faults += said.faults
         if said.pseudonym is None and by_map and said.ambiguous:
@@ -230,16 +268,20 @@ def choose_pseudonyms(
         elif said.pseudonym is None and by_map:
             faults.append(Fault("--new_ids", "this patient is missing from the map", value=patient.key))
         else:
-            chosen[name] = said.pseudonym or known.get(name) or _next_number(known, chosen, taken)
+            chosen[name] = said.pseudonym or known.get(name) or _next_number(known, chosen, taken, ids)
     faults += _clashes(chosen, known)
     if faults:
         raise InputError(*faults)
     return chosen, refused
 
 
-def _next_number(known: Mapping[str, str], chosen: Mapping[str, str], taken: Collection[str]) -> str:
+def _next_number(
+    known: Mapping[str, str], chosen: Mapping[str, str], taken: Collection[str], ids: Collection[str]
+) -> str:
     used = {*known.values(), *chosen.values(), *taken}
-    number = 1 + max((int(each) for each in used if each.isdigit() and len(each) <= 6), default=0)
+    number = 1 + max((int(each) for each in used if each.isdecimal() and len(each) <= 6), default=0)
+    while f"{number:06d}" in ids:
+        number += 1
     return f"{number:06d}"
 
 
@@ -324,12 +366,14 @@ def _known_of(patient: Patient, gathered: Gathered) -> Identifiers:
 
 def _subject(name: str, patient: Patient, known: Identifiers, key: Key, options: Options) -> Subject:
     shifts = key.shifts[name]
-    births = {facts.birth_date for facts in patient.files}
     date_days = shifts.date_days if options.fuzz_dates else 0
+    written_as_da = {facts.birth_date for facts in patient.files}
     moved = {}
     for day in known.days:
-        days = shifts.birth_date_days if day in births else date_days
-        gone = day in births and (shifts.birth_date_emptied or options.basic)
+        days = shifts.birth_date_days if day in known.births else date_days
+        gone = day in known.births and (
+            shifts.birth_date_emptied or options.basic or day not in written_as_da
+        )
         moved[day] = "0" * len(day) if gone else dates.shift_date(day, days) or "0" * len(day)
     return Subject(
         name,
@@ -339,4 +383,5 @@ def _subject(name: str, patient: Patient, known: Identifiers, key: Key, options:
         shifts.birth_date_emptied,
         known,
         moved,
+        has_id=not patient.is_nameless,
     )

@@ -8,12 +8,18 @@ from pathlib import Path
 from typing import TypeVar
 
 from pacsifier.deidentify.crew import shared
+from pacsifier.deidentify.engine.identifiers import Identifiers
 from pacsifier.deidentify.engine.lexicon import lexicon
 from pacsifier.deidentify.engine.profile import Profile
 from pacsifier.deidentify.model import FILES_PER_TASK, NEW_ID_FILE, Facts, Left, Request, There
+from pacsifier.deidentify.patients import adopted
+from pacsifier.deidentify.report import REPORT, REVIEW, SUMMARY, VERIFY
 from pacsifier.deidentify.scan import Gathered, Scanner
+from pacsifier.disk.names import shown
 from pacsifier.disk.walk import Progress, Walk
 
+# What lies beside an output; of a folder of images only the first two tell that it is one.
+_BESIDE = tuple(f".{each}" for each in ("key.json", REPORT, SUMMARY, REVIEW, VERIFY))
 _File = TypeVar("_File", Left, There)
 
 
@@ -43,7 +49,8 @@ def look(request: Request, walk: Walk, profile: Profile, progress: Progress) -> 
     """Reads every file once, except those in the logs of our runs."""
     # Read before the processes part, which need it all.
     lexicon()
-    names = list(_names(walk, request, walk.folder))
+    outputs = _Outputs(request, walk.folder)
+    names = list(_names(walk, outputs, request))
     tasks = [names[at : at + FILES_PER_TASK] for at in range(0, len(names), FILES_PER_TASK)]
     files: list[Facts] = []
     gathered = Gathered()
@@ -52,11 +59,29 @@ def look(request: Request, walk: Walk, profile: Profile, progress: Progress) -> 
         gathered.merge(new)
         progress("files looked at", len(files), len(names))
     # Never opened; but the report names them, and no folder with originals replaced keeps them.
-    files += [Facts(name, of_logs=True) for name in _names(walk.of_logs(), request, walk.folder)]
+    files += [Facts(name, of_logs=True) for name in _names(walk.of_logs(), outputs, request)]
     if request.in_place:
         files = [replace(facts, is_link=(request.in_folder / facts.path).is_symlink()) for facts in files]
+    files = _adopted(files, gathered)
     of_others = frozenset(facts.path for facts in files if not request.shard.holds(facts.patient_id))
-    return Survey(tuple(sorted(files, key=lambda facts: facts.path)), gathered, walk.notes, of_others)
+    return Survey(
+        tuple(sorted(files, key=lambda facts: facts.path)),
+        gathered,
+        (*walk.notes, *outputs.notes()),
+        of_others,
+    )
+
+
+def _adopted(files: list[Facts], gathered: Gathered) -> list[Facts]:
+    """The files, those without PatientID with that of the one patient of their study, and what is known with them."""
+    patients = adopted(facts for facts in files if not facts.defect and not facts.of_logs)
+    for person, patient in patients.items():
+        gathered.known.setdefault(patient, Identifiers()).merge(gathered.known.get(person, Identifiers()))
+        gathered.words.setdefault(patient, set()).update(gathered.words.get(person, ()))
+    return [
+        replace(facts, issuer=mine[0], patient_id=mine[1]) if (mine := patients.get(facts.person)) else facts
+        for facts in files
+    ]
 
 
 class _Reader:
@@ -69,14 +94,51 @@ class _Reader:
         return [self._scanner.scan(self._folder, name) for name in names], self._scanner.gathered()
 
 
-def _names(paths: Iterable[Path], request: Request, source: Path) -> Iterator[str]:
-    """The files of the input, without the output, the key and the reports where these lie below it."""
-    out, in_place = request.out_folder.resolve(), request.in_place
-    nested = source in out.parents
-    own, prefix = f"{out.name}.", len(str(source / "x")) - 1
+def _names(paths: Iterable[Path], outputs: _Outputs, request: Request) -> Iterator[str]:
+    """The files of the input, without outputs, keys and reports where these lie below it."""
+    prefix = len(str(outputs.source / "x")) - 1
     for path in paths:
-        if nested and out in path.parents:
-            continue
-        ours = path == request.key or (path.name.startswith(own) and path.parent == request.key.parent)
-        if not ours and (in_place or path.name != NEW_ID_FILE):
+        if not outputs.hold(path) and (request.in_place or path.name != NEW_ID_FILE):
             yield str(path)[prefix:]
+
+
+class _Outputs:
+    """Outputs of this run and of earlier ones below the input: an earlier one is known by what lies beside it."""
+
+    def __init__(self, request: Request, source: Path) -> None:
+        self.source = source
+        self._out, self._key = request.out_folder.resolve(), request.key
+        self._met: dict[Path, None] = {}
+        self._folders: dict[Path, bool] = {}
+
+    def hold(self, path: Path) -> bool:
+        """Whether a file lies in an output, or is a key or a report beside one."""
+        if path == self._key or self._is_within(path.parent):
+            return True
+        if path.parent == self._key.parent and path.name.startswith(f"{self._out.name}."):
+            return True
+        name = next((path.name.removesuffix(end) for end in _BESIDE if path.name.endswith(end)), "")
+        return bool(name) and self._is_output(path.with_name(name))
+
+    def notes(self) -> Iterator[str]:
+        """What the run says of the outputs that it passed over."""
+        for folder in sorted(self._met):
+            yield f"{shown(folder.relative_to(self.source))}: passed over, not read: the output of a de-identification"
+
+    def _is_within(self, folder: Path) -> bool:
+        known = self._folders.get(folder)
+        if known is None:
+            inside = self.source in folder.parents
+            known = inside and (self._is_output(folder) or self._is_within(folder.parent))
+            self._folders[folder] = known
+        return known
+
+    def _is_output(self, folder: Path) -> bool:
+        if folder == self.source:
+            return False
+        found = folder == self._out or (
+            folder.is_dir() and any(folder.with_name(folder.name + end).is_file() for end in _BESIDE[:2])
+        )
+        if found:
+            self._met[folder] = None
+        return found

@@ -186,12 +186,21 @@ def test_intervals_are_preserved(one, two, days):
         ("101Y", "090Y"),
         ("089Y", "089Y"),
         ("006M", "006M"),
-        ("021D", "021D"),
+        ("023M", "023M"),
+        ("021D", "000M"),
+        ("031D", "001M"),
+        ("103W", "023M"),
+        ("104W", "023M"),
+        ("105W", "002Y"),
+        ("900D", "002Y"),
+        ("024M", "002Y"),
+        ("999M", "083Y"),
+        ("001Y", "001Y"),
         ("99", None),
         ("45Y", None),
     ],
 )
-def test_ages_above_89_are_capped_and_others_keep_their_unit(old, new):
+def test_an_age_says_no_more_than_what_stays_of_the_birth_date(old, new):
     assert dates.capped_age(old) == new
 
 

@@ -226,7 +226,7 @@ def test_private_blocks_keep_their_length_and_their_use(tmp_path):
     assert len(after[0x0099, 0x1001].value) == len(before[0x0099, 0x1001].value)
 
 
-def test_safe_private_keeps_the_safe_list_only(tmp_path):
+def test_safe_private_keeps_the_safe_list_and_numbers_only(tmp_path):
     ds = corpus.mr(1)
     block = ds.private_block(0x0019, "SIEMENS MR HEADER", create=True)
     block.add_new(0x0C, "IS", "1000")
@@ -237,7 +237,7 @@ def test_safe_private_keeps_the_safe_list_only(tmp_path):
     private = {
         f"{element.tag.group:04X}{element.tag.element:04X}" for element in after if element.tag.is_private
     }
-    assert private == {"00190010", "0019100C"}
+    assert private == {"00190010", "0019100B", "0019100C", "00290010"}
 
 
 def test_remove_private_tags_removes_them_at_every_depth(tmp_path):

@@ -367,8 +367,12 @@ def test_new_id_txt_is_read_where_the_map_says_nothing_and_a_faulty_one_is_named
     assert [fault.source for fault in said.faults] == (
         [] if pseudonym else [str(tmp_path / "sub-P1/new_id.txt")]
     )
+    (said,) = given_pseudonyms(patients, {"P1": "N77"}, tmp_path).values()
+    assert (said.pseudonym, said.faults) == ("N77", ())
     (said,) = given_pseudonyms(patients, {"P1": "X1"}, tmp_path).values()
-    assert (said.pseudonym, said.faults) == ("X1", ())
+    assert [(fault.source, fault.value) for fault in said.faults] == (
+        [(str(tmp_path / "sub-P1/new_id.txt"), "N77")] if pseudonym else []
+    )
 
 
 # --- settle: shifts ---------------------------------------------------------------------------------------------------

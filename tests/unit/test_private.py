@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from pacsifier.deidentify.engine import private, uids
 from pacsifier.deidentify.engine.descriptors import Vocabulary
@@ -187,6 +191,19 @@ def test_a_text_of_unknown_structure_whose_length_would_change_stays_as_the_byte
     """An odd text would be padded: a byte more."""
     assert written("OB", b"of 5432") == Replacement(b"of 5432", "cleaned")
     assert written("OB", b"of: 5432") == Replacement(b"of: XXXX", "cleaned")
+
+
+PLAIN = re.compile(
+    rb"(?<![0-9.])(?:2\.25\.[1-9][0-9]{15,38}|[0-2](?:\.(?:0|[1-9][0-9]{0,38})){5,})(?![0-9]|\.[0-9])"
+)
+
+
+@given(st.text("0125..a", min_size=5, max_size=60))
+def test_uids_are_found_as_their_definition_says_it_plainly(text):
+    raw = text.encode()
+    assert [each.span() for each in uids.IN_BYTES.finditer(raw)] == [
+        each.span() for each in PLAIN.finditer(raw)
+    ]
 
 
 # --- too large to be held -----------------------------------------------------------------------------------------

@@ -257,7 +257,12 @@ def test_dates_move_by_the_shift_of_the_patient(vr, raw, new):
         (b"19610317", False, Replacement(b"19610322", "replaced")),
         (b"19610317", True, Replacement(b"", "emptied")),
         (b"unknown ", False, Replacement(b"", "malformed")),
-        (b"unknown ", True, Replacement(b"", "emptied")),
+        (b"unknown ", True, Replacement(b"", "malformed")),
+        (b"1950", False, Replacement(b"", "emptied")),
+        (b"195002", False, Replacement(b"", "emptied")),
+        (b"1950.02.03", False, Replacement(b"", "emptied")),
+        (b"1970/02/03", False, Replacement(b"", "malformed")),
+        (b"19700203000000", False, Replacement(b"", "malformed")),
     ],
 )
 def test_a_birth_date_moves_by_its_own_shift_or_goes(raw, emptied, expected):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from pacsifier.deidentify.engine import rules, uids
@@ -107,7 +109,7 @@ def test_a_text_cannot_hide_under_another_vr(tag, vr, raw, new):
 def test_codes_of_an_institution_or_a_person_become_dummies(parent, tag, vr, raw, new):
     visitor = made(Options(retain_institution=True))
     assert visitor.value(tag, vr, raw, scope(parent)) == new
-    assert visitor.value(tag, vr, raw, scope()) == raw
+    assert visitor.value(tag, vr, raw, replace(scope(), scheme=b"SCT")) == raw
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,19 @@ _DA = re.compile(r"(\d{4})([.-]?)(\d{2})?(?:\2(\d{2}))?")
 _DT = re.compile(r"(\d{4}(?:\d{2}){0,2})(\d{0,6}(?:\.\d{1,6})?)([+-]\d{4})?")
 _AGE = re.compile(r"(\d{3})([DWMY])")
 _TM = re.compile(rb"[0-9.:\- \0\\]*")
+# Digits that are more than a time of day, and dates with separators.
+_MORE_THAN_TIME = re.compile(
+    rb"(?<![0-9.])[0-9]{7}|[0-9]{4}[-.][0-9]{1,2}[-.][0-9]|[0-9]{1,2}[-.][0-9]{1,2}[-.][0-9]{4}"
+)
+GLUED_TIME = r"(?:[01]\d|2[0-3])(?:[0-5]\d(?:(?:[0-5]\d|60)\d*)?)?"
+"""A time of day that follows a date without a sign between them, with any fraction of a second."""
+_DAYS_OF_MONTH = 365.25 / 12
+IN_TEXT = re.compile(
+    r"(?<![\d.])((?:19|20)\d\d)([-./]?)(0[1-9]|1[0-2])\2(0[1-9]|[12]\d|3[01])"
+    + rf"(?={GLUED_TIME}(?!\d)|(?!\d))"
+)
+"""A day as machines write it in text: year, sign, month, sign, day."""
+DAY_AS_NUMBER = re.compile(rf"(?:19|20)\d{{6}}(?:{GLUED_TIME})?(?:\.\d*)?")
 OLDEST_AGE_YEARS = 89
 YOUNGEST_AGE_YEARS = 2
 
@@ -52,22 +65,36 @@ def shift_datetime(text: str, days: int) -> str | None:
 
 
 def valid_time(raw: bytes) -> bool:
-    """Whether a TM value holds only digits and the punctuation of times and ranges."""
-    return _TM.fullmatch(raw) is not None
+    """Whether a TM value holds only digits and the punctuation of times and ranges, and no date."""
+    return _TM.fullmatch(raw) is not None and _MORE_THAN_TIME.search(raw) is None
 
 
 def capped_age(text: str) -> str | None:
-    """Returns an AS with ages above 89 years as 090Y; None if it is not an age."""
+    """An AS that says no more than what stays of the birth date; None if it is not an age.
+
+    Whole months under 2 years, else whole years, up to 090Y.
+    """
     match = _AGE.fullmatch(text)
     if not match:
         return None
-    return "090Y" if match[2] == "Y" and int(match[1]) > OLDEST_AGE_YEARS else text
+    number, unit = int(match[1]), match[2]
+    if unit == "Y":
+        return "090Y" if number > OLDEST_AGE_YEARS else text
+    months = number if unit == "M" else int(number * (7 if unit == "W" else 1) / _DAYS_OF_MONTH)
+    if months < 12 * YOUNGEST_AGE_YEARS:
+        return f"{months:03d}M"
+    return f"{min(months // 12, OLDEST_AGE_YEARS + 1):03d}Y"
 
 
 def age_in_years(text: str) -> float | None:
     """An AS in years; None if it is not an age."""
     match = _AGE.fullmatch(text.strip())
     return int(match[1]) / {"D": 365.25, "W": 52.18, "M": 12.0, "Y": 1.0}[match[2]] if match else None
+
+
+def is_full_date(text: str) -> bool:
+    """Whether a text is one DA of today's form, a day that exists."""
+    return len(text) == 8 and text.isdigit() and parse(text) is not None
 
 
 def parse(text: str) -> date | None:
@@ -84,6 +111,34 @@ def parse(text: str) -> date | None:
 def years_between(birth: date, day: date) -> int:
     """Completed years of life on a day."""
     return day.year - birth.year - ((day.month, day.day) < (birth.month, birth.day))
+
+
+_DAY_FIRST = re.compile(r"(\d{1,2})[. /-](\d{1,2})[. /-](\d{4})(?!\d)")
+_YEAR_FIRST = re.compile(r"(\d{4})([. /-]?)(\d{1,2})\2(\d{1,2})(?!\d)")
+_GLUED = re.compile(rf"(\d{{4}})(\d{{2}})(\d{{2}})(?={GLUED_TIME}(?!\d))")
+_NAMED = re.compile(r"(\d{1,2})[. /-]*([^\W\d_]{3,})[. /,-]*(\d{4})(?!\d)")
+
+
+def readings(text: str) -> set[str]:
+    """The days that a birth date in whatever form may mean, as DA: of 03/02/1970 there are two."""
+    text = text.strip(" \0").lower()
+    found = set()
+    if match := _GLUED.match(text):
+        found.add((match[1], match[2], match[3]))
+    elif match := _YEAR_FIRST.match(text):
+        found.add((match[1], match[3], match[4]))
+    elif match := _DAY_FIRST.match(text):
+        found |= {(match[3], match[2], match[1]), (match[3], match[1], match[2])}
+    elif match := _NAMED.match(text):
+        months = (at for at, names in enumerate(_MONTHS, 1) if match[2] in names)
+        found |= {(match[3], str(month), match[1]) for month in months}
+    spelled = {f"{year}{int(month):02d}{int(day):02d}" for year, month, day in found}
+    return {each for each in spelled if parse(each)}
+
+
+def with_glued_time(day: str) -> str:
+    """A pattern for a day of digits alone that may have the time of day behind it."""
+    return rf"(?<!\d){day}(?={GLUED_TIME}(?!\d)|(?!\d))"
 
 
 _MONTHS = tuple(

@@ -55,12 +55,30 @@ def tags_of_group(group: int) -> tuple[int, ...]:
 @cache
 def private_vr(tag: int, creator: str) -> str:
     """The VR of a private element of a known creator; UN where the list has none."""
+    return str(_private_entry(tag, creator)[0])[:2]
+
+
+@cache
+def private_name(tag: int, creator: str) -> str:
+    """What a private element of a known creator is called, or ""."""
+    return str(_private_entry(tag, creator)[2])
+
+
+@cache
+def private_groups(creator: str) -> frozenset[int]:
+    """The groups in which the list knows elements of a creator."""
+    elements = _tables("_private_dict").private_dictionaries.get(creator, {})
+    return frozenset(int(each[:4], 16) for each in elements if "x" not in each[:4])
+
+
+def _private_entry(tag: int, creator: str) -> tuple[str, ...]:
     elements = _tables("_private_dict").private_dictionaries.get(creator, {})
     group, element = tag >> 16, tag & 0xFF
     for key in (f"{group:04X}xx{element:02X}", f"{group:04x}xx{element:02x}", f"{tag:08X}", f"{tag:08x}"):
         if key in elements:
-            return str(elements[key][0])[:2]
-    return "UN"
+            entry: tuple[str, ...] = elements[key]
+            return entry
+    return "UN", "", "", ""
 
 
 def _entry(tag: int) -> tuple[str, ...]:

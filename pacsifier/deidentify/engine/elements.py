@@ -28,6 +28,8 @@ _PIXELS = PIXEL_GROUP << 16
 _REMEMBERED = 1 << 12  # elements above this are not kept for the next file
 _DEEPEST = 100
 _SHORT_HEADER = 8  # bytes; with an explicit VR their length field has 16 bits
+CODE_VALUES = (0x00080100, 0x00080119, 0x00080120)  # short, long, and as a URN
+CODING_SCHEME = 0x00080102
 
 
 class UnknownEncodingError(Exception):
@@ -36,11 +38,22 @@ class UnknownEncodingError(Exception):
 
 @dataclass
 class Scope:
-    """Where an element stands: the sequence above it (0: none), the character sets, the private creators so far."""
+    """Where an element stands: the sequence above it (0: none), the character sets, the private creators so far.
+
+    `above` are all sequences above it; `big`: numbers are in big endian. `scheme` is the coding scheme, where the item
+    has a code value of its own.
+    """
 
     parent: int
     character_sets: bytes
     creators: dict[int, str] = field(default_factory=dict)
+    above: tuple[int, ...] = ()
+    big: bool = False
+    scheme: bytes = b""
+
+    def below(self, parent: int, *, big: bool) -> Scope:
+        """The scope of an item of a sequence that stands here."""
+        return Scope(parent, self.character_sets, above=(*self.above, parent), big=big)
 
     def creator(self, tag: int) -> str:
         """The creator of a private element's block; "" where none was met (PS3.5 section 7.8.1)."""
@@ -120,8 +133,8 @@ def rewrite(layout: part10.Layout, visitor: Rewriter, added: list[tuple[int, byt
     """
     pieces: list[Piece] = []
     out: list[bytes] = []
-    scope = Scope(0, b"")
     source, coding = layout.source, layout.coding
+    scope = Scope(0, b"", big=coding.big)
     notes, memory = visitor.notes(), visitor.memory(coding, b"", "")
     waiting = [*added, (1 << 33, b"")]
     replaced = {tag for tag, _ in added}
@@ -154,7 +167,7 @@ def rewrite(layout: part10.Layout, visitor: Rewriter, added: list[tuple[int, byt
 
 def visit(layout: part10.Layout, visitor: Viewer) -> None:
     """Shows the visitor every element that is not plain; writes nothing. Raises UnknownEncodingError."""
-    scope = Scope(0, b"")
+    scope = Scope(0, b"", big=layout.coding.big)
     elements: Iterable[Element] = layout.elements
     if len(layout.by_tag) == len(layout.elements):
         elements = (layout.by_tag[tag] for tag in sorted(layout.by_tag.keys() - visitor.plain))
@@ -298,9 +311,10 @@ def _item(  # noqa: PLR0917 - see _decided
     stop = len(raw) if delimited else pos + length
     if stop > len(raw):
         raise UnknownEncodingError(f"an item below {parent:08X} is cut")
-    scope = Scope(parent, outer.character_sets)
+    scope = outer.below(parent, big=coding.big)
     out: list[bytes] = []
     begin, changed = pos, False
+    scope.scheme = _scheme_of_code(raw, pos, stop, coding)
     while pos < stop:
         tag, raw_vr, start, length = part10.header(raw, pos, coding)
         if tag == ITEM_END and delimited:
@@ -327,6 +341,20 @@ def _item(  # noqa: PLR0917 - see _decided
     if delimited:
         raise UnknownEncodingError(f"an item below {parent:08X} has no end")
     return (b"".join(out) if changed else raw[begin:stop]), stop, changed
+
+
+def _scheme_of_code(raw: bytes, pos: int, stop: int, coding: Coding) -> bytes:
+    """The coding scheme of an item that begins with a code; b"" without a value or a scheme."""
+    has_value, scheme = False, b""
+    while pos < stop:
+        tag, _, start, length = part10.header(raw, pos, coding)
+        if tag > CODE_VALUES[-1] or length == UNDEFINED:
+            break
+        has_value = has_value or (tag in CODE_VALUES and bool(raw[start : start + length].strip(b"\0 ")))
+        if tag == CODING_SCHEME:
+            scheme = raw[start : start + length].strip(b"\0 ")
+        pos = start + length
+    return scheme if has_value else b""
 
 
 def _end_of_undefined(raw: bytes, start: int, raw_vr: bytes, coding: Coding) -> int:

@@ -8,14 +8,17 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace
+from datetime import date
 from functools import cached_property
 
 from pacsifier.deidentify.engine import dates
+from pacsifier.deidentify.engine.needles import Needles
 
 SHORTEST_WORD = 4
 SHORTEST_IN_BYTES = 6
+NEAR_DAYS = 366
 _PARTS = re.compile(r"[^\W_]+(?:['\u2019\-.][^\W_]+)*")
 _SIGNS = re.compile(r"[\W_]+")
 _MASK = b"X"
@@ -104,14 +107,17 @@ def _initials(name: str) -> set[str]:
 class Identifiers:
     """The known identifiers of one patient; all text folded.
 
-    `words` are looked for inside text, `wholes` as a whole value only, `days` are DA strings, `coded` are names as
-    the input encodes them. `people` and `initials` are for descriptions: name words of any length, of everybody met.
+    `words` are looked for inside text, `wholes` as a whole value only, `days` are DA strings, `births` those of them
+    that are birth dates, `coded` are names as the input encodes them, `constants` words of makers and models. `people`
+    and `initials` are for descriptions: name words of any length, of everybody met.
     """
 
     words: set[str] = field(default_factory=set)
     wholes: set[str] = field(default_factory=set)
     days: set[str] = field(default_factory=set)
     coded: set[bytes] = field(default_factory=set)
+    births: set[str] = field(default_factory=set)
+    constants: set[str] = field(default_factory=set)
     people: set[str] = field(default_factory=set)
     initials: set[str] = field(default_factory=set)
 
@@ -160,12 +166,24 @@ class Identifiers:
             return
         (self.words if long_enough(word) else self.wholes).add(word)
 
+    def in_made_text(self, is_technical: Callable[[str], bool]) -> Identifiers:
+        """What is looked for in what machines write: no word and no short number that they write of themselves."""
+        words = {
+            word
+            for word in self.words
+            if not (is_technical(word) or word in self.constants)
+            and not (word.isdigit() and len(word) < SHORTEST_IN_BYTES)
+        }
+        return replace(self, words=words, wholes=set())
+
     def merge(self, other: Identifiers) -> None:
         """Adds everything that the other holds."""
         self.words |= other.words
         self.wholes |= other.wholes
         self.days |= other.days
         self.coded |= other.coded
+        self.births |= other.births
+        self.constants |= other.constants
         self.people |= other.people
         self.initials |= other.initials
 
@@ -173,29 +191,75 @@ class Identifiers:
 class Matcher:
     """Finds the known identifiers of one patient in text and in bytes.
 
-    `moved_days` maps the patient's days to what is written instead, at equal length.
+    `moved_days` maps the patient's days to what is written instead, at equal length; other days near them move by
+    `shift_days`, where that is not 0.
     """
 
-    def __init__(self, known: Identifiers, moved_days: dict[str, str]) -> None:
+    def __init__(self, known: Identifiers, moved_days: dict[str, str], shift_days: int = 0) -> None:
         self.known = known
         self.moved_days = moved_days
+        self.shift_days = shift_days
 
     @cached_property
     def _pattern(self) -> re.Pattern[str] | None:
         days = {mark for day in self.known.days for mark in dates.spellings(day) | dates.in_words(day)}
+        glued = [dates.with_glued_time(day) for day in sorted(days) if day.isdigit()]
         marks = sorted({*self.known.words, *days}, key=len, reverse=True)
-        return re.compile("|".join(_bounded(mark) for mark in marks)) if marks else None
+        return re.compile("|".join([*glued, *map(_bounded, marks)])) if marks else None
 
     @cached_property
-    def _needles(self) -> tuple[bytes, ...]:
-        found = set(self.known.coded)
-        days = {mark for day in self.known.days for mark in dates.spellings(day)}
+    def needles(self) -> Needles:
+        """What is looked for in bytes."""
+        return self._needles({mark for day in self.known.days for mark in dates.spellings(day)})
+
+    @cached_property
+    def word_needles(self) -> Needles:
+        """The same without days, for texts in which these have moved already."""
+        return self._needles(set())
+
+    def _needles(self, days: set[str]) -> Needles:
+        instead = {needle: _MASK * len(needle) for needle in self.known.coded}
         for word in {*self.known.words, *days}:
             for encoding in _ENCODINGS:
                 needle = word.encode(encoding, "ignore")
                 if len(needle) >= SHORTEST_IN_BYTES * (1 + encoding.startswith("utf_16")):
-                    found.add(needle)
-        return tuple(sorted(found, key=len, reverse=True))
+                    moved = self.moved_days.get(word, "").encode(encoding)
+                    instead[needle] = moved or _MASK * len(needle)
+        return Needles(instead, {day.encode() for day in days if day.isdigit()})
+
+    @cached_property
+    def _moving_days(self) -> tuple[date, ...]:
+        """The known days that move with the images."""
+        found = (dates.parse(day) for day in self.known.days - self.known.births)
+        return tuple(day for day in found if day)
+
+    def moved_day(self, day: str, near: int = NEAR_DAYS) -> str | None:
+        """What is written instead of a full DA: known days as they moved, days near them by the shift; else None."""
+        if day in self.moved_days:
+            return self.moved_days[day]
+        parsed = dates.parse(day) if self.shift_days else None
+        if parsed and any(abs((parsed - each).days) <= near for each in self._moving_days):
+            return dates.shift_date(day, self.shift_days)
+        return None
+
+    def numbers_moved(self, raw: bytes) -> str:
+        """A DS or IS with the days in it moved, by themselves or with a time of day behind; "" if there is none."""
+        values = [value.strip() for value in raw.decode("latin_1").strip("\0").split("\\")]
+        moved = [self.number_moved(value) for value in values]
+        if not any(moved):
+            return ""
+        return "\\".join(new or value for new, value in zip(moved, values, strict=True))
+
+    def number_moved(self, text: str, near: int = NEAR_DAYS) -> str:
+        """A number that begins with a day, with the day moved; "" if it is another number."""
+        day = text[:8]
+        if not dates.DAY_AS_NUMBER.fullmatch(text):
+            return ""
+        moved = self.moved_day(day, near)
+        if not moved:
+            return ""
+        # A number has no leading zeros; a day that may not stay takes the time of day with it.
+        return moved + text[8:] if moved.strip("0") else "0"
 
     def spans(self, text: str) -> list[tuple[int, int]]:
         """Where known identifiers stand in a text, as slices of it."""
@@ -218,24 +282,28 @@ class Matcher:
 
     def masked(self, text: str) -> str:
         """The text with known identifiers overwritten at equal length, known days by the days they moved to."""
-        for start, stop in reversed(self.spans(text)):
+        known = self.spans(text)
+        other = self._other_days(text, known) if self.shift_days else {}
+        for start, stop in sorted([*known, *other], reverse=True):
             hit = text[start:stop]
-            text = text[:start] + self.moved_days.get(hit, "X" * len(hit)) + text[stop:]
+            new = other.get((start, stop)) or self.moved_days.get(hit, "X" * len(hit))
+            text = text[:start] + new + text[stop:]
         return text
+
+    def _other_days(self, text: str, known: list[tuple[int, int]]) -> dict[tuple[int, int], str]:
+        """Days near the known ones, and what is written instead of each."""
+        found = {}
+        for match in dates.IN_TEXT.finditer(text):
+            if any(start < match.end() and match.start() < stop for start, stop in known):
+                continue
+            if moved := self.moved_day("".join(match.group(1, 3, 4))):
+                parts = moved[:4], moved[4:6], moved[6:]
+                found[match.span()] = match[2].join(parts)
+        return found
 
     def mask_bytes(self, raw: bytes) -> bytes:
         """The bytes with known identifiers overwritten at equal length."""
-        lower = raw.lower()
-        out: bytearray | None = None
-        for needle in self._needles:
-            at = lower.find(needle)
-            while at >= 0:
-                if _stands_alone(lower, at, needle):
-                    out = bytearray(raw) if out is None else out
-                    moved = self.moved_days.get(needle.decode("latin_1"))
-                    out[at : at + len(needle)] = moved.encode("ascii") if moved else _MASK * len(needle)
-                at = lower.find(needle, at + 1)
-        return raw if out is None else bytes(out)
+        return self.needles.masked(raw)
 
 
 def _bounded(mark: str) -> str:
@@ -248,16 +316,6 @@ def _bounded(mark: str) -> str:
     before = r"(?<!\d)" if mark[0].isdigit() else r"(?<![^\W\d_])"
     after = r"(?!\d)" if mark[-1].isdigit() else r"(?![^\W\d_])"
     return f"{before}{body}{after}"
-
-
-def _stands_alone(lower: bytes, at: int, needle: bytes) -> bool:
-    """Whether a number in bytes is not part of a longer one; words count wherever they stand."""
-    if not needle.isdigit():
-        return True
-    return (
-        not (lower[at - 1 : at].isdigit() if at else False)
-        and not lower[at + len(needle) : at + len(needle) + 1].isdigit()
-    )
 
 
 def words_of(texts: Iterable[str]) -> set[str]:

@@ -14,8 +14,10 @@ from pathlib import Path
 from pacsifier.deidentify.engine import elements, pixels
 from pacsifier.deidentify.engine.elements import UnknownEncodingError
 from pacsifier.deidentify.engine.marks import file_meta, marks
+from pacsifier.deidentify.engine.profile import PATIENT_ID
 from pacsifier.deidentify.engine.reading import SOP_CLASS, SOP_INSTANCE, uid, whole_instance
 from pacsifier.deidentify.engine.rules import Rules
+from pacsifier.dicom import part10
 from pacsifier.dicom.part10 import PIXEL_DATA, Layout
 from pacsifier.dicom.splice import AnyPiece, MaskedRange, Piece, Spliced, UnreadableError, deflated
 
@@ -57,8 +59,12 @@ def deidentify(
 
 
 def _marks(layout: Layout, rules: Rules, identity_removed: bool) -> list[tuple[int, bytes]]:
+    subject, added = rules.subject, []
+    if subject.has_id and PATIENT_ID not in layout.by_tag:
+        new_id = part10.encode_element(PATIENT_ID, "LO", subject.new_id.encode(), layout.coding)
+        added.append((PATIENT_ID, new_id))
     try:
-        return marks(layout, rules, identity_removed)
+        return added + marks(layout, rules, identity_removed)
     except ValueError as error:
         raise UnreadableError("no room for the marks", str(error)) from error
 

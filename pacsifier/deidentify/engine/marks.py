@@ -32,23 +32,25 @@ def marks(layout: Layout, rules: Rules, identity_removed: bool) -> list[tuple[in
     """
     options, coding = rules.options, layout.coding
     if layout.by_tag.keys().isdisjoint(_MARKS):
-        return list(_fresh_marks(options, coding, identity_removed))
+        return list(_fresh_marks(options, coding, identity_removed, _moves(rules)))
     values = {tag: layout.value(tag) or b"" for tag in _MARKS}
     return _encoded_marks(
         identity_removed,
         _methods(values[_METHOD], rules),
         _code_items(values[_CODES], rules, coding),
-        _longitudinal(values[_LONGITUDINAL], options),
+        _longitudinal(values[_LONGITUDINAL], options, _moves(rules)),
         coding,
     )
 
 
 @lru_cache(maxsize=64)
-def _fresh_marks(options: Options, coding: Coding, identity_removed: bool) -> tuple[tuple[int, bytes], ...]:
+def _fresh_marks(
+    options: Options, coding: Coding, identity_removed: bool, moves: bool
+) -> tuple[tuple[int, bytes], ...]:
     """The marks of a file that had none."""
     methods = "\\".join(method(options)).encode()
     items = b"".join(_code_item(code, meaning, coding) for code, meaning in codes(options))
-    return tuple(_encoded_marks(identity_removed, methods, items, _longitudinal(b"", options), coding))
+    return tuple(_encoded_marks(identity_removed, methods, items, _longitudinal(b"", options, moves), coding))
 
 
 def _encoded_marks(
@@ -112,10 +114,14 @@ def _code_item(code: str, meaning: str, coding: Coding) -> bytes:
     return elements.item_header(len(content), coding) + content
 
 
-def _longitudinal(existing: bytes, options: Options) -> bytes:
-    """What is now true of the study's dates."""
-    kept = "REMOVED" if options.basic else "UNMODIFIED"
-    ours = "MODIFIED" if options.fuzz_dates else kept
+def _moves(rules: Rules) -> bool:
+    return rules.subject.date_shift_days != 0
+
+
+def _longitudinal(existing: bytes, options: Options, moves: bool) -> bytes:
+    """What is now true of the study's dates; a map may say that those of a patient move by no day."""
+    kept = "REMOVED" if options.basic and not options.fuzz_dates else "UNMODIFIED"
+    ours = "MODIFIED" if options.fuzz_dates and moves else kept
     there = existing.decode("latin_1").strip("\0 ")
     there = there if there in _LONGITUDINAL_ORDER else ""
     return max(ours, there, key=_LONGITUDINAL_ORDER.index).encode()

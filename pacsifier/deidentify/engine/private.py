@@ -5,8 +5,12 @@ A value of unknown structure keeps its length, because offsets inside it may dep
 
 from __future__ import annotations
 
-from pacsifier.deidentify.engine import uids
-from pacsifier.deidentify.engine.identifiers import SHORTEST_IN_BYTES
+from dataclasses import replace
+
+from pacsifier.deidentify.engine import dates, uids
+from pacsifier.deidentify.engine.dictionary import private_groups
+from pacsifier.deidentify.engine.identifiers import Matcher
+from pacsifier.deidentify.engine.private_numbers import NUMBERS, number, number_of_unknown_vr, safe_number
 from pacsifier.deidentify.engine.profile import TEXT_VRS, Options, safe_private
 from pacsifier.deidentify.engine.replacing import (
     BINARY_VRS,
@@ -27,10 +31,12 @@ from pacsifier.deidentify.engine.replacing import (
 from pacsifier.dicom import part10
 from pacsifier.dicom.text import decode_text
 
-_MASKED_VRS = TEXT_VRS | {"AE", "CS", "TM", "AS", "DS", "IS"}
+_MADE_VRS = frozenset(("CS", "TM", "AS"))
+_MASKED_VRS = TEXT_VRS | _MADE_VRS | {"AE", "DS", "IS"}
 _LONGEST_TEXT = 1024  # of a binary value that is also searched as text
 _CHUNK = 1 << 20
 _OVERLAP = 256
+_FIRST_CREATOR = 0x10
 _LOWEST_GROUP = 0x0009  # of private elements (PS3.5 section 7.8)
 
 
@@ -48,17 +54,37 @@ def is_barred(tag: int, creator: str, options: Options) -> bool:
     return (creator, tag >> 16, tag & 0xFF) not in safe_private()
 
 
+def descends(tag: int, creator: str, options: Options) -> bool:
+    """Whether the items of a private sequence are looked into: its elements are judged each by itself."""
+    if is_barred(tag, "", replace(options, safe_private=False)):
+        return False
+    return (
+        not options.safe_private
+        or tag >> 16 in private_groups(creator)
+        or not is_barred(tag, creator, options)
+    )
+
+
 def replacement(value: Value, creator: str, knowledge: Knowledge) -> Replacement:
     """What is written instead of the value of a private element."""
     options = knowledge.options
-    if is_barred(value.tag, creator, options) or _is_barred_creator(value, options):
-        return GONE
+    if is_barred(value.tag, creator, options):
+        barred = is_barred(value.tag, creator, replace(options, safe_private=False))
+        return GONE if barred else safe_number(value, creator, knowledge)
+    if _is_creator(value.tag) and value.vr in ("LO", "UN"):
+        return _creator(value, options)
+    return _of_vr(value, creator, knowledge)
+
+
+def _of_vr(value: Value, creator: str, knowledge: Knowledge) -> Replacement:
     if value.vr in ("DA", "DT"):
         return _date(value, knowledge)
     if value.vr in BINARY_VRS:
         return _opaque(value, knowledge)
-    if value.vr == "UI" and not options.retain_uids:
+    if value.vr == "UI" and not knowledge.options.retain_uids:
         return mapped_uids(value, knowledge)
+    if value.vr in NUMBERS or (value.vr in ("DS", "IS") and is_number(value.raw)):
+        return number(value, creator, knowledge)
     return _text(value, knowledge)
 
 
@@ -67,21 +93,22 @@ def holds_known(source: part10.Buffer, start: int, stop: int, knowledge: Knowled
     for at in range(start, stop, _CHUNK):
         # Overlaps the next chunk: an identifier may lie across the border.
         chunk = source[at : min(at + _CHUNK + _OVERLAP, stop)]
-        if knowledge.matcher.mask_bytes(chunk) is not chunk or _without_uids(chunk, knowledge) != chunk:
+        if knowledge.made.mask_bytes(chunk) is not chunk or _without_uids(chunk, knowledge) != chunk:
             return True
     return False
 
 
 def _is_creator(tag: int) -> bool:
-    return tag & 0xFF00 == 0
+    return _FIRST_CREATOR <= tag & 0xFFFF <= 0xFF
 
 
-def _is_barred_creator(value: Value, options: Options) -> bool:
-    """Whether this names the creator of a block that has no safe elements."""
-    if not options.safe_private or not _is_creator(value.tag):
-        return False
-    creators = {creator for creator, group, _ in safe_private() if group == value.tag >> 16}
-    return value.raw.decode("latin_1").strip(" \0") not in creators
+def _creator(value: Value, options: Options) -> Replacement:
+    """The name of a block is defined by its maker; it stays where something of the block may."""
+    name, group = value.raw.decode("latin_1").strip(" \0"), value.tag >> 16
+    listed = any(creator == name and each == group for creator, each, _ in safe_private())
+    if options.safe_private and not listed and group not in private_groups(name):
+        return GONE
+    return Replacement(value.raw, "cleaned")
 
 
 def _date(value: Value, knowledge: Knowledge) -> Replacement:
@@ -97,41 +124,32 @@ def _date(value: Value, knowledge: Knowledge) -> Replacement:
 def _text(value: Value, knowledge: Knowledge) -> Replacement:
     if value.vr == "PN":
         return EMPTY
-    if value.vr in ("DS", "IS") and is_number(value.raw):
-        return Replacement(_without_known_numbers(value.raw, knowledge), "cleaned")
+    if value.vr == "AS" and (age := dates.capped_age(value.raw.decode("latin_1").strip(" \0"))):
+        return Replacement(padded(age), "replaced")
     if value.vr in _MASKED_VRS:
-        return Replacement(_masked_text(value.raw, value.character_sets, knowledge), "cleaned")
+        matcher = knowledge.made if value.vr in _MADE_VRS else knowledge.matcher
+        return Replacement(_masked_text(value.raw, value.character_sets, knowledge, matcher), "cleaned")
     return Replacement(value.raw, "")
 
 
-def _without_known_numbers(raw: bytes, knowledge: Knowledge) -> bytes:
-    """The numbers without those that are, as a whole, an identifier or a day of the patient."""
-    values = [value.strip() for value in raw.decode("latin_1").strip("\0").split("\\")]
-    days, words = knowledge.subject.moved_days, knowledge.subject.known.words
-    known = [value in days or value in words for value in values]
-    if not any(each and len(value) >= SHORTEST_IN_BYTES for each, value in zip(known, values, strict=True)):
-        return raw
-    return padded(
-        "\\".join(days.get(value, "0") if each else value for each, value in zip(known, values, strict=True))
-    )
-
-
-def _masked_text(raw: bytes, character_sets: bytes, knowledge: Knowledge) -> bytes:
+def _masked_text(raw: bytes, character_sets: bytes, knowledge: Knowledge, matcher: Matcher) -> bytes:
     """The text with known identifiers and old UIDs overwritten at equal length."""
     raw = _without_uids(raw, knowledge)
     text = decode_text(raw, character_sets)
-    masked = knowledge.matcher.masked(text)
+    masked = matcher.masked(text)
     if masked != text:
         raw = encoded(masked, raw, character_sets)
-    return knowledge.matcher.mask_bytes(raw)
+    return matcher.word_needles.masked(raw)
 
 
 def _opaque(value: Value, knowledge: Knowledge) -> Replacement:
     """A value of unknown structure is overwritten in place: no byte moves."""
-    new = knowledge.matcher.mask_bytes(_without_uids(value.raw, knowledge))
-    if len(new) <= _LONGEST_TEXT and _is_text(new):
-        masked = _masked_text(new, value.character_sets, knowledge)
-        new = masked if len(masked) == len(new) else new
+    raw = value.raw
+    if len(raw) <= _LONGEST_TEXT and _is_text(raw):
+        masked = _masked_text(raw, value.character_sets, knowledge, knowledge.matcher)
+        if len(masked) == len(raw):
+            return Replacement(masked, "cleaned")
+    new = number_of_unknown_vr(knowledge.made.mask_bytes(_without_uids(raw, knowledge)), knowledge)
     return Replacement(new, "cleaned")
 
 

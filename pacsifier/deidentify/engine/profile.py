@@ -37,6 +37,8 @@ class Action(Enum):
     SHIFT = "date shifted"
     CLEAN = "cleaned word by word"
     CHECK = "kept unless it names the patient"
+    CONSTANT = "defined by a maker or the standard: kept without the patient's dates"
+    CHECK_MADE = "made by a machine: kept unless it names the patient in full"
     DERIVE = "replaced by a name derived from it"
     NEW_ID = "the pseudonym"
     NEW_NAME = "the pseudonym as a name"
@@ -146,7 +148,9 @@ class Profile:
             for row in read_table(name)
             if row.tag != "private" and "xx" not in row.tag
         }
+        self._constants = read_words("constants.txt")
         self._kept_text = read_words("kept_text.txt")
+        self._of_people = read_words("people_sequences.txt")
         self._kept_uids = read_words("kept_uids.txt")
         self._known: dict[tuple[int, str], Action] = {}
 
@@ -156,6 +160,10 @@ class Profile:
         if action is None:
             action = self._known[tag, vr] = self._decide(tag, vr)
         return action
+
+    def speaks_of_people(self, tag: int) -> bool:
+        """Whether a sequence names people or an institution."""
+        return keyword(tag) in self._of_people
 
     def fallback(self, tag: int) -> Action:
         """What becomes of a descriptor when none of its words may stay."""
@@ -229,8 +237,14 @@ class Profile:
         return Action.REMOVE if vr in ("UN", "OB", "OW") and not keyword(tag) else simple.get(vr, Action.KEEP)
 
     def _of_unlisted_text(self, tag: int, vr: str) -> Action:
+        if keyword(tag) in self._constants:
+            return Action.CONSTANT
         if keyword(tag) in self._kept_text:
-            return Action.CHECK
+            return Action.CHECK_MADE
+        return self.of_typed_text(vr)
+
+    def of_typed_text(self, vr: str) -> Action:
+        """The action for a text that a person typed and that no table names."""
         if vr not in _DESCRIPTOR_VRS:
             return Action.REMOVE
         if "descriptors" not in self._columns:

@@ -13,6 +13,8 @@ from pydicom.filewriter import write_dataset, write_sequence_item
 from pydicom.tag import Tag
 
 from pacsifier.deidentify.engine.elements import (
+    CODE_VALUES,
+    CODING_SCHEME,
     ITEM_BYTES,
     LARGE,
     PIXEL_GROUP,
@@ -31,7 +33,7 @@ def rewrite(layout: part10.Layout, visitor: Visitor, added: list[tuple[int, byte
 
     Raises UnknownEncodingError where pydicom does not understand the data set either.
     """
-    scope = Scope(0, b"")
+    scope = Scope(0, b"", big=layout.coding.big)
     pieces: list[Piece] = []
     waiting = list(added)
     try:
@@ -99,16 +101,16 @@ def _walk(dataset: Dataset, visitor: Visitor, scope: Scope) -> None:
 def _element(dataset: Dataset, tag: int, element: Any, visitor: Visitor, scope: Scope) -> None:
     if not isinstance(element, RawDataElement):
         if element.VR == "SQ":
-            _sequence(dataset, tag, element.value, b"x" * len(element.value), visitor, scope)
+            _sequence(dataset, tag, element.value, b"x" * len(element.value), visitor, scope, big=scope.big)
             return
         # pydicom has already converted an empty value.
         element = RawDataElement(Tag(tag), element.VR, 0, b"", 0, dataset.original_encoding[0], True)
     raw = element.value or b""
     vr = vr_of(tag, scope) if element.VR in (None, "UN") else str(element.VR)
     items = _items(element, vr, tag, raw)
-    if items is not None and _sequence(dataset, tag, items, raw, visitor, scope):
+    inner = _inner(element, vr)
+    if items is not None and _sequence(dataset, tag, items, raw, visitor, scope, big=inner.big):
         out = DicomBytesIO()
-        inner = _inner(element, vr)
         out.is_little_endian, out.is_implicit_VR = not inner.big, inner.implicit
         for item in items:
             write_sequence_item(out, item, ["iso8859"])
@@ -138,7 +140,7 @@ def _items(element: RawDataElement, vr: str, tag: int, raw: bytes) -> Any:
 
 
 def _sequence(  # noqa: PLR0917
-    dataset: Dataset, tag: int, items: Any, raw: bytes, visitor: Visitor, scope: Scope
+    dataset: Dataset, tag: int, items: Any, raw: bytes, visitor: Visitor, scope: Scope, *, big: bool
 ) -> bool:
     """Walks the items; returns False when the sequence itself was replaced or stays as it is."""
     descends = visitor.descends(tag, "SQ", raw, scope)
@@ -150,8 +152,21 @@ def _sequence(  # noqa: PLR0917
         return False
     if descends:
         for item in items:
-            _walk(item, visitor, Scope(tag, scope.character_sets))
+            inner = scope.below(tag, big=big)
+            inner.scheme = _scheme_of_code(item)
+            _walk(item, visitor, inner)
     return descends
+
+
+def _scheme_of_code(item: Dataset) -> bytes:
+    """What `elements` says of the item."""
+
+    def raw(tag: int) -> bytes:
+        element: Any = item.get_item(Tag(tag)) if Tag(tag) in item else None
+        value = element.value if element is not None else b""
+        return value.strip(b"\0 ") if isinstance(value, bytes) else str(value or "").encode().strip()
+
+    return raw(CODING_SCHEME) if any(map(raw, CODE_VALUES)) else b""
 
 
 def _put(dataset: Dataset, tag: int, element: RawDataElement, new: bytes | None) -> None:

@@ -8,11 +8,13 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple
 
 from pacsifier.deidentify.engine import dates, uids
 from pacsifier.deidentify.engine.descriptors import Remark, Vocabulary
-from pacsifier.deidentify.engine.identifiers import Matcher
+from pacsifier.deidentify.engine.identifiers import Identifiers, Matcher
+from pacsifier.deidentify.engine.lexicon import lexicon
 from pacsifier.deidentify.engine.profile import Action, Options, Profile
 from pacsifier.deidentify.engine.subject import Subject
 from pacsifier.dicom.text import decode_text, encode_like
@@ -55,6 +57,20 @@ class Knowledge:
     vocabulary: Vocabulary
     matcher: Matcher
 
+    @cached_property
+    def made(self) -> Matcher:
+        """Finds the patient in what machines write; a name that is a word of theirs, only beside the other names."""
+        known = self.subject.known
+        return Matcher(
+            known.in_made_text(lexicon().is_technical), self.matcher.moved_days, self.matcher.shift_days
+        )
+
+    @cached_property
+    def dates_only(self) -> Matcher:
+        """Finds the patient's days, which no maker defines."""
+        known = Identifiers(days=self.subject.known.days)
+        return Matcher(known, self.matcher.moved_days, self.matcher.shift_days)
+
     @property
     def options(self) -> Options:
         """What the user chose."""
@@ -62,12 +78,13 @@ class Knowledge:
 
 
 class Value(NamedTuple):
-    """The value of an element, and the character sets that it is written in."""
+    """The value of an element, and how it is written: character sets, and whether in big endian."""
 
     tag: int
     vr: str
     raw: bytes
     character_sets: bytes = b""
+    big: bool = False
 
 
 class Said(NamedTuple):
@@ -110,12 +127,14 @@ def _kept(value: Value, knowledge: Knowledge) -> Replacement:
         return Replacement(moved, "replaced")
     if value.vr == "CS" and value.tag != _CHARACTER_SETS and not _CS.fullmatch(value.raw):
         return _cleaned_code(value, knowledge)
+    if value.vr in ("DS", "IS") and (known := knowledge.matcher.numbers_moved(value.raw)):
+        return Replacement(padded(known), "replaced")
     return Replacement(value.raw, "") if _is_valid(value) else MALFORMED
 
 
 def _is_valid(value: Value) -> bool:
     """Whether the value is valid for its VR; texts and binary values always are."""
-    tag, vr, raw, _ = value
+    tag, vr, raw = value[:3]
     if vr in ("DS", "IS"):
         return is_number(raw)
     if vr == "UI":
@@ -159,7 +178,10 @@ def shifted_dates(value: Value, knowledge: Knowledge) -> Replacement:
 
 def _birth_date(value: Value, knowledge: Knowledge) -> Replacement:
     subject = knowledge.subject
-    return EMPTY if subject.birth_date_emptied else _moved(value, subject.birth_shift_days)
+    # Another form than DA may be read as another day, and part of a date moves to another year or stays.
+    moved = _moved(value, subject.birth_shift_days)
+    emptied = subject.birth_date_emptied or not dates.is_full_date(_unpadded(value.raw))
+    return EMPTY if emptied and moved.new else moved
 
 
 def _moved(value: Value, days: int) -> Replacement:
@@ -192,11 +214,25 @@ def _cleaned(value: Value, knowledge: Knowledge) -> Replacement:
 
 def _checked(value: Value, knowledge: Knowledge) -> Replacement:
     """A text without the known identifiers and old UIDs in it."""
+    return _without(value, knowledge, knowledge.matcher)
+
+
+def _checked_made(value: Value, knowledge: Knowledge) -> Replacement:
+    """The same for a text that a machine has made."""
+    return _without(value, knowledge, knowledge.made)
+
+
+def _constant(value: Value, knowledge: Knowledge) -> Replacement:
+    found = knowledge.dates_only.spans(decode_text(value.raw, value.character_sets))
+    return _without(value, knowledge, knowledge.dates_only) if found else Replacement(value.raw, "")
+
+
+def _without(value: Value, knowledge: Knowledge, matcher: Matcher) -> Replacement:
     raw = value.raw
     if not knowledge.options.retain_uids:
         raw = uids.replace_in_bytes(raw, knowledge.secret)
     text = decode_text(raw, value.character_sets)
-    new = "\\".join(knowledge.matcher.without(each) for each in text.split("\\"))
+    new = "\\".join(matcher.without(each) for each in text.split("\\"))
     if new == text:
         return Replacement(raw, "cleaned")
     left = new.strip(" \0\\")
@@ -213,6 +249,8 @@ _BY_ACTION: Mapping[Action, Callable[[Value, Knowledge], Replacement]] = {
     Action.SHIFT: shifted_dates,
     Action.CLEAN: _cleaned,
     Action.CHECK: _checked,
+    Action.CONSTANT: _constant,
+    Action.CHECK_MADE: _checked_made,
     Action.DERIVE: _derived,
     Action.NEW_ID: lambda value, knowledge: _pseudonym(knowledge.subject.new_id),  # noqa: ARG005
     Action.NEW_NAME: lambda value, knowledge: _pseudonym(f"{knowledge.subject.new_id}^sub"),  # noqa: ARG005

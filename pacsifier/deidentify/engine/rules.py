@@ -8,14 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import NamedTuple
 
 from pacsifier.deidentify.engine import private, replacing
 from pacsifier.deidentify.engine.descriptors import Remark, Vocabulary
 from pacsifier.deidentify.engine.dictionary import public_vr, public_vrs
-from pacsifier.deidentify.engine.elements import Outcome, Scope, vr_of
+from pacsifier.deidentify.engine.elements import CODE_VALUES, CODING_SCHEME, Outcome, Scope, vr_of
 from pacsifier.deidentify.engine.identifiers import Matcher
 from pacsifier.deidentify.engine.labels import LABELS, Labels
-from pacsifier.deidentify.engine.profile import TEXT_VRS, Action, Options, Profile
+from pacsifier.deidentify.engine.profile import TEXT_VRS, Action, Options, Profile, read_words
 from pacsifier.deidentify.engine.replacing import BINARY_VRS, EMPTY, GONE, Knowledge, Replacement, Value
 from pacsifier.deidentify.engine.subject import Subject
 from pacsifier.dicom import part10
@@ -26,8 +28,8 @@ _MEMO_LIMIT_BYTES = 1 << 24
 _MEMO_ENTRY_BYTES = 400  # of Python's objects, beside the value itself
 _MEMO_BYTES = 1 << 13
 
-# The codes in these name an institution or a person.
-_IDENTIFYING_CODES = frozenset((0x00080082, 0x00401101))
+_CODE_MEANING = 0x00080104
+_CODES = frozenset((*CODE_VALUES, CODING_SCHEME, _CODE_MEANING))
 # These are of type 2 in that sequence, so they are emptied instead of removed.
 _NEEDED_EMPTY = frozenset(((0x0040A370, 0x00401001), (0x0040A370, 0x00081110)))
 # The table removes these; in presentation states they are of type 1.
@@ -36,6 +38,14 @@ _PRESENTATION_CREATION = frozenset((0x00700082, 0x00700083))
 
 CHANGES = ("removed", "emptied", "replaced", "cleaned", "malformed")
 """The kinds of changes to an element."""
+
+
+class _Place(NamedTuple):
+    """Where a public element stands: below which sequence, whether people are named there, the scheme of its code."""
+
+    parent: int
+    of_people: bool
+    scheme: bytes
 
 
 @dataclass
@@ -65,14 +75,19 @@ class Rules:
         self._labels = Labels()
         self._profile = profile
         self._knowledge = Knowledge(
-            profile, secret, subject, vocabulary, Matcher(subject.known, subject.moved_days)
+            profile,
+            secret,
+            subject,
+            vocabulary,
+            Matcher(subject.known, subject.moved_days, subject.date_shift_days),
         )
         self._changes: list[tuple[str, int]] = []
         self._sop_class = ""
         self._memo_bytes = 0
-        self._memo: dict[tuple[int, str, bytes, bytes, int, str], Replacement] = {}
+        self._memo: dict[tuple[int, str, bytes, bytes, int, str, bool, bytes, bool], Replacement] = {}
         self._memories: dict[tuple[Coding, bytes, str], dict[bytes, Outcome]] = {}
         self._plain: dict[tuple[int, bytes], bool] = {}
+        self._of_people: dict[tuple[int, ...], bool] = {}
 
     def start(self, sop_class: str) -> None:
         """Begins a new file: its notes are empty."""
@@ -132,9 +147,7 @@ class Rules:
         if not scope.parent:
             self._labels = Labels(raw)
         if private.is_private(tag):
-            if private.is_barred(tag, scope.creator(tag), self.options):
-                return self._noted(tag, GONE)
-            return True
+            return private.descends(tag, scope.creator(tag), self.options) or self._noted(tag, GONE)
         action = self._profile.action(tag, "SQ")
         if action is Action.REMOVE and (scope.parent, tag) not in _NEEDED_EMPTY:
             return self._noted(tag, GONE)
@@ -157,10 +170,13 @@ class Rules:
     def value(self, tag: int, vr: str, raw: bytes, scope: Scope) -> bytes | None:
         """What is written instead of a value: the same object if it stays, None if the element goes."""
         creator = scope.creator(tag) if scope.creators else ""
-        key = (tag, vr, raw, scope.character_sets, scope.parent, creator)
+        people = self._is_of_people(scope)
+        key = (tag, vr, raw, scope.character_sets, scope.parent, creator, people, scope.scheme, scope.big)
         known = self._memo.get(key)
         if known is None:
-            known = self._decided(Value(tag, vr, raw, scope.character_sets), scope.parent, creator)
+            value = Value(tag, vr, raw, scope.character_sets, scope.big)
+            place = _Place(scope.parent, people, scope.scheme)
+            known = self._decided(value, place, creator)
             self._told.add(tag, known)
             if len(raw) <= _MEMO_BYTES:
                 self._memo[key] = known
@@ -177,30 +193,40 @@ class Rules:
 
     # --- deciding ---------------------------------------------------------------------------------------------
 
-    def _decided(self, value: Value, parent: int, creator: str) -> Replacement:
+    def _is_of_people(self, scope: Scope) -> bool:
+        above = scope.above or (scope.parent,)
+        known = self._of_people.get(above)
+        if known is None:
+            known = self._of_people[above] = any(map(self._profile.speaks_of_people, above))
+        return known
+
+    def _decided(self, value: Value, place: _Place, creator: str) -> Replacement:
         if private.is_private(value.tag):
             decided = private.replacement(value, creator, self._knowledge)
         else:
-            decided = self._public(value, parent)
+            decided = self._public(value, place)
         return decided._replace(change="") if decided.new == value.raw else decided
 
-    def _public(self, value: Value, parent: int) -> Replacement:
-        tag, vr, raw, _ = value
+    def _public(self, value: Value, place: _Place) -> Replacement:
+        tag, vr, raw = value[:3]
         possible = public_vrs(tag)
         if vr not in possible and "UN" not in possible:
             if _hides(vr, possible):
                 return replacing.MALFORMED
             if not possible & (_NUMBER_VRS | BINARY_VRS):
                 vr = public_vr(tag)
-        action = self._action(tag, vr, parent)
+        action = self._action(tag, vr, place)
         if not raw.strip(b"\0 ") and action not in (Action.REMOVE, Action.NEW_ID, Action.NEW_NAME):
             return Replacement(raw, "")
         return replacing.replacement(action, value._replace(vr=vr), self._knowledge)
 
-    def _action(self, tag: int, vr: str, parent: int) -> Action:
+    def _action(self, tag: int, vr: str, place: _Place) -> Action:
         """The profile's action, except where the place of the element says more."""
-        if vr in TEXT_VRS and parent in _IDENTIFYING_CODES:
+        parent = place.parent
+        if vr in TEXT_VRS and place.of_people:
             return Action.DUMMY
+        if tag in _CODES and vr in TEXT_VRS:
+            return self._of_code(tag, vr, place)
         action = self._profile.action(tag, vr)
         if action is Action.REMOVE and (parent, tag) in _NEEDED_EMPTY:
             return Action.EMPTY
@@ -208,8 +234,20 @@ class Rules:
             return Action.DUMMY
         return action
 
+    def _of_code(self, tag: int, vr: str, place: _Place) -> Action:
+        """What a public scheme defines stays; a scheme of the site is text, and a meaning without a code was typed."""
+        if _is_defined(place.scheme):
+            return Action.KEEP
+        return self._profile.of_typed_text(vr) if tag == _CODE_MEANING and not place.scheme else Action.CHECK
+
     def _shows_presentation(self) -> bool:
         return self._sop_class.startswith(_PRESENTATION_STATE)
+
+
+@lru_cache(maxsize=256)
+def _is_defined(scheme: bytes) -> bool:
+    """Whether PS3.16 Table 8-1 names the coding scheme."""
+    return scheme.decode("latin_1") in read_words("coding_schemes.txt")
 
 
 def _hides(vr: str, possible: Collection[str]) -> bool:

@@ -12,7 +12,8 @@ class Subject:
     """A patient as the engine needs it: who it becomes, how far the dates move, and what is known.
 
     `date_shift_days` moves the dates of the images (0: they stay), `birth_shift_days` the birth date;
-    `moved_days` maps every known day of the patient to what is written instead.
+    `moved_days` maps every known day of the patient to what is written instead. `has_id`: images of the patient have a
+    PatientID, so that one without it gets it.
     """
 
     key: str
@@ -22,3 +23,4 @@ class Subject:
     birth_date_emptied: bool
     known: Identifiers = field(compare=False)
     moved_days: dict[str, str] = field(compare=False, default_factory=dict)
+    has_id: bool = False

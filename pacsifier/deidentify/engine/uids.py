@@ -9,8 +9,10 @@ from functools import cache
 from pacsifier.deidentify.engine.profile import read_words
 
 # What looks like a UID inside other bytes: made of a UUID, or at least six components, so that version numbers stay.
+# What must not stand before is asked behind the first component: so headers of 64 kB take an eighth of the time.
 IN_BYTES = re.compile(
-    rb"(?<![0-9.])(?:2\.25\.[1-9][0-9]{15,38}|[0-2](?:\.(?:0|[1-9][0-9]{0,38})){5,})(?![0-9]|\.[0-9])"
+    rb"[0-2]\.(?<![0-9.][0-2]\.)(?:(?<=2\.)25\.[1-9][0-9]{15,38}|(?:0|[1-9][0-9]{0,38})(?:\.(?:0|[1-9][0-9]{0,38})){4,})"
+    rb"(?![0-9]|\.[0-9])"
 )
 _SHORTEST_IN_BYTES = 14
 
@@ -38,6 +40,11 @@ def drawn_shift(secret: bytes, person: str) -> int:
     """The day shift of a person: -30 to 30, never 0."""
     number = int.from_bytes(_digest(secret, b"day shift", person)[:8], "big") % 60
     return number - 30 if number < 30 else number - 29
+
+
+def drawn_place(secret: bytes, person: str) -> str:
+    """By which a person is sorted where the order must tell nothing of the identifiers."""
+    return _digest(secret, b"place", person).hex()
 
 
 @cache

@@ -1,0 +1,202 @@
+"""The proof is right: no false alarm over what rightly stays, no miss of what is left."""
+
+from __future__ import annotations
+
+import string
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from pydicom.dataset import Dataset
+from pydicom.encaps import encapsulate
+from pydicom.sequence import Sequence
+from pydicom.uid import JPEG2000, ExplicitVRLittleEndian, JPEGBaseline8Bit
+
+from pacsifier.deidentify.engine import uids
+from pacsifier.deidentify.engine.identifiers import Identifiers
+from pacsifier.deidentify.engine.profile import Options
+from pacsifier.deidentify.engine.subject import Subject
+from pacsifier.deidentify.model import Maps
+from pacsifier.deidentify.verify import Verifier
+from tests.deid import corpus, helpers
+from tests.deid.test_constants import SYNTAXES, image, private
+from tests.deid.test_patients_and_reports import put
+
+CREATOR = "Philips MR Imaging DD 005"
+
+
+def subject(shift: int = 5, **more: object) -> Subject:
+    """The patient that the images of `image` show."""
+    known = Identifiers(days={"20190307", "19610317"}, births={"19610317"})
+    known.add_name("Quetzaltenango^Ysolde")
+    known.add_id("8841177")
+    known.add_id("1000")
+    return Subject("x", "P1", shift, 1, False, known, {"20190307": "20190312", "19610317": "19610318"})
+
+
+def clean(syntax: str = ExplicitVRLittleEndian) -> Dataset:
+    return image(
+        syntax, PatientID="P1", PatientName="P1^sub", PatientBirthDate="19610318", StudyDate="20190312"
+    )
+
+
+def hits(ds: Dataset, folder: Path, who: Subject | None = None, name: str = "sub-P1/a.dcm") -> set[str]:
+    corpus.save(ds, folder / name)
+    verifier = Verifier(folder, names_kept=False, old_uids=frozenset((corpus.uid(3),)))
+    return {what for _, _, what in verifier((who or subject(), (name,)))[1]}
+
+
+@pytest.mark.parametrize("syntax", SYNTAXES)
+@pytest.mark.parametrize(
+    ("vr", "value", "what"),
+    [
+        ("LO", "of Ysolde", "known identifier"),
+        ("LO", "no 8841177", "known identifier"),
+        ("LO", "Quetzaltenangos", "known identifier"),
+        ("SH", "1000", "known identifier"),
+        ("UN", b"no 8841177", "known identifier"),
+        ("OB", b"\1\2\3Quetzaltenango\1", "known identifier"),
+        ("OB", "\1\2Quetzaltenango".encode("utf_16_le"), "known identifier"),
+        ("IS", "8841177", "known identifier"),
+        ("LO", "20190307102000", "known date"),
+        ("LO", "on 2019-03-07", "known date"),
+        ("LO", "7.3.2019", "known date"),
+        ("UN", b"scan=20190307102000\0", "known date"),
+        ("OB", b"\1\2" * 2000 + b"20190307102000", "known date"),
+        ("OB", b"\1\2" * 2000 + b"20190307", "known date"),
+        ("OW", "20190307".encode("utf_16_le"), "known date"),
+        ("IS", "20190307", "known date"),
+        ("UL", 20190307, "known date"),
+        ("DA", "19610317", "known date"),
+        ("LO", "19610317000000", "known date"),
+    ],
+)
+def test_what_is_left_is_found_whatever_it_is_dressed_in(tmp_path, syntax, vr, value, what):
+    ds = private(clean(syntax), 0x2005, CREATOR, 0x90, vr, value)
+    nested = clean(syntax)
+    nested.SharedFunctionalGroupsSequence = Sequence([private(Dataset(), 0x2005, CREATOR, 0x90, vr, value)])
+    if syntax != SYNTAXES[1] or vr not in ("UL",):  # in Implicit VR no VR tells that it is a number
+        assert what in hits(ds, tmp_path / "a")
+        assert what in hits(nested, tmp_path / "b")
+
+
+@pytest.mark.parametrize("syntax", SYNTAXES)
+@pytest.mark.parametrize(
+    ("vr", "value"),
+    [
+        ("IS", ["1000", "8"]),
+        ("DS", "1000"),
+        ("US", 1000),
+        ("FD", 1000.0),
+        ("LO", "b10001 18841177 88411770"),
+        ("OB", b"188411770 120190307 2019030799"),
+        ("UI", "2.25.18841177000112233445566778899"),
+        ("OB", uids.same_length_uid(b"k" * 32, "1.2.3.8841177.20190307.1234").encode()),
+        ("LO", "20190312102000"),
+        ("DA", "20190312"),
+        ("DA", "20190307"),
+    ],
+)
+def test_what_rightly_stays_is_no_hit(tmp_path, syntax, vr, value):
+    ds = private(clean(syntax), 0x2005, CREATOR, 0x90, vr, value)
+    # In Implicit VR no VR tells a measure from a number of somebody, nor a date that has moved.
+    if syntax != SYNTAXES[1] or vr not in ("IS", "DS", "DA"):
+        assert hits(ds, tmp_path) == set()
+
+
+def test_a_number_within_a_uid_of_ours_is_no_hit(tmp_path):
+    ds = clean()
+    ds.FrameOfReferenceUID = "2.25.8841177"
+    ds.SeriesInstanceUID = "2.25.1388411770003344556677889900112233"
+    assert hits(ds, tmp_path) == set()
+
+
+def test_a_pseudonym_that_the_user_insisted_on_is_no_hit(tmp_path):
+    put(tmp_path / "in", "sub-8812345/a.dcm", PatientID="8812345")
+    maps = Maps(new_ids={"8812345": "PROJ-8812345"})
+    totals = helpers.run(
+        tmp_path / "in", tmp_path / "out", maps=maps, verify=True, allow_identifying_ids=True
+    )
+    assert (totals.written, totals.hits) == (1, 0)
+    ds = private(clean(), 0x2005, CREATOR, 0x90, "LO", "of 8841177")
+    ds.PatientID, ds.PatientName = "X-8841177", "X-8841177^sub"
+    who = Subject("x", "X-8841177", 5, 1, False, subject().known, subject().moved_days)
+    assert "known identifier" in hits(ds, tmp_path / "b", who, "sub-X-8841177/a.dcm")
+
+
+def segment(marker: int, content: bytes) -> bytes:
+    return bytes((0xFF, marker)) + (len(content) + 2).to_bytes(2, "big") + content
+
+
+def jpeg(comment: bytes, trailer: bytes = b"") -> bytes:
+    """The frame of a JPEG as far as its segments go: a large table, a comment, a scan."""
+    table = segment(0xE2, b"ICC" + bytes(30_000))
+    made = (
+        b"\xff\xd8"
+        + table
+        + segment(0xFE, comment)
+        + segment(0xDA, bytes(8))
+        + b"\x12" * 500
+        + b"\xff\xd9"
+        + trailer
+    )
+    return made + bytes(len(made) % 2)
+
+
+def jpeg2000(comment: bytes) -> bytes:
+    made = (
+        b"\xff\x4f"
+        + segment(0x51, bytes(30_000))
+        + segment(0x64, b"\0\1" + comment)
+        + segment(0x90, bytes(8))
+    )
+    made += b"\x12" * 500 + b"\xff\xd9"
+    return made + bytes(len(made) % 2)
+
+
+@pytest.mark.parametrize("frame", [0, 1, 2])
+@pytest.mark.parametrize("what", [b"of Quetzaltenango", b"scan=20190307102000", b"no 8841177"])
+@pytest.mark.parametrize(
+    ("syntax", "make"),
+    [(JPEGBaseline8Bit, jpeg), (JPEG2000, jpeg2000), (JPEGBaseline8Bit, lambda text: jpeg(b"", text))],
+)
+def test_comments_of_any_frame_are_looked_at(tmp_path, frame, what, syntax, make):
+    ds = clean()
+    ds.file_meta.TransferSyntaxUID = syntax
+    ds.Rows = ds.Columns = 16
+    ds.SamplesPerPixel, ds.PhotometricInterpretation, ds.BitsAllocated, ds.BitsStored = 1, "MONOCHROME2", 8, 8
+    ds.HighBit, ds.PixelRepresentation, ds.NumberOfFrames = 7, 0, 3
+    ds.PixelData = encapsulate([make(what if number == frame else b"nothing") for number in range(3)])
+    ds["PixelData"].is_undefined_length = True
+    assert hits(ds, tmp_path)
+    ds.PixelData = encapsulate([make(b"nothing")] * 3)
+    assert not hits(ds, tmp_path / "without")
+
+
+WORDS = st.text(string.ascii_letters, min_size=6, max_size=12)
+NUMBERS = st.from_regex(r"[1-9][0-9]{5,9}", fullmatch=True)
+
+
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    NUMBERS,
+    st.sampled_from(("", "x", " ", "_", "=", "\\", "1", "0")),
+    st.sampled_from(("", "x", " ", "7", ";")),
+)
+def test_numbers_are_found_by_their_borders(tmp_path, number, before, behind):
+    known = Identifiers()
+    known.add_id(number)
+    who = Subject("x", "P1", 0, 1, False, known)
+    text = f"{before}{number}{behind}"
+    alone = before != "1" and behind != "7" and before != "0"
+    ds = private(
+        clean(), 0x2005, CREATOR, 0x90, "OB", b"\1\2" * 700 + text.encode() + b"\0" * (len(text) % 2)
+    )
+    assert bool(hits(ds, tmp_path, who)) == alone
+
+
+def test_the_summary_says_what_is_not_looked_at(tmp_path):
+    put(tmp_path / "in", "sub-x/a.dcm")
+    totals = helpers.run(tmp_path / "in", tmp_path / "out", Options(), verify=True)
+    assert any("what the pixels show is not looked at" in line for line in totals.lines())
