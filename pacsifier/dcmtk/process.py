@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 _LAST_LINES = 12
 _LAST_BYTES = 8192
+_PIECE_BYTES = 1 << 16
 _POLL_S = 0.005
 _START_S = 20.0
 _FAILS_S = 0.5  # a server that cannot have its port has ended by then
@@ -94,7 +95,7 @@ class Process:
         with self.log_path.open("rb") as output:
             while True:
                 ended = self.poll() is not None
-                data = output.read()
+                data = output.read(_PIECE_BYTES)
                 if data:
                     heard = time.monotonic()
                 elif ended:
