@@ -1,11 +1,12 @@
 """How fast images come out of a PACS, side by side: this tree, DCMTK driven by hand, other tools, `cp -r`.
 
-    python benchmarks/retrieve.py [--data T S L L10 W S1 L1 S4 XL] [--pacs orthanc dcmqrscp nagle slow] [--rounds N]
+    python benchmarks/retrieve.py [--data T S L L10 W S1 L1 S4 XL] [--pacs orthanc dcmqrscp nagle slow late]
 
 All contenders of a case alternate, round by round; medians and the medians of the ratios of each round are printed.
-Every run is checked before its time counts: every byte, and every place where the contender has places. XL is `--info`.
-`--peer` measures PACSIFIER 1.0.0 from the package index too (minutes for one patient). The PACS: orthanc and dcmqrscp
-without Nagle's algorithm, nagle: Orthanc with it, slow: one written with pynetdicom that sends 50 instances a second.
+Every run is checked before its time counts: every byte, and every place where the contender has places. XL and R are
+`--info`. `--peer` measures PACSIFIER 1.0.0 from the package index too (minutes for one patient). The PACS: orthanc and
+dcmqrscp without Nagle's algorithm, nagle: Orthanc with it, slow: one written with pynetdicom that sends 50 instances a
+second, late: one that answers each C-FIND after 50 ms.
 """
 
 from __future__ import annotations
@@ -73,9 +74,14 @@ DATA = {
     "X": (100, 10, 10, 1, 16),
     "T": (6, 2, 3, 6, 64),
     "L10": (20, 1, 3, 200, 512),
+    "R": (5000, 1, 1, 1, 16),
+    "R200": (200, 1, 1, 1, 16),
 }
-"""S1 and L1 are one patient of S and L, S4 four of S; XL is X, and only `--info`. Of T every third series is RLE."""
+"""S1 and L1 are one patient of S and L, S4 four of S. XL is X, and only `--info`, as are R and R200, of a row a study.
+Of T every third series is RLE."""
+ONLY_INFO = ("XL", "R", "R200")
 SLOW = 50.0
+LATE_S = 0.05
 
 
 @dataclass(frozen=True)
@@ -121,7 +127,7 @@ def main() -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--data", nargs="+", default=["S", "L", "W", "S1", "L1"])
-    parser.add_argument("--pacs", nargs="+", default=["orthanc", "dcmqrscp"], help="also: nagle, slow")
+    parser.add_argument("--pacs", nargs="+", default=["orthanc", "dcmqrscp"], help="also: nagle, slow, late")
     parser.add_argument("--only", nargs="+", default=[], metavar="NAME", help="contenders besides pacsifier")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--associations", type=int, default=2)
@@ -169,6 +175,10 @@ def _serving(pacs: str, folder: Path, files: Sequence[Path]) -> Iterator[Server]
     starting: Server
     if pacs == "dcmqrscp":
         starting = start_dcmqrscp(folder, files, peers)
+    elif pacs == "late":
+        starting = start_quirk_pacs(
+            folder, files, peers, Quirks(find_silence_s=dict.fromkeys(("STUDY", "SERIES"), LATE_S))
+        )
     elif pacs == "slow":
         starting = start_quirk_pacs(folder, files, peers, Quirks(pace=SLOW))
     else:
@@ -192,8 +202,10 @@ def _work(data: str, server: Server, files: Sequence[Path], scratch: Path) -> Wo
 
 def _case(data: str, pacs: str, work: Work, bench: Bench) -> Case:
     scratch, arguments = bench.scratch, bench.arguments
-    if data == "XL":
-        return _info_case(pacs, work, scratch, arguments.rounds)
+    if data in ONLY_INFO:
+        return _info_case(
+            data, pacs, replace(work, associations=arguments.associations), scratch, arguments.rounds
+        )
     records = work.records
     work = replace(work, associations=1 if pacs == "slow" else arguments.associations)
     contenders: list[Contender] = [Pacsifier(scratch), Raw(scratch), Resume(scratch), Copy(scratch)]
@@ -249,9 +261,9 @@ def _own_ms(work: Work, scratch: Path, rounds: int) -> float:
     return 1000 * (most - least) / (many - few)
 
 
-def _info_case(pacs: str, work: Work, scratch: Path, rounds: int) -> Case:
+def _info_case(data: str, pacs: str, work: Work, scratch: Path, rounds: int) -> Case:
     chosen: list[Contender] = [Info(scratch), RawInfo(scratch)]
-    case = Case("XL (--info)", pacs, {Pacsifier.name: [], RawInfo.name: []}, len(work.records))
+    case = Case(f"{data} (--info)", pacs, {Pacsifier.name: [], RawInfo.name: []}, len(work.records))
     for number in range(rounds):
         for each in chosen[:: 1 if number % 2 else -1]:
             out = new_folder(scratch) / "out"
