@@ -20,6 +20,7 @@ from pacs.servers import Record, Server, find_binary
 
 from pacsifier.dcmtk import negotiation
 from pacsifier.dcmtk.identifiers import encode_identifier
+from pacsifier.disk.durable import wait_until_on_disk
 from pacsifier.query import ATTRIBUTES, INFO_COLUMNS
 from pacsifier.transfer.find.series import SERIES_RETURN_KEYS
 from pacsifier.transfer.find.studies import STUDY_RETURN_KEYS
@@ -220,6 +221,7 @@ class Raw(Contender):
             receiver.terminate()
             receiver.wait()
         (folder / "received").rename(out)
+        wait_until_on_disk(out, out.iterdir())
 
     def _scu(
         self, name: str, options: Sequence[str], server: Server, folder: Path, query: str

@@ -212,8 +212,9 @@ class Figures:
             self.peak_kb = max(self.peak_kb, int(status.partition("VmHWM:")[2].split()[0]))
             stat = Path(f"/proc/{process}/stat").read_text(encoding="ascii", errors="replace")
             self.cpu_s = sum(map(int, stat.rpartition(")")[2].split()[11:13])) / _TICKS
-        for answers in staging.glob(".pacsifier*/find*/answers"):
-            with contextlib.suppress(OSError):
+        # What is looked at may vanish meanwhile.
+        with contextlib.suppress(OSError):
+            for answers in staging.glob(".pacsifier*/find*/answers"):
                 self.most_answer_files = max(self.most_answer_files, sum(1 for _ in answers.iterdir()))
 
 

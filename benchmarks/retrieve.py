@@ -1,16 +1,18 @@
 """How fast images come out of a PACS, side by side: this tree, DCMTK driven by hand, other tools, `cp -r`.
 
-    python benchmarks/retrieve.py [--data S L W S1 L1 S4 XL] [--pacs orthanc dcmqrscp nagle slow] [--rounds N] [--peer]
+    python benchmarks/retrieve.py [--data T S L L10 W S1 L1 S4 XL] [--pacs orthanc dcmqrscp nagle slow late]
 
 All contenders of a case alternate, round by round; medians and the medians of the ratios of each round are printed.
-Every run is checked before its time counts: every byte, and every place where the contender has places. XL is `--info`.
-`--peer` measures PACSIFIER 1.0.0 from the package index too (minutes for one patient). The PACS: orthanc and dcmqrscp
-without Nagle's algorithm, nagle: Orthanc with it, slow: one written with pynetdicom that sends 50 instances a second.
+Every run is checked before its time counts: every byte, and every place where the contender has places. XL and R are
+`--info`. `--peer` measures PACSIFIER 1.0.0 from the package index too (minutes for one patient). The PACS: orthanc and
+dcmqrscp without Nagle's algorithm, nagle: Orthanc with it, slow: one written with pynetdicom that sends 50 instances a
+second, late: one that answers each C-FIND after 50 ms.
 """
 
 from __future__ import annotations
 
 import argparse
+import compileall
 import json
 import os
 import statistics
@@ -22,9 +24,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from pydicom import dcmread
+from pydicom.uid import RLELossless
+
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "tests"), str(Path(__file__).parent)]
 os.environ["PYTHONPATH"] = str(ROOT)
+# As users have it: pip compiles what it installs.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 from contenders import (  # noqa: E402
     Contender,
@@ -57,6 +64,7 @@ from start import install  # noqa: E402
 
 from pacsifier.demo import make_archive  # noqa: E402
 from pacsifier.dicom import part10  # noqa: E402
+from pacsifier.disk.names import LOG_FOLDER  # noqa: E402
 
 # patients, studies each, series each, slices each, pixels a side
 DATA = {
@@ -64,9 +72,16 @@ DATA = {
     "L": (2, 1, 3, 200, 512),
     "W": (1, 1, 200, 8, 128),
     "X": (100, 10, 10, 1, 16),
+    "T": (6, 2, 3, 6, 64),
+    "L10": (20, 1, 3, 200, 512),
+    "R": (5000, 1, 1, 1, 16),
+    "R200": (200, 1, 1, 1, 16),
 }
-"""S1 and L1 are one patient of S and L, S4 four of S; XL is X, and only `--info`."""
+"""S1 and L1 are one patient of S and L, S4 four of S. XL is X, and only `--info`, as are R and R200, of a row a study.
+Of T every third series is RLE."""
+ONLY_INFO = ("XL", "R", "R200")
 SLOW = 50.0
+LATE_S = 0.05
 
 
 @dataclass(frozen=True)
@@ -112,7 +127,7 @@ def main() -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--data", nargs="+", default=["S", "L", "W", "S1", "L1"])
-    parser.add_argument("--pacs", nargs="+", default=["orthanc", "dcmqrscp"], help="also: nagle, slow")
+    parser.add_argument("--pacs", nargs="+", default=["orthanc", "dcmqrscp"], help="also: nagle, slow, late")
     parser.add_argument("--only", nargs="+", default=[], metavar="NAME", help="contenders besides pacsifier")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--associations", type=int, default=2)
@@ -122,6 +137,7 @@ def main() -> int:
     )
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
+    compileall.compile_dir(ROOT / "pacsifier", quiet=1)
     cases = []
     with tempfile.TemporaryDirectory(prefix="pacsifier-benchmark-") as folder:
         scratch = Path(folder)
@@ -129,7 +145,7 @@ def main() -> int:
         for data in arguments.data:
             for pacs in arguments.pacs:
                 place = new_folder(scratch)
-                files = make_archive(place / "data", *DATA[data[0]])
+                files = make_data(data, place / "data")
                 with _serving(pacs, place / "pacs", files) as server:
                     work = _work(data, server, files, place)
                     case = _case(data, pacs, work, Bench(scratch, arguments, environment))
@@ -142,12 +158,27 @@ def main() -> int:
     return 0
 
 
+def make_data(data: str, folder: Path) -> list[Path]:
+    """The files of a data set; of T the third series of each study is compressed: a twin of the others as RLE."""
+    files = make_archive(folder, *DATA.get(data, DATA[data[0]]))
+    for path in files if data == "T" else ():
+        if path.parent.name == "SE003":
+            data_set = dcmread(path)
+            data_set.compress(RLELossless, generate_instance_uid=False)
+            data_set.save_as(path)
+    return files
+
+
 @contextmanager
 def _serving(pacs: str, folder: Path, files: Sequence[Path]) -> Iterator[Server]:
     peers = make_peers()
     starting: Server
     if pacs == "dcmqrscp":
         starting = start_dcmqrscp(folder, files, peers)
+    elif pacs == "late":
+        starting = start_quirk_pacs(
+            folder, files, peers, Quirks(find_silence_s=dict.fromkeys(("STUDY", "SERIES"), LATE_S))
+        )
     elif pacs == "slow":
         starting = start_quirk_pacs(folder, files, peers, Quirks(pace=SLOW))
     else:
@@ -160,7 +191,7 @@ def _work(data: str, server: Server, files: Sequence[Path], scratch: Path) -> Wo
     """The patients of a case; the files of the others are moved away once the PACS has them."""
     records = [read_record(path) for path in files]
     folder = scratch / "data"
-    if data[1:].isdigit():
+    if data not in DATA and data[1:].isdigit():
         wanted = {folder / f"P{number:04d}" for number in range(1, int(data[1:]) + 1)}
         records = [record for record in records if wanted & set(record.path.parents)]
         (scratch / "others").mkdir()
@@ -171,8 +202,10 @@ def _work(data: str, server: Server, files: Sequence[Path], scratch: Path) -> Wo
 
 def _case(data: str, pacs: str, work: Work, bench: Bench) -> Case:
     scratch, arguments = bench.scratch, bench.arguments
-    if data == "XL":
-        return _info_case(pacs, work, scratch, arguments.rounds)
+    if data in ONLY_INFO:
+        return _info_case(
+            data, pacs, replace(work, associations=arguments.associations), scratch, arguments.rounds
+        )
     records = work.records
     work = replace(work, associations=1 if pacs == "slow" else arguments.associations)
     contenders: list[Contender] = [Pacsifier(scratch), Raw(scratch), Resume(scratch), Copy(scratch)]
@@ -228,9 +261,9 @@ def _own_ms(work: Work, scratch: Path, rounds: int) -> float:
     return 1000 * (most - least) / (many - few)
 
 
-def _info_case(pacs: str, work: Work, scratch: Path, rounds: int) -> Case:
+def _info_case(data: str, pacs: str, work: Work, scratch: Path, rounds: int) -> Case:
     chosen: list[Contender] = [Info(scratch), RawInfo(scratch)]
-    case = Case("XL (--info)", pacs, {Pacsifier.name: [], RawInfo.name: []}, len(work.records))
+    case = Case(f"{data} (--info)", pacs, {Pacsifier.name: [], RawInfo.name: []}, len(work.records))
     for number in range(rounds):
         for each in chosen[:: 1 if number % 2 else -1]:
             out = new_folder(scratch) / "out"
@@ -276,7 +309,7 @@ def _check(contender: Contender, out: Path, records: Sequence[Record], expected:
 
 def _instances(folder: Path) -> Iterator[Path]:
     for path in folder.rglob("*"):
-        if path.is_file() and path.suffix not in (".csv", ".jsonl", ".log"):
+        if path.is_file() and path.suffix != ".csv" and path.parent != folder / LOG_FOLDER:
             yield path
 
 

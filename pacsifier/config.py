@@ -7,6 +7,7 @@ import difflib
 import json
 import logging
 import os
+import re
 import stat
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -95,6 +96,11 @@ DEID_SCHEMA: Final[Mapping[str, Any]] = {
 }
 TOKEN_FROM_ENVIRONMENT: Final = "DEID_TOKEN"  # noqa: S105 - a name
 _LONGEST_SHOWN: Final = 100
+_PLAIN_WORDS: Final = frozenset(
+    {"$schema", "type", "properties", "required", "additionalProperties", "description"}
+    | {"pattern", "maxLength", "minimum", "maximum"}
+)
+_PLAIN_TYPES: Final[Mapping[str, type[Any]]] = {"string": str, "integer": int, "number": int, "object": dict}
 
 
 @dataclass(frozen=True)
@@ -249,6 +255,8 @@ class Departure:
 
 def departures(document: Any, schema: Mapping[str, Any]) -> list[Departure]:
     """Every departure of a document from a schema: wrong values, then missing keys, then unknown ones."""
+    if _is_plainly_sound(document, schema):
+        return []
     from jsonschema import Draft202012Validator
 
     found: dict[tuple[str, ...], Departure] = {}
@@ -272,6 +280,25 @@ def departures(document: Any, schema: Mapping[str, Any]) -> list[Departure]:
         for each in told:
             found.setdefault(each.keys, each)
     return [*found.values()]
+
+
+def _is_plainly_sound(value: Any, rule: Mapping[str, Any]) -> bool:
+    """Whether a value surely keeps a schema; where this does not know a word of it, jsonschema has to say.
+
+    Nearly every run has a sound configuration, and the import of jsonschema costs 45 to 75 ms of CPU.
+    """
+    if rule.keys() - _PLAIN_WORDS or type(value) is not _PLAIN_TYPES.get(str(rule.get("type"))):
+        return False
+    if isinstance(value, str):
+        return len(value) <= rule.get("maxLength", len(value)) and bool(
+            re.search(rule.get("pattern", ""), value)
+        )
+    if isinstance(value, int):
+        return bool(rule.get("minimum", value) <= value <= rule.get("maximum", value))
+    properties = rule.get("properties", {})
+    return set(rule.get("required", ())) <= value.keys() <= properties.keys() and all(
+        _is_plainly_sound(each, properties[key]) for key, each in value.items()
+    )
 
 
 def _faults(

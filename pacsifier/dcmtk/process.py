@@ -14,16 +14,20 @@ import socket
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from pacsifier.dcmtk import guardian
 from pacsifier.dcmtk.listeners import listens
 from pacsifier.dcmtk.spawn import signal_group
 from pacsifier.errors import ToolError
 
+if TYPE_CHECKING:
+    import subprocess
+
 log = logging.getLogger(__name__)
 _LAST_LINES = 12
 _LAST_BYTES = 8192
+_PIECE_BYTES = 1 << 16
 _POLL_S = 0.005
 _START_S = 20.0
 _FAILS_S = 0.5  # a server that cannot have its port has ended by then
@@ -36,14 +40,14 @@ class Process:
         self,
         name: str,
         argv: tuple[str, ...],
-        command: Any,
+        started: subprocess.Popen[bytes],
         log_path: Path,
         done: Callable[[Process], None],
     ) -> None:
         self.name = name
         self.argv = argv
         self.log_path = log_path
-        self._command = command
+        self._started = started
         self._done = done
         self._exit_status: int | None = None
         self.silenced = False
@@ -51,14 +55,13 @@ class Process:
     @property
     def group(self) -> int:
         """The process group, which is also the process id of the binary itself."""
-        return int(self._command.pid)
+        return self._started.pid
 
     def poll(self) -> int | None:
         """The exit status, or None while it runs; negative: the signal that ended it."""
         if self._exit_status is None:
-            alive, exit_status = self._command.process.is_alive()
-            if not alive:
-                self._exit_status = int(exit_status)
+            self._exit_status = self._started.poll()
+            if self._exit_status is not None:
                 # What it forked (storescp does for each association) must not outlive it.
                 signal_group(self.group, signal.SIGKILL)
                 self._done(self)
@@ -92,7 +95,7 @@ class Process:
         with self.log_path.open("rb") as output:
             while True:
                 ended = self.poll() is not None
-                data = output.read()
+                data = output.read(_PIECE_BYTES)
                 if data:
                     heard = time.monotonic()
                 elif ended:

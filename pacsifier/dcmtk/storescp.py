@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import logging
 import os
@@ -27,6 +28,7 @@ MOST_DEATHS = 3
 """So often a receiver that died is started again; what kills it oftener will not stop."""
 
 _GONE_S = 5.0  # within which what a dead receiver has forked is gone
+_RELEASED_S = 0.5
 _POLL_S = 0.01
 
 LONGEST_LOG = 10_000_000
@@ -149,6 +151,9 @@ class Receiver:
         """Ends storescp and what it forked."""
         if self._process is not None:
             self._process.end()
+            # What it forked was killed, and holds the port for a moment longer.
+            with contextlib.suppress(InputError):
+                self._await_port(_RELEASED_S)
         self._close_log()
 
     def refusals(self, since: float = 0.0) -> list[Refusal]:
@@ -212,16 +217,19 @@ class Receiver:
         self._deaths += 1
         how = f"signal {-error.exit_status}" if error.exit_status < 0 else f"exit status {error.exit_status}"
         log.warning("the receiver (storescp) has died (%s); it is started again", how)
-        deadline = time.monotonic() + _GONE_S
+        self._await_port(_GONE_S)
+        self._start()
+
+    def _await_port(self, patience_s: float) -> None:
+        """Waits until the port is free; raises InputError where it is still held after so long."""
+        deadline = time.monotonic() + patience_s
         while True:
             try:
-                self._check_port()
-                break
+                return self._check_port()
             except InputError:
                 if time.monotonic() > deadline:
                     raise
                 time.sleep(_POLL_S)
-        self._start()
 
     def _check_port(self) -> None:
         check_port(self._port, "'move_port'")

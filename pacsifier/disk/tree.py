@@ -93,9 +93,10 @@ class Occupant:
 
     def completed_by(self, other: Occupant) -> Occupant:
         """This occupant with the issuer and birth date of the other where its own are empty."""
-        return replace(
-            self, issuer=self.issuer or other.issuer, birth_date=self.birth_date or other.birth_date
-        )
+        issuer, birth_date = self.issuer or other.issuer, self.birth_date or other.birth_date
+        if (issuer, birth_date) == (self.issuer, self.birth_date):
+            return self
+        return replace(self, issuer=issuer, birth_date=birth_date)
 
     def same_patient(self, other: Occupant) -> bool:
         """Whether both may be one person: an issuer or birth date that one of them lacks decides nothing."""
@@ -110,7 +111,7 @@ class Tree:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self._names: dict[str, dict[str, list[tuple[str, Occupant]]]] = defaultdict(dict)
+        self._names: dict[str, dict[str, tuple[tuple[str, Occupant], ...]]] = defaultdict(dict)
         self._folders: dict[tuple[str, str], tuple[str, str]] = {}
         self._listed: dict[str, Mapping[str, list[str]]] = {}
         self._placed: tuple[Path | None, dict[tuple[str, str], Path]] = None, {}
@@ -144,7 +145,7 @@ class Tree:
         key = series.study_uid, series.series_uid
         if key not in self._folders:
             folder = self._choose_folder(series)
-            self._folders[key] = sys.intern(str(folder.parent)), folder.name
+            self._folders[key] = sys.intern(str(folder.parent)), sys.intern(folder.name)
         return Path(*self._folders[key])
 
     def placed_folders(self, series: SeriesIdentity) -> list[Path]:
@@ -294,19 +295,22 @@ class Tree:
 
     def _choose(self, parent: Path, name: str, me: Occupant, uid: str, level: str) -> Path:
         suffixed = f"{name}_{short_hash(uid)}"
+        names = self._names[sys.intern(str(parent))]
         for candidate in chain((name, suffixed), (f"{suffixed}_{number}" for number in count(2))):
-            taken = self._names[str(parent)].setdefault(candidate.casefold(), [])
+            # Most series are called as series of other studies: each name is held once.
+            taken = names.get(lower := sys.intern(candidate.casefold()), ())
             if not taken:
                 twins = self._on_disk_as(parent, candidate)
                 who = _patient if level == "patient" else _occupant
-                taken += [(twin.name, there) for twin in twins if (there := who(twin))]
+                taken = tuple((twin.name, there) for twin in twins if (there := who(twin)))
             for number, (where, other) in enumerate(taken):
                 if _same(me, other, level):
                     # What one study leaves out (a birth date), another may tell: later ones are compared with both.
-                    taken[number] = where, other.completed_by(me)
+                    told = (where, other.completed_by(me))
+                    names[lower] = (*taken[:number], told, *taken[number + 1 :])
                     return parent / where
+            names[lower] = taken or ((sys.intern(candidate), me),)
             if not taken:
-                taken.append((candidate, me))
                 return parent / candidate
         raise AssertionError
 

@@ -236,7 +236,7 @@ def read_mapping(path: Path) -> dict[str, str]:
     another one word for word is no fault.
     """
     source = str(path)
-    rows = read_rows(path, (), empty=_EMPTY_MAPPING)
+    rows = tuple(read_rows(path, (), empty=_EMPTY_MAPPING))
     faults = [fault for row in rows for fault in _row_faults(source, row)]
     faults += _header_fault(source, rows[0])
     mapping: dict[str, str] = {}

@@ -1,9 +1,10 @@
 """The query: its attributes, the table a user writes, the keys on the wire, and matching on this side."""
 
 from pacsifier.query.attributes import ATTRIBUTES, INFO_COLUMNS, QUERY_COLUMNS, Attribute
+from pacsifier.query.columns import Query
 from pacsifier.query.matching import Match, Verdict, matches
 from pacsifier.query.shard import WHOLE, Shard
-from pacsifier.query.table import Query, QueryTable, read_query_file
+from pacsifier.query.table import QueryTable, read_query_file
 from pacsifier.query.wire import around, ascii_wildcards, halves, is_single_key, is_uid, study_keys
 
 __all__ = [

@@ -8,10 +8,10 @@ Raises InputError for what is no CSV file.
 from __future__ import annotations
 
 import csv
-import io
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Final
 
@@ -42,22 +42,22 @@ class NumberedRow:
     dates: frozenset[int] = frozenset()
 
 
-def read_csv(path: Path, known_columns: Collection[str], empty: str = EMPTY) -> tuple[NumberedRow, ...]:
-    """The rows that are not blank, the header first; `known_columns` tell the separator of the header.
+def read_csv(path: Path, known_columns: Collection[str], empty: str = EMPTY) -> Iterator[NumberedRow]:
+    """Yields the rows that are not blank, the header first; `known_columns` tell the separator of the header.
 
     Rows are as long as they are in the file. Raises InputError; `empty` is what it says of an empty file.
     """
     source = str(path)
     text = _decode(source, _read_bytes(path), empty)
     named = _NAMED_SEPARATOR.match(text)
-    text = text[named.end() :] if named else text
     separator = named[1] if named else _separator(text, {name.lower() for name in known_columns})
-    cells = _parse(source, text, separator)
-    rows = (NumberedRow(number, row) for number, row in enumerate(cells, start=1))
-    filled = tuple(row for row in rows if len(row.cells) > 1 or any(cell.strip(BLANKS) for cell in row.cells))
+    filled = False
+    for number, row in enumerate(_parse(source, text, named.end() if named else 0, separator), start=1):
+        if len(row) > 1 or any(cell.strip(BLANKS) for cell in row):
+            filled = True
+            yield NumberedRow(number, row)
     if not filled:
         raise InputError(Fault(source, empty))
-    return filled
 
 
 def _read_bytes(path: Path) -> bytes:
@@ -110,20 +110,33 @@ def _separator(text: str, known_columns: Collection[str]) -> str:
     return max(_SEPARATORS, key=columns)
 
 
-def _parse(source: str, text: str, separator: str) -> list[tuple[str, ...]]:
-    """Every row as its cells of text, exactly as written; a blank line has none.
+def _parse(source: str, text: str, start: int, separator: str) -> Iterator[tuple[str, ...]]:
+    """Every row from a place of the text on as its cells, exactly as written; a blank line has none.
 
     The standard library's reader, not pandas: that one fills short rows and stops at long ones, so that it tells
     neither a blank line from a row of empty cells nor each row that is too long; and it takes half a second to start.
     """
     # A quote that is never closed swallows this last row of our own.
     end = "end of file"
-    lines = io.StringIO(f"{text.removesuffix(chr(10))}\n{end}", newline="")
-    rows: list[tuple[str, ...]] = []
+    lines = chain(_lines(text, start), (end,))
+    last: tuple[str, ...] | None = None
+    number = 0
     try:
-        rows.extend(tuple(row) for row in csv.reader(lines, delimiter=separator, skipinitialspace=True))
+        for row in csv.reader(lines, delimiter=separator, skipinitialspace=True):
+            number += 1
+            if last is not None:
+                yield last
+            last = tuple(row)
     except csv.Error as error:
-        raise InputError(Fault(source, f"cannot be understood as CSV: {error}", row=len(rows) + 1)) from error
-    if rows[-1] != (end,):
-        raise InputError(Fault(source, 'a quote (") is opened in this row and never closed', row=len(rows)))
-    return rows[:-1]
+        raise InputError(Fault(source, f"cannot be understood as CSV: {error}", row=number + 1)) from error
+    if last != (end,):
+        raise InputError(Fault(source, 'a quote (") is opened in this row and never closed', row=number))
+
+
+def _lines(text: str, start: int) -> Iterator[str]:
+    """The lines of a text from a place on, one by one: io.StringIO would hold it four times as large."""
+    while start < len(text):
+        end = text.find("\n", start)
+        end = len(text) if end < 0 else end
+        yield f"{text[start:end]}\n"
+        start = end + 1

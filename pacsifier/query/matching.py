@@ -15,9 +15,9 @@ from enum import Enum
 from typing import Final
 
 from pacsifier.query.attributes import ATTRIBUTES
+from pacsifier.query.columns import Query
 from pacsifier.query.names import family_name, is_structured
 from pacsifier.query.spreadsheet import PLAIN
-from pacsifier.query.table import Query
 
 _PADDING: Final = " \0"
 _FOUND_DATE: Final = re.compile(r"([0-9]{4})([.\-/]?)([0-9]{2})\2([0-9]{2})")

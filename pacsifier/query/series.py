@@ -7,6 +7,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 
+# No two have the same: the table of interned texts would grow by 100 bytes for each.
+_UNIQUE = frozenset({"SeriesInstanceUID", "SOPInstanceUID"})
+
 
 class PackedValues(Mapping[str, str | None]):
     """Values by keyword; None: the key was not returned.
@@ -18,7 +21,10 @@ class PackedValues(Mapping[str, str | None]):
 
     def __init__(self, values: Mapping[str, str | None]) -> None:
         self._places = _places(tuple(values))
-        self._texts = tuple(text if text is None else sys.intern(text) for text in values.values())
+        self._texts = tuple(
+            text if text is None or keyword in _UNIQUE else sys.intern(text)
+            for keyword, text in values.items()
+        )
 
     def __getitem__(self, keyword: str) -> str | None:
         return self._texts[self._places[keyword]]

@@ -12,8 +12,9 @@ import unicodedata
 from dataclasses import dataclass, replace
 from typing import Final
 
+from pacsifier.query.columns import Query
 from pacsifier.query.matching import fold
-from pacsifier.query.table import Query, QueryTable
+from pacsifier.query.table import QueryTable
 
 _FORM: Final = re.compile(r"([0-9]{1,6})/([0-9]{1,6})")
 

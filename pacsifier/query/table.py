@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import difflib
-from collections import defaultdict
+from array import array
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import chain, repeat
 from pathlib import Path
 from typing import Final
 
 from pacsifier.errors import Fault, InputError
 from pacsifier.figures import counted
-from pacsifier.query.attributes import ATTRIBUTES, QUERY_COLUMNS
+from pacsifier.query.attributes import QUERY_COLUMNS
 from pacsifier.query.cells import NEW_IDS, Cell, read_cell
+from pacsifier.query.columns import ASKS, DIFFERS, WRONG, Column, Queries, Query, RawRows
 from pacsifier.query.csvtext import BLANKS, NumberedRow
 from pacsifier.query.spreadsheet import as_typed
 from pacsifier.query.workbook import read_rows
@@ -27,24 +29,6 @@ _LONGEST_SHOWN: Final = 100
 
 
 @dataclass(frozen=True)
-class Query:
-    """What one row asks for; rows that ask the same are one query.
-
-    `rows` are spreadsheet row numbers (the header is row 1), ascending; `cells` holds the cells that are not
-    empty, by column, of the 17 query columns only; `new_id` is the pseudonym of the row's patient.
-    """
-
-    rows: tuple[int, ...]
-    cells: Mapping[str, str]
-    new_id: str | None
-
-    @property
-    def wants_whole_studies(self) -> bool:
-        """Whether no cell says anything of single series: all of a study that matches is wanted."""
-        return all(ATTRIBUTES[column].level == "STUDY" for column in self.cells)
-
-
-@dataclass(frozen=True)
 class QueryTable:
     """A query file whose every row is sound.
 
@@ -54,7 +38,7 @@ class QueryTable:
 
     path: Path
     columns: tuple[str, ...]
-    queries: tuple[Query, ...]
+    queries: Sequence[Query]
     raw: Mapping[int, tuple[str, ...]]
     notes: tuple[str, ...]
     extra: tuple[str, ...] = ()
@@ -89,6 +73,13 @@ class _Header:
     def known(self) -> Mapping[int, str]:
         return {index: name for index, name in enumerate(self.names) if name in _KNOWN_COLUMNS}
 
+    def columns(self) -> list[Column]:
+        """The columns, of which no cell was read yet."""
+        return [
+            Column(name, known=index in self.known, ignored=self._is_ignored(name))
+            for index, name in enumerate(self.names)
+        ]
+
     def cells(self, row: NumberedRow) -> Mapping[str, Cell]:
         """The cells of the known columns that are not empty, in the order of the documentation."""
         by_name = {
@@ -97,6 +88,10 @@ class _Header:
             if i < len(row.cells) and (cell := read_cell(name, row.cells[i], dated=i in row.dates)).text
         }
         return {name: by_name[name] for name in _KNOWN_COLUMNS if name in by_name}
+
+    def place(self, index: int) -> int:
+        """The place of a known column in the documentation."""
+        return _KNOWN_COLUMNS.index(self.known[index])
 
     def raw(self, row: NumberedRow, column: str) -> str:
         """A cell as it stands in the file, trimmed."""
@@ -126,36 +121,52 @@ def read_query_file(path: Path, *, extra_columns: bool = False) -> QueryTable:
     Source: the section "Query File" of the documentation; PS3.5 6.2.
     """
     source = str(path)
-    header_row, *rows = read_rows(path, _KNOWN_COLUMNS)
+    rows = read_rows(path, _KNOWN_COLUMNS)
+    header_row = next(rows)
     names = tuple(as_typed(name).text for name in header_row.cells)
     header = _Header(header_row.number, names, extra_columns)
     faults = [*_header_faults(source, header)]
-    if not rows:
+    columns = header.columns()
+    numbers, told = _read(source, header, rows, columns)
+    by_name = {header.known[i]: columns[i] for i in sorted(header.known, key=header.place)}
+    if not numbers:
         faults.append(Fault(source, "has a header but no rows: there is nothing to ask for"))
     if header.known:
-        cells = {}
-        for row in rows:
-            read = header.cells(row)
-            faults += _row_faults(source, header, row, read)
-            cells[row.number] = {name: cell.text for name, cell in read.items()}
-        faults += _new_id_faults(source, cells)
+        faults += [*told, *_new_id_faults(source, numbers, by_name)]
     if faults:
         raise InputError(*faults)
-    shown = tuple(i for i, name in enumerate(header.names) if name and name != _IGNORED_COLUMN)
-    columns = tuple(header.names[i] for i in shown)
-    extra = tuple(name for name in columns if name not in _KNOWN_COLUMNS)
+    shown = {i: name for i, name in enumerate(header.names) if name and name != _IGNORED_COLUMN}
+    extra = tuple(name for name in shown.values() if name not in _KNOWN_COLUMNS)
+    queries = Queries(numbers, by_name)
     return QueryTable(
         path=path,
-        columns=columns,
-        queries=(queries := tuple(_queries(cells))),
-        raw={row.number: _raw(row.cells, shown) for row in rows},
+        columns=tuple(shown.values()),
+        queries=queries,
+        raw=RawRows(numbers, [columns[i] for i in shown]),
         notes=(*_extra_notes(extra), *_notes(queries)),
         extra=extra,
     )
 
 
-def _raw(cells: Sequence[str], shown: Iterable[int]) -> tuple[str, ...]:
-    return tuple(cells[i] if i < len(cells) else "" for i in shown)
+def _read(
+    source: str, header: _Header, rows: Iterable[NumberedRow], columns: Sequence[Column]
+) -> tuple[array[int], list[Fault]]:
+    """Reads all rows into their columns; their row numbers, and the faults of each."""
+    numbers = array("I")
+    faults: list[Fault] = []
+    adders = [column.add for column in columns]
+    for row in rows:
+        numbers.append(row.number)
+        bits = 0
+        cells = chain(row.cells, repeat(""))
+        for add in adders:
+            bits |= add(next(cells))
+        sound = bits & ASKS and bits & DIFFERS and not bits & WRONG
+        if not sound or row.dates or len(row.cells) > len(adders):
+            faults += _row_faults(source, header, row, header.cells(row))
+    for column in columns:
+        column.close()
+    return numbers, faults
 
 
 def _header_faults(source: str, header: _Header) -> Iterator[Fault]:
@@ -222,45 +233,37 @@ def _row_faults(source: str, header: _Header, row: NumberedRow, cells: Mapping[s
             yield Fault(source, problem, row.number, name, _cut(header.raw(row, name)))
 
 
-def _new_id_faults(source: str, rows: Mapping[int, Mapping[str, str]]) -> Iterator[Fault]:
+def _new_id_faults(source: str, numbers: Sequence[int], columns: Mapping[str, Column]) -> Iterator[Fault]:
     """Patients that would get two pseudonyms."""
-    first: dict[str, tuple[int, str]] = {}
-    for number, cells in rows.items():
-        patient_id, new_id = cells.get("PatientID"), cells.get(NEW_IDS)
-        if patient_id is None or new_id is None:
+    patient_ids, new_ids = columns.get("PatientID"), columns.get(NEW_IDS)
+    if patient_ids is None or new_ids is None:
+        return
+    # By the numbers of what the cells say: the place of the first row of each patient.
+    first: dict[int, int] = {}
+    for place, (patient, new_id) in enumerate(zip(patient_ids.meanings(), new_ids.meanings(), strict=True)):
+        if not patient or not new_id:
             continue
-        known_row, known_id = first.setdefault(patient_id, (number, new_id))
-        if known_id != new_id:
+        known = first.setdefault(patient, place)
+        if new_ids.meaning(known) != new_id:
             problem = (
-                f"the patient of this row has {known_id!r} in row {known_row}: one patient, one pseudonym"
+                f"the patient of this row has {new_ids.text(known)!r} in row {numbers[known]}: one patient, one "
+                "pseudonym"
             )
-            yield Fault(source, problem, number, NEW_IDS, new_id)
+            yield Fault(source, problem, numbers[place], NEW_IDS, new_ids.text(place))
 
 
-def _queries(rows: Mapping[int, Mapping[str, str]]) -> Iterator[Query]:
-    """One query for all rows of the same cells; a query for each pseudonym, where they have several."""
-    groups: dict[tuple[tuple[str, str], ...], dict[str | None, list[int]]] = {}
-    for number, cells in rows.items():
-        asked = tuple((name, text) for name, text in cells.items() if name != NEW_IDS)
-        groups.setdefault(asked, defaultdict(list))[cells.get(NEW_IDS)].append(number)
-    for asked, numbers in groups.items():
-        unnamed = numbers.pop(None, [])
-        for new_id, named in numbers.items() or [(None, [])]:
-            # A row without pseudonym asks for what its twin asks for: it joins the first.
-            yield Query(rows=tuple(sorted([*named, *unnamed])), cells=dict(asked), new_id=new_id)
-            unnamed = []
-
-
-def _notes(queries: Iterable[Query]) -> Iterator[str]:
-    patients: dict[str, dict[str, int]] = defaultdict(dict)
-    for query in queries:
-        if len(query.rows) > 1:
-            yield f"rows {_and(query.rows)} ask the same: asked once"
-        if query.new_id and "PatientID" in query.cells:
-            patients[query.new_id].setdefault(query.cells["PatientID"], query.rows[0])
-    for rows in patients.values():
-        if len(rows) > 1:
-            yield f"rows {_and(tuple(rows.values()))} give several patients the same {NEW_IDS}"
+def _notes(queries: Queries) -> Iterator[str]:
+    for rows in queries.several():
+        yield f"rows {_and(rows)} ask the same: asked once"
+    # The first patient of each pseudonym, and all of those that have several.
+    first: dict[int, tuple[int, int]] = {}
+    patients: dict[int, dict[int, int]] = {}
+    for new_id, patient, row in queries.patients():
+        known = first.setdefault(new_id, (patient, row))
+        if known[0] != patient:
+            patients.setdefault(new_id, dict([known])).setdefault(patient, row)
+    for new_id in filter(patients.__contains__, first):
+        yield f"rows {_and(tuple(patients[new_id].values()))} give several patients the same {NEW_IDS}"
 
 
 def _and(numbers: Sequence[int]) -> str:

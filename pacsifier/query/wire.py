@@ -12,8 +12,8 @@ from datetime import date, timedelta
 from typing import Final
 
 from pacsifier.query.attributes import ATTRIBUTES
+from pacsifier.query.columns import Query
 from pacsifier.query.names import family_name, is_structured
-from pacsifier.query.table import Query
 
 _FIRST_DAY: Final = date(1900, 1, 1)
 _LATEST_TIME: Final = "235959.999999"

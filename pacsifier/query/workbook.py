@@ -30,14 +30,14 @@ _EXACT: Final = 10**15
 _PADDED: Final = re.compile("0+")
 
 
-def read_rows(path: Path, known_columns: Collection[str], empty: str = EMPTY) -> tuple[NumberedRow, ...]:
+def read_rows(path: Path, known_columns: Collection[str], empty: str = EMPTY) -> Iterator[NumberedRow]:
     """The rows of a CSV file (`read_csv`) or, where the file is one, of a workbook (`read_workbook`)."""
     with contextlib.suppress(OSError), path.open("rb") as file:
         if file.read(len(MAGIC)) == MAGIC:
             rows = read_workbook(path)
             if not rows:
                 raise InputError(Fault(str(path), empty))
-            return rows
+            return iter(rows)
     return read_csv(path, known_columns, empty)
 
 

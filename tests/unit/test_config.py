@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from jsonschema import Draft202012Validator
 
-from pacsifier.config import PACS_SCHEMA, PacsConfig, load_pacs_config
+from pacsifier.config import PACS_SCHEMA, PacsConfig, departures, load_pacs_config
 from pacsifier.errors import Fault, InputError
 
 # Timing on a loaded machine is no finding.
@@ -217,3 +218,40 @@ def test_importing_config_and_query_loads_no_heavy_library() -> None:
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert run.stdout.strip() == "[]"
+
+
+# --- without jsonschema, where nothing is wrong -------------------------------------------------------------------
+
+ODD_VALUES = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(-1, 70_000),
+    st.floats(allow_nan=False),
+    st.text(max_size=20),
+    st.sampled_from(["pacs", "fe80::1", "A" * 16, "A" * 17, " ", "a\\b", "::1\n", "1" * 256]),
+    st.dictionaries(st.text(max_size=3), st.none(), max_size=1),
+)
+
+
+@unhurried
+@given(
+    changed=st.dictionaries(st.sampled_from([*GOOD, "other"]), ODD_VALUES),
+    without=st.sets(st.sampled_from([*GOOD])),
+)
+def test_what_is_taken_without_jsonschema_is_what_jsonschema_takes(
+    changed: dict[str, Any], without: set[str]
+) -> None:
+    document = {key: value for key, value in {**GOOD, **changed}.items() if key not in without}
+    told = departures(document, PACS_SCHEMA)
+    assert (not told) == Draft202012Validator(PACS_SCHEMA).is_valid(document)
+
+
+def test_a_sound_file_does_not_wait_for_jsonschema(tmp_path: Path) -> None:
+    program = f"""
+import sys
+from pathlib import Path
+from pacsifier.config import load_pacs_config
+load_pacs_config(Path({str(write(tmp_path, GOOD))!r}))
+assert not {{"jsonschema", "attrs"}} & set(sys.modules)
+"""
+    subprocess.run([sys.executable, "-c", program], check=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -597,3 +598,53 @@ def test_every_day_passes_and_a_range_only_forwards(
     one, two = (str(day).replace("-", "") for day in (first, second))
     result = outcome(write(tmp_path_factory.getbasetemp(), f"StudyDate\n{one}-{two}\n"))
     assert isinstance(result, QueryTable) is (one <= two)
+
+
+# --- rows that ask the same --------------------------------------------------------------------------------------
+
+PATIENTS = st.sampled_from(["", "1", "1 ", "2", '="2"', "1*"])
+PSEUDONYMS = st.sampled_from(["", "a", "b "])
+ROWS = st.lists(
+    st.tuples(PATIENTS, st.sampled_from(["MR", "CT", "CT "]), PSEUDONYMS), min_size=1, max_size=12
+)
+
+
+def _meant(cell: str) -> str:
+    return cell.strip().removeprefix('="').removesuffix('"')
+
+
+def _asked_once(rows: Sequence[tuple[str, ...]]) -> list[Query]:
+    """The queries of rows of PatientID, Modality and new_ids, by looking at every row before each."""
+    alike: dict[tuple[str, str], list[tuple[int, str]]] = {}
+    for number, (patient, modality, new_id) in enumerate(rows, start=2):
+        alike.setdefault((_meant(patient), _meant(modality)), []).append((number, _meant(new_id)))
+    queries = []
+    for (patient, modality), members in alike.items():
+        cells = {"PatientID": patient, "Modality": modality}
+        unnamed = [number for number, new_id in members if not new_id]
+        for new_id in dict.fromkeys(each for _, each in members if each) or [""]:
+            named = [number for number, each in members if each == new_id != ""]
+            numbers = tuple(sorted([*named, *unnamed]))
+            queries.append(Query(numbers, {k: v for k, v in cells.items() if v}, new_id or None))
+            unnamed = []
+    return queries
+
+
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(rows=ROWS)
+def test_rows_are_asked_once_and_keep_their_cells_and_pseudonyms(
+    tmp_path: Path, rows: list[tuple[str, ...]]
+) -> None:
+    path = tmp_path / "query.csv"
+    with path.open("w", newline="") as file:
+        csv.writer(file).writerows([("PatientID", "Modality", "new_ids"), *rows])
+    try:
+        table = read_query_file(path)
+    except InputError as error:
+        assert all("one patient, one pseudonym" in str(fault) for fault in error.faults)
+        return
+    queries = _asked_once(rows)
+    assert [*table.queries] == queries
+    assert [table.queries[at] for at in range(-len(queries), 0)] == queries
+    assert table.queries[1:] == tuple(queries[1:])
+    assert table.raw == dict(enumerate(rows, start=2))

@@ -129,6 +129,26 @@ def test_many_finds_go_over_several_associations_only_once_one_went_well() -> No
     assert pacs.over == [1, 3, 2, 1]
 
 
+def test_of_very_many_finds_the_first_few_go_alone_and_the_others_over_several_associations() -> None:
+    pacs = Scripted(all_good)
+    finds = CarefulFinds(pacs, Retry(0.0001), associations=4)  # type: ignore[arg-type]
+    names = [f"{number}" for number in range(500)]
+    assert finds.find("STUDY", [{"PatientID": name} for name in names]) == all_good(names)
+    assert pacs.over == [1, 4]
+    assert len(pacs.asked[0]) < 20
+    assert [name for part in pacs.asked for name in part] == names
+
+
+def test_of_very_many_finds_none_is_asked_behind_one_without_an_end() -> None:
+    endless = FindResult((), None, "did not end", endless=True)
+    pacs = Scripted(lambda names: [endless, *[FindResult.of_lost("cut off")] * (len(names) - 1)])
+    finds = CarefulFinds(pacs, Retry(0.0001), associations=4)  # type: ignore[arg-type]
+    results = finds.find("STUDY", [{"PatientID": "a"}] * 500)
+    assert len(pacs.asked) == 1
+    assert [result.lost for result in results] == [False] * 500
+    assert all("did not end" in str(result.failure) for result in results)
+
+
 def test_a_pacs_that_does_not_admit_several_associations_is_asked_over_one_from_then_on() -> None:
     pacs = Scripted(all_good, cut_before("c"), all_good)
     finds = CarefulFinds(pacs, Retry(0.0001), associations=2)  # type: ignore[arg-type]

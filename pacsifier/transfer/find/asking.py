@@ -15,13 +15,16 @@ from pacsifier.transfer.retry import Retry
 
 log = logging.getLogger(__name__)
 _FINDS_AN_ASSOCIATION = 8
+# So many are asked before a second association is opened, where there are many.
+_FIRST = 8
+_MANY = 64
 
 
 class CarefulFinds:
     """C-FIND that repeats what was lost or temporarily refused; `ready` is called before each association.
 
-    It stands in for `Pacs` where only `find` is needed. Many identifiers are spread over up to `associations`, once a
-    first find over a single one went well, and until an answer is lost.
+    It stands in for `Pacs` where only `find` is needed. Many identifiers are spread over up to `associations`, once the
+    first few were answered over a single one, and until an answer is lost.
     """
 
     def __init__(
@@ -40,15 +43,30 @@ class CarefulFinds:
         Raises:
             AssociationError: there never was an association, for good or after all repeats.
         """
+        first = _FIRST if self._tries_first(len(requests)) else 0
+        results = self._found(level, requests[:first]) if first else []
+        if endless := _endless(results):
+            failure = _not_asked(endless)
+            results += [FindResult((), None, failure)] * (len(requests) - first)
+        else:
+            results += self._found(level, requests[first:])
+        longest = max((len(result.answers) for result in results), default=0)
+        longest = self._longest[level] = max(longest, self._longest.get(level, 0))
+        return [replace(result, outdone=len(result.answers) < longest) for result in results]
+
+    def _tries_first(self, number: int) -> bool:
+        """Whether the first few of so many are asked alone, so that the others may be spread."""
+        return not self._associated and self._associations > 1 and number >= _MANY
+
+    def _found(self, level: str, requests: Sequence[Keys]) -> list[FindResult]:
         results = [FindResult.of_lost("not asked: there was no association any more")] * len(requests)
         fruitless = 0
         while todo := [number for number, result in enumerate(results) if result.lost]:
             # One that kills the association each time must not keep the others from being asked.
             todo = todo[fruitless:] + todo[:fruitless]
             error = self._ask(level, requests, todo, results)
-            if endless := next((result for result in results if result.endless), None):
-                # Behind it each question would take as long.
-                failure = f"not asked, since the PACS went on answering another question: {endless.failure}"
+            if endless := _endless(results):
+                failure = _not_asked(endless)
                 results = [
                     replace(each, lost=False, failure=failure) if each.lost else each for each in results
                 ]
@@ -64,9 +82,7 @@ class CarefulFinds:
                 "C-FIND at the %s level was refused or cut off: asking again in %.1f s", level, wait_s
             )
             time.sleep(wait_s)
-        longest = max((len(result.answers) for result in results), default=0)
-        longest = self._longest[level] = max(longest, self._longest.get(level, 0))
-        return [replace(result, outdone=len(result.answers) < longest) for result in results]
+        return results
 
     def _ask(
         self, level: str, requests: Sequence[Keys], todo: Sequence[int], results: list[FindResult]
@@ -85,3 +101,12 @@ class CarefulFinds:
         for number, answer in zip(todo, answers, strict=True):
             results[number] = answer
         return None
+
+
+def _endless(results: Sequence[FindResult]) -> FindResult | None:
+    return next((result for result in results if result.endless), None)
+
+
+def _not_asked(endless: FindResult) -> str:
+    """Why nothing is asked behind an answer without an end: each question would take as long."""
+    return f"not asked, since the PACS went on answering another question: {endless.failure}"

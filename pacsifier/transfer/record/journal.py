@@ -46,13 +46,8 @@ class Journal:
         self._tree = tree
         self._table = table
         self._destination = destination
-        self._cells = {
-            row: {**query.cells, "new_ids": query.new_id or "", **table.extra_cells(row)}
-            for query in table.queries
-            for row in query.rows
-        }
         self._found_columns = [column for column in table.columns if column not in table.extra]
-        self._all_rows = {query.rows[0]: query.rows for query in table.queries}
+        self._queries = {query.rows[0]: query for query in table.queries}
         self._earlier = self._read_earlier()
         self._states: Sequence[SeriesState] = ()
         self._written = 0.0
@@ -121,8 +116,8 @@ class Journal:
 
     def _log_row(self, state: SeriesState) -> dict[str, str]:
         values = state.series.values
-        wanting = sorted({*state.series.rows, *state.series.undecided})
-        rows = [each for row_ in wanting for each in self._all_rows.get(row_, (row_,))]
+        wanting = [self._queries[row] for row in sorted({*state.series.rows, *state.series.undecided})]
+        rows = [(each, query) for query in wanting for each in query.rows]
         row = {column: values.get(column) or "" for column in self._found_columns}
         row |= {
             "StudyInstanceUID": state.series.study_uid,
@@ -133,7 +128,7 @@ class Journal:
             "FilesExpected": "" if state.series.expected is None else str(state.series.expected),
             "Status": "arrived" if state.arrived else state.status.value,
             "Reason": state.reason,
-            "query_rows": " ".join(map(str, rows)),
+            "query_rows": " ".join(str(each) for each, _ in rows),
             "Seconds": f"{state.seconds:.3f}",
             "Bytes": str(sum(state.found.values())),
             "Folder": str(state.folder.relative_to(self._tree.folder)) if state.folder else "",
@@ -143,8 +138,12 @@ class Journal:
         }
         for column in ("PatientID", "StudyDate", "StudyTime", "SeriesDescription"):
             row[column] = values.get(column) or ""
+        cells_of_rows = [
+            {**query.cells, "new_ids": query.new_id or "", **self._table.extra_cells(each)}
+            for each, query in rows
+        ]
         for column in self._table.columns:
-            cells = dict.fromkeys(self._cells[each].get(column, "") for each in rows)
+            cells = dict.fromkeys(each.get(column, "") for each in cells_of_rows)
             asked = " | ".join(cell for cell in cells if cell)
             row["new_ids" if column == "new_ids" else f"query_{column}"] = asked
         return row

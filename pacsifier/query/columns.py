@@ -1,0 +1,237 @@
+"""The cells of a query file, held by column: a million rows take some ten numbers a row, and no object.
+
+A text that stands in many rows is held and checked once; a `Query`, and a row as it stands in the file, are made when
+somebody asks for them.
+"""
+
+from __future__ import annotations
+
+from array import array
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, overload
+
+from pacsifier.query.attributes import ATTRIBUTES
+from pacsifier.query.cells import NEW_IDS, read_cell
+from pacsifier.query.csvtext import BLANKS
+
+
+@dataclass(frozen=True)
+class Query:
+    """What one row asks for; rows that ask the same are one query.
+
+    `rows` are spreadsheet row numbers (the header is row 1), ascending; `cells` holds the cells that are not
+    empty, by column, of the 17 query columns only; `new_id` is the pseudonym of the row's patient.
+    """
+
+    rows: tuple[int, ...]
+    cells: Mapping[str, str]
+    new_id: str | None
+
+    @property
+    def wants_whole_studies(self) -> bool:
+        """Whether no cell says anything of single series: all of a study that matches is wanted."""
+        return all(ATTRIBUTES[column].level == "STUDY" for column in self.cells)
+
+
+ASKS, WRONG, DIFFERS = 1, 2, 4
+"""What is known of a cell, as bits: it asks for something; something is wrong with it; it is not its header again."""
+
+
+class Column:
+    """The cells of one column, from the first row on: as they stand in the file, and as they are meant.
+
+    `name` is that of its header; `known`: it is read by the rules of that column; of another one no cell may hold
+    anything, or, where it is `ignored`, each may. Two cells of the same `meaning` say the same; 0 is the empty one.
+    """
+
+    def __init__(self, name: str, *, known: bool, ignored: bool = False) -> None:
+        self._name = name
+        self._known = known
+        self._ignored = ignored
+        self._codes = array("I")
+        self._code_of: dict[str, int] = {}
+        self._raw: list[str] = []
+        self._bits = bytearray()
+        self._meanings = array("I")
+        self._texts = [""]
+        self._meaning_of = {"": 0}
+
+    def add(self, raw: str) -> int:
+        """Takes the cell of the next row; returns what is known of it."""
+        code = self._code_of.get(raw)
+        if code is None:
+            code = self._code_of[raw] = len(self._raw)
+            self._raw.append(raw)
+            self._read(raw)
+        self._codes.append(code)
+        return self._bits[code]
+
+    def _read(self, raw: str) -> None:
+        text, bits = "", 0
+        if self._known:
+            cell = read_cell(self._name, raw)
+            # A text that is equal is held once.
+            text = raw if cell.text == raw else cell.text
+            bits = ASKS if text and self._name != NEW_IDS else 0
+            bits |= WRONG if cell.problems else 0
+            bits |= DIFFERS if text and text.casefold() != self._name.casefold() else 0
+        elif not self._ignored:
+            bits = WRONG if raw.strip(BLANKS) else 0
+        meaning = self._meaning_of.setdefault(text, len(self._texts))
+        if meaning == len(self._texts):
+            self._texts.append(text)
+        self._meanings.append(meaning)
+        self._bits.append(bits)
+
+    def close(self) -> None:
+        """Forgets what only `add` needs."""
+        self._code_of = {}
+        self._meaning_of = {}
+
+    def raw(self, at: int) -> str:
+        """A cell as it stands in the file."""
+        return self._raw[self._codes[at]]
+
+    def meaning(self, at: int) -> int:
+        """The number of what a cell says."""
+        return self._meanings[self._codes[at]]
+
+    def meanings(self) -> Iterator[int]:
+        """The numbers of what all cells say, in the order of the rows."""
+        meanings = self._meanings
+        return (meanings[code] for code in self._codes)
+
+    def text(self, at: int) -> str:
+        """What a cell says."""
+        return self._texts[self.meaning(at)]
+
+    @property
+    def number_of_meanings(self) -> int:
+        """How many different things its cells say, the empty one included."""
+        return len(self._texts)
+
+
+@dataclass(frozen=True, eq=False)
+class RawRows(Mapping[int, tuple[str, ...]]):
+    """The cells of each row as they stand in the file, by row number."""
+
+    numbers: Sequence[int]
+    columns: Sequence[Column]
+
+    def __getitem__(self, number: int) -> tuple[str, ...]:
+        at = bisect_left(self.numbers, number)
+        if at == len(self.numbers) or self.numbers[at] != number:
+            raise KeyError(number)
+        return tuple(column.raw(at) for column in self.columns)
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self.numbers)
+
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+
+class Queries(Sequence[Query]):
+    """One query for all rows of the same cells; a query for each pseudonym, where they have several.
+
+    Equal to any sequence of equal queries, as a tuple of them would be.
+    """
+
+    def __init__(self, numbers: Sequence[int], columns: Mapping[str, Column]) -> None:
+        self._numbers = numbers
+        self._asked = [(name, column) for name, column in columns.items() if name != NEW_IDS]
+        self._new_ids = columns.get(NEW_IDS)
+        # The first row of each query by its place, and the places of all its rows where there are several.
+        self._firsts = array("I")
+        self._several: dict[int, tuple[int, ...]] = {}
+        for places in self._alike():
+            if isinstance(places, int):
+                self._firsts.append(places)
+            else:
+                self._divide(places)
+
+    def _alike(self) -> Iterable[int | list[int]]:
+        """The places of rows that ask the same, in the order of their first rows; a row alone as its place."""
+        alike: dict[int, int | list[int]] = {}
+        keys: Iterator[int] = (0 for _ in self._numbers)
+        for _, column in self._asked:
+            keys = _combined(keys, column)
+        for place, key in enumerate(keys):
+            known = alike.setdefault(key, place)
+            if isinstance(known, list):
+                known.append(place)
+            elif known != place:
+                alike[key] = [known, place]
+        return alike.values()
+
+    def _divide(self, places: Iterable[int]) -> None:
+        """Enters the queries of rows that ask the same: one for each pseudonym."""
+        named: dict[int, list[int]] = {}
+        unnamed = []
+        for place in places:
+            if new_id := self._new_ids.meaning(place) if self._new_ids else 0:
+                named.setdefault(new_id, []).append(place)
+            else:
+                unnamed.append(place)
+        for rows in named.values() or [[]]:
+            # A row without pseudonym asks for what its twin asks for: it joins the first.
+            self._several[len(self._firsts)] = tuple(sorted([*rows, *unnamed]))
+            self._firsts.append(self._several[len(self._firsts)][0])
+            unnamed = []
+
+    def several(self) -> Iterator[tuple[int, ...]]:
+        """The row numbers of each query of more than one row."""
+        for places in self._several.values():
+            if len(places) > 1:
+                yield tuple(self._numbers[place] for place in places)
+
+    def patients(self) -> Iterator[tuple[int, int, int]]:
+        """The numbers of pseudonym and of PatientID of each query that has both, and its first row."""
+        patient_ids = dict(self._asked).get("PatientID")
+        if patient_ids is None or self._new_ids is None:
+            return
+        for at, first in enumerate(self._firsts):
+            new_id = next(filter(None, map(self._new_ids.meaning, self._places(at))), 0)
+            if new_id and (patient := patient_ids.meaning(first)):
+                yield new_id, patient, self._numbers[first]
+
+    def _places(self, at: int) -> tuple[int, ...]:
+        return self._several.get(at) or (self._firsts[at],)
+
+    def _made(self, at: int) -> Query:
+        places = self._places(at)
+        new_ids = (self._new_ids.text(place) for place in places) if self._new_ids else ()
+        return Query(
+            rows=tuple(self._numbers[place] for place in places),
+            cells={name: text for name, column in self._asked if (text := column.text(places[0]))},
+            new_id=next(filter(None, new_ids), None),
+        )
+
+    def __len__(self) -> int:
+        return len(self._firsts)
+
+    @overload
+    def __getitem__(self, index: int) -> Query: ...
+    @overload
+    def __getitem__(self, index: slice) -> tuple[Query, ...]: ...
+    def __getitem__(self, index: Any) -> Any:
+        places = range(len(self))[index]
+        return self._made(places) if isinstance(places, int) else tuple(map(self._made, places))
+
+    def __iter__(self) -> Iterator[Query]:
+        return map(self._made, range(len(self)))
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Sequence) and tuple(self) == tuple(other)
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        return repr(tuple(self))
+
+
+def _combined(keys: Iterator[int], column: Column) -> Iterator[int]:
+    number = column.number_of_meanings
+    return (key * number + meaning for key, meaning in zip(keys, column.meanings(), strict=True))
