@@ -39,7 +39,6 @@ PACKAGES = {
     "rich": ("12.6.0", "13.9.4"),
     "requests": ("2.31.0", "2.32.3", "3.0.0"),
     "ftfy": ("6.0.3", "6.3.1"),
-    "ahocorasick_rs": ("0.22.2", "1.0.3", "2.0.0"),
     "openpyxl": ("3.0.10", "3.1.5"),
 }
 # What `pip install .` brings into the environment.
