@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import logging
 import os
 import re
 import signal
-import subprocess
 import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import Any
 
-from pacsifier.dcmtk.spawn import run_in_background, signal_group, signals_held
+from pacsifier.dcmtk.spawn import muted_sh, run_in_background, signal_group, signals_held
 from pacsifier.errors import ToolError
 
 log = logging.getLogger(__name__)
@@ -26,7 +26,6 @@ _VERSION_S = 10.0
 # Exit statuses of a shell and of the loader that could not start a program; below 0: ended by a signal.
 _NOT_RUN = 126
 _VERSION_POLL_S = 0.002
-_MOST_SAID = 1 << 16
 
 
 def find_binaries(name: str, dcmtk_dir: Path | None = None) -> list[Path]:
@@ -150,51 +149,42 @@ class AskedVersion:
     def __init__(self, name: str, path: Path) -> None:
         self.name = name
         self.path = path
-        self._output = bytearray()
-        self._started: subprocess.Popen[bytes] | None = None
+        self._output = io.BytesIO()
+        self._command: Any = None
 
     def __enter__(self) -> AskedVersion:
         with contextlib.ExitStack() as stack:
             stack.push(self.__exit__)
-            with signals_held():
+            with Path(os.devnull).open("rb") as nothing, signals_held():
                 try:
                     argv = [str(self.path), "--version"]
-                    self._started = run_in_background(
-                        argv, subprocess.DEVNULL, subprocess.PIPE, Path("/"), None
-                    )
-                except OSError:
+                    self._command = run_in_background(argv, nothing, self._output, Path("/"), None)
+                except (muted_sh().ForkException, muted_sh().CommandNotFound, OSError):
                     # `answer` says so: another program of that name may do.
                     log.debug("%s cannot be started", self.name)
             stack.pop_all()
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._started is not None:
-            # Its own context closes the pipe and waits.
-            with self._started:
-                # Also what it started itself.
-                signal_group(self._started.pid, signal.SIGKILL)
-            self._started = None
+        if self._command is not None:
+            # Also what it started itself, which would hold its output open.
+            signal_group(int(self._command.pid), signal.SIGKILL)
+            self._command.wait()
+            self._command = None
 
     def answer(self) -> tuple[int, bytes]:
         """Exit status and output; raises ToolError where it could not be started or does not end."""
-        started = self._started
-        if started is None or (pipe := started.stdout) is None:
+        if self._command is None:
             raise ToolError(f"{self.path} cannot be started", remedy="name DCMTK's folder with --dcmtk_dir")
-        os.set_blocking(pipe.fileno(), False)
+        # sh's own time-out polls every 100 ms: three checks of 13 ms would take 300.
         deadline = time.monotonic() + _VERSION_S
-        while started.poll() is None:
+        while self._command.process.is_alive()[0]:
             if time.monotonic() > deadline:
                 raise ToolError(
                     f"{self.path} --version has not ended after {_VERSION_S:g} s",
                     remedy="is its file system in order? Name another DCMTK's folder with --dcmtk_dir",
                 )
-            self._hear(pipe)
             time.sleep(_VERSION_POLL_S)
-        self._hear(pipe)
-        return started.returncode, bytes(self._output)
-
-    def _hear(self, pipe: IO[bytes]) -> None:
-        """Takes what it has said until now; of one that goes on talking, the first words."""
-        data = pipe.read(_MOST_SAID) or b""
-        self._output += data[: _MOST_SAID - len(self._output)]
+        signal_group(int(self._command.pid), signal.SIGKILL)
+        self._command.wait()
+        return int(self._command.exit_code), self._output.getvalue()

@@ -14,15 +14,12 @@ import socket
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 from pacsifier.dcmtk import guardian
 from pacsifier.dcmtk.listeners import listens
 from pacsifier.dcmtk.spawn import signal_group
 from pacsifier.errors import ToolError
-
-if TYPE_CHECKING:
-    import subprocess
 
 log = logging.getLogger(__name__)
 _LAST_LINES = 12
@@ -40,14 +37,14 @@ class Process:
         self,
         name: str,
         argv: tuple[str, ...],
-        started: subprocess.Popen[bytes],
+        command: Any,
         log_path: Path,
         done: Callable[[Process], None],
     ) -> None:
         self.name = name
         self.argv = argv
         self.log_path = log_path
-        self._started = started
+        self._command = command
         self._done = done
         self._exit_status: int | None = None
         self.silenced = False
@@ -55,13 +52,14 @@ class Process:
     @property
     def group(self) -> int:
         """The process group, which is also the process id of the binary itself."""
-        return self._started.pid
+        return int(self._command.pid)
 
     def poll(self) -> int | None:
         """The exit status, or None while it runs; negative: the signal that ended it."""
         if self._exit_status is None:
-            self._exit_status = self._started.poll()
-            if self._exit_status is not None:
+            alive, exit_status = self._command.process.is_alive()
+            if not alive:
+                self._exit_status = int(exit_status)
                 # What it forked (storescp does for each association) must not outlive it.
                 signal_group(self.group, signal.SIGKILL)
                 self._done(self)

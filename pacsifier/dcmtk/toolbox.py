@@ -10,16 +10,16 @@ import contextlib
 import logging
 import os
 import signal
-import subprocess
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 from pacsifier.dcmtk import confinement, guardian
 from pacsifier.dcmtk.binaries import AskedVersion, Binary, check_dictionary, find_binaries, first_of_dcmtk
 from pacsifier.dcmtk.process import Process
-from pacsifier.dcmtk.spawn import run_in_background, signal_group, signals_held
+from pacsifier.dcmtk.spawn import muted_sh, run_in_background, signal_group, signals_held
 from pacsifier.errors import InputError, ToolError
 
 log = logging.getLogger(__name__)
@@ -56,7 +56,6 @@ class Toolbox:
         self._dcmtk_dir = dcmtk_dir
         self._binaries: dict[str, Binary] = {}
         self._running: list[Process] = []
-        self._guardian: subprocess.Popen[bytes] | None = None
         self._guardian_pipe: int | None = None
         self._asked: dict[str, AskedVersion] = {}
 
@@ -124,8 +123,8 @@ class Toolbox:
         log.debug("starting %s in %s", name, folder.name)
         log_path = _log_path(arguments_file)
         with signals_held():
-            started = self._spawn(argv, arguments_file, owner, writes_to, dictionary)
-            process = Process(name, argv, started, log_path, self._forget)
+            command = self._spawn(argv, arguments_file, owner, writes_to, dictionary)
+            process = Process(name, argv, command, log_path, self._forget)
             self._running.append(process)
         return process
 
@@ -139,9 +138,6 @@ class Toolbox:
         if self._guardian_pipe is not None:
             os.close(self._guardian_pipe)
             self._guardian_pipe = None
-        if self._guardian is not None:
-            self._guardian.wait()
-            self._guardian = None
 
     def kill(self) -> None:
         """Kills every process group at once, waiting for nothing."""
@@ -167,7 +163,7 @@ class Toolbox:
         read_end, write_end = os.pipe()
         program = [sys.executable, "-I", "-S", str(Path(guardian.__file__))]
         with os.fdopen(read_end, "rb") as source:
-            self._guardian = run_in_background(program, source, subprocess.DEVNULL, Path("/"), None)
+            run_in_background(program, source, None, Path("/"), None)
         self._guardian_pipe = write_end
 
     def _spawn(
@@ -177,7 +173,7 @@ class Toolbox:
         owner: int,
         writes_to: Path | None,
         dictionary: str,
-    ) -> subprocess.Popen[bytes]:
+    ) -> Any:
         if self._guardian_pipe is None:
             self._start_guardian()
 
@@ -197,12 +193,10 @@ class Toolbox:
         descriptor = os.open(
             _log_path(arguments_file), os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND, 0o600
         )
-        with os.fdopen(descriptor, "wb") as output:
+        with os.fdopen(descriptor, "wb") as output, Path(os.devnull).open("rb") as nothing:
             try:
-                return run_in_background(
-                    argv, subprocess.DEVNULL, output, folder, announce, dictionary=dictionary
-                )
-            except (subprocess.SubprocessError, OSError) as error:
+                return run_in_background(argv, nothing, output, folder, announce, dictionary=dictionary)
+            except muted_sh().ForkException as error:
                 if _belong_to(owner, folder, arguments_file.name):
                     raise
                 raise InputError(
