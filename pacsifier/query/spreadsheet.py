@@ -17,9 +17,13 @@ from pacsifier.query.csvtext import BLANKS
 
 _DOUBLE: Final = '"\u201c\u201d\u201e\u201f\u00ab\u00bb\uff02'
 _SINGLE: Final = "'\u2018\u2019\u201a\u201b\u2032\u00b4`\uff07"
+# Those that a spreadsheet takes for "this is text", or makes of it.
+_APOSTROPHES: Final = "'\u2018\u2019\u201b\uff07"
 _LITERAL: Final = re.compile(rf"=\s*([{_DOUBLE}]+)(.*?)[{_DOUBLE}]+", re.DOTALL)
 _DIGITS: Final = re.compile(rf"[{_SINGLE}]([0-9]+)[{_SINGLE}]?")
-_CALL: Final = re.compile(r"=[+-]?(?:[A-Z][A-Z0-9.]*\(.*\)|(?:[^!\s]+!)?\$?[A-Z]{1,3}\$?[0-9]+)", re.DOTALL)
+# A spreadsheet saves the result of a function, so that its call is a text that somebody wrote.
+_CALL: Final = re.compile(r"=[+-]?[A-Z][A-Z0-9.]*\(.*\)", re.DOTALL)
+_REFERENCE: Final = re.compile(r"=[+-]?(?:[^!\s]+!)?\$?[A-Z]{1,3}\$?[0-9]+", re.DOTALL)
 _QUOTED: Final = re.compile(rf"[{_DOUBLE}](.*)[{_DOUBLE}]", re.DOTALL)
 
 # `#REF!`, `#N/A`, and what they are called in other languages (`#NOM?`, `#WERT!`, `#\u00a1REF!`, `#N/D`, `#NV`);
@@ -54,6 +58,7 @@ _DAY_NUMBER: Final = re.compile(r"[2-5][0-9]{4}(?:[.,][0-9]+)?")
 _DAY_ZERO: Final = date(1899, 12, 30)
 # No value is longer; what is refused for its length needs no pattern to be tried on it.
 _LONGEST: Final = 1000
+_JOINERS: Final = "\u200c\u200d"
 
 _AS_TEXT: Final = 'format the column as text and enter the value again, or write ="..." around it'
 MADE_DATE: Final = f"a date that the spreadsheet may have made of it: {_AS_TEXT}"
@@ -61,7 +66,8 @@ _DASHES: Final = dict.fromkeys([*range(0x2010, 0x2016), 0x2212, 0xFE58, 0xFE63, 
 PLAIN: Final = str.maketrans(
     {
         **_DASHES,
-        **dict.fromkeys(map(ord, _SINGLE), "'"),
+        # A grave accent stands on keyboards.
+        **dict.fromkeys(map(ord, _SINGLE.replace("`", "")), "'"),
         **dict.fromkeys(map(ord, _DOUBLE), '"'),
         **dict.fromkeys([0xA0, 0x2007, 0x2009, 0x202F], " "),
     }
@@ -106,14 +112,14 @@ def _saved(text: str, *, free: bool) -> str | None:
     if text[0] in _SINGLE:
         if digits := _DIGITS.fullmatch(text):
             return digits[1]
-        if not free:
+        if not free and text[0] in _APOSTROPHES:
             return text[1:].rstrip(_SINGLE).strip(BLANKS)
     return None
 
 
 def _damage(text: str, *, free: bool, number: bool) -> str | None:
     """The traces of a spreadsheet that recalculated, rounded or hid a value."""
-    if text[0] == "=" and (_CALL.fullmatch(text) or not free):
+    if text[0] == "=" and not _CALL.fullmatch(text) and (_REFERENCE.fullmatch(text) or not free):
         return "a formula: paste its result as a value instead, or write the value as text"
     if (quoted := _QUOTED.fullmatch(text)) and not re.search(f"[{_DOUBLE}]", quoted[1]):
         return f'stands in quotation marks: write {quoted[1]}, or ="..." around it where they belong to the value'
@@ -182,13 +188,19 @@ def day_of_number(text: str) -> str | None:
     return f"{_DAY_ZERO + timedelta(days=int(text[:5])):%Y%m%d}"
 
 
+def _beside_ascii(text: str, joiner: str) -> bool:
+    """Whether a joiner stands where nothing is to be joined: at an end, or beside a character of ASCII."""
+    inner = re.findall(f"(?=([^\0-\x7f]){joiner}[^\0-\x7f])", text)
+    return len(inner) < text.count(joiner)
+
+
 def invisible(text: str, *, free: bool) -> Iterator[str]:
     """Line breaks, tabs and other characters that nobody sees and no PACS matches; in free text joiners are script."""
     if text.isascii() and text.isprintable():
         return
     for character in dict.fromkeys(text):
         category = unicodedata.category(character)
-        joins = free and character in "\u200c\u200d"
+        joins = character in _JOINERS and (free or not _beside_ascii(text, character))
         if category in {"Cc", "Zl", "Zp"} or (category == "Cf" and not joins):
             name = unicodedata.name(character, "a control character or line break")
             yield f"an invisible character is not allowed: U+{ord(character):04X}, {name}"

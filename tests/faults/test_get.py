@@ -147,7 +147,7 @@ def test_objects_that_the_pacs_cannot_send_are_missing_and_come_by_resume(
     records = of(hospital, LOCALIZER)
     lost = uids(records)[:1]
     done = got(quirky(lose=tuple(lost), index_says=told(records)), tmp_path, LOCALIZER)
-    assert_incomplete(done, [each for each in records if each.sop_uid not in lost], "sub-operations failed")
+    assert_incomplete(done, [each for each in records if each.sop_uid not in lost], "sub-operation failed")
     pacs = quirky()
     assert_complete(got(pacs, tmp_path, LOCALIZER, options=("--resume",)), records)
     assert sorted(pacs.sent) == lost, "what was there was fetched again"
@@ -157,7 +157,7 @@ def test_a_sop_class_that_c_get_does_not_know_is_named(quirky, hospital: Hospita
     first, second, *_ = of(hospital, LOCALIZER)
     private = altered(second.path, tmp_path / "private.dcm", SOPClassUID="1.3.12.2.1107.5.9.1")
     done = got(quirky([first.path, private], index_says=told([first, second])), tmp_path, LOCALIZER)
-    assert_incomplete(done, [first], "sub-operations failed", "SOP class 1.3.12.2.1107.5.9.1")
+    assert_incomplete(done, [first], "sub-operation failed", "SOP class 1.3.12.2.1107.5.9.1")
 
 
 def test_objects_that_are_counted_and_do_not_come_are_missing(quirky, hospital: Hospital, tmp_path):
