@@ -207,8 +207,8 @@ class Receiver:
                 self._process.wait_until_it_listens(self._port)
                 self._output = self._process.log_path.open("rb")
             except ToolError as error:
-                # Another run may have been faster than ours.
-                self._check_port()
+                # Another run may have been faster than ours; what ours forked holds the port for a moment longer.
+                self._await_port(_RELEASED_S)
                 self._start_again(error)
 
     def _start_again(self, error: ToolError) -> None:

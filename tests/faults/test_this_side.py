@@ -568,8 +568,12 @@ def test_a_log_that_can_no_longer_be_written_is_told(archive, tmp_path):
     assert "--resume" in stderr
     assert "Traceback" not in stderr
     (out / "logs").chmod(0o700)
-    assert left_over(out, mark) == []
+    # A table that was being written just then cannot be removed; the next run does that.
+    assert [
+        path for path in left_over(out, mark) if not path.endswith("/logs/.pacsifier_log.csv.partial")
+    ] == []
     assert save(archive, tmp_path, ARCHIVE, "--resume").status == 0
+    assert left_over(out, mark) == []
 
 
 @pytest.mark.parametrize("mask", [0o000, 0o077])
