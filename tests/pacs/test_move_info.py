@@ -91,6 +91,15 @@ def test_info_of_nothing_is_not_silent(pacs, tmp_path):
     assert "row 2" in done.stderr
 
 
+def test_an_id_that_lost_its_zeros_is_told_as_that(pacs, tmp_path):
+    done = run(pacs, tmp_path, [{"PatientID": "123"}, {"PatientID": "99999"}], "--info")
+    assert done.status == 1
+    with_zeros, unknown = (row["reason"] for row in done.redo)
+    assert "the PACS has this PatientID with 5 digits, the row with 3: mind the leading zeros" in with_zeros
+    assert "zeros" not in unknown
+    assert "00123" not in done.stderr
+
+
 def test_a_series_without_description_does_not_spoil_a_list_by_description(orthanc, hospital, tmp_path):
     """The key came back empty from a PACS that knows it: that series certainly has no such description."""
     row = {"PatientID": "00123", "SeriesDescription": "localizer"}

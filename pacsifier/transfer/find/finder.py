@@ -16,6 +16,7 @@ from pacsifier.transfer.find.answers import joined, values_of, whole_number
 from pacsifier.transfer.find.images import Decided, decide_by_images, reject_empty
 from pacsifier.transfer.find.series import ListedSeries, find_series, image_columns
 from pacsifier.transfer.find.studies import Studies, Study, find_studies, names_accession
+from pacsifier.transfer.find.zeros import with_zeros_told
 from pacsifier.transfer.model import NOTHING_MATCHES, Finds, Found, RowReport, Shortage
 
 
@@ -50,7 +51,7 @@ def find(
     reports = joined(plain, studies.reports, listed.reports, by_images.reports, kept.reports)
     return Found(
         kept.series,
-        _concluded(reports, kept.series),
+        with_zeros_told(finds, _concluded(reports, kept.series)),
         _sop_classes(studies.studies.values(), kept.series),
         listed.series_of_study,
         missing_keys,
