@@ -89,6 +89,8 @@ def test_an_input_cannot_be_written_even_by_mistake(docker: Engine, here: Path):
     command = _wrapper(
         docker, "docker_pacsifier", "-s -c my_config.json -q my_query.csv -d out --print", here
     )
+    assert f"it needs: mkdir -p -- {shlex.quote(str(here / 'out'))}" in command.stderr
+    (here / "out").mkdir()
     words = shlex.split(command.stdout)
     words = [
         *words[: words.index("pacsifier")],
