@@ -1049,8 +1049,11 @@ def test_many_series_that_fail_for_good_do_not_stop_the_next_run(quirky, hospita
     others = [each for each in of(hospital, *EVERYONE) if each not in lost]
     pacs = quirky(lose=uids(lost))
     run(pacs, tmp_path, EVERYONE, "--save", "--max_failures", "3", *QUICK)
-    for _ in range(4):
+    # How many series a run that stops has learned of depends on what ran side by side.
+    for _ in range(10):
         done = run(pacs, tmp_path, EVERYONE, "--save", "--resume", "--max_failures", "3", *QUICK)
+        if "in a row" not in done.stderr:
+            break
     assert_incomplete(done, others)
     assert "in a row" not in done.stderr
     known = {row["SeriesInstanceUID"] for row in done.log if row["FailedForGood"] == "not_sent"}
