@@ -191,11 +191,15 @@ def write_infos(plan: Plan, run: Run) -> None:
 def _fetch_within_limit(plan: Plan, ways: Sequence[Way], run: Run, journal: Journal) -> None:
     """Fetches what is open; where some of it was not wanted after all, further series until --limit is reached."""
     tick = ticking(plan, run, journal)
-    fetch(plan, ways, run, tick, lambda: claim(plan, run, journal))
+
+    def claim_all() -> None:
+        claim(plan, run, journal)
+
+    fetch(plan, ways, run, tick, claim_all)
     while not run.stop and (more := within_limit(plan.states, run.job.options.limit)):
         for state in more:
             state.take()
-        fetch(plan, ways, run, tick, lambda: claim(plan, run, journal))
+        fetch(plan, ways, run, tick, claim_all)
 
 
 def ticking(plan: Plan, run: Run, journal: Journal) -> Callable[[], None]:

@@ -850,14 +850,21 @@ TOLD_APART = ("Success, and the first", "Success, and nothing", "TCP reset", "0x
 """Those that a run tells from each other."""
 
 
+FIRST_TWO: list[Row] = [{"PatientID": "BENCH00001", "SeriesNumber": number} for number in ("1", "2")]
+
+
+def two_of_three_series(tmp_path: Path, studies: int) -> tuple[list[Path], list[Record]]:
+    """An archive of studies of three series, and what `FIRST_TWO` wants of it: each study by a list of two."""
+    files = make_archive(tmp_path / "archive", 1, studies, 3, 2, 8)
+    return files, [record for record in map(read_record, files) if record.series_number < 3]
+
+
 @pytest.mark.parametrize("no_lists", NO_LISTS)
 def test_lists_of_uids_that_the_pacs_does_not_understand_are_asked_one_by_one(quirky, tmp_path, no_lists):
     """Of each of 8 studies two series of three are wanted, so that each is asked for by a list of two."""
-    files = make_archive(tmp_path / "archive", 1, 8, 3, 2, 8)
-    wanted = [record for record in map(read_record, files) if record.series_number < 3]
+    files, wanted = two_of_three_series(tmp_path, 8)
     pacs = quirky(files, **no_lists)
-    rows = [{"PatientID": "BENCH00001", "SeriesNumber": number} for number in ("1", "2")]
-    done = saved(pacs, tmp_path, *rows, options=("--associations", "1"))
+    done = saved(pacs, tmp_path, *FIRST_TWO, options=("--associations", "1"))
     assert_complete(done, wanted)
     lists = [asked for asked in asked_uids(pacs) if len(asked) > 1]
     assert 1 <= len(lists) <= 2, "those that were under way when it was learned, and no more"
@@ -867,31 +874,26 @@ def test_lists_of_uids_that_the_pacs_does_not_understand_are_asked_one_by_one(qu
 @pytest.mark.parametrize("no_lists", [each for each in NO_LISTS if each.id in TOLD_APART])
 def test_a_pacs_without_lists_is_no_pacs_that_fails(quirky, tmp_path, no_lists):
     """More lists than failures that a run bears, and each association begins with one."""
-    files = make_archive(tmp_path / "archive", 1, 14, 3, 2, 8)
-    wanted = [record for record in map(read_record, files) if record.series_number < 3]
+    files, wanted = two_of_three_series(tmp_path, 14)
     pacs = quirky(files, **no_lists)
-    rows = [{"PatientID": "BENCH00001", "SeriesNumber": number} for number in ("1", "2")]
     options = ("--associations", "4", "--max_failures", "3", "--retry_wait", "1")
-    assert_complete(saved(pacs, tmp_path, *rows, options=options), wanted)
+    assert_complete(saved(pacs, tmp_path, *FIRST_TWO, options=options), wanted)
 
 
 @pytest.mark.parametrize("no_lists", [each for each in NO_LISTS if each.id in TOLD_APART])
 def test_by_get_a_pacs_without_lists_gives_everything_one_by_one(quirky, tmp_path, no_lists):
-    files = make_archive(tmp_path / "archive", 1, 3, 3, 2, 8)
-    wanted = [record for record in map(read_record, files) if record.series_number < 3]
+    files, wanted = two_of_three_series(tmp_path, 3)
     pacs = quirky(files, **no_lists)
-    rows = [{"PatientID": "BENCH00001", "SeriesNumber": number} for number in ("1", "2")]
     options = ("--retrieve_method", "get", "--associations", "1")
-    assert_complete(saved(pacs, tmp_path, *rows, options=options), wanted)
+    assert_complete(saved(pacs, tmp_path, *FIRST_TWO, options=options), wanted)
     assert sum(len(asked) > 1 for asked in asked_uids(pacs)) <= 2
 
 
 @pytest.mark.parametrize("option", [(), ("--retrieve_method", "auto")])
 def test_a_destination_that_is_unknown_is_said_after_one_list_and_one_uid(quirky, tmp_path, option):
     files = make_archive(tmp_path / "archive", 1, 8, 3, 2, 8)
-    rows = [{"PatientID": "BENCH00001", "SeriesNumber": number} for number in ("1", "2")]
     pacs = quirky(files, undeclared="PACSIFIER")
-    done = saved(pacs, tmp_path, *rows, options=("--associations", "1", *option))
+    done = saved(pacs, tmp_path, *FIRST_TWO, options=("--associations", "1", *option))
     assert "0xA801" in done.stderr
     asked = [len(move["keys"]["SeriesInstanceUID"].split("\\")) for move in pacs.moves]
     assert asked[:2] == [2, 1]

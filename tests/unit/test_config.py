@@ -252,6 +252,7 @@ import sys
 from pathlib import Path
 from pacsifier.config import load_pacs_config
 load_pacs_config(Path({str(write(tmp_path, GOOD))!r}))
-assert not {{"jsonschema", "attrs"}} & set(sys.modules)
+print(*sorted({{"jsonschema", "attrs"}} & set(sys.modules)))
 """
-    subprocess.run([sys.executable, "-c", program], check=True)
+    ended = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True)
+    assert ended.stdout.split() == []

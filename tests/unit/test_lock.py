@@ -369,6 +369,7 @@ def test_a_run_shows_that_it_lives(tmp_path: Path) -> None:
         os.utime(holder, (1, 1))
         wait_for(lambda: holder.stat().st_mtime > 1)
         lock.check()
+        assert holder.stat().st_mtime > 1
 
 
 @pytest.mark.usefixtures("quick")

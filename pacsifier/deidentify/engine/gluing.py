@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 _CLOSING_OF = {"(": ")", "[": "]", "{": "}"}
 _OPENING_OF = {closing: opening for opening, closing in _CLOSING_OF.items()}
@@ -61,20 +61,22 @@ def _signs_of_next(right: str) -> str:
 
 def _opening_in(left: str, right: str) -> str:
     """The brackets opened before what went that are not closed behind it."""
-    opened = [each for each in left if each in _CLOSING_OF]
-    for each in right:
-        if each in _OPENING_OF and _OPENING_OF[each] in opened:
-            opened.remove(_OPENING_OF[each])
-    return "".join(opened)
+    return _unmatched(left, right, _CLOSING_OF)
 
 
 def _closing_in(right: str, left: str) -> str:
     """The brackets closed behind what went that were not opened before it."""
-    closed = [each for each in right if each in _OPENING_OF]
-    for each in left:
-        if each in _CLOSING_OF and _CLOSING_OF[each] in closed:
-            closed.remove(_CLOSING_OF[each])
-    return "".join(closed)
+    return _unmatched(right, left, _OPENING_OF)
+
+
+def _unmatched(here: str, there: str, partner_of: Mapping[str, str]) -> str:
+    """The brackets `here`, of those that have a partner, whose partner does not stand `there`."""
+    bracket_of = {partner: bracket for bracket, partner in partner_of.items()}
+    left = [each for each in here if each in partner_of]
+    for each in there:
+        if bracket_of.get(each) in left:
+            left.remove(bracket_of[each])
+    return "".join(left)
 
 
 def _balanced(text: str) -> str:

@@ -112,11 +112,7 @@ def fetch(
         # What the PACS refused for good it would refuse again.
         short = [state for state in _verify(todo, way, run) if not state.refused and _may_differ(state, this)]
         if short and not run.stop:
-            run.observer.say(f"{len(short)} series are incomplete; asking for them once more")
-            this = Round(way, run, plan, tick, claim, again=True)
-            for some, classes in way.askings(short):
-                _one_round([state for state in some if state.pending], this, classes)
-            _verify(short, way, run)
+            _ask_once_more(short, Round(way, run, plan, tick, claim, again=True))
         _compare_studies(Round(way, run, plan, tick, claim, whole=True))
         if not run.stop:
             _look_back(way, run)
@@ -130,11 +126,14 @@ def fetch(
         raise
     finally:
         _close(todo, way, plan, run)
-        for state in plan.states:
-            if state.series.study_uid in run.proven:
-                state.remark(
-                    f"announced differs: {plan.short[state.series.study_uid].announced} series of the study"
-                )
+
+
+def _ask_once_more(short: Sequence[SeriesState], this: Round) -> None:
+    """Asks for series that are incomplete, apart by what must be taken for them, and verifies."""
+    this.run.observer.say(f"{len(short)} series are incomplete; asking for them once more")
+    for some, classes in this.way.askings(short):
+        _one_round([state for state in some if state.pending], this, classes)
+    _verify(short, this.way, this.run)
 
 
 def _compare_studies(this: Round) -> None:
@@ -173,6 +172,10 @@ def _close(states: Sequence[SeriesState], way: Way, plan: Plan, run: Run) -> Non
         state.remark(way.remark(state), remarks.get(state.series.key, ""))
     if words := way.afterword(states):
         run.observer.say(words)
+    for state in plan.states:
+        if state.series.study_uid in run.proven:
+            announced = plan.short[state.series.study_uid].announced
+            state.remark(f"announced differs: {announced} series of the study")
 
 
 def _tell_of_work(todo: Sequence[SeriesState], run: Run) -> None:
