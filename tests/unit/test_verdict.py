@@ -216,7 +216,7 @@ def test_a_refusal_is_for_good_only_where_nothing_else_can_explain_it(end: MoveS
 def test_only_what_neither_time_nor_the_link_explains_fails_for_good(
     series: SeriesState, end: MoveState, code: Lasting | None
 ) -> None:
-    assert lasting(series, end) is code
+    assert lasting(series, end, [series]) is code
 
 
 @pytest.mark.parametrize("known", ["", "C-MOVE to US"])
@@ -229,10 +229,31 @@ def test_a_series_fails_for_good_only_by_a_way_by_which_something_came(known: st
     assert series.failed_by == ("C-MOVE to US" if proven or known else "")
 
 
-def test_what_failed_together_with_others_has_not_failed_for_good_yet() -> None:
-    series, other = state(), state("1.1.2")
-    conclude(series, NOT_UNDERSTOOD, "why", of=[series, other])
-    assert series.lasting is None
+ALL_FOUR_FAILED = replace(BUSY, completed=0, failed=4)
+
+
+@pytest.mark.parametrize(
+    ("other", "end", "code"),
+    [
+        pytest.param(state("1.1.2"), ALL_FOUR_FAILED, Lasting.NOT_SENT, id="nothing of any of them was sent"),
+        pytest.param(state("1.1.2"), replace(ALL_FOUR_FAILED, failed=3), None, id="one may not have failed"),
+        pytest.param(
+            state("1.1.2"), replace(ALL_FOUR_FAILED, completed=1), None, id="one was sent: nobody knows which"
+        ),
+        pytest.param(state("1.1.2"), replace(ALL_FOUR_FAILED, at_least=True), None, id="of a pending answer"),
+        pytest.param(
+            state("1.1.2", announced=None), ALL_FOUR_FAILED, None, id="nobody knows how many it has"
+        ),
+        pytest.param(state("1.1.2"), NOT_UNDERSTOOD, None, id="it may be the list that is refused"),
+        pytest.param(state("1.1.2"), BUSY, None, id="out of resources, without a count"),
+    ],
+)
+def test_what_failed_together_with_others_has_failed_for_good_only_where_nothing_of_any_was_sent(
+    other: SeriesState, end: MoveState, code: Lasting | None
+) -> None:
+    series = state()
+    conclude(series, end, "why", of=[series, other])
+    assert series.lasting is code
 
 
 # --- what a request left behind ----------------------------------------------------------------------------------

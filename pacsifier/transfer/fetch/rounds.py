@@ -415,7 +415,7 @@ def _enter(said: Said, event: Ended | CutOff, this: Round, *, silent: bool = Fal
     way, run = this.way, this.run
     why = told(said.end, way.terms.act)
     for state in said.postponed:
-        state.postpone(why, lasting(state, said.end) if len(said.postponed) == 1 else None)
+        state.postpone(why, lasting(state, said.end, said.postponed))
     if said.settled:
         _conclude(said, why, time.monotonic() - event.since, this)
     if said.unable:

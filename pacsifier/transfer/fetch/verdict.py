@@ -108,12 +108,15 @@ def moved_by(state: SeriesState, end: MoveState) -> int:
     return end.begun
 
 
-def lasting(state: SeriesState, end: MoveState) -> Lasting | None:
-    """Why a series would fail again, by the end of its own request, which is not repeated any more; None: it may not.
+def lasting(state: SeriesState, end: MoveState, of: Sequence[SeriesState]) -> Lasting | None:
+    """Why a series would fail again, by the end of a request that is not repeated any more; None: it may not.
 
+    Of several series that one request was `of` only what the end says of each: that none of their objects was sent.
     Not for good: a lost association, silence, want of resources (also 0xA702 that counts no failure), a cancellation,
     and objects that were counted as sent and did not come.
     """
+    if len(of) > 1:
+        return Lasting.NOT_SENT if _sent_nothing_of_any(end, of) else None
     if refused_for_good(end):
         return Lasting.REFUSED
     if may_have_failed(end, last=False) or end.status == MOVE_DESTINATION_UNKNOWN:
@@ -122,6 +125,14 @@ def lasting(state: SeriesState, end: MoveState) -> Lasting | None:
     if is_clean(end) and fewer and state.files >= (end.done or 0):
         return Lasting.MISSING
     return None
+
+
+def _sent_nothing_of_any(end: MoveState, of: Sequence[SeriesState]) -> bool:
+    """Whether as many sub-operations failed as its series have objects, and none was performed."""
+    expected = [each.series.expected for each in of]
+    if None in expected or end.begun or end.at_least or not end.failed:
+        return False
+    return end.failed >= sum(number or 0 for number in expected)
 
 
 def conclude(
@@ -138,7 +149,7 @@ def conclude(
     counted = unknown and alone and end.done == state.files
     vouched = unknown and alone and end.done is None
     refused = alone and not unfit and refused_for_good(end)
-    for_good = lasting(state, end) if alone else None
+    for_good = lasting(state, end, of)
     state.enter(reason, failed=failed, refused=refused, counted=counted, vouched=vouched, lasting=for_good)
     # More sub-operations than objects: they are late, came under other UIDs, or the announced number is too low.
     more = end.begun > sum(each.files for each in of)
