@@ -32,6 +32,7 @@ FLOORS: Mapping[str, int] = {
     "config": 3,
     "query": 3,
     "dicom": 2,
+    "pictures": 2,
     "demo": 1,
     "errors": 1,
     "figures": 1,
