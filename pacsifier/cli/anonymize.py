@@ -37,12 +37,22 @@ what of the patient stays (no part of it is a name; all of it together may tell 
 {basic}
 
 what it cannot do:
-  Text that is part of the picture, and faces in the volume, stay. PatientIdentityRemoved says YES only where there is
-  no such text as far as is known, for
+  Text that is part of the picture stays without --clean_pixels, and faces in the volume do. PatientIdentityRemoved
+  says YES only where there is no such text as far as is known, for
 {claimed}
   and NO, until --reviewed names the file, for whatever else has pixels, and always for
 {doubted}
   whatever BurnedInAnnotation says. The report gives the reason for each file. Times of day stay, and are linkable.
+
+what --clean_pixels does:
+  It searches the pixels for text (regions of the header, layouts of devices, a detector and a reader), blanks what it
+  finds with one flat colour, decodes the file again, and looks once more; a file that cannot be searched or blanked is
+  left out. ImageType stays: no pixel outside the boxes changes, and cohorts are selected by it; DerivationDescription
+  tells what was done. Once cleaned, with nothing seen and left, PatientIdentityRemoved says YES for
+{cleaned_enough}
+  and for all others only when --reviewed says that a person has looked. <out_folder>.pixels.html, beside the key and
+  as secret, shows what was blanked and saves what that person answers. Not found: handwriting, mirrored or curved text,
+  text under 8 pixels or of little contrast, logos, bar codes, faces on photographs.
 
 what --delete_identifiable leaves out:
 {asked_out}
@@ -92,6 +102,7 @@ def _explanation() -> str:
         basic=_listed(told.patient_characteristics(Options(basic=True))[0], 4),
         claimed=_listed(told.claimed(), 4),
         doubted=_listed(told.doubted(), 4),
+        cleaned_enough=_listed(told.cleaned_enough(), 4),
         asked_out=_listed(told.asked_out()),
     )
 
@@ -113,6 +124,7 @@ def build_parser() -> argparse.ArgumentParser:
     common.add_common_arguments(parser)
     _add_key_options(parser.add_argument_group("patients and the key"))
     _add_profile_options(parser.add_argument_group("what is kept, by the options of DICOM PS3.15"))
+    _add_pixel_options(parser.add_argument_group("text in pixels (needs: pip install 'pacsifier[pixels]')"))
     _add_run_options(parser.add_argument_group("the run"))
     return parser
 
@@ -223,8 +235,40 @@ def _add_profile_options(group: argparse._ArgumentGroup) -> None:
         "--reviewed",
         type=Path,
         metavar="LIST",
+        action="append",
+        default=[],
         help="SOP Instance UIDs or paths, one per line, of images that a person has looked at: no identity in the "
-        "pixels",
+        "pixels; or the answers that <out_folder>.pixels.html saves. With --resume, what is named is written anew. "
+        "May be given several times",
+    )
+
+
+def _add_pixel_options(group: argparse._ArgumentGroup) -> None:
+    add = group.add_argument
+    add(
+        "--clean_pixels",
+        nargs="?",
+        choices=("suspicious", "all"),
+        const="suspicious",
+        help="Search pixels for text and blank it (113101): in the images that may show the patient, by the kinds "
+        "above (default), or in all",
+    )
+    add(
+        "--keep_pixel_words",
+        type=Path,
+        metavar="FILE",
+        help="Words that are not blanked where they stand alone, such as R, L, cm, MI: one per line, exactly as read",
+    )
+    add(
+        "--verify_pixels",
+        action="store_true",
+        help="--verify, and look at the pixels of the whole output for known identifiers, too",
+    )
+    add(
+        "--ocr_models",
+        type=Path,
+        metavar="DIR",
+        help="Folder of the two models (default: those of the installed rapidocr-onnxruntime); nothing is downloaded",
     )
 
 
@@ -262,6 +306,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         parser.error("--safe_private cannot be used together with --remove_private_tags")
     if arguments.keep_words and arguments.retain_descriptors:
         parser.error("--keep_words cannot be used together with --retain_descriptors")
+    if arguments.keep_pixel_words and not arguments.clean_pixels:
+        parser.error("--keep_pixel_words needs --clean_pixels")
     common.set_up_logging(arguments.verbose)
     remedy = "; the originals that are left are untouched, --resume goes on from here"
     return common.run(
@@ -282,9 +328,10 @@ def _anonymize(arguments: argparse.Namespace) -> int:
 
 
 def _request(arguments: argparse.Namespace) -> Request:
+    from pacsifier.deidentify import reviewed
     from pacsifier.deidentify.crew import available_cpus
     from pacsifier.deidentify.key import key_path
-    from pacsifier.deidentify.model import Maps, Request
+    from pacsifier.deidentify.model import Maps, Pixels, Request
     from pacsifier.maps import read_day_shifts, read_new_ids
     from pacsifier.query import WHOLE
 
@@ -292,6 +339,8 @@ def _request(arguments: argparse.Namespace) -> Request:
         lambda: read_new_ids(arguments.new_ids) if arguments.new_ids else None,
         lambda: read_day_shifts(arguments.day_shift) if arguments.day_shift else None,
     )
+    words = _lines(arguments.keep_pixel_words)
+    pixels = Pixels(arguments.clean_pixels, words) if arguments.clean_pixels else None
     return Request(
         in_folder=arguments.in_folder,
         out_folder=arguments.out_folder,
@@ -301,8 +350,11 @@ def _request(arguments: argparse.Namespace) -> Request:
         keep_patient_dir_names=arguments.keep_patient_dir_names,
         write_mapper=arguments.write_mapper,
         kept_words=frozenset(word for line in _lines(arguments.keep_words) for word in line.split()),
-        reviewed=_lines(arguments.reviewed),
+        reviewed=reviewed.read(arguments.reviewed),
+        pixels=pixels,
+        ocr_models=arguments.ocr_models,
         verify=arguments.verify,
+        verify_pixels=arguments.verify_pixels,
         resume=arguments.resume,
         allow_identifying_ids=arguments.allow_identifying_ids,
         shard=arguments.shard or WHOLE,

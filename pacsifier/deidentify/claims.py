@@ -43,6 +43,7 @@ class Row:
     where: tuple[Condition, ...]
     mark: str
     asked_out: str
+    cleaned: str
     reason: str
 
 
@@ -52,7 +53,14 @@ def table() -> tuple[Row, ...]:
     head, *lines = (line.split("\t") for line in data_lines("claims.txt"))
     cells = [dict(zip(head, line, strict=True)) for line in lines]
     return tuple(
-        Row(each["kind"], _conditions(each["where"]), each["mark"], each["-i"], each["reason"])
+        Row(
+            each["kind"],
+            _conditions(each["where"]),
+            each["mark"],
+            each["-i"],
+            each["cleaned"],
+            each["reason"],
+        )
         for each in cells
     )
 
@@ -88,6 +96,16 @@ def doubt(facts: Facts) -> str:
             return f"{row.kind}: {row.reason}"
     known = any(row.mark == "YES" for row in rows) or facts.removed_before.upper() == "YES"
     return "" if known else UNKNOWN
+
+
+def doubt_when_cleaned(facts: Facts) -> str:
+    """Why the mark may not say so either when the pixels were cleaned and no person has looked; "" where it may."""
+    rows = [row for row in rows_for(facts) if row.mark == "NO"]
+    for row in rows:
+        if row.cleaned == "person":
+            return f"{row.kind}: {row.reason}"
+    cleaning_is_enough = not doubt(facts) or any(row.cleaned == "YES" for row in rows)
+    return "" if cleaning_is_enough else doubt(facts)
 
 
 def asked_out(facts: Facts, options: Options) -> str:

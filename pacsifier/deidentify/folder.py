@@ -12,10 +12,11 @@ from __future__ import annotations
 
 import time
 from collections import Counter, defaultdict
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 
 from pacsifier.deidentify import report
+from pacsifier.deidentify.cleaning import RECORD
 from pacsifier.deidentify.engine import uids
 from pacsifier.deidentify.engine.profile import Profile
 from pacsifier.deidentify.engine.subject import Subject
@@ -27,11 +28,12 @@ from pacsifier.deidentify.scan import Gathered
 from pacsifier.deidentify.selection import Selection, each_once, select
 from pacsifier.deidentify.settle import Settled, check_resumed, made_in, settle, subjects_of, vocabulary_of
 from pacsifier.deidentify.survey import Survey, look
-from pacsifier.deidentify.writing import Settings, Wrote, remove_empty_folders, set_aside, write
+from pacsifier.deidentify.writing import Blank, Settings, Wrote, remove_empty_folders, set_aside, write
 from pacsifier.disk.durable import wait_until_on_disk
 from pacsifier.disk.lock import OutputLock
 from pacsifier.disk.walk import Progress, Walk
 from pacsifier.errors import InputError
+from pacsifier.pictures import needs
 
 LEFT_OUT_FOLDER = "left_out"
 
@@ -46,6 +48,7 @@ def deidentify_folder(request: Request, progress: Progress = lambda *_: None) ->
             "images; name another output folder"
         )
     walk = Walk(request.in_folder.resolve())
+    _check_pixels(request)
     with OutputLock(request.out_folder) as lock:
         start = time.monotonic()
         profile = Profile(request.options)
@@ -56,17 +59,19 @@ def deidentify_folder(request: Request, progress: Progress = lambda *_: None) ->
         # From here on the key is on disk: no image is written before.
         rulebook = Rulebook(profile, key.secret, vocabulary_of(key, survey.gathered))
         subjects = subjects_of(settled.patients, survey.gathered, key, request.options)
-        places = lay_out(settled.patients, subjects, request, rulebook)
-        left = survey.own([*selection.left, *refused, *settled.left])
+        places, unseen, make_blank = _look(
+            lay_out(settled.patients, subjects, request, rulebook), request, rulebook, progress
+        )
+        left = survey.own([*selection.left, *refused, *settled.left, *places.left, *unseen])
         there = survey.own([*selection.there, *places.there])
-        settings = Settings(request, lock.staging, rulebook)
+        settings = Settings(request, lock.staging, rulebook, make_blank)
         wrote = _write(places, left, there, settings, progress)
         # On the disk before the summary says so.
         written = (request.out_folder / target for targets in wrote.targets.values() for target in targets)
         wait_until_on_disk(request.out_folder, written)
         _leave_beside(wrote, settled, key, request)
         outputs = _outputs(places, wrote)
-        verified = _verify(outputs, subjects, survey.gathered, request, progress)
+        verified = _verify(outputs, subjects, survey.gathered, settings, progress)
         totals = _summed_up(survey, settled, wrote, verified, request, left=left, there=there)
         totals = replace(totals, seconds=time.monotonic() - start)
         report.write_summary(request.beside(report.SUMMARY), totals)
@@ -98,6 +103,34 @@ def _settle(
     return settled, key
 
 
+def _check_pixels(request: Request) -> None:
+    """Raises InputError where pixels were cleaned by the run that is resumed, or what it takes is missing."""
+    if request.resume and request.pixels is None and request.beside(RECORD).exists():
+        raise InputError("--resume: the earlier run cleaned pixels; name --clean_pixels again")
+    if not (request.pixels or request.verify_pixels):
+        return
+    absent = needs.missing()
+    if absent:
+        raise InputError(
+            f"pixels cannot be searched for text: {', '.join(absent)} not installed; {needs.INSTALL}"
+        )
+    from pacsifier.pictures import models
+
+    models.find(request.ocr_models)
+
+
+def _look(
+    places: Places, request: Request, rulebook: Rulebook, progress: Progress
+) -> tuple[Places, Sequence[Left], Callable[[], Blank] | None]:
+    """What is to be done to pixels, what stays out since nobody could look at it, and what blanks."""
+    if request.pixels is None:
+        return places, (), None
+    from pacsifier.deidentify import pixels
+
+    looked = pixels.look(places, request, rulebook, progress)
+    return looked.places, looked.left, pixels.make_blanker(request, rulebook)
+
+
 def _write(
     places: Places, left: Sequence[Left], there: Sequence[There], settings: Settings, progress: Progress
 ) -> Wrote:
@@ -113,6 +146,8 @@ def _write(
         report.write_set_apart([each for each in there if each.path not in told], left, table)
         if request.in_place:
             set_aside(request.in_folder, [each.path for each in left], request.beside(LEFT_OUT_FOLDER))
+        for target in places.unwanted:
+            (request.out_folder / target).unlink(missing_ok=True)
         return write(places, settings, table, progress)
 
 
@@ -139,16 +174,24 @@ def _verify(
     outputs: Mapping[str, Sequence[str]],
     subjects: Mapping[str, Subject],
     gathered: Gathered,
-    request: Request,
+    settings: Settings,
     progress: Progress,
 ) -> Verified:
-    if not request.verify:
+    request = settings.request
+    if not (request.verify or request.verify_pixels):
         return Verified()
     # It imports pydicom, which no other run needs.
     from pacsifier.deidentify.verify import verify
 
     olds = frozenset() if request.options.retain_uids else frozenset(gathered.uids - uids.registered())
-    return verify(outputs, subjects, olds, request, progress)
+    verified = verify(outputs, subjects, olds, request, progress)
+    if not request.verify_pixels:
+        return verified
+    from pacsifier.deidentify import pixels
+
+    hits = list(pixels.verify(outputs, subjects, request, settings.rulebook, progress))
+    report.add_to_verify(request.beside(report.VERIFY), hits)
+    return replace(verified, hits=verified.hits + len(hits), pixels=True)
 
 
 def _summed_up(
@@ -184,4 +227,6 @@ def _summed_up(
         hits=verified.hits,
         not_searched=verified.not_searched,
         verified=verified.files,
+        pixels_verified=verified.pixels,
+        pixels=wrote.pixels,
     )

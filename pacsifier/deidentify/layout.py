@@ -2,29 +2,48 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 
 from pacsifier.deidentify import claims
+from pacsifier.deidentify.cleaning import ALL, Wanted
 from pacsifier.deidentify.engine.elements import Scope
 from pacsifier.deidentify.engine.rules import Rules
 from pacsifier.deidentify.engine.subject import Subject
-from pacsifier.deidentify.model import FILES_PER_TASK, Facts, Job, Patient, Request, Rulebook, Task, There
+from pacsifier.deidentify.model import (
+    FILES_PER_TASK,
+    Facts,
+    Job,
+    Left,
+    Patient,
+    Reason,
+    Request,
+    Rulebook,
+    Task,
+    There,
+)
+from pacsifier.deidentify.reviewed import Answer, Reviewed
 from pacsifier.dicom import part10
 from pacsifier.disk.names import deidentified_name, patient_folder_name, short_hash
 from pacsifier.disk.tree import Occupant, SeriesIdentity, Tree
 
+BY_PERSON = Reason("a person wants it left out (--reviewed)", failed=False)
 _TASK_BYTES = 1 << 26
 
 
 @dataclass(frozen=True)
 class Places:
-    """What is to be written, what is there already, and the folders that must be there first."""
+    """What is to be written, what is there already, and the folders that must be there first.
+
+    `left`: what a person wants left out; `unwanted`: what an earlier run has written of it.
+    """
 
     tasks: tuple[Task, ...]
     there: tuple[There, ...]
     folders: tuple[Path, ...]
+    left: tuple[Left, ...] = ()
+    unwanted: tuple[str, ...] = ()
 
 
 def lay_out(
@@ -33,29 +52,60 @@ def lay_out(
     request: Request,
     rulebook: Rulebook,
 ) -> Places:
-    """The place of each instance; creates nothing. What lies there already is left alone by --resume."""
+    """The place of each instance; creates nothing. What lies there already is left alone by --resume, except where
+    --reviewed names it."""
     tree = _OutTree(request.out_folder)
     tasks: list[Task] = []
     there: list[There] = []
+    left: list[Left] = []
+    unwanted: list[str] = []
     folders: dict[Path, None] = {}
     for name, patient in patients.items():
         subject = subjects[name]
         tree.expect(subject.new_id, patient, keep_name=request.keep_patient_dir_names)
         rules = rulebook.rules_of(subject)
         jobs: list[Job] = []
-        for facts, folder, target in _targets(patient, rules, tree):
+        for facts, folder, target, uid in _targets(patient, rules, tree):
+            names = facts.sop_uid, facts.path, uid, target, PurePath(target).stem
+            is_there = request.resume and not request.in_place and _is_whole(request.out_folder / target)
+            answer = request.reviewed.answer(names)
+            if answer is not None and answer.leave_out:
+                left.append(Left(facts.path, BY_PERSON))
+                unwanted += [target] if is_there else []
+                continue
             folders[folder] = None
-            if request.resume and not request.in_place and _is_whole(request.out_folder / target):
+            if is_there and answer is None and not request.reviewed.lists(names):
                 there.append(There(facts.path, target, name))
             else:
-                jobs.append(Job(facts.path, target, doubt(facts, request.reviewed), facts.size))
+                jobs.append(_job(facts, target, names, request))
         tasks += [Task(subject, each) for each in portions(jobs)]
-    return Places(tuple(tasks), tuple(there), tuple(folders))
+    return Places(tuple(tasks), tuple(there), tuple(folders), tuple(left), tuple(unwanted))
 
 
-def doubt(facts: Facts, reviewed: Collection[str]) -> str:
+def _job(facts: Facts, target: str, names: Sequence[str], request: Request) -> Job:
+    why = doubt(facts, request.reviewed, names)
+    return Job(facts.path, target, why, facts.size, wanted(facts, names, request) if request.pixels else None)
+
+
+def doubt(facts: Facts, reviewed: Reviewed, names: Sequence[str]) -> str:
     """Why the mark may not say that nobody is recognizable: "" by the kind of image, or since a person has looked."""
-    return "" if facts.sop_uid in reviewed or facts.path in reviewed else claims.doubt(facts)
+    return "" if reviewed.seen(names) else claims.doubt(facts)
+
+
+def wanted(facts: Facts, names: Sequence[str], request: Request) -> Wanted | None:
+    """What is wanted of the pixels of a file; None where they stay.
+
+    What a person has looked at is cleaned, too: nobody knows whether it was before the cleaning or after.
+    """
+    if request.pixels is None or not facts.has_pixels:
+        return None
+    answer = request.reviewed.answer(names) or Answer()
+    certain = not claims.doubt(facts)
+    if certain and request.pixels.which != ALL and not answer.boxes:
+        return None
+    seen = request.reviewed.seen(names)
+    series = f"{facts.study_uid}/{facts.series_uid}"
+    return Wanted(series, claims.doubt_when_cleaned(facts), certain, seen, answer.boxes)
 
 
 def portions(jobs: Sequence[Job]) -> Iterator[tuple[Job, ...]]:
@@ -72,8 +122,8 @@ def portions(jobs: Sequence[Job]) -> Iterator[tuple[Job, ...]]:
         yield tuple(portion)
 
 
-def _targets(patient: Patient, rules: Rules, tree: Tree) -> Iterator[tuple[Facts, Path, str]]:
-    """Of each file its series folder, and its place below the output."""
+def _targets(patient: Patient, rules: Rules, tree: Tree) -> Iterator[tuple[Facts, Path, str, str]]:
+    """Of each file its series folder, its place below the output, and its new SOP Instance UID."""
     folders: dict[tuple[str, str], tuple[Path, str]] = {}
     for facts in patient.files:
         series = facts.study_uid, facts.series_uid
@@ -82,7 +132,7 @@ def _targets(patient: Patient, rules: Rules, tree: Tree) -> Iterator[tuple[Facts
             folders[series] = folder, str(folder.relative_to(tree.folder))
         folder, below = folders[series]
         uid = facts.sop_uid if rules.options.retain_uids else rules.new_uid(facts.sop_uid)
-        yield facts, folder, f"{below}/{deidentified_name(uid)}"
+        yield facts, folder, f"{below}/{deidentified_name(uid)}", uid
 
 
 def _new_identity(facts: Facts, rules: Rules) -> SeriesIdentity:

@@ -6,11 +6,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from pacsifier.deidentify.cleaning import Cleaned, Wanted
 from pacsifier.deidentify.crew import available_cpus
 from pacsifier.deidentify.engine.descriptors import Vocabulary
 from pacsifier.deidentify.engine.profile import Options, Profile
 from pacsifier.deidentify.engine.rules import Rules
 from pacsifier.deidentify.engine.subject import Subject
+from pacsifier.deidentify.reviewed import Reviewed
 from pacsifier.dicom.splice import UnreadableError
 from pacsifier.query import WHOLE, Shard
 
@@ -27,6 +29,17 @@ class Maps:
 
 
 @dataclass(frozen=True)
+class Pixels:
+    """What the user asks about text in pixels: of which files (`cleaning.SUSPICIOUS` or `ALL`).
+
+    `kept_words` are never blanked where they are all that stands in a place.
+    """
+
+    which: str
+    kept_words: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True)
 class Request:
     """What the user asks for. `key` is the file of the key, `beside` names the reports that lie next to it."""
 
@@ -38,8 +51,11 @@ class Request:
     keep_patient_dir_names: bool = False
     write_mapper: bool = False
     kept_words: frozenset[str] = frozenset()
-    reviewed: frozenset[str] = frozenset()
+    reviewed: Reviewed = field(default_factory=Reviewed)
+    pixels: Pixels | None = None
     verify: bool = False
+    verify_pixels: bool = False
+    ocr_models: Path | None = None
     resume: bool = False
     allow_identifying_ids: bool = False
     shard: Shard = WHOLE
@@ -181,13 +197,16 @@ class Rulebook:
 class Job:
     """One instance to write: the file below the input folder, its place below the output folder.
 
-    `doubt` says why the mark may not claim that nobody is recognizable; "" where it may.
+    `doubt` says why the mark may not claim that nobody is recognizable; "" where it may. `wanted`: its pixels are to
+    be cleaned; `cleaned`: how, once it was looked at.
     """
 
     name: str
     target: str
     doubt: str
     size: int
+    wanted: Wanted | None = None
+    cleaned: Cleaned | None = None
 
     @property
     def identity_removed(self) -> bool:
@@ -205,8 +224,12 @@ class Task:
 
 @dataclass(frozen=True)
 class Verified:
-    """How many files were read again, how many hits they had, and how many identifiers are too short to be searched."""
+    """How many files were read again, how many hits they had, and how many identifiers are too short to be searched.
+
+    `pixels`: what the pixels show was looked at, too.
+    """
 
     files: int = 0
     hits: int = 0
     not_searched: int = 0
+    pixels: bool = False

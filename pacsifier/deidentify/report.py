@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -12,12 +13,15 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Any
 
+from pacsifier.deidentify.cleaning import Cleaned
 from pacsifier.deidentify.engine.instance import Done
 from pacsifier.deidentify.engine.rules import CHANGES
 from pacsifier.deidentify.key import Key
 from pacsifier.deidentify.model import Job, Left, Patient, There
 from pacsifier.deidentify.review import COLUMNS, Review
-from pacsifier.disk.files import open_new, write_whole
+from pacsifier.disk.files import open_new, open_to_append, write_whole
+from pacsifier.figures import counted
+from pacsifier.pictures.boxes import By
 
 REPORT = "deidentification_report.csv"
 SUMMARY = "deidentification_summary.txt"
@@ -25,10 +29,44 @@ REVIEW = "descriptor_words.csv"
 VERIFY = "verify_report.csv"
 ALREADY = "already there"
 
-_COLUMNS = (
-    *("input", "output", "status", "reason", "patient", "identity_removed", "way"),
-    *(name for kind in CHANGES for name in (kind, f"{kind}_tags")),
+_FIRST = ("input", "output", "status", "reason", "patient", "identity_removed", "way")
+_CHANGED = tuple(name for kind in CHANGES for name in (kind, f"{kind}_tags"))
+# Of files whose pixels were searched for text: regions by what found them, and the frames that were looked at.
+_PIXELS = (
+    *(f"pixels_{by.value}" for by in By),
+    *("frames_looked_at", "frames"),
 )
+_COLUMNS = (*_FIRST, *_CHANGED, *_PIXELS)
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What was seen in the pixels of a run: files, their regions by what found them, frames looked at, of how many."""
+
+    files: int = 0
+    frames: int = 0
+    looked_at: int = 0
+    regions: Mapping[By, int] = field(default_factory=dict)
+
+    def and_of(self, cleaned: Cleaned) -> Seen:
+        """The same with one more file."""
+        look = cleaned.look
+        regions = Counter(self.regions) + cleaned.counts
+        return Seen(self.files + 1, self.frames + look.frames, self.looked_at + look.looked_at, regions)
+
+    def lines(self) -> list[str]:
+        """What the summary says; no values."""
+        if not self.files:
+            return []
+        number = {by: self.regions.get(by, 0) for by in By}
+        blanked = sum(number.values()) - number[By.SEEN] - number[By.KEPT]
+        return [
+            f"pixels: {counted(self.files, 'file')} searched for text ({self.looked_at} of {self.frames} frames); "
+            f"{counted(blanked, 'box', 'boxes')} blanked ({number[By.RULE]} by rule, {number[By.READER]} read, "
+            f"{number[By.SHAPE]} by shape, {number[By.PERSON]} by a person), {number[By.KEPT]} words kept, "
+            f"{number[By.SEEN]} seen and left",
+            "not found by this: handwriting, mirrored or curved text, text under 8 pixels or of little contrast, faces",
+        ]
 
 
 @dataclass(frozen=True)
@@ -52,6 +90,8 @@ class Totals:
     hits: int = 0
     not_searched: int = 0
     verified: int = 0
+    pixels_verified: bool = False
+    pixels: Seen = field(default_factory=Seen)
 
     def lines(self) -> list[str]:
         """The summary, one line per fact; no values."""
@@ -67,15 +107,17 @@ class Totals:
                 f"PatientIdentityRemoved is NO on {self.unclaimed} files whose pixels may show the patient "
                 "(look at them, then name them with --reviewed)"
             )
+        said += self.pixels.lines()
         if self.words or self.words_kept or self.equal_texts:
             said.append(
                 f"descriptions: {self.words} words left out, {self.words_kept} kept that may be names, "
                 f"{self.equal_texts} texts stand for several now; look through {REVIEW}"
             )
         if self.verified:
+            looked = "" if self.pixels_verified else "not "
             said.append(
                 f"verify: {self.verified} files read again, {self.hits} hits, {self.not_searched} identifiers too "
-                "short to be searched; what the pixels show is not looked at"
+                f"short to be searched; what the pixels show is {looked}looked at"
             )
         return [*said, *self.problems]
 
@@ -121,7 +163,12 @@ def rows_of(path: Path) -> list[list[str]]:
             rows = list(csv.reader(file))
     except (OSError, ValueError, csv.Error):
         return []
-    return [each for each in rows[1:] if len(each) == len(_COLUMNS)] if rows[:1] == [list(_COLUMNS)] else []
+    head, *others = rows or [[]]
+    # Those from before pixels were looked at have fewer columns.
+    if tuple(head) not in (_COLUMNS, (*_FIRST, *_CHANGED)):
+        return []
+    more = [""] * (len(_COLUMNS) - len(head))
+    return [each + more for each in others if len(each) == len(head)]
 
 
 def earlier_rows(
@@ -150,9 +197,17 @@ def row(
     identity_removed: str = "",
     way: str = "",
     changes: tuple[tuple[str, int], ...] = (),
+    cleaned: Cleaned | None = None,
 ) -> list[object]:
     """One file: what became of it, and which tags were changed how; never a value of an element."""
-    return [name, output, status, reason, patient, identity_removed, way, *_cells(changes)]
+    first = [name, output, status, reason, patient, identity_removed, way]
+    return [*first, *_cells(changes), *_of_pixels(cleaned)]
+
+
+def _of_pixels(cleaned: Cleaned | None) -> list[object]:
+    if cleaned is None:
+        return [""] * len(_PIXELS)
+    return [*(cleaned.counts[by] for by in By), cleaned.look.looked_at, cleaned.look.frames]
 
 
 def row_of_written(job: Job, done: Done) -> list[object]:
@@ -166,6 +221,7 @@ def row_of_written(job: Job, done: Done) -> list[object]:
         identity_removed="YES" if job.identity_removed else "NO",
         way="pydicom" if done.by_pydicom else "raw elements",
         changes=done.changes,
+        cleaned=job.cleaned,
     )
 
 
@@ -175,6 +231,12 @@ def write_set_apart(there: Iterable[There], left: Iterable[Left], table: Table) 
         table.row(row(each.path, ALREADY, output=each.target))
     for out in left:
         table.row(row(out.path, "left out", reason=out.reason.text))
+
+
+def add_to_verify(path: Path, found: Iterable[tuple[str, str]]) -> None:
+    """Adds what is wrong with the pixels of files to the report of --verify."""
+    with os.fdopen(open_to_append(path), "a", encoding="utf-8", newline="") as file:
+        csv.writer(file).writerows((name, "pixels", what) for name, what in found)
 
 
 def write_review(path: Path, review: Review) -> None:

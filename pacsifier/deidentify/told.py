@@ -40,6 +40,11 @@ def doubted() -> tuple[str, ...]:
     return tuple(dict.fromkeys(row.kind for row in rows))
 
 
+def cleaned_enough() -> tuple[str, ...]:
+    """The kinds that say YES once their pixels were cleaned, without a person's look."""
+    return tuple(dict.fromkeys(row.kind for row in claims.table() if row.cleaned == "YES"))
+
+
 def asked_out() -> tuple[str, ...]:
     """The kinds that --delete_identifiable leaves out."""
     rows = (row for row in claims.table() if row.asked_out in ("out", "out_but_keep_sr"))

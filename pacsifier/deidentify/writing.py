@@ -6,8 +6,8 @@ import contextlib
 import errno
 import os
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from pacsifier.deidentify import report
@@ -42,6 +42,7 @@ class Wrote:
     unclaimed: int
     left: tuple[Left, ...]
     review: Review
+    pixels: report.Seen = field(default_factory=report.Seen)
 
     @property
     def number(self) -> int:
@@ -49,13 +50,21 @@ class Wrote:
         return sum(map(len, self.targets.values()))
 
 
+Blank = Callable[[Path, Path, Job, Rules], None]
+"""Writes a file (first) once more (second), the boxes of its job blanked; raises UnreadableError where it cannot."""
+
+
 @dataclass(frozen=True)
 class Settings:
-    """What a process needs to write instances; `staging` lies on the file system of the output."""
+    """What a process needs to write instances; `staging` lies on the file system of the output.
+
+    `make_blank` makes what blanks pixels, once in each process that meets a file to blank.
+    """
 
     request: Request
     staging: Path
     rulebook: Rulebook
+    make_blank: Callable[[], Blank] | None = None
 
 
 def write(places: Places, settings: Settings, table: report.Table, progress: Progress) -> Wrote:
@@ -67,6 +76,7 @@ def write(places: Places, settings: Settings, table: report.Table, progress: Pro
     review = Review()
     left: list[Left] = []
     size = unclaimed = 0
+    pixels = report.Seen()
     for written in shared(lambda: Writer(settings), places.tasks, settings.request.workers):
         for job, done in written.done:
             if isinstance(done, Reason):
@@ -76,11 +86,12 @@ def write(places: Places, settings: Settings, table: report.Table, progress: Pro
             targets[written.patient].append(job.target)
             size += done.bytes
             unclaimed += not job.identity_removed
+            pixels = pixels.and_of(job.cleaned) if job.cleaned else pixels
             table.row(report.row_of_written(job, done))
         review.add(written.patient, written.told)
         seen += len(written.done)
         progress("files written", seen, total)
-    return Wrote(targets, size, unclaimed, tuple(left), review)
+    return Wrote(targets, size, unclaimed, tuple(left), review, pixels)
 
 
 class Writer:
@@ -94,6 +105,7 @@ class Writer:
         self._in_place = request.in_place
         self._rules: Rules | None = None
         self._staged = 0
+        self._blank: Blank | None = None
 
     def __call__(self, task: Task) -> Written:
         """Writes the instances of a task."""
@@ -109,7 +121,12 @@ class Writer:
         staged = f"{self._settings.staging}/{os.getpid()}-{self._staged}"
         source, target = f"{self._in_folder}/{job.name}", f"{self._out_folder}/{job.target}"
         try:
-            done = instance.deidentify(source, staged, rules, identity_removed=job.identity_removed)
+            claim = job.cleaned.claim if job.cleaned else None
+            done = instance.deidentify(
+                source, staged, rules, identity_removed=job.identity_removed, pixel_claim=claim
+            )
+            if job.cleaned and job.cleaned.boxes:
+                self._blanked(Path(staged), job, rules)
             if self._in_place:
                 _replace_original(Path(source), Path(staged), Path(target))
             else:
@@ -124,6 +141,18 @@ class Writer:
             kind = "cannot be read or written"
             return Reason(kind, f"{kind}: {error.strerror}")
         return done
+
+    def _blanked(self, staged: Path, job: Job, rules: Rules) -> None:
+        """Puts the file with blanked pixels in the place of the staged one."""
+        if self._blank is None:
+            assert self._settings.make_blank is not None  # noqa: S101 - nothing is to be blanked without it
+            self._blank = self._settings.make_blank()
+        blanked = staged.with_name(f"{staged.name}.blanked")
+        try:
+            self._blank(staged, blanked, job, rules)
+            blanked.replace(staged)
+        finally:
+            blanked.unlink(missing_ok=True)
 
 
 def _replace_original(source: Path, staged: Path, target: Path) -> None:

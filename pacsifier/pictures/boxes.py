@@ -36,6 +36,11 @@ class Box:
         right, bottom = min(self.right, columns), min(self.bottom, rows)
         return Box(left, top, right, bottom) if right > left and bottom > top else None
 
+    def holds(self, other: Box) -> bool:
+        """Whether the other lies in it, to the last pixel."""
+        across = self.left <= other.left and other.right <= self.right
+        return across and self.top <= other.top and other.bottom <= self.bottom
+
     def meets(self, other: Box) -> bool:
         """Whether the two share a pixel."""
         across = self.left < other.right and other.left < self.right
@@ -43,13 +48,14 @@ class Box:
 
 
 class By(Enum):
-    """What found a region; all but SEEN are blanked."""
+    """What found a region; all are blanked but SEEN, which nobody could read, and KEPT, a word that the user keeps."""
 
     RULE = "rule"
     READER = "reader"
     SHAPE = "shape"
     PERSON = "person"
     SEEN = "seen"
+    KEPT = "kept"
 
 
 @dataclass(frozen=True)
@@ -66,10 +72,16 @@ class Region:
 
     @property
     def blanked(self) -> bool:
-        """Whether it is to be blanked; the rest was seen and is told."""
-        return self.by is not By.SEEN
+        """Whether it is to be blanked; the rest is told."""
+        return self.by not in (By.SEEN, By.KEPT)
 
 
 def blanked_boxes(regions: Iterable[Region]) -> tuple[Box, ...]:
-    """The boxes that are to be blanked, each once, in order."""
-    return tuple(sorted({region.box for region in regions if region.blanked}))
+    """The boxes that are to be blanked, in order; one that lies in another is left out."""
+    boxes = sorted({region.box for region in regions if region.blanked})
+    largest_first = sorted(boxes, key=lambda box: box.width * box.height, reverse=True)
+    kept: list[Box] = []
+    for box in largest_first:
+        if not any(other.holds(box) for other in kept):
+            kept.append(box)
+    return tuple(sorted(kept))

@@ -26,6 +26,7 @@ from pacsifier.deidentify.engine.subject import Subject
 from pacsifier.deidentify.folder import deidentify_folder
 from pacsifier.deidentify.key import Key, key_path, opened, read
 from pacsifier.deidentify.model import Maps
+from pacsifier.deidentify.reviewed import Reviewed
 from pacsifier.deidentify.verify import Verifier
 from pacsifier.errors import InputError
 from pacsifier.maps import read_day_shifts, read_new_ids
@@ -412,7 +413,7 @@ def test_identity_removed_is_not_claimed_where_nobody_looked(tmp_path):
     marks = {ds.InstanceNumber: ds.PatientIdentityRemoved for ds in by_patient(tmp_path / "out")["000001"]}
     assert marks == {1: "NO", 2: "NO", 3: "YES"}
     assert totals.unclaimed == 2
-    helpers.run(tmp_path / "in", tmp_path / "seen", reviewed=frozenset((capture.SOPInstanceUID, "sub-x/2")))
+    helpers.run(tmp_path / "in", tmp_path / "seen", reviewed=Reviewed(frozenset((capture.SOPInstanceUID, "sub-x/2"))))
     assert {ds.PatientIdentityRemoved for ds in by_patient(tmp_path / "seen")["000001"]} == {"YES"}
 
 

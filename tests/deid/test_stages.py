@@ -16,6 +16,7 @@ from pacsifier.deidentify.key import Key, Shifts
 from pacsifier.deidentify.layout import doubt, lay_out, portions
 from pacsifier.deidentify.model import Facts, Job, Left, Maps, Patient, Reason, Request, Rulebook, There
 from pacsifier.deidentify.patients import sort_out, unit_of
+from pacsifier.deidentify.reviewed import Reviewed
 from pacsifier.deidentify.scan import Gathered
 from pacsifier.deidentify.selection import each_once, left_out, select
 from pacsifier.deidentify.settle import (
@@ -512,7 +513,9 @@ def test_workers_share_many_files_and_large_ones(sizes, portioned):
     ],
 )
 def test_nobody_is_said_to_be_hidden_where_nobody_has_looked(values, reviewed, claims):
-    assert (not doubt(facts(**values), frozenset(reviewed))) is claims
+    file = facts(**values)
+    names = file.sop_uid, file.path
+    assert (not doubt(file, Reviewed(frozenset(reviewed)), names)) is claims
 
 
 def laid_out(patients: dict[str, Patient], asked: Request) -> tuple[set[str], set[str]]:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from pacsifier.deidentify.engine import elements, pixels
 from pacsifier.deidentify.engine.elements import UnknownEncodingError
-from pacsifier.deidentify.engine.marks import file_meta, marks
+from pacsifier.deidentify.engine.marks import PixelClaim, file_meta, marks
 from pacsifier.deidentify.engine.profile import PATIENT_ID
 from pacsifier.deidentify.engine.reading import SOP_CLASS, SOP_INSTANCE, uid, whole_instance
 from pacsifier.deidentify.engine.rules import Rules
@@ -38,18 +38,21 @@ def deidentify(
     rules: Rules,
     *,
     identity_removed: bool = True,
+    pixel_claim: PixelClaim | None = None,
     plain: bool = False,
 ) -> Done:
     """Write the de-identified instance of `source` to `target`, which must not exist; the source is only read.
 
-    `identity_removed` says whether the mark may claim it. `plain` uses pydicom from the start. Raises UnreadableError
-    if the file is not a whole DICOM instance, and OSError.
+    `identity_removed` says whether the mark may claim it; `pixel_claim` what is said of searched pixels. `plain` uses
+    pydicom from the start. Raises UnreadableError if the file is not a whole DICOM instance, and OSError.
     """
     with FileIO(source) as handle:
         layout = whole_instance(handle)
         sop_class, sop_instance = uid(layout, SOP_CLASS), uid(layout, SOP_INSTANCE)
         rules.start(sop_class)
-        pieces, by_pydicom = _rewritten(layout, rules, _marks(layout, rules, identity_removed), plain)
+        pieces, by_pydicom = _rewritten(
+            layout, rules, _marks(layout, rules, identity_removed, pixel_claim), plain
+        )
         new_uid = sop_instance if rules.options.retain_uids else rules.new_uid(sop_instance)
         head = file_meta(layout, sop_class, new_uid)
         cleaned = pixels.only_pixels(layout, pieces, rules.names_somebody)
@@ -58,13 +61,15 @@ def deidentify(
     return Done(new_uid, changes, by_pydicom, size)
 
 
-def _marks(layout: Layout, rules: Rules, identity_removed: bool) -> list[tuple[int, bytes]]:
+def _marks(
+    layout: Layout, rules: Rules, identity_removed: bool, pixel_claim: PixelClaim | None
+) -> list[tuple[int, bytes]]:
     subject, added = rules.subject, []
     if subject.has_id and PATIENT_ID not in layout.by_tag:
         new_id = part10.encode_element(PATIENT_ID, "LO", subject.new_id.encode(), layout.coding)
         added.append((PATIENT_ID, new_id))
     try:
-        return added + marks(layout, rules, identity_removed)
+        return sorted(added + marks(layout, rules, identity_removed, pixel_claim))
     except ValueError as error:
         raise UnreadableError("no room for the marks", str(error)) from error
 

@@ -6,17 +6,21 @@ Source: DICOM PS3.15 section E.1.1, PS3.10 section 7.1.
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import lru_cache
 
 from pacsifier import __version__
 from pacsifier.deidentify.engine import elements
 from pacsifier.deidentify.engine.elements import Bystander, Scope, UnknownEncodingError
-from pacsifier.deidentify.engine.profile import Options, codes, method
+from pacsifier.deidentify.engine.profile import CODES, Options, codes, method
 from pacsifier.deidentify.engine.rules import Rules
 from pacsifier.dicom import part10
 from pacsifier.dicom.part10 import Coding, Layout
 
 _REMOVED, _METHOD, _CODES, _LONGITUDINAL = 0x00120062, 0x00120063, 0x00120064, 0x00280303
+_DERIVATION, _BURNED_IN = 0x00082111, 0x00280301
+_LONGEST_ST = 1024
 _MARKS = frozenset((_REMOVED, _METHOD, _CODES, _LONGITUDINAL))
 _CODE_VALUE, _CODING_SCHEME, _CODE_MEANING = 0x00080100, 0x00080102, 0x00080104
 _LONGITUDINAL_ORDER = ("", "UNMODIFIED", "MODIFIED", "REMOVED")
@@ -24,23 +28,52 @@ _IMPLEMENTATION = "2.25.271337930462613457817297342384711870273"
 _PREAMBLE = bytes(128) + b"DICM"
 
 
-def marks(layout: Layout, rules: Rules, identity_removed: bool) -> list[tuple[int, bytes]]:
-    """The four marks, encoded. Methods and dates of an earlier de-identification are never weakened; whether identity
-    is removed was decided with its claim in view.
+@dataclass(frozen=True)
+class PixelClaim:
+    """What the marks say of pixels that were searched for text (PS3.15 section E.3.1).
+
+    `method` names engine and version; `cleaned`: nothing that was seen is left; `no_text`: so much so that
+    BurnedInAnnotation may say NO; `derivation`: what was done to the pixels, "" for nothing.
+    """
+
+    method: str
+    cleaned: bool
+    no_text: bool
+    derivation: str = ""
+
+
+def marks(
+    layout: Layout, rules: Rules, identity_removed: bool, pixels: PixelClaim | None = None
+) -> list[tuple[int, bytes]]:
+    """The four marks, encoded, and what is to be said of cleaned pixels. Methods and dates of an earlier
+    de-identification are never weakened; whether identity is removed was decided with its claim in view.
 
     Raises ValueError if the earlier methods and ours together are too long for the element.
     """
     options, coding = rules.options, layout.coding
-    if layout.by_tag.keys().isdisjoint(_MARKS):
+    if pixels is None and layout.by_tag.keys().isdisjoint(_MARKS):
         return list(_fresh_marks(options, coding, identity_removed, _moves(rules)))
     values = {tag: layout.value(tag) or b"" for tag in _MARKS}
-    return _encoded_marks(
+    encoded = _encoded_marks(
         identity_removed,
-        _methods(values[_METHOD], rules),
-        _code_items(values[_CODES], rules, coding),
+        _methods(values[_METHOD], rules, pixels),
+        _code_items(values[_CODES], rules, coding, pixels),
         _longitudinal(values[_LONGITUDINAL], options, _moves(rules)),
         coding,
     )
+    return sorted([*encoded, *_of_pixels(layout, rules, pixels)])
+
+
+def _of_pixels(layout: Layout, rules: Rules, pixels: PixelClaim | None) -> Iterator[tuple[int, bytes]]:
+    """BurnedInAnnotation and DerivationDescription, where they are to be written."""
+    if pixels and pixels.no_text:
+        yield _BURNED_IN, part10.encode_element(_BURNED_IN, "CS", b"NO", layout.coding)
+    if pixels and pixels.derivation:
+        there = layout.value(_DERIVATION) or b""
+        kept = (rules.value(_DERIVATION, "ST", there, Scope(0, b"")) or b"").strip(b"\0 ") if there else b""
+        ours = pixels.derivation.encode("ascii")
+        text = b"; ".join(each for each in (kept[: _LONGEST_ST - len(ours) - 2], ours) if each)
+        yield _DERIVATION, part10.encode_element(_DERIVATION, "ST", text, layout.coding)
 
 
 @lru_cache(maxsize=64)
@@ -65,15 +98,15 @@ def _encoded_marks(
     return [(tag, part10.encode_element(tag, vr, value, coding)) for tag, vr, value in values]
 
 
-def _methods(existing: bytes, rules: Rules) -> bytes:
+def _methods(existing: bytes, rules: Rules, pixels: PixelClaim | None) -> bytes:
     """The methods that are there, then ours that are not."""
     checked = rules.value(_METHOD, "LO", existing, Scope(0, b"")) or b""
     kept = [value.strip(b"\0 ") for value in checked.split(b"\\") if value.strip(b"\0 ")]
-    ours = [value.encode() for value in method(rules.options)]
+    ours = [value.encode() for value in (*method(rules.options), *([pixels.method] if pixels else []))]
     return b"\\".join(dict.fromkeys(kept + ours))
 
 
-def _code_items(existing: bytes, rules: Rules, coding: Coding) -> bytes:
+def _code_items(existing: bytes, rules: Rules, coding: Coding, pixels: PixelClaim | None) -> bytes:
     """The code items that are there, then ours that are not."""
     found = _FoundCodes()
     kept = b""
@@ -83,9 +116,8 @@ def _code_items(existing: bytes, rules: Rules, coding: Coding) -> bytes:
             kept = elements.rewrite_items(existing, coding, _CODES, rules, Scope(0, b""))
         except UnknownEncodingError:
             kept = b""
-    fresh = [
-        _code_item(code, meaning, coding) for code, meaning in codes(rules.options) if code not in found.codes
-    ]
+    applied = sorted((*codes(rules.options), *([CODES["pixels"]] if pixels and pixels.cleaned else [])))
+    fresh = [_code_item(code, meaning, coding) for code, meaning in applied if code not in found.codes]
     return kept + b"".join(fresh)
 
 

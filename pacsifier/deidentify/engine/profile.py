@@ -276,6 +276,7 @@ def _basic_action(letters: str, vr: str, tag: int) -> Action:
 # What Table E.1-1's options are called in CID 7050 of PS3.16.
 CODES = {
     "basic": ("113100", "Basic Application Confidentiality Profile"),
+    "pixels": ("113101", "Clean Pixel Data Option"),
     "graphics": ("113103", "Clean Graphics Option"),
     "structured": ("113104", "Clean Structured Content Option"),
     "descriptors": ("113105", "Clean Descriptors Option"),

@@ -106,6 +106,11 @@ class Rules:
         """Whether the bytes hold a known identifier."""
         return self._knowledge.matcher.mask_bytes(raw) is not raw
 
+    def names_somebody_in(self, text: str) -> bool:
+        """Whether a text that was read from a picture holds a known identifier; readers lose blanks between words."""
+        matcher = self._knowledge.matcher
+        return bool(matcher.spans(text) or matcher.needles.masked(raw := text.encode()) is not raw)
+
     # --- the memory -------------------------------------------------------------------------------------------
 
     def told(self) -> Told:

@@ -1,0 +1,204 @@
+"""The page on which a person looks at cleaned pixels: every series once, what is doubtful first; as secret as the key.
+
+Shown of a series are its first and last image, and those in which most was seen and left, or least certainly read.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path, PurePath
+from typing import Any
+
+from pacsifier.deidentify import reviewed
+from pacsifier.deidentify.cleaning import Look
+from pacsifier.deidentify.crew import shared
+from pacsifier.deidentify.model import Request
+from pacsifier.disk.files import write_whole
+from pacsifier.disk.walk import Progress
+from pacsifier.pictures.boxes import By, Region
+
+PAGE = "pixels.html"
+_MOST_SHOWN = 6
+_SERIES_PER_PAGE = 50
+_SIDE_PX = 1400
+
+
+@dataclass(frozen=True)
+class Shown:
+    """Images of one series and size: all of them by input and output, those to be shown, what is blanked in all."""
+
+    series: str
+    columns: int
+    rows: int
+    outputs: tuple[str, ...]
+    chosen: tuple[Look, ...]
+    regions: Mapping[str, tuple[Region, ...]]
+
+    @property
+    def doubt(self) -> tuple[int, float, int]:
+        """Sorts what is doubtful first: much that was seen and left, little certainty, nothing found at all."""
+        every = [region for regions in self.regions.values() for region in regions]
+        seen = sum(region.by is By.SEEN for region in every)
+        certainty = min((region.confidence for region in every if region.blanked), default=0.0)
+        return -seen, certainty, -len(self.outputs)
+
+
+def series_of(looks: Iterable[Look], targets: Mapping[str, str]) -> list[Shown]:
+    """The series and sizes that were looked at, what is doubtful first; `targets`: outputs by input."""
+    groups: dict[tuple[str, int, int], list[Look]] = defaultdict(list)
+    for look in looks:
+        if look.file in targets:
+            groups[look.series, look.columns, look.rows].append(look)
+    return sorted((_shown(key, group, targets) for key, group in groups.items()), key=lambda each: each.doubt)
+
+
+def _shown(key: tuple[str, int, int], group: Sequence[Look], targets: Mapping[str, str]) -> Shown:
+    ordered = sorted(group, key=lambda look: look.file)
+    doubtful = sorted(ordered, key=_doubt_of)
+    first = [ordered[0], ordered[-1], *(look for look in doubtful if look.regions)]
+    chosen = tuple({look.file: look for look in first}.values())[:_MOST_SHOWN]
+    shared_boxes = {region.box: region for look in ordered for region in look.regions if region.blanked}
+    drawn = {box for look in ordered for box in look.drawn}
+    regions = {}
+    for look in chosen:
+        mine = {region.box for region in look.regions}
+        others = (Region(each.box, each.by) for box, each in shared_boxes.items() if box not in mine)
+        regions[look.file] = (*look.regions, *others, *(Region(box, By.PERSON) for box in sorted(drawn)))
+    outputs = tuple(PurePath(targets[look.file]).stem for look in ordered)
+    return Shown(*key, outputs, chosen, regions)
+
+
+def _doubt_of(look: Look) -> tuple[int, float]:
+    seen = sum(region.by is By.SEEN for region in look.regions)
+    return -seen, min((region.confidence for region in look.regions), default=1.0)
+
+
+@dataclass(frozen=True)
+class Wish:
+    """A picture to be made: of a file, before and after, and of which of its frames."""
+
+    source: Path
+    output: Path
+    frames: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Pair:
+    """One frame before and after, as JPEG; b"" where it could not be made."""
+
+    frame: int
+    before: bytes
+    after: bytes
+
+
+def pairs_of(wish: Wish) -> list[Pair]:
+    """The pictures of one file, at most `_SIDE_PX` wide and high."""
+    from pacsifier.pictures.thumbnail import jpeg_of_frame
+
+    return [
+        Pair(
+            frame,
+            jpeg_of_frame(wish.source, frame, _SIDE_PX),
+            jpeg_of_frame(wish.output, frame, _SIDE_PX),
+        )
+        for frame in wish.frames
+    ]
+
+
+def write(
+    looks: Mapping[str, Look], targets: Mapping[str, str], request: Request, progress: Progress
+) -> list[Path]:
+    """Writes the pages beside the key, 0600; returns them. One page holds up to 50 series."""
+    shown = series_of(looks.values(), targets)
+    pages = [shown[at : at + _SERIES_PER_PAGE] for at in range(0, len(shown), _SERIES_PER_PAGE)] or [[]]
+    names = [request.beside(PAGE if not number else f"pixels.{number + 1}.html") for number in range(len(pages))]
+    failed = [(look.file, look.problem) for look in looks.values() if look.problem]
+    template = _template()
+    done = 0
+    for number, page in enumerate(pages):
+        wishes = [_wish(look, targets, request) for each in page for look in each.chosen]
+        made: list[list[Pair]] = []
+        # In order: each picture must stand beside its own boxes.
+        for _, pairs in sorted(shared(lambda: _numbered, list(enumerate(wishes)), request.workers)):
+            made.append(pairs)
+            done += 1
+            progress("pictures drawn", done, sum(len(each.chosen) for each in shown))
+        pictures = iter(made)
+        text = template.render(
+            folder=request.out_folder.resolve().name,
+            series=[_as_values(each, pictures) for each in page],
+            failed=failed if number == 0 else [],
+            pages=[name.name for name in names],
+            number=number,
+            kind=reviewed.KIND,
+            answers=[reviewed.ALL_GONE, reviewed.BLANK, reviewed.LEAVE_OUT],
+        )
+        write_whole(names[number], text, mode=0o600)
+    return names
+
+
+def _numbered(task: tuple[int, Wish]) -> tuple[int, list[Pair]]:
+    return task[0], pairs_of(task[1])
+
+
+def _wish(look: Look, targets: Mapping[str, str], request: Request) -> Wish:
+    frames = tuple(dict.fromkeys((0, look.frames // 2, max(look.frames - 1, 0))))
+    output = request.out_folder / targets[look.file]
+    source = output if request.in_place else request.in_folder / look.file
+    return Wish(source, output, frames)
+
+
+def _template() -> Any:
+    import jinja2
+
+    text = files("pacsifier.deidentify").joinpath("pixels.html").read_text(encoding="utf-8")
+    return jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined).from_string(text)
+
+
+def _as_values(shown: Shown, pictures: Iterator[list[Pair]]) -> dict[str, Any]:
+    """What the page says of one series, as the template takes it."""
+    images = []
+    for look in shown.chosen:
+        for pair in next(pictures):
+            images.append(
+                {
+                    "file": look.file,
+                    "frame": pair.frame + 1,
+                    "frames": look.frames,
+                    "looked_at": look.looked_at,
+                    "before": _data_uri(pair.before),
+                    "after": _data_uri(pair.after),
+                    "regions": [_region(each) for each in shown.regions[look.file]],
+                }
+            )
+    counts = {by.value: sum(each.by is by for look in shown.chosen for each in look.regions) for by in By}
+    return {
+        "name": str(PurePath(shown.chosen[0].file).parent),
+        "columns": shown.columns,
+        "rows": shown.rows,
+        "uids": list(shown.outputs),
+        "images": images,
+        "counts": counts,
+        "hidden": len(shown.outputs) - len(shown.chosen),
+    }
+
+
+def _region(region: Region) -> dict[str, Any]:
+    box = region.box
+    return {
+        "left": box.left,
+        "top": box.top,
+        "width": box.width,
+        "height": box.height,
+        "by": region.by.value,
+        "text": region.text,
+        "confidence": f"{region.confidence:.2f}",
+    }
+
+
+def _data_uri(jpeg: bytes) -> str:
+    return f"data:image/jpeg;base64,{base64.b64encode(jpeg).decode()}" if jpeg else ""
