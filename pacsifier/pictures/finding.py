@@ -1,0 +1,205 @@
+"""Text in a picture: where it is, what it says, and whether it is to be blanked.
+
+The detector looks at the picture as it is and twice as large (small letters), on request turned by 90 degrees; each
+region that it names is read. Blanked is what can be read, what a known identifier stands in, and what has the shape
+of a line where the detector is sure (scripts that the reader does not know). The rest is returned as seen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
+from math import ceil, floor
+from typing import Protocol, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from pacsifier.pictures.boxes import Box, By, Region
+from pacsifier.pictures.cutting import Blob, Strokes, blobs, strokes
+from pacsifier.pictures.engine import Picture, Reading
+
+Known = Callable[[str], bool]
+_Kind = TypeVar("_Kind", bound=np.generic)
+
+# Grey around the picture, so that text at its border is found; the detector wants sides of whole multiples.
+FRAME = 33
+MULTIPLE = 32
+# The longest side that the detector sees at once; longer ones in tiles that overlap by so much, in its pixels.
+LONGEST = 2048
+OVERLAP = 256
+# A region in which less than a tenth stands out by so many levels is no text but a smooth picture.
+LEVELS = 15
+STANDING_OUT = 0.1
+# What a box grows by on each side, of its short side: the detector is trained to name the core of a line.
+GROWN = 0.6
+READABLE = 0.5
+CHARACTERS = 2
+SURE_SHAPE = 0.85
+SHORT = 50
+LINE = 2.0
+TALL = 1.5
+# What is covered so far by boxes that were blanked is not read again.
+COVERED = 0.9
+
+
+class Reader(Protocol):
+    """What is asked of an engine."""
+
+    def detect(self, picture: Picture) -> NDArray[np.float32]:
+        """As `Engine.detect`."""
+
+    def read(self, piece: Picture) -> Reading:
+        """As `Engine.read`."""
+
+
+def find_text(picture: Picture, engine: Reader, *, turned: bool, known: Known) -> tuple[Region, ...]:
+    """Every region of a picture that may be text; those that are not By.SEEN are to be blanked.
+
+    `picture`: (rows, columns) grey or (rows, columns, 3) RGB, 8 bits. `turned`: look at it turned by 90 degrees, too.
+    `known`: whether a text that was read holds a known identifier. Boxes are in the picture's pixels, and already
+    larger than what was found.
+    """
+    look = _Look(picture, strokes(picture), np.zeros(picture.shape[:2], np.bool_), engine, known)
+    found = [*look.regions(1, shapes=True), *look.regions(2)]
+    if turned:
+        columns = picture.shape[1]
+        found += [replace(each, box=_back(each.box, columns)) for each in look.turned().regions(1)]
+    return merged(found)
+
+
+def merged(regions: Iterable[Region]) -> tuple[Region, ...]:
+    """The same without those that lie in another one: blanked ones first, then the surest."""
+    kept: list[Region] = []
+    for region in sorted(regions, key=lambda each: (not each.blanked, -_area(each.box), each.box)):
+        within = 1.0 if region.blanked else 0.5
+        if not any(_shared(region.box, other.box) >= within * _area(region.box) for other in kept):
+            kept.append(region)
+    return tuple(kept)
+
+
+def tiles(rows: int, columns: int, longest: int, overlap: int) -> list[Box]:
+    """Boxes that cover a picture, none with a longer side, neighbours sharing at least so much."""
+    down, across = _spans(rows, longest, overlap), _spans(columns, longest, overlap)
+    return [Box(left, top, right, bottom) for top, bottom in down for left, right in across]
+
+
+@dataclass(frozen=True)
+class _Look:
+    """A picture being looked at; `blanked`: the pixels that boxes cover so far, which grows."""
+
+    picture: Picture
+    strokes: Strokes
+    blanked: NDArray[np.bool_]
+    engine: Reader
+    known: Known
+    upside_down: bool = False
+
+    def turned(self) -> _Look:
+        """The same turned to the left; lines may then be upside down."""
+        return replace(
+            self,
+            picture=np.rot90(self.picture),
+            strokes=np.rot90(self.strokes),
+            blanked=np.rot90(self.blanked),
+            upside_down=True,
+        )
+
+    def regions(self, scale: int, *, shapes: bool = False) -> Iterator[Region]:
+        """What is found at a scale; `shapes`: also by shape, without being read."""
+        rows, columns = self.picture.shape[:2]
+        for tile in tiles(rows, columns, LONGEST // scale, OVERLAP // scale):
+            for blob in blobs(self.engine.detect(_framed(_part(self.picture, tile), scale))):
+                core = _placed(blob, tile, scale)
+                box = _grown(core).within(columns, rows)
+                if box and self._stands_out(core) and _part(self.blanked, box).mean() < COVERED:
+                    yield self._judged(box, blob.likely, shapes)
+
+    def _stands_out(self, box: Box) -> bool:
+        part = _part(self.strokes, box)
+        return bool(part.size) and float((part >= LEVELS).mean()) >= STANDING_OUT
+
+    def _judged(self, box: Box, likely: float, shapes: bool) -> Region:
+        readings = list(self._readings(_part(self.picture, box)))
+        best = max(readings, key=lambda each: (_readable(each), each.confidence))
+        sure = next((each for each in readings if each.text and self.known(each.text)), None)
+        if sure or _readable(best):
+            region = Region(box, By.READER, (sure or best).text, (sure or best).confidence)
+        else:
+            by = By.SHAPE if shapes and likely >= SURE_SHAPE and _is_line(box) else By.SEEN
+            region = Region(box, by, best.text, likely)
+        if region.blanked:
+            _part(self.blanked, box)[...] = True
+        return region
+
+    def _readings(self, piece: Picture) -> Iterator[Reading]:
+        turns = [0, *([2] if self.upside_down else [])]
+        if piece.shape[0] > TALL * piece.shape[1]:
+            turns = [0, 1, 3]
+        for turn in turns:
+            yield self.engine.read(np.ascontiguousarray(np.rot90(piece, turn)))
+
+
+def _framed(picture: Picture, scale: int) -> Picture:
+    """The picture so many times as large, in a frame of its median grey, its sides whole multiples."""
+    rows, columns = (side * scale for side in picture.shape[:2])
+    grey = np.median(picture, axis=(0, 1)).astype(np.uint8)
+    if scale != 1:
+        image = Image.fromarray(np.ascontiguousarray(picture))
+        picture = np.asarray(image.resize((columns, rows), Image.Resampling.BILINEAR))
+    sides = [-(-(side + 2 * FRAME) // MULTIPLE) * MULTIPLE for side in (rows, columns)]
+    framed = np.empty((*sides, *picture.shape[2:]), np.uint8)
+    framed[...] = grey
+    framed[FRAME : FRAME + rows, FRAME : FRAME + columns] = picture
+    return framed
+
+
+def _placed(blob: Blob, tile: Box, scale: int) -> Box:
+    """A region of the detector's grid in the pixels of the whole picture."""
+    return Box(
+        floor((blob.left - FRAME) / scale) + tile.left,
+        floor((blob.top - FRAME) / scale) + tile.top,
+        ceil((blob.right - FRAME) / scale) + tile.left,
+        ceil((blob.bottom - FRAME) / scale) + tile.top,
+    )
+
+
+def _grown(core: Box) -> Box:
+    return core.grown(ceil(GROWN * min(core.width, core.height)))
+
+
+def _part(grid: NDArray[_Kind], box: Box) -> NDArray[_Kind]:
+    return grid[max(box.top, 0) : max(box.bottom, 0), max(box.left, 0) : max(box.right, 0)]
+
+
+def _readable(reading: Reading) -> bool:
+    return reading.confidence >= READABLE and sum(each.isalnum() for each in reading.text) >= CHARACTERS
+
+
+def _is_line(box: Box) -> bool:
+    short, long = sorted((box.width, box.height))
+    return short <= SHORT and long >= LINE * short
+
+
+def _back(box: Box, columns: int) -> Box:
+    """A box of the picture turned to the left, in the picture itself."""
+    return Box(columns - box.bottom, box.left, columns - box.top, box.right)
+
+
+def _spans(length: int, longest: int, overlap: int) -> list[tuple[int, int]]:
+    if length <= longest:
+        return [(0, length)]
+    count = ceil((length - overlap) / (longest - overlap))
+    starts = [round(each * (length - longest) / (count - 1)) for each in range(count)]
+    return [(start, start + longest) for start in starts]
+
+
+def _area(box: Box) -> int:
+    return box.width * box.height
+
+
+def _shared(one: Box, other: Box) -> int:
+    width = min(one.right, other.right) - max(one.left, other.left)
+    height = min(one.bottom, other.bottom) - max(one.top, other.top)
+    return max(width, 0) * max(height, 0)
