@@ -115,6 +115,8 @@ missing_packages() {
     command -v java >/dev/null || say default-jre-headless
     command -v dciodvfy >/dev/null || say dicom3tools
     command -v dcm2niix >/dev/null || say dcm2niix
+    command -v chromium >/dev/null || say chromium
+    command -v chromedriver >/dev/null || say chromium-driver
 }
 
 say_how_to_get() {
@@ -129,6 +131,9 @@ say_how_to_get() {
     fi
     if [[ " $* " == *" libpixelmed-java "* || " $* " == *" default-jre-headless "* ]]; then
         warn "PixelMed (/usr/share/java/pixelmed.jar) and a Java to run it are needed by the tests only."
+    fi
+    if [[ " $* " == *" chromium"* ]]; then
+        warn "Chromium and its driver, in which the tests look at pages, have to be on the PATH."
     fi
     warn "On Debian 12, Ubuntu 22.04 or later, an administrator can install all of it:"
     warn "    sudo apt-get install --no-install-recommends $*"
@@ -205,7 +210,7 @@ install_packages() {
     venv_works || make_venv
     say "set-up: installing pacsifier and the Python packages that it needs"
     rm -f -- "$stamp"
-    [[ $1 != test ]] || target+='[test]'
+    [[ $1 != test ]] || target+='[test,pixels]'
     quietly "$VENV/bin/python" -m pip install --quiet --no-input --editable "$target" || exit 3
     say "$1 $(fingerprint)" >"$stamp"
 }

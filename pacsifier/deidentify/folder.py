@@ -13,10 +13,10 @@ from __future__ import annotations
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 
 from pacsifier.deidentify import report
-from pacsifier.deidentify.cleaning import RECORD
+from pacsifier.deidentify.cleaning import RECORD, Look
 from pacsifier.deidentify.engine import uids
 from pacsifier.deidentify.engine.profile import Profile
 from pacsifier.deidentify.engine.subject import Subject
@@ -59,17 +59,18 @@ def deidentify_folder(request: Request, progress: Progress = lambda *_: None) ->
         # From here on the key is on disk: no image is written before.
         rulebook = Rulebook(profile, key.secret, vocabulary_of(key, survey.gathered))
         subjects = subjects_of(settled.patients, survey.gathered, key, request.options)
-        places, unseen, make_blank = _look(
-            lay_out(settled.patients, subjects, request, rulebook), request, rulebook, progress
-        )
-        left = survey.own([*selection.left, *refused, *settled.left, *places.left, *unseen])
+        settings = Settings(request, lock.staging, rulebook)
+        cleaning = _look(lay_out(settled.patients, subjects, request, rulebook), settings, progress)
+        places = cleaning.places
+        left = survey.own([*selection.left, *refused, *settled.left, *places.left, *cleaning.left])
         there = survey.own([*selection.there, *places.there])
-        settings = Settings(request, lock.staging, rulebook, make_blank)
+        settings = replace(settings, make_blank=cleaning.make_blank)
         wrote = _write(places, left, there, settings, progress)
         # On the disk before the summary says so.
         written = (request.out_folder / target for targets in wrote.targets.values() for target in targets)
         wait_until_on_disk(request.out_folder, written)
         _leave_beside(wrote, settled, key, request)
+        _show(cleaning, wrote, settings, progress)
         outputs = _outputs(places, wrote)
         verified = _verify(outputs, subjects, survey.gathered, settings, progress)
         totals = _summed_up(survey, settled, wrote, verified, request, left=left, there=there)
@@ -119,16 +120,39 @@ def _check_pixels(request: Request) -> None:
     models.find(request.ocr_models)
 
 
-def _look(
-    places: Places, request: Request, rulebook: Rulebook, progress: Progress
-) -> tuple[Places, Sequence[Left], Callable[[], Blank] | None]:
-    """What is to be done to pixels, what stays out since nobody could look at it, and what blanks."""
-    if request.pixels is None:
-        return places, (), None
+@dataclass(frozen=True)
+class Cleaning:
+    """Where every instance goes and what is done to its pixels, what stays out since nobody could look at it.
+
+    `looks`: what was seen, by file; `make_blank`: makes what blanks.
+    """
+
+    places: Places
+    left: Sequence[Left] = ()
+    looks: Mapping[str, Look] = field(default_factory=dict)
+    make_blank: Callable[[], Blank] | None = None
+
+
+def _look(places: Places, settings: Settings, progress: Progress) -> Cleaning:
+    if settings.request.pixels is None:
+        return Cleaning(places)
     from pacsifier.deidentify import pixels
 
-    looked = pixels.look(places, request, rulebook, progress)
-    return looked.places, looked.left, pixels.make_blanker(request, rulebook)
+    looked = pixels.look(places, settings, progress)
+    return Cleaning(looked.places, looked.left, looked.looks, pixels.make_blanker(settings))
+
+
+def _show(cleaning: Cleaning, wrote: Wrote, settings: Settings, progress: Progress) -> None:
+    """The page on which a person looks at what was cleaned, in this run and in those that it resumes."""
+    if settings.request.pixels is None:
+        return
+    from pacsifier.deidentify import pixel_page
+
+    failed = {each.path for each in wrote.left}
+    jobs = {job.name: job.target for task in cleaning.places.tasks for job in task.jobs}
+    targets = {name: target for name, target in jobs.items() if name not in failed}
+    targets |= {each.path: each.target for each in cleaning.places.there}
+    pixel_page.write(cleaning.looks, targets, settings, progress)
 
 
 def _write(
@@ -189,7 +213,7 @@ def _verify(
         return verified
     from pacsifier.deidentify import pixels
 
-    hits = list(pixels.verify(outputs, subjects, request, settings.rulebook, progress))
+    hits = list(pixels.verify(outputs, subjects, settings, progress))
     report.add_to_verify(request.beside(report.VERIFY), hits)
     return replace(verified, hits=verified.hits + len(hits), pixels=True)
 

@@ -10,16 +10,22 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
+from operator import itemgetter
 from pathlib import Path, PurePath
 from typing import Any
 
 from pacsifier.deidentify import reviewed
 from pacsifier.deidentify.cleaning import Look
 from pacsifier.deidentify.crew import shared
+from pacsifier.deidentify.coders import coders_in
 from pacsifier.deidentify.model import Request
+from pacsifier.deidentify.writing import Settings
 from pacsifier.disk.files import write_whole
 from pacsifier.disk.walk import Progress
 from pacsifier.pictures.boxes import By, Region
+from pacsifier.pictures.decoding import frames_of, shown
+from pacsifier.pictures.stored import NotReadable
+from pacsifier.pictures.thumbnail import jpeg
 
 PAGE = "pixels.html"
 _MOST_SHOWN = 6
@@ -95,27 +101,37 @@ class Pair:
     after: bytes
 
 
-def pairs_of(wish: Wish) -> list[Pair]:
-    """The pictures of one file, at most `_SIDE_PX` wide and high."""
-    from pacsifier.pictures.thumbnail import jpeg_of_frame
+class Painter:
+    """Makes the pictures of files, one Painter in each process."""
 
-    return [
-        Pair(
-            frame,
-            jpeg_of_frame(wish.source, frame, _SIDE_PX),
-            jpeg_of_frame(wish.output, frame, _SIDE_PX),
-        )
-        for frame in wish.frames
-    ]
+    def __init__(self, scratch: Path) -> None:
+        self._coders = coders_in(scratch)
+
+    def __call__(self, task: tuple[int, Wish]) -> tuple[int, list[Pair]]:
+        """The number of a wish, and its pictures."""
+        number, wish = task
+        return number, [
+            Pair(frame, self._jpeg(wish.source, frame), self._jpeg(wish.output, frame)) for frame in wish.frames
+        ]
+
+    def _jpeg(self, path: Path, number: int) -> bytes:
+        try:
+            frame = next(frames_of(path, self._coders, (number,)), None)
+        except (NotReadable, OSError):
+            return b""
+        return jpeg(shown(frame), _SIDE_PX) if frame else b""
 
 
 def write(
-    looks: Mapping[str, Look], targets: Mapping[str, str], request: Request, progress: Progress
+    looks: Mapping[str, Look], targets: Mapping[str, str], settings: Settings, progress: Progress
 ) -> list[Path]:
     """Writes the pages beside the key, 0600; returns them. One page holds up to 50 series."""
-    shown = series_of(looks.values(), targets)
-    pages = [shown[at : at + _SERIES_PER_PAGE] for at in range(0, len(shown), _SERIES_PER_PAGE)] or [[]]
-    names = [request.beside(PAGE if not number else f"pixels.{number + 1}.html") for number in range(len(pages))]
+    request = settings.request
+    groups = series_of(looks.values(), targets)
+    pages = [groups[at : at + _SERIES_PER_PAGE] for at in range(0, len(groups), _SERIES_PER_PAGE)] or [[]]
+    names = [
+        request.beside(PAGE if not number else f"pixels.{number + 1}.html") for number in range(len(pages))
+    ]
     failed = [(look.file, look.problem) for look in looks.values() if look.problem]
     template = _template()
     done = 0
@@ -123,10 +139,13 @@ def write(
         wishes = [_wish(look, targets, request) for each in page for look in each.chosen]
         made: list[list[Pair]] = []
         # In order: each picture must stand beside its own boxes.
-        for _, pairs in sorted(shared(lambda: _numbered, list(enumerate(wishes)), request.workers)):
+        numbered = list(enumerate(wishes))
+        for _, pairs in sorted(
+            shared(lambda: Painter(settings.staging), numbered, request.workers), key=itemgetter(0)
+        ):
             made.append(pairs)
             done += 1
-            progress("pictures drawn", done, sum(len(each.chosen) for each in shown))
+            progress("pictures drawn", done, sum(len(each.chosen) for each in groups))
         pictures = iter(made)
         text = template.render(
             folder=request.out_folder.resolve().name,
@@ -139,10 +158,6 @@ def write(
         )
         write_whole(names[number], text, mode=0o600)
     return names
-
-
-def _numbered(task: tuple[int, Wish]) -> tuple[int, list[Pair]]:
-    return task[0], pairs_of(task[1])
 
 
 def _wish(look: Look, targets: Mapping[str, str], request: Request) -> Wish:

@@ -16,17 +16,17 @@ from pacsifier.deidentify.crew import shared
 from pacsifier.deidentify.engine.rules import Rules
 from pacsifier.deidentify.engine.subject import Subject
 from pacsifier.deidentify.layout import Places, portions
-from pacsifier.deidentify.model import Job, Left, Reason, Request, Rulebook, Task
-from pacsifier.deidentify.searching import Searched, search
+from pacsifier.deidentify.model import Job, Left, Reason, Task
+from pacsifier.deidentify.coders import coders_in
+from pacsifier.deidentify.searching import CANNOT_LOOK, has_pixels, search
+from pacsifier.deidentify.writing import Settings
 from pacsifier.dicom.splice import UnreadableError
-from pacsifier.disk.files import open_new
+from pacsifier.disk.files import open_new, open_to_append
 from pacsifier.disk.walk import Progress
 from pacsifier.pictures import models
 from pacsifier.pictures.blanking import CannotBlank, blank
-from pacsifier.pictures.boxes import Region
 from pacsifier.pictures.engine import Engine
 
-CANNOT_LOOK = "pixels that cannot be searched for text"
 KNOWN_IN_PIXELS = "known identifier, read in the pixels"
 
 
@@ -39,12 +39,12 @@ class Looked:
     looks: Mapping[str, Look]
 
 
-def look(places: Places, request: Request, rulebook: Rulebook, progress: Progress) -> Looked:
+def look(places: Places, settings: Settings, progress: Progress) -> Looked:
     """Looks at every file that is to be cleaned and was not looked at before; the record holds each look at once.
 
     Raises InputError where the models are missing, and OSError.
     """
-    found = models.find(request.ocr_models)
+    request = settings.request
     wanted = {job.name: job.wanted for task in places.tasks for job in task.jobs if job.wanted}
     path = request.beside(RECORD)
     looks = _earlier(path) if request.resume else {}
@@ -54,9 +54,9 @@ def look(places: Places, request: Request, rulebook: Rulebook, progress: Progres
         for job in task.jobs
         if job.wanted and (job.name not in looks or looks[job.name].problem)
     ]
-    with os.fdopen(open_new(path), "w", encoding="utf-8") as record:
-        record.writelines(map(line_of, looks.values()))
-        seen = shared(lambda: Looker(request, rulebook, found), tasks, request.workers)
+    descriptor = open_to_append(path) if request.resume else open_new(path)
+    with os.fdopen(descriptor, "a", encoding="utf-8") as record:
+        seen = shared(lambda: Looker(settings), tasks, request.workers)
         for number, each in enumerate(seen, start=1):
             looks[each.file] = each
             record.write(line_of(each))
@@ -94,44 +94,47 @@ def _with(places: Places, cleaned: Mapping[str, Cleaned]) -> Places:
 class _WithEngine:
     """What every process needs to look: the engine, made once, and the rules of the last patient."""
 
-    def __init__(self, rulebook: Rulebook, found: models.Models) -> None:
-        self._rulebook, self._models = rulebook, found
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self.request = settings.request
+        self.coders = coders_in(settings.staging)
         self._rules: Rules | None = None
 
     @cached_property
     def engine(self) -> Engine:
         """The engine of this process; one thread, for there is a process for each CPU."""
-        return Engine(self._models, threads=1)
+        return Engine(models.find(self.request.ocr_models), threads=1)
 
     def knows(self, subject: Subject) -> Callable[[str], bool]:
         """Whether a text that was read names the patient or anybody known of the patient."""
         if self._rules is None or self._rules.subject is not subject:
-            self._rules = self._rulebook.rules_of(subject)
+            self._rules = self._settings.rulebook.rules_of(subject)
         return self._rules.names_somebody_in
+
+    def still_read(self, path: Path, knows: Callable[[str], bool]) -> str:
+        """Why the pixels of a file may not go out: an identifier is read in them, or nobody can look; else ""."""
+        try:
+            found = search(path, self.engine, knows, self.coders)
+        except UnreadableError as error:
+            return f"{CANNOT_LOOK}: {error}"
+        return KNOWN_IN_PIXELS if any(knows(each.text) for each in found.regions if each.text) else ""
 
 
 class Looker(_WithEngine):
     """Looks at files, one Looker in each process."""
 
-    def __init__(self, request: Request, rulebook: Rulebook, found: models.Models) -> None:
-        super().__init__(rulebook, found)
-        self._folder = request.in_folder
-        self._words = request.pixels.kept_words if request.pixels else frozenset()
-
     def __call__(self, task: tuple[Subject, Job, Wanted]) -> Look:
         """Looks at one file."""
         subject, job, wanted = task
         knows = self.knows(subject)
+        words = self.request.pixels.kept_words if self.request.pixels else frozenset()
         try:
-            found = search(self._folder / job.name, self.engine, knows)
+            found = search(self.request.in_folder / job.name, self.engine, knows, self.coders)
         except UnreadableError as error:
             return Look(job.name, wanted.series, problem=str(error))
-        regions = tuple(kept(found.regions, self._words, knows))
-        return _look_of(job.name, wanted.series, found, regions, self.engine.name)
-
-
-def _look_of(name: str, series: str, found: Searched, regions: tuple[Region, ...], engine: str) -> Look:
-    return Look(name, series, found.columns, found.rows, found.frames, found.looked_at, engine, regions)
+        regions = tuple(kept(found.regions, words, knows))
+        size = found.columns, found.rows, found.frames, found.looked_at
+        return Look(job.name, wanted.series, *size, self.engine.name, regions)
 
 
 # --- the writing --------------------------------------------------------------------------------------------------
@@ -144,17 +147,16 @@ class Blanker(_WithEngine):
         """Writes `target`; raises UnreadableError where that cannot be, or an identifier is still read."""
         boxes = job.cleaned.boxes if job.cleaned else ()
         try:
-            blank(source, target, {None: boxes}, CODERS)
+            blank(source, target, {None: boxes}, self.coders)
         except CannotBlank as error:
-            raise UnreadableError("pixels that cannot be blanked", str(error)) from error
-        if problem := still_read(target, self.engine, rules.names_somebody_in):
+            raise UnreadableError("pixels that cannot be blanked", error.reason) from error
+        if problem := self.still_read(target, rules.names_somebody_in):
             raise UnreadableError("pixels that name somebody after they were blanked", problem)
 
 
-def make_blanker(request: Request, rulebook: Rulebook) -> Callable[[], Blanker]:
-    """What makes a Blanker in a process of its own; raises InputError where the models are missing."""
-    found = models.find(request.ocr_models)
-    return lambda: Blanker(rulebook, found)
+def make_blanker(settings: Settings) -> Callable[[], Blanker]:
+    """What makes a Blanker in a process of its own."""
+    return lambda: Blanker(settings)
 
 
 # --- after the writing --------------------------------------------------------------------------------------------
@@ -163,39 +165,29 @@ def make_blanker(request: Request, rulebook: Rulebook) -> Callable[[], Blanker]:
 class Proof(_WithEngine):
     """Looks at the pixels of outputs for what is known of their patient, one Proof in each process."""
 
-    def __init__(self, folder: Path, rulebook: Rulebook, found: models.Models) -> None:
-        super().__init__(rulebook, found)
-        self._folder = folder
-
     def __call__(self, task: tuple[Subject, str]) -> tuple[str, str]:
         """The name of a file below the output, and what is wrong with it; "" for nothing."""
         subject, name = task
-        return name, still_read(self._folder / name, self.engine, self.knows(subject))
-
-
-def still_read(path: Path, engine: Engine, knows: Callable[[str], bool]) -> str:
-    """Why the pixels of a file may not go out: an identifier is read in them, or they cannot be looked at; else ""."""
-    try:
-        found = search(path, engine, knows)
-    except UnreadableError as error:
-        return f"{CANNOT_LOOK}: {error}"
-    return KNOWN_IN_PIXELS if any(knows(region.text) for region in found.regions if region.text) else ""
+        return name, self.still_read(self.request.out_folder / name, self.knows(subject))
 
 
 def verify(
     outputs: Mapping[str, Sequence[str]],
     subjects: Mapping[str, Subject],
-    request: Request,
-    rulebook: Rulebook,
+    settings: Settings,
     progress: Progress,
 ) -> Iterator[tuple[str, str]]:
-    """The outputs whose pixels say who the patient is, or cannot be looked at, and which of the two.
+    """The outputs with pixels that say who the patient is, or cannot be looked at, and which of the two.
 
     Raises InputError where the models are missing.
     """
-    found = models.find(request.ocr_models)
-    tasks = [(subjects[patient], name) for patient, names in outputs.items() for name in names]
-    proof = shared(lambda: Proof(request.out_folder, rulebook, found), tasks, request.workers)
+    tasks = [
+        (subjects[patient], name)
+        for patient, names in outputs.items()
+        for name in names
+        if has_pixels(settings.request.out_folder / name)
+    ]
+    proof = shared(lambda: Proof(settings), tasks, settings.request.workers)
     for done, (name, problem) in enumerate(proof, start=1):
         progress("pictures verified", done, len(tasks))
         if problem:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
+from pacsifier.deidentify.cleaning import RECORD
 from pacsifier.deidentify.crew import shared
 from pacsifier.deidentify.engine.identifiers import Identifiers
 from pacsifier.deidentify.engine.lexicon import lexicon
@@ -19,7 +21,8 @@ from pacsifier.disk.names import shown
 from pacsifier.disk.walk import Progress, Walk
 
 # What lies beside an output; of a folder of images only the first two tell that it is one.
-_BESIDE = tuple(f".{each}" for each in ("key.json", REPORT, SUMMARY, REVIEW, VERIFY))
+_BESIDE = tuple(f".{each}" for each in ("key.json", REPORT, SUMMARY, REVIEW, VERIFY, RECORD))
+_PAGES = re.compile(r"\.pixels(\.[0-9]+)?\.html$")
 _File = TypeVar("_File", Left, There)
 
 
@@ -117,7 +120,10 @@ class _Outputs:
             return True
         if path.parent == self._key.parent and path.name.startswith(f"{self._out.name}."):
             return True
-        name = next((path.name.removesuffix(end) for end in _BESIDE if path.name.endswith(end)), "")
+        endings = (end for end in _BESIDE if path.name.endswith(end))
+        name = _PAGES.sub("", path.name.removesuffix(next(endings, "")))
+        if name == path.name:
+            return False
         return bool(name) and self._is_output(path.with_name(name))
 
     def notes(self) -> Iterator[str]:

@@ -12,6 +12,7 @@ from pacsifier.deidentify import claims, told
 from pacsifier.deidentify.engine.profile import Options, data_lines
 from pacsifier.deidentify.layout import doubt
 from pacsifier.deidentify.pages import says
+from pacsifier.deidentify.reviewed import Reviewed
 from tests.deid import corpus, helpers
 from tests.deid.test_stages import facts
 
@@ -32,7 +33,7 @@ PIXELS_NEVER = ("88.", "9.", "11.", "104.", "68.")
 def said(**values: object) -> tuple[bool, str]:
     """The mark, and what -i says."""
     header = facts(**values)
-    return not doubt(header, ()), claims.asked_out(header, ASKED)
+    return not doubt(header, Reviewed(), ()), claims.asked_out(header, ASKED)
 
 
 @pytest.mark.parametrize("burned_in", ["", "NO"])
@@ -99,7 +100,7 @@ def test_a_reason_of_our_own_wins_over_the_kind_and_over_an_earlier_claim(header
     for sop_class in (f"{STORAGE}2", f"{STORAGE}4", f"{STORAGE}128", f"{STORAGE}20"):
         for before in ("", "NO", "YES"):
             assert not said(sop_class=sop_class, removed_before=before, **header)[0]
-        assert doubt(facts(sop_class=sop_class, sop_uid="1.9", **header), ("1.9",)) == ""
+        assert doubt(facts(sop_class=sop_class, **header), Reviewed(frozenset(("1.9",))), ("1.9",)) == ""
 
 
 @pytest.mark.parametrize(
@@ -306,7 +307,7 @@ def test_pages_and_screens_are_known_by_their_image_type(image_type, sop_class):
 def test_a_grid_of_doses_and_a_report_without_pixels_are_no_pages(text):
     assert said(sop_class=f"{STORAGE}481.2", series_description=text) == (True, "")
     header = facts(sop_class=f"{STORAGE}88.67", series_description=text, has_pixels=False)
-    assert doubt(header, ()) == ""
+    assert claims.doubt(header) == ""
     assert claims.asked_out(header, Options(delete_identifiable=True, keep_sr=True)) == ""
 
 
@@ -422,3 +423,53 @@ def test_every_characteristic_of_the_patient_that_a_run_keeps_is_told(tmp_path):
         if each.lower() not in {name.lower() for name in names} | {f"patient{n}".lower() for n in names}
     }
     assert untold == set()
+
+
+# --- what cleaning of the pixels may claim ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("values", "enough"),
+    [
+        pytest.param({"sop_class": f"{STORAGE}1.1", "modality": "DX"}, True, id="radiograph"),
+        pytest.param({"sop_class": f"{STORAGE}1", "modality": "CR"}, True, id="computed radiograph"),
+        pytest.param({"sop_class": f"{STORAGE}1.2", "modality": "MG"}, True, id="mammogram"),
+        pytest.param({"sop_class": f"{STORAGE}12.1", "modality": "XA"}, True, id="angiography"),
+        pytest.param({"sop_class": f"{STORAGE}481.1", "modality": "RTIMAGE"}, True, id="radiotherapy image"),
+        pytest.param(
+            {"sop_class": f"{STORAGE}1.1", "modality": "DX", "burned_in": "YES"},
+            True,
+            id="its text is cleaned",
+        ),
+        pytest.param({"sop_class": f"{STORAGE}2", "modality": "CT"}, True, id="a CT needs none"),
+        pytest.param({"sop_class": f"{STORAGE}2", "burned_in": "YES"}, False, id="a CT with text burned in"),
+        pytest.param({"sop_class": f"{STORAGE}6.1", "modality": "US"}, False, id="ultrasound"),
+        pytest.param({"sop_class": f"{STORAGE}7", "modality": "OT"}, False, id="secondary capture"),
+        pytest.param(
+            {"sop_class": f"{STORAGE}7", "modality": "DX"}, False, id="a radiograph that was captured"
+        ),
+        pytest.param({"sop_class": f"{STORAGE}1.1", "features": "YES"}, False, id="a face stays a face"),
+        pytest.param({"sop_class": f"{STORAGE}77.1.1"}, False, id="endoscopy"),
+        pytest.param(
+            {"sop_class": f"{STORAGE}77.1.6", "image_type": "ORIGINAL\\PRIMARY\\LABEL"}, False, id="label"
+        ),
+        pytest.param({"sop_class": "1.2.3.4"}, False, id="nobody knows what it is"),
+    ],
+)
+def test_cleaned_pixels_are_claimed_only_for_kinds_of_which_nothing_else_is_feared(values, enough):
+    assert (not claims.doubt_when_cleaned(facts(**values))) is enough
+
+
+def test_every_row_says_what_cleaning_may_claim():
+    assert {(row.mark == "NO", row.cleaned) for row in claims.table()} == {
+        (True, "YES"),
+        (True, "person"),
+        (True, "class"),
+        (False, "-"),
+    }
+    assert told.cleaned_enough() == (
+        "radiograph",
+        "mammogram",
+        "angiography, fluoroscopy",
+        "radiotherapy image",
+    )

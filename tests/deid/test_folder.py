@@ -413,7 +413,9 @@ def test_identity_removed_is_not_claimed_where_nobody_looked(tmp_path):
     marks = {ds.InstanceNumber: ds.PatientIdentityRemoved for ds in by_patient(tmp_path / "out")["000001"]}
     assert marks == {1: "NO", 2: "NO", 3: "YES"}
     assert totals.unclaimed == 2
-    helpers.run(tmp_path / "in", tmp_path / "seen", reviewed=Reviewed(frozenset((capture.SOPInstanceUID, "sub-x/2"))))
+    helpers.run(
+        tmp_path / "in", tmp_path / "seen", reviewed=Reviewed(frozenset((capture.SOPInstanceUID, "sub-x/2")))
+    )
     assert {ds.PatientIdentityRemoved for ds in by_patient(tmp_path / "seen")["000001"]} == {"YES"}
 
 

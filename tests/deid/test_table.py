@@ -10,6 +10,7 @@ from pydicom.dataset import Dataset
 
 from deid import corpus, helpers
 from pacsifier.deidentify.engine.instance import deidentify
+from pacsifier.deidentify.engine.marks import PixelClaim
 from pacsifier.deidentify.engine.profile import Options, Row, read_table
 
 TOKEN = "Quetzalcoatl"
@@ -253,6 +254,34 @@ def test_the_marks_say_what_was_done(options, longitudinal, codes, said, tmp_pat
     again = helpers.read(tmp_path / "again.dcm")
     for keyword in ("DeidentificationMethod", "DeidentificationMethodCodeSequence", "PatientIdentityRemoved"):
         assert again[keyword] == after[keyword]
+
+
+@pytest.mark.parametrize("plain", [False, True])
+@pytest.mark.parametrize(
+    ("claim", "code", "burned_in", "derivation"),
+    [
+        pytest.param(
+            PixelClaim("pixels cleaned: x", True, True, "blanked"), True, "NO", "MIP; blanked", id="all"
+        ),
+        pytest.param(
+            PixelClaim("pixels cleaned: x", True, False), True, "YES", "MIP", id="a person is wanted"
+        ),
+        pytest.param(
+            PixelClaim("pixels cleaned: x", False, False, "blanked"), False, "YES", "MIP; blanked", id="open"
+        ),
+    ],
+)
+def test_the_marks_say_of_cleaned_pixels_what_is_known(plain, claim, code, burned_in, derivation, tmp_path):
+    ds = corpus.dx(1)
+    ds.BurnedInAnnotation, ds.DerivationDescription = "YES", "MIP"
+    source = corpus.save(ds, tmp_path / "in.dcm")
+    deidentify(source, tmp_path / "out.dcm", helpers.rules(), pixel_claim=claim, plain=plain)
+    after = helpers.read(tmp_path / "out.dcm")
+    codes = [item.CodeValue for item in after.DeidentificationMethodCodeSequence]
+    assert (("113101" in codes), codes) == (code, sorted(codes))
+    assert (after.BurnedInAnnotation, after.DerivationDescription) == (burned_in, derivation)
+    assert claim.method in after.DeidentificationMethod and after.PixelData == ds.PixelData
+    assert list(after.keys()) == sorted(after.keys()) and after.ImageType == ds.ImageType
 
 
 def test_marks_of_an_earlier_de_identification_are_never_weakened(tmp_path):
