@@ -27,6 +27,8 @@ _Kind = TypeVar("_Kind", bound=np.generic)
 # Grey around the picture, so that text at its border is found; the detector wants sides of whole multiples.
 FRAME = 33
 MULTIPLE = 32
+# Small letters are found when twice as large.
+LARGER = 2
 # The longest side that the detector sees at once; longer ones in tiles that overlap by so much, in its pixels.
 LONGEST = 2048
 OVERLAP = 256
@@ -62,7 +64,7 @@ def find_text(picture: Picture, engine: Reader, *, turned: bool, known: Known) -
     larger than what was found.
     """
     look = _Look(picture, strokes(picture), np.zeros(picture.shape[:2], np.bool_), engine, known)
-    found = [*look.regions(1, shapes=True), *look.regions(2)]
+    found = [*look.regions(1, shapes=True), *look.regions(LARGER)]
     if turned:
         columns = picture.shape[1]
         found += [replace(each, box=_back(each.box, columns)) for each in look.turned().regions(1)]
@@ -100,11 +102,11 @@ class _Look:
             upside_down=True,
         )
 
-    def regions(self, scale: int, *, shapes: bool = False) -> Iterator[Region]:
+    def regions(self, scale: float, *, shapes: bool = False) -> Iterator[Region]:
         """What is found at a scale; `shapes`: also by shape, without being read."""
         rows, columns = self.picture.shape[:2]
         grey = _median(self.picture)
-        for part in parts(self.strokes, LONGEST // scale, OVERLAP // scale):
+        for part in parts(self.strokes, int(LONGEST / scale), int(OVERLAP / scale)):
             for blob in blobs(self.engine.detect(_framed(_part(self.picture, part), scale, grey))):
                 core = _placed(blob, part, scale)
                 box = _grown(core).within(columns, rows)
@@ -143,9 +145,9 @@ def _median(picture: Picture) -> NDArray[np.uint8]:
     return np.array([np.searchsorted(half, (half[-1] + 1) // 2) for half in halves], np.uint8)
 
 
-def _framed(picture: Picture, scale: int, grey: NDArray[np.uint8]) -> Picture:
+def _framed(picture: Picture, scale: float, grey: NDArray[np.uint8]) -> Picture:
     """The picture so many times as large, in a frame of grey, its sides whole multiples."""
-    rows, columns = (side * scale for side in picture.shape[:2])
+    rows, columns = (round(side * scale) for side in picture.shape[:2])
     if scale != 1:
         image = Image.fromarray(np.ascontiguousarray(picture))
         picture = np.asarray(image.resize((columns, rows), Image.Resampling.BILINEAR))
@@ -156,7 +158,7 @@ def _framed(picture: Picture, scale: int, grey: NDArray[np.uint8]) -> Picture:
     return framed
 
 
-def _placed(blob: Blob, part: Box, scale: int) -> Box:
+def _placed(blob: Blob, part: Box, scale: float) -> Box:
     """A region of the detector's grid in the pixels of the whole picture."""
     return Box(
         floor((blob.left - FRAME) / scale) + part.left,
