@@ -24,6 +24,8 @@ SURE_ENOUGH = 0.5
 THICKEST = 70
 HIGHER = (0.65, 0.83, 0.91)
 THINNEST = 3
+# Levels of grey by which a stroke stands out of its surroundings at least.
+LEVELS = 15
 _EIGHT = np.ones((3, 3), np.int8)
 
 

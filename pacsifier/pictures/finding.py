@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from pacsifier.pictures.boxes import Box, By, Region
-from pacsifier.pictures.cutting import Blob, Strokes, blobs, strokes
+from pacsifier.pictures.cutting import LEVELS, Blob, Strokes, blobs, strokes
 from pacsifier.pictures.engine import Picture, Reading
+from pacsifier.pictures.tiles import parts
 
 Known = Callable[[str], bool]
 _Kind = TypeVar("_Kind", bound=np.generic)
@@ -26,11 +27,12 @@ _Kind = TypeVar("_Kind", bound=np.generic)
 # Grey around the picture, so that text at its border is found; the detector wants sides of whole multiples.
 FRAME = 33
 MULTIPLE = 32
+# Small letters are found when twice as large.
+LARGER = 2
 # The longest side that the detector sees at once; longer ones in tiles that overlap by so much, in its pixels.
 LONGEST = 2048
 OVERLAP = 256
-# A region in which less than a tenth stands out by so many levels is no text but a smooth picture.
-LEVELS = 15
+# A region in which less than a tenth stands out (LEVELS) is no text but a smooth picture.
 STANDING_OUT = 0.1
 # What a box grows by on each side, of its short side: the detector is trained to name the core of a line.
 GROWN = 0.6
@@ -62,7 +64,7 @@ def find_text(picture: Picture, engine: Reader, *, turned: bool, known: Known) -
     larger than what was found.
     """
     look = _Look(picture, strokes(picture), np.zeros(picture.shape[:2], np.bool_), engine, known)
-    found = [*look.regions(1, shapes=True), *look.regions(2)]
+    found = [*look.regions(1, shapes=True), *look.regions(LARGER)]
     if turned:
         columns = picture.shape[1]
         found += [replace(each, box=_back(each.box, columns)) for each in look.turned().regions(1)]
@@ -77,12 +79,6 @@ def merged(regions: Iterable[Region]) -> tuple[Region, ...]:
         if not any(_shared(region.box, other.box) >= within * _area(region.box) for other in kept):
             kept.append(region)
     return tuple(kept)
-
-
-def tiles(rows: int, columns: int, longest: int, overlap: int) -> list[Box]:
-    """Boxes that cover a picture, none with a longer side, neighbours sharing at least so much."""
-    down, across = _spans(rows, longest, overlap), _spans(columns, longest, overlap)
-    return [Box(left, top, right, bottom) for top, bottom in down for left, right in across]
 
 
 @dataclass(frozen=True)
@@ -106,12 +102,13 @@ class _Look:
             upside_down=True,
         )
 
-    def regions(self, scale: int, *, shapes: bool = False) -> Iterator[Region]:
+    def regions(self, scale: float, *, shapes: bool = False) -> Iterator[Region]:
         """What is found at a scale; `shapes`: also by shape, without being read."""
         rows, columns = self.picture.shape[:2]
-        for tile in tiles(rows, columns, LONGEST // scale, OVERLAP // scale):
-            for blob in blobs(self.engine.detect(_framed(_part(self.picture, tile), scale))):
-                core = _placed(blob, tile, scale)
+        grey = _median(self.picture)
+        for part in parts(self.strokes, int(LONGEST / scale), int(OVERLAP / scale)):
+            for blob in blobs(self.engine.detect(_framed(_part(self.picture, part), scale, grey))):
+                core = _placed(blob, part, scale)
                 box = _grown(core).within(columns, rows)
                 if box and self._stands_out(core) and _part(self.blanked, box).mean() < COVERED:
                     yield self._judged(box, blob.likely, shapes)
@@ -141,10 +138,16 @@ class _Look:
             yield self.engine.read(np.ascontiguousarray(np.rot90(piece, turn)))
 
 
-def _framed(picture: Picture, scale: int) -> Picture:
-    """The picture so many times as large, in a frame of its median grey, its sides whole multiples."""
-    rows, columns = (side * scale for side in picture.shape[:2])
-    grey = np.median(picture, axis=(0, 1)).astype(np.uint8)
+def _median(picture: Picture) -> NDArray[np.uint8]:
+    """The median of each channel; by counting, for sorting a large picture takes as long as searching it."""
+    channels = picture.reshape(-1, 1 if picture.ndim == 2 else 3).T
+    halves = [np.cumsum(np.bincount(each, minlength=256)) for each in channels]
+    return np.array([np.searchsorted(half, (half[-1] + 1) // 2) for half in halves], np.uint8)
+
+
+def _framed(picture: Picture, scale: float, grey: NDArray[np.uint8]) -> Picture:
+    """The picture so many times as large, in a frame of grey, its sides whole multiples."""
+    rows, columns = (round(side * scale) for side in picture.shape[:2])
     if scale != 1:
         image = Image.fromarray(np.ascontiguousarray(picture))
         picture = np.asarray(image.resize((columns, rows), Image.Resampling.BILINEAR))
@@ -155,13 +158,13 @@ def _framed(picture: Picture, scale: int) -> Picture:
     return framed
 
 
-def _placed(blob: Blob, tile: Box, scale: int) -> Box:
+def _placed(blob: Blob, part: Box, scale: float) -> Box:
     """A region of the detector's grid in the pixels of the whole picture."""
     return Box(
-        floor((blob.left - FRAME) / scale) + tile.left,
-        floor((blob.top - FRAME) / scale) + tile.top,
-        ceil((blob.right - FRAME) / scale) + tile.left,
-        ceil((blob.bottom - FRAME) / scale) + tile.top,
+        floor((blob.left - FRAME) / scale) + part.left,
+        floor((blob.top - FRAME) / scale) + part.top,
+        ceil((blob.right - FRAME) / scale) + part.left,
+        ceil((blob.bottom - FRAME) / scale) + part.top,
     )
 
 
@@ -185,14 +188,6 @@ def _is_line(box: Box) -> bool:
 def _back(box: Box, columns: int) -> Box:
     """A box of the picture turned to the left, in the picture itself."""
     return Box(columns - box.bottom, box.left, columns - box.top, box.right)
-
-
-def _spans(length: int, longest: int, overlap: int) -> list[tuple[int, int]]:
-    if length <= longest:
-        return [(0, length)]
-    count = ceil((length - overlap) / (longest - overlap))
-    starts = [round(each * (length - longest) / (count - 1)) for each in range(count)]
-    return [(start, start + longest) for start in starts]
 
 
 def _area(box: Box) -> int:
