@@ -1,0 +1,32 @@
+"""One file made from another by one of DCMTK's coders: quietly, for a limited time, and there or an error."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+from pacsifier.dcmtk.toolbox import Toolbox
+from pacsifier.errors import ToolError
+
+PATIENCE_S: Final = 120.0  # for a batch of frames, of which each takes some 30 ms
+
+
+def recode(
+    toolbox: Toolbox,
+    name: str,
+    options: Sequence[str],
+    source: Path,
+    target: Path,
+    staging: Path,
+    patience_s: float = PATIENCE_S,
+) -> None:
+    """Runs a coder in `staging` (0700); raises ToolError where it fails, makes no file, or takes too long."""
+    process = toolbox.start(name, [*options, str(source.absolute()), str(target.absolute())], staging, name)
+    exit_status = process.wait(patience_s)
+    if exit_status is None:
+        process.end()
+        raise ToolError(f"{name} had not ended after {patience_s:g} s")
+    if exit_status or not target.is_file():
+        said = "; ".join(process.last_lines()[-2:]) or "no reason given"
+        raise ToolError(f"{name} made no file: {said}", exit_status=exit_status)

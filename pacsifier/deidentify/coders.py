@@ -1,0 +1,27 @@
+"""DCMTK's coders for pictures, as callables: started in a folder of the process that asks for them."""
+
+from __future__ import annotations
+
+import os
+from functools import partial
+from pathlib import Path
+
+from pacsifier.dcmtk.dcmcjpeg import encode_jpeg_lossless
+from pacsifier.dcmtk.dcmcjpls import encode_jpeg_ls_lossless
+from pacsifier.dcmtk.dcmdjpeg import decode_jpeg
+from pacsifier.dcmtk.toolbox import Toolbox
+from pacsifier.pictures.coders import Coders
+
+
+def coders_in(staging: Path) -> Coders:
+    """The coders of this process, in a folder of its own (0700) below `staging`."""
+    scratch = staging / f"coders-{os.getpid()}"
+    scratch.mkdir(mode=0o700, parents=True, exist_ok=True)
+    # Not closed: its guardian ends what it started when this process ends.
+    toolbox = Toolbox()
+    return Coders(
+        scratch,
+        djpeg=partial(decode_jpeg, toolbox, staging=scratch),
+        cjpeg=partial(encode_jpeg_lossless, toolbox, staging=scratch),
+        cjpls=partial(encode_jpeg_ls_lossless, toolbox, staging=scratch),
+    )
