@@ -67,7 +67,9 @@ def judged(this: Sample, looked: Looked) -> tuple[Count, list[str]]:
     """What of a file was found, and which lines were not."""
     rows, columns = this.pictures.shape[1:3]
     flags = covered(blanked_boxes(looked.regions), rows, columns)
-    count = Count(files=1, free=not this.texts, touched=not this.texts and bool(flags.any()), pixels=flags.size)
+    count = Count(
+        files=1, free=not this.texts, touched=not this.texts and bool(flags.any()), pixels=flags.size
+    )
     count.seen = sum(not each.blanked for each in looked.regions)
     missed = []
     for text in this.texts:
@@ -108,12 +110,16 @@ def rows_of(counts: dict[str, Count]) -> Iterator[str]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--seed", type=int, default=7)
     parser.add_argument("--count", type=int, default=144)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--kinds", default=",".join(KINDS))
-    parser.add_argument("--missed", action="store_true", help="name the lines that were not found, and false boxes")
+    parser.add_argument(
+        "--missed", action="store_true", help="name the lines that were not found, and false boxes"
+    )
     parser.add_argument("--models", type=Path)
     given = parser.parse_args()
     engine = Engine(models.find(given.models), given.threads)

@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 
 from pacsifier.dcmtk.dcmcjpeg import encode_jpeg_lossless
-from pacsifier.dcmtk.dcmcjpls import encode_jpeg_ls_lossless
+from pacsifier.dcmtk.dcmcjpls import encode_jpeg_ls
 from pacsifier.dcmtk.dcmdjpeg import decode_jpeg
 from pacsifier.dcmtk.toolbox import Toolbox
 from pacsifier.pictures.coders import Coders
@@ -23,5 +23,5 @@ def coders_in(staging: Path) -> Coders:
         scratch,
         djpeg=partial(decode_jpeg, toolbox, staging=scratch),
         cjpeg=partial(encode_jpeg_lossless, toolbox, staging=scratch),
-        cjpls=partial(encode_jpeg_ls_lossless, toolbox, staging=scratch),
+        cjpls=partial(encode_jpeg_ls, toolbox, staging=scratch),
     )

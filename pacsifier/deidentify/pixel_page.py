@@ -16,15 +16,15 @@ from typing import Any
 
 from pacsifier.deidentify import reviewed
 from pacsifier.deidentify.cleaning import Look
-from pacsifier.deidentify.crew import shared
 from pacsifier.deidentify.coders import coders_in
+from pacsifier.deidentify.crew import shared
 from pacsifier.deidentify.model import Request
 from pacsifier.deidentify.writing import Settings
 from pacsifier.disk.files import write_whole
 from pacsifier.disk.walk import Progress
 from pacsifier.pictures.boxes import By, Region
 from pacsifier.pictures.decoding import frames_of, shown
-from pacsifier.pictures.stored import NotReadable
+from pacsifier.pictures.stored import PixelsError
 from pacsifier.pictures.thumbnail import jpeg
 
 PAGE = "pixels.html"
@@ -111,13 +111,14 @@ class Painter:
         """The number of a wish, and its pictures."""
         number, wish = task
         return number, [
-            Pair(frame, self._jpeg(wish.source, frame), self._jpeg(wish.output, frame)) for frame in wish.frames
+            Pair(frame, self._jpeg(wish.source, frame), self._jpeg(wish.output, frame))
+            for frame in wish.frames
         ]
 
     def _jpeg(self, path: Path, number: int) -> bytes:
         try:
             frame = next(frames_of(path, self._coders, (number,)), None)
-        except (NotReadable, OSError):
+        except (PixelsError, OSError):
             return b""
         return jpeg(shown(frame), _SIDE_PX) if frame else b""
 

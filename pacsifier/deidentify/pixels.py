@@ -12,12 +12,12 @@ from functools import cached_property
 from pathlib import Path
 
 from pacsifier.deidentify.cleaning import RECORD, Cleaned, Look, Wanted, kept, line_of, looks_of, settle
+from pacsifier.deidentify.coders import coders_in
 from pacsifier.deidentify.crew import shared
 from pacsifier.deidentify.engine.rules import Rules
 from pacsifier.deidentify.engine.subject import Subject
 from pacsifier.deidentify.layout import Places, portions
 from pacsifier.deidentify.model import Job, Left, Reason, Task
-from pacsifier.deidentify.coders import coders_in
 from pacsifier.deidentify.searching import CANNOT_LOOK, has_pixels, search
 from pacsifier.deidentify.writing import Settings
 from pacsifier.dicom.splice import UnreadableError

@@ -11,16 +11,19 @@ from functools import partial
 from io import FileIO
 from pathlib import Path
 
+from pydicom.dataset import Dataset
+from pydicom.multival import MultiValue
+
 from pacsifier.dicom import part10
 from pacsifier.dicom.splice import UnreadableError
 from pacsifier.pictures import layouts
-from pacsifier.pictures.boxes import Region
+from pacsifier.pictures.boxes import Box, Region
 from pacsifier.pictures.coders import Coders
 from pacsifier.pictures.decoding import Frame, frames_of, pictures
 from pacsifier.pictures.engine import Engine, Picture
 from pacsifier.pictures.finding import find_text, merged
 from pacsifier.pictures.frames import Looked, find_in_frames
-from pacsifier.pictures.stored import Meaning, NotReadable
+from pacsifier.pictures.stored import Meaning, PixelsError
 
 CANNOT_LOOK = "pixels that cannot be searched for text"
 _PIXELS = frozenset((part10.PIXEL_DATA, 0x7FE00008, 0x7FE00009))
@@ -52,11 +55,10 @@ def search(path: Path, engine: Engine, knows: Callable[[str], bool], coders: Cod
         looked = [
             find_in_frames(_ranged(path, coders, number), find) for number in range(len(pictures(first)))
         ]
-    except NotReadable as error:
+    except PixelsError as error:
         raise UnreadableError(CANNOT_LOOK, error.reason) from error
     meaning = first.meaning
-    by_rule = layouts.regions_of(first.header, meaning.rows, meaning.columns)
-    return _all_of(looked, meaning, by_rule)
+    return _all_of(looked, meaning, [*by_rule(first)])
 
 
 def has_pixels(path: Path) -> bool:
@@ -76,7 +78,41 @@ def _may_be_turned(frame: Frame) -> bool:
     return str(frame.header.get("Modality", "")) in _TURNED
 
 
-def _all_of(looked: list[Looked], meaning: Meaning, by_rule: tuple[Region, ...]) -> Searched:
-    regions = merged([*by_rule, *(region for each in looked for region in each.regions)])
+def by_rule(frame: Frame) -> Iterator[Region]:
+    """What the header says is no image: by the table of devices, and outside the regions of ultrasound."""
+    header, meaning = frame.header, frame.meaning
+    yield from layouts.boxes(
+        layouts.Header(
+            meaning.rows,
+            meaning.columns,
+            modality=_text(header, "Modality"),
+            manufacturer=_text(header, "Manufacturer"),
+            model=_text(header, "ManufacturerModelName"),
+            image_type=_text(header, "ImageType"),
+            series_description=_text(header, "SeriesDescription"),
+            burned_in=_text(header, "BurnedInAnnotation"),
+        )
+    )
+    regions = (_inside(item) for item in header.get("SequenceOfUltrasoundRegions") or ())
+    yield from layouts.outside_regions([box for box in regions if box], meaning.rows, meaning.columns)
+
+
+def _text(header: Dataset, name: str) -> str:
+    value = header.get(name, "")
+    return "\\".join(map(str, value)) if isinstance(value, MultiValue) else str(value or "")
+
+
+def _inside(item: Dataset) -> Box | None:
+    """The pixels of one region (PS3.3 C.8.5.5), where the last ones are inside; None where it says nothing of sense."""
+    names = ("MinX0", "MinY0", "MaxX1", "MaxY1")
+    try:
+        left, top, right, bottom = (int(item[f"RegionLocation{name}"].value) for name in names)
+    except (KeyError, TypeError, ValueError):
+        return None
+    return Box(left, top, right + 1, bottom + 1) if right >= left and bottom >= top else None
+
+
+def _all_of(looked: list[Looked], meaning: Meaning, ruled: list[Region]) -> Searched:
+    regions = merged([*ruled, *(region for each in looked for region in each.regions)])
     frames = looked[0].frames
     return Searched(meaning.columns, meaning.rows, frames, looked[0].looked_at, regions)

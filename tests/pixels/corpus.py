@@ -26,7 +26,13 @@ from tests.pixels.grounds import Ground, Random, between, one_of
 ROOT = "1.2.826.0.1.3680043.9.7778."
 STORAGE = "1.2.840.10008.5.1.4.1.1."
 TEXT_FREE = 0.4
-FONT_PACKAGES = ("fonts-dejavu-core", "fonts-liberation", "fonts-freefont-ttf", "fonts-hack", "fonts-wqy-microhei")
+FONT_PACKAGES = (
+    "fonts-dejavu-core",
+    "fonts-liberation",
+    "fonts-freefont-ttf",
+    "fonts-hack",
+    "fonts-wqy-microhei",
+)
 FONTS = Path("/usr/share/fonts/truetype")
 EUROPEAN = (
     "dejavu/DejaVuSans.ttf",
@@ -51,7 +57,13 @@ FAMILIES: Mapping[str, Sequence[str]] = {
     "korean": ("김영희", "박지훈 환자", "최민서 여성"),
 }  # fmt: skip
 GIVEN = ("Marlene", "Theo", "Adaeze", "Jonas", "Ines", "Bartholomew", "Li", "Ursula")
-PLACES = ("Klinikum Nordheide", "St. Agatha Hospital", "CHU Valmorel", "Ospedale San Rocco", "Rivergate Imaging")
+PLACES = (
+    "Klinikum Nordheide",
+    "St. Agatha Hospital",
+    "CHU Valmorel",
+    "Ospedale San Rocco",
+    "Rivergate Imaging",
+)
 
 
 @dataclass(frozen=True)
@@ -171,7 +183,9 @@ def _person(random: Random) -> Person:
 def _lines(random: Random, person: Person) -> Iterator[tuple[str, bool]]:
     """Lines in the order in which devices show them, without end; and whether each identifies."""
     born = person.birth_date
-    name = one_of(random, [f"{person.family}, {person.given}", f"{person.given} {person.family}", person.family])
+    name = one_of(
+        random, [f"{person.family}, {person.given}", f"{person.given} {person.family}", person.family]
+    )
     yield name.strip(", "), True
     while True:
         yield f"{one_of(random, ['ID: ', 'Pat.-Nr. ', '', 'MRN '])}{person.patient_id}", True
@@ -258,7 +272,9 @@ def _place(
             top = int(random.integers(0, rows + 1))
             left = int(random.integers(0, columns + 1))
             if edge is not None:
-                top, left = one_of(random, [(edge, left), (rows - edge, left), (top, edge), (top, columns - edge)])
+                top, left = one_of(
+                    random, [(edge, left), (rows - edge, left), (top, edge), (top, columns - edge)]
+                )
         top, left = min(max(top, 0), rows), min(max(left, 0), columns)
         box = Box(left, top, left + size[1], top + size[0])
         if not any(box.meets(other) for other in taken):
@@ -267,13 +283,21 @@ def _place(
 
 
 def _burn(
-    random: Random, kind: Kind, pictures: Ground, frames: tuple[int, ...] | None, box: Box, ink: Ground, outline: bool
+    random: Random,
+    kind: Kind,
+    pictures: Ground,
+    frames: tuple[int, ...] | None,
+    box: Box,
+    ink: Ground,
+    outline: bool,
 ) -> str:
     """Paints it, so that a person can read it: at least 25 levels, and more where the ground is uneven."""
     place = (slice(box.top, box.bottom), slice(box.left, box.right))
     ground = pictures[(slice(None), *place)]
     middle, uneven = float(np.median(ground)), float(ground.std(axis=(1, 2)).mean())
-    wanted = max(between(random, 25, 230) if random.random() < 0.4 else between(random, 120, 255), 3 * uneven, 25)
+    wanted = max(
+        between(random, 25, 230) if random.random() < 0.4 else between(random, 120, 255), 3 * uneven, 25
+    )
     lighter = (255 - middle >= wanted) or (255 - middle > middle)
     level = min(255.0, middle + wanted) if lighter else max(0.0, middle - wanted)
     tint = np.ones(3, np.float32)
@@ -323,7 +347,11 @@ def _add_pixels(data: Dataset, pictures: NDArray[np.uint8], kind: Kind) -> None:
     data.PhotometricInterpretation = "RGB" if pictures.ndim == 4 else "MONOCHROME2"
     if pictures.ndim == 4:
         data.PlanarConfiguration = 0
-    data.BitsAllocated, data.BitsStored, data.HighBit = 16 if wide else 8, kind.stored_bits, kind.stored_bits - 1
+    data.BitsAllocated, data.BitsStored, data.HighBit = (
+        16 if wide else 8,
+        kind.stored_bits,
+        kind.stored_bits - 1,
+    )
     data.PixelRepresentation = 0
     most = 2**kind.stored_bits - 1
     stored = np.round(pictures.astype(np.float32) * (most / 255)).astype("<u2") if wide else pictures
@@ -340,7 +368,9 @@ def main() -> None:
     given.folder.mkdir(parents=True, exist_ok=True)
     with (given.folder / "truth.csv").open("w", newline="", encoding="utf-8") as file:
         truth = csv.writer(file)
-        truth.writerow(["file", "kind", "left", "top", "right", "bottom", "frames", "identifies", "text", "how"])
+        truth.writerow(
+            ["file", "kind", "left", "top", "right", "bottom", "frames", "identifies", "text", "how"]
+        )
         for this in samples(given.seed, given.count):
             name = f"{this.number:05}-{this.kind}.dcm"
             write(this, given.folder / name)
