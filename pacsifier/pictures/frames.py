@@ -47,6 +47,8 @@ def find_in_frames(frames: Iterable[Picture], find: Find, group: int = GROUP) ->
         regions = list(merged([*regions, *found]))
         count += len(several)
         looks += searched
+        # Or they would be held while the next ones are decoded.
+        several.clear()
     return Looked(tuple(regions), count, count, looks)
 
 
