@@ -8,6 +8,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from pydicom import dcmread
+
+from pacsifier.dcmtk.dcmcjpeg import encode_jpeg_lossless
+from pacsifier.dcmtk.dcmcjpls import encode_jpeg_ls
+from pacsifier.dcmtk.dcmdjpeg import decode_jpeg
+from pacsifier.dcmtk.toolbox import Toolbox
+from pacsifier.pictures.blanking import CannotBlank, blank
+from pacsifier.pictures.boxes import Box
+from pacsifier.pictures.coders import Coders
 from pixels.made import (
     BASELINE,
     BIG,
@@ -36,15 +45,6 @@ from pixels.made import (
     rle,
     scene,
 )
-from pydicom import dcmread
-
-from pacsifier.dcmtk.dcmcjpeg import encode_jpeg_lossless
-from pacsifier.dcmtk.dcmcjpls import encode_jpeg_ls
-from pacsifier.dcmtk.dcmdjpeg import decode_jpeg
-from pacsifier.dcmtk.toolbox import Toolbox
-from pacsifier.pictures.blanking import CannotBlank, blank
-from pacsifier.pictures.boxes import Box
-from pacsifier.pictures.coders import Coders
 
 ROWS, COLUMNS = 90, 130
 INSIDE, BORDER = Box(13, 5, 71, 17), Box(COLUMNS - 41, ROWS - 13, COLUMNS + 30, ROWS + 5)
