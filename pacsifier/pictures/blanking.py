@@ -172,13 +172,7 @@ class _Job:
         if made.meaning != replace(self.meaning, syntax=self.syntax, photometric=photometric):
             raise CannotBlank("read again, it had another header")
         for index in range(self.meaning.frames):
-            # Only the last whole byte of bits may differ, where frames share it.
-            same = (
-                index in self.plan
-                or self.stored.frame(index) == made.frame(index)
-                or self.meaning.allocated == 1
-            )
-            if not same:
+            if index not in self.plan and not _same(self.stored, made, index):
                 raise CannotBlank("read again, a frame without a box had changed")
         step = codecs.batch(self.meaning)
         touched = sorted(self.plan)
@@ -345,7 +339,9 @@ def fill_of(samples: Samples, meaning: Meaning, header: Any, *, is_ybr: bool) ->
     shift = meaning.high + 1 - meaning.stored
     if meaning.samples == 3:
         middle = 1 << meaning.high if is_ybr else 0
-        return (0, middle, middle)
+        # In YBR_PARTIAL black is 16 of 256.
+        black = middle >> 3 if is_ybr and meaning.photometric.startswith("YBR_PARTIAL") else 0
+        return (black, middle, middle)
     if not meaning.is_grey:
         colours, first = palette(header)
         there = np.arange(max(-first, 0), min(len(colours), (1 << meaning.stored) - first))
@@ -374,6 +370,16 @@ def _levels(data: bytes, meaning: Meaning) -> tuple[int, ...]:
 
 
 # --- small things -------------------------------------------------------------------------------------------------
+
+
+def _same(one: Stored, other: Stored, index: int) -> bool:
+    """Whether a frame is the same in both; of frames of single bits, which share bytes, only their own bits count."""
+    if one.frame(index) == other.frame(index):
+        return True
+    if one.meaning.allocated > 1:
+        return False
+    mine, its = (codecs.raw(one_frame(each, index), each.meaning) for each in (one, other))
+    return bool((mine == its).all())
 
 
 def _put(samples: Samples, boxes: Sequence[Box], fill: tuple[Any, ...]) -> None:

@@ -37,7 +37,6 @@ J2K: Final = f"{_JPEG}91"
 HTJ2K: Final = tuple(f"{_JPEG}{number}" for number in (201, 202, 203))
 # Retired processes, which dcmdjpeg reads.
 _OLD_JPEG: Final = tuple(f"{_JPEG}{number}" for number in (53, 55))
-_VIDEO: Final = f"{_JPEG}10"
 _BATCH: Final = 1 << 25  # bytes of decoded frames that go to a program of DCMTK at once
 
 
@@ -53,10 +52,10 @@ def decoded(frames: Sequence[bytes], meaning: Meaning, coders: Coders) -> list[S
     elif syntax in (EXTENDED, LOSSLESS, LOSSLESS_14, *_OLD_JPEG):
         if syntax == EXTENDED and all(_precision(data) == 8 for data in frames):
             return decoded(frames, replace(meaning, syntax=BASELINE), coders)
-        plain = replace(meaning, syntax=EXPLICIT, by_plane=False)
-        made = [raw(data, plain) for data in recoded(coders.djpeg, "dcmdjpeg", coders, meaning, frames)]
+        plain, form = recoded(coders.djpeg, "dcmdjpeg", coders, meaning, frames)
+        made = [raw(data, form) for data in plain]
     else:
-        raise PixelsError(f"its {'video' if syntax.startswith(_VIDEO) else 'transfer syntax'} is not decoded")
+        raise PixelsError("its transfer syntax is not decoded")
     shape = (meaning.rows, meaning.columns, meaning.samples)[: 2 if meaning.samples == 1 else 3]
     if any(each.shape != shape for each in made):
         raise PixelsError("a frame is of another size than the header tells")
@@ -97,7 +96,8 @@ def raw(data: bytes | bytearray, meaning: Meaning) -> Samples:
     if meaning.samples == 1:
         return flat.reshape(shape)
     if meaning.by_plane:
-        return flat.reshape(meaning.samples, *shape).transpose(1, 2, 0)
+        by_pixel: Samples = flat.reshape(meaning.samples, *shape).transpose(1, 2, 0)
+        return by_pixel
     return flat.reshape(*shape, meaning.samples)
 
 
@@ -207,7 +207,7 @@ def _by_dcmtk(frames: Sequence[Samples], meaning: Meaning, coders: Coders, synta
     kind = f"<u{meaning.allocated // 8}"
     whole = [np.ascontiguousarray(each).astype(kind, casting="unsafe").tobytes() for each in frames]
     coder, name = (coders.cjpeg, "dcmcjpeg") if syntax == LOSSLESS else (coders.cjpls, "dcmcjpls")
-    return recoded(coder, name, coders, plain, whole)
+    return recoded(coder, name, coders, plain, whole)[0]
 
 
 def _to_raw(samples: Samples, original: bytes, meaning: Meaning) -> bytes:
@@ -303,7 +303,7 @@ ENCODERS: Final[Mapping[str, Callable[[Any, bytes, Meaning], bytes]]] = {
     DEFLATED_FRAMES: _to_deflated,
     RLE: _to_rle,
     **dict.fromkeys((LS, LS_NEAR), _to_ls),
-    **dict.fromkeys((J2K_LOSSLESS, J2K, *HTJ2K), _to_j2k),
+    **dict.fromkeys((J2K_LOSSLESS, J2K), _to_j2k),
 }
 
 

@@ -38,8 +38,8 @@ class Coders:
 
 def recoded(
     coder: Coder | None, name: str, coders: Coders, meaning: Meaning, frames: Sequence[bytes]
-) -> list[bytes]:
-    """The frames of a file of the meaning's transfer syntax, as a coder gives them back.
+) -> tuple[list[bytes], Meaning]:
+    """The frames of a file of the meaning's transfer syntax as a coder gives them back, and what they mean then.
 
     Raises:
         PixelsError: the coder is absent or failed.
@@ -56,11 +56,11 @@ def recoded(
         with opened(target) as made:
             if made.meaning.frames != len(frames) or _form(made.meaning) != _form(meaning):
                 raise PixelsError(f"DCMTK's {name} gave something else back")
-            return [made.frame(index) for index in range(len(frames))]
+            return [made.frame(index) for index in range(len(frames))], made.meaning
 
 
 def _form(meaning: Meaning) -> tuple[object, ...]:
-    return meaning.rows, meaning.columns, meaning.samples, meaning.allocated
+    return meaning.rows, meaning.columns, meaning.samples
 
 
 @contextlib.contextmanager

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 _NARROW: Final = 0.1, 99.9  # per cent of the pixels between which a second picture spreads its levels
 _WIDE: Final = 0.75  # of the whole range: where these lie closer together, there is a second picture
-_BINS: Final = 1 << 16
+_LARGE: Final = 1 << 20  # pixels
 
 
 @dataclass(frozen=True)
@@ -120,23 +120,26 @@ class _Spread:
 
     @property
     def narrow(self) -> tuple[float, float]:
-        """The percentiles between which nearly all pixels lie."""
+        """The percentiles between which nearly all pixels lie that are no padding; of large frames every second one."""
         import numpy as np
 
-        low, high = self.whole
-        span = max(high - low, 1) if not self._meaning.is_float else (high - low) or 1
-        bins = min(_BINS, int(span) + 1) if not self._meaning.is_float else _BINS
-        counts, edges = np.histogram(self._values, bins=bins, range=(low, low + span))
-        share = np.cumsum(counts) * (100 / self._values.size)
-        first, last = (int(np.searchsorted(share, each)) for each in _NARROW)
-        return float(edges[first]), float(edges[min(last, bins - 1) + 1])
+        step = 2 if self._values.size > _LARGE else 1
+        values = self._values[::step, ::step].ravel()
+        if self._meaning.padding and not self._meaning.is_float:
+            first, last = self._meaning.padding
+            inside = values[(values < first) | (values > last)]
+            values = inside if inside.size else values
+        low, high = np.percentile(values, _NARROW)
+        return float(low), float(high)
 
     @property
     def is_wide(self) -> bool:
         """Whether few pixels make the range wide."""
+        if self._meaning.stored <= 8:
+            return False
         low, high = self.whole
         one, other = self.narrow
-        return self._meaning.stored > 8 and other - one < _WIDE * (high - low)
+        return other - one < _WIDE * (high - low)
 
     def picture(self, low: float, high: float) -> Picture:
         """From the low value (black) to the high one (white), the other way round for MONOCHROME1."""
@@ -145,15 +148,9 @@ class _Spread:
         values, span = self._values, (high - low) or 1
         if values.dtype.itemsize <= 2 and values.dtype.kind in "iu":
             # By a table: no array of floating point numbers of the size of the picture.
-            least = np.iinfo(values.dtype).min
-            levels = np.arange(1 << 8 * values.dtype.itemsize, dtype=np.float64) + least
-            table = self._level(levels, low, span)
-            index = (
-                values.view(f"u{values.dtype.itemsize}")
-                if values.dtype.kind == "u"
-                else values.astype(np.int32) - least
-            )
-            made: Picture = table[index]
+            kind = np.dtype(f"u{values.dtype.itemsize}")
+            levels = np.arange(1 << 8 * kind.itemsize).astype(kind).view(values.dtype)
+            made: Picture = self._level(levels.astype(np.float64), low, span)[values.view(kind)]
             return made
         return self._level(values.astype(np.float32), low, span)
 

@@ -108,6 +108,7 @@ class Picture:
     steps: dict[int, int] = field(default_factory=dict)
     quantisers: tuple[int, ...] = ()
     restart: int = 0
+    end: int = 0
     jfif: bool = False
     adobe: int | None = None
 
@@ -128,8 +129,10 @@ def read(data: bytes) -> Picture:
     """What a stream says of itself; raises PixelsError where it is no sequential JPEG of Huffman codes."""
     picture, pos = Picture(), 2
     try:
-        while True:
+        # Some writers leave the end marker out.
+        while pos < len(data):
             marker, start, pos = _marker(data, pos)
+            picture.end = pos
             if marker == _END:
                 break
             if marker in _ALONE:
@@ -205,16 +208,16 @@ def _read_scan(picture: Picture, data: bytes, body: bytes, start: int, pos: int)
     ]
     if body[1 + 2 * count :] != b"\x00\x3f\x00":
         raise PixelsError("its JPEG is not sequential with Huffman codes")
-    behind = _BEHIND.search(data, pos)
-    if behind is None:
-        raise ValueError
+    found = _BEHIND.search(data, pos)
+    behind = found.start() if found else len(data)
     used = {table: picture.tables[table] for _, dc, ac in chosen for table in (dc, ac)}
-    picture.scans.append(Scan(start, (pos, behind.start()), tuple(chosen), used, picture.restart))
+    picture.scans.append(Scan(start, (pos, behind), tuple(chosen), used, picture.restart))
     picture.components = tuple(
         replace(each, quantisation=each.quantisation or picture.steps.get(number, 0))
         for each, number in zip(picture.components, picture.quantisers, strict=True)
     )
-    return behind.start()
+    picture.end = behind
+    return behind
 
 
 # --- made flat ----------------------------------------------------------------------------------------------------
@@ -237,7 +240,8 @@ def flattened(data: bytes, boxes: Sequence[Box], levels: Sequence[int]) -> bytes
         codes, added = _scan(data, picture, scan, boxes)
         out += [data[pos : scan.segment], added, data[scan.segment : scan.codes[0]], codes]
         pos = scan.codes[1]
-    return b"".join([*out, data[pos:]])
+    # What stands behind the end is no part of the picture.
+    return b"".join([*out, data[pos : picture.end]])
 
 
 def widened(data: bytes, boxes: Sequence[Box], columns: int, rows: int) -> list[Box]:

@@ -32,6 +32,7 @@ _ITEM: Final = b"\xfe\xff\x00\xe0"
 _END: Final = b"\xfe\xff\xdd\xe0"
 _UNDEFINED: Final = 0xFFFFFFFF
 _CHUNK: Final = 1 << 20
+_VIDEO: Final = "1.2.840.10008.1.2.4.10"  # MPEG-2, MPEG-4, HEVC
 # JPEG and JPEG-LS, a JPEG 2000 codestream, JP2 and JPEG XL in boxes.
 _BEGINNINGS: Final = (b"\xff\xd8\xff", b"\xff\x4f\xff\x51", b"\0\0\0\x0cjP  ", b"\0\0\0\x0cJXL ", b"\xff\x0a")
 _SYNTAX: Final = re.compile(rb"\x02\x00\x10\x00UI(..)([0-9.]+)", re.DOTALL)
@@ -226,6 +227,8 @@ def _pixel_element(file: IO[bytes], syntax: str, header: Any, *, empty: bool) ->
     (length,) = struct.unpack(f"{order}L", raw[8:12] if is_long else raw[4:8])
     start = file.tell() - (0 if is_long else 4)
     size = file.seek(0, 2)
+    if syntax.startswith(_VIDEO):
+        raise PixelsError("it is a video")
     if length == _UNDEFINED:
         if syntax in UNCOMPRESSED:
             raise PixelsError("encapsulated pixel data in an uncompressed transfer syntax")
