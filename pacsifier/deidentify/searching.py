@@ -6,7 +6,7 @@ Everything that can go wrong with a picture is an UnreadableError here, for a fi
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from io import FileIO
 from pathlib import Path
@@ -27,6 +27,7 @@ from pacsifier.pictures.stored import Meaning, PixelsError
 
 CANNOT_LOOK = "pixels that cannot be searched for text"
 _PIXELS = frozenset((part10.PIXEL_DATA, 0x7FE00008, 0x7FE00009))
+_RIM_PX = 2
 # Where text may stand on its side.
 _TURNED = frozenset(("CR", "DX", "XA", "MG", "CT", "MR"))
 
@@ -113,6 +114,13 @@ def _inside(item: Dataset) -> Box | None:
 
 
 def _all_of(looked: list[Looked], meaning: Meaning, ruled: list[Region]) -> Searched:
-    regions = merged([*ruled, *(region for each in looked for region in each.regions)])
+    found = (_with_rim(region, meaning) for each in looked for region in each.regions)
+    regions = merged([*ruled, *found])
     frames = looked[0].frames
     return Searched(meaning.columns, meaning.rows, frames, looked[0].looked_at, regions)
+
+
+def _with_rim(region: Region, meaning: Meaning) -> Region:
+    """The same with the edges of its letters, which may reach a little beyond what was found."""
+    box = region.box.grown(_RIM_PX).within(meaning.columns, meaning.rows)
+    return replace(region, box=box) if region.blanked and box else region
