@@ -38,6 +38,8 @@ STANDING_OUT = 0.1
 GROWN = 0.6
 READABLE = 0.5
 CHARACTERS = 2
+# Smaller than letters of 6 pixels are with what their box grows by: speckle that reads as a digit.
+SMALLEST = 8
 SURE_SHAPE = 0.85
 SHORT = 50
 LINE = 2.0
@@ -121,10 +123,13 @@ class _Look:
         readings = list(self._readings(_part(self.picture, box)))
         best = max(readings, key=lambda each: (_readable(each), each.confidence))
         sure = next((each for each in readings if each.text and self.known(each.text)), None)
-        if sure or _readable(best):
+        if sure or (
+            _readable(best) and not _is_pattern(best.text) and min(box.width, box.height) >= SMALLEST
+        ):
             region = Region(box, By.READER, (sure or best).text, (sure or best).confidence)
         else:
-            by = By.SHAPE if shapes and likely >= SURE_SHAPE and _is_line(box) else By.SEEN
+            shaped = shapes and likely >= SURE_SHAPE and _is_line(box)
+            by = By.SHAPE if shaped and not (_readable(best) and _is_pattern(best.text)) else By.SEEN
             region = Region(box, by, best.text, likely)
         if region.blanked:
             _part(self.blanked, box)[...] = True
@@ -178,6 +183,11 @@ def _part(grid: NDArray[_Kind], box: Box) -> NDArray[_Kind]:
 
 def _readable(reading: Reading) -> bool:
     return reading.confidence >= READABLE and sum(each.isalnum() for each in reading.text) >= CHARACTERS
+
+
+def _is_pattern(text: str) -> bool:
+    """Whether it is one character again and again: ticks of a ruler, threads of a screw, teeth."""
+    return len({each for each in text if each.isalnum()}) == 1
 
 
 def _is_line(box: Box) -> bool:

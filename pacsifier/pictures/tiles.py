@@ -29,7 +29,10 @@ def parts(strokes: Strokes, longest: int, overlap: int) -> list[Box]:
     if sum(map(_cost, found)) > 0.9 * sum(map(_cost, whole)):
         found = whole
     return [
-        tile for box in found for tile in _tiles(box, longest, overlap) if _standing_out(strokes, tile) >= FEWEST
+        tile
+        for box in found
+        for tile in _tiles(box, longest, overlap)
+        if _standing_out(strokes, tile) >= FEWEST
     ]
 
 

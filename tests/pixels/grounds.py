@@ -25,7 +25,9 @@ def one_of(random: Random, values: Any) -> Any:
     return values[int(random.integers(len(values)))]
 
 
-def smooth(random: Random, rows: int, columns: int, size: float, low: float, high: float) -> Ground:
+def smooth(  # noqa: PLR0917
+    random: Random, rows: int, columns: int, size: float, low: float, high: float
+) -> Ground:
     """Soft clouds; `size`: of a cloud, in pixels."""
     small = random.random((max(int(rows / size), 2) + 2, max(int(columns / size), 2) + 2)).astype(np.float32)
     image = Image.fromarray(small).resize((columns, rows), Image.Resampling.BICUBIC)
@@ -161,7 +163,9 @@ def ultrasound(random: Random) -> Ground:
     down = np.arange(rows, dtype=np.float32)[:, None] - rows * 0.08
     across = np.arange(columns, dtype=np.float32)[None] - columns / 2
     far, angle = np.hypot(down, across), np.abs(np.arctan2(across, down))
-    inside = (far > rows * 0.08) & (far < rows * between(random, 0.75, 0.86)) & (angle < between(random, 0.5, 0.8))
+    inside = (
+        (far > rows * 0.08) & (far < rows * between(random, 0.75, 0.86)) & (angle < between(random, 0.5, 0.8))
+    )
     tissue = smooth(random, rows, columns, 60, 10, 150)
     grain = ndimage.gaussian_filter(random.exponential(1.0, (rows, columns)).astype(np.float32), (0.8, 1.6))
     return np.where(inside, tissue * grain, 0).astype(np.float32)
@@ -170,7 +174,9 @@ def ultrasound(random: Random) -> Ground:
 def screen(random: Random) -> Ground:
     columns, rows = one_of(random, [(800, 600), (1024, 768), (1280, 1024)])
     dark = random.random() < 0.5
-    ground = np.full((rows, columns), between(random, 5, 50) if dark else between(random, 190, 250), np.float32)
+    ground = np.full(
+        (rows, columns), between(random, 5, 50) if dark else between(random, 190, 250), np.float32
+    )
     for _ in range(int(random.integers(2, 6))):
         top, left = int(random.integers(0, rows - 80)), int(random.integers(0, columns - 120))
         high, wide = int(random.integers(40, rows // 2)), int(random.integers(60, columns // 2))
@@ -202,7 +208,9 @@ def angiogram(random: Random) -> Ground:
 
 def radiograph(random: Random) -> Ground:
     rows, columns = one_of(random, [(1024, 1280), (1500, 1200), (1760, 1430), (2100, 1750)])
-    body = np.clip(ellipse(rows, columns, (rows * 0.55, columns / 2), (rows * 0.6, columns * 0.5)), 0, 0.6) / 0.6
+    body = (
+        np.clip(ellipse(rows, columns, (rows * 0.55, columns / 2), (rows * 0.6, columns * 0.5)), 0, 0.6) / 0.6
+    )
     ground = 15 + 170 * body**0.6 + smooth(random, rows, columns, rows / 6, -30, 30)
     if random.random() < 0.6:
         ribs(random, ground)
@@ -261,7 +269,9 @@ def endoscopy(random: Random) -> Ground:
 
 def label(random: Random) -> Ground:
     rows, columns = one_of(random, [(400, 600), (512, 512), (600, 800)])
-    paper = np.array([between(random, 200, 250), between(random, 200, 250), between(random, 180, 250)], np.float32)
+    paper = np.array(
+        [between(random, 200, 250), between(random, 200, 250), between(random, 180, 250)], np.float32
+    )
     ground = np.ones((rows, columns, 1), np.float32) * paper
     ground += smooth(random, rows, columns, 200, -12, 12)[..., None]
     if random.random() < 0.6:
@@ -271,7 +281,9 @@ def label(random: Random) -> Ground:
 
 def letter(random: Random) -> Ground:
     rows, columns = one_of(random, [(1100, 850), (1400, 1000), (1754, 1240)])
-    return np.full((rows, columns), between(random, 235, 255), np.float32) + noise(random, (rows, columns), 1.5)
+    return np.full((rows, columns), between(random, 235, 255), np.float32) + noise(
+        random, (rows, columns), 1.5
+    )
 
 
 def page(random: Random) -> Ground:

@@ -34,12 +34,16 @@ def grid(*areas: tuple[int, int, int, int, float], rows: int = 200, columns: int
         pytest.param(
             grid((0, 0, 9, 9, 0.9), (12, 0, 30, 9, 0.9)), [(0, 0, 9, 9), (12, 0, 30, 9)], id="two words"
         ),
-        pytest.param(grid((0, 0, 300, 200, 0.9)), [(0, 0, 300, 200)], id="thick to the end: cut, then dropped"),
+        pytest.param(
+            grid((0, 0, 300, 200, 0.9)), [(0, 0, 300, 200)], id="thick to the end: cut, then dropped"
+        ),
         pytest.param(
             grid((0, 0, 300, 200, 0.6), (20, 20, 90, 30, 0.95)), [(20, 20, 90, 30)], id="a line in a cloud"
         ),
         pytest.param(
-            grid((0, 0, 300, 200, 0.6), (10, 10, 290, 190, 0.7), (20, 20, 90, 30, 0.9), (20, 60, 50, 90, 0.84)),
+            grid(
+                (0, 0, 300, 200, 0.6), (10, 10, 290, 190, 0.7), (20, 20, 90, 30, 0.9), (20, 60, 50, 90, 0.84)
+            ),
             [(20, 20, 90, 30), (20, 60, 50, 90)],
             id="two lines in a cloud in a cloud",
         ),

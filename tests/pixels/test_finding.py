@@ -62,6 +62,9 @@ BLOCK = Box(50, 60, 75, 84)
         (LINE, 0.6, Reading("AB", 0.49), By.SEEN),
         (LINE, 0.6, Reading("A", 0.99), By.SEEN),
         (LINE, 0.6, Reading("|-", 0.99), By.SEEN),
+        (LINE, 0.9, Reading("1 11-1", 0.99), By.SEEN),
+        (LINE, 0.9, Reading("11112", 0.99), By.READER),
+        (Box(50, 60, 60, 63), 0.6, Reading("12", 0.9), By.SEEN),
         (LINE, 0.84, Reading(), By.SEEN),
         (LINE, 0.86, Reading(), By.SHAPE),
         (BLOCK, 0.99, Reading(), By.SEEN),
@@ -74,7 +77,12 @@ def test_what_a_region_is(box: Box, likely: float, reading: Reading, by: By) -> 
     assert [each.by for each in found] == [by]
     assert found[0].text == reading.text
     whole = found[0].box
-    assert whole.left < box.left and whole.top < box.top and whole.right > box.right and whole.bottom > box.bottom
+    assert (
+        whole.left < box.left
+        and whole.top < box.top
+        and whole.right > box.right
+        and whole.bottom > box.bottom
+    )
 
 
 def test_nothing_is_read_twice_that_is_blanked_already() -> None:
@@ -154,7 +162,15 @@ def as_is(picture: Picture) -> Picture:
         lambda picture: picture[90:],
         lambda picture: picture[:, 58:],
     ],
-    ids=["grey", "inverted", "RGB", "orange", "in a large picture", "at the top border", "at the left border"],
+    ids=[
+        "grey",
+        "inverted",
+        "RGB",
+        "orange",
+        "in a large picture",
+        "at the top border",
+        "at the left border",
+    ],
 )
 def test_a_name_is_found_and_read(change: Callable[[Picture], Picture], engine: Engine) -> None:
     picture = np.ascontiguousarray(change(written("Ferreira, Ana")))
@@ -175,7 +191,9 @@ def test_a_name_along_a_side_is_found(turns: int, engine: Engine) -> None:
 @pytest.mark.parametrize("content", ["flat", "noise"])
 def test_any_picture_can_be_looked_at(shape: tuple[int, ...], content: str, engine: Engine) -> None:
     random = np.random.default_rng(3)
-    picture = np.full(shape, 7, np.uint8) if content == "flat" else random.integers(0, 256, shape, dtype=np.uint8)
+    picture = (
+        np.full(shape, 7, np.uint8) if content == "flat" else random.integers(0, 256, shape, dtype=np.uint8)
+    )
     found = find_text(picture, engine, turned=True, known=lambda _: False)
     for each in found:
         assert each.box.within(shape[1], shape[0]) == each.box

@@ -62,7 +62,9 @@ def test_a_word_in_one_frame_is_blanked_for_all(count: int, at: int) -> None:
 def test_words_of_all_groups_are_blanked() -> None:
     frames = [frame((each // GROUP, each % GROUP % 9, 255)) for each in range(25)]
     found = {each.box for each in find_in_frames(frames, Finder()).regions}
-    assert {(each.top, each.left) for each in found} == {(each // GROUP, each % GROUP % 9) for each in range(25)}
+    assert {(each.top, each.left) for each in found} == {
+        (each // GROUP, each % GROUP % 9) for each in range(25)
+    }
 
 
 def test_frames_of_a_group_are_looked_at_one_by_one_where_something_was_seen_and_not_read() -> None:

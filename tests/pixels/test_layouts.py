@@ -19,7 +19,9 @@ def _header(layout: Layout) -> Header:
     return Header(layout.rows, layout.columns, **whole, **within)
 
 
-TABLE = [pytest.param(layout, id=f"{layout.kind} {layout.columns}x{layout.rows}") for layout in layouts.table()]
+TABLE = [
+    pytest.param(layout, id=f"{layout.kind} {layout.columns}x{layout.rows}") for layout in layouts.table()
+]
 
 
 @pytest.mark.parametrize("layout", TABLE)

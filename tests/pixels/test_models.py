@@ -95,7 +95,9 @@ def _wheel(path: Path, contents: dict[str, bytes]) -> Path:
 
 def _fetch(*arguments: object) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, str(SCRIPT), *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, check=False, env={**os.environ, "no_proxy": "*"})
+    return subprocess.run(
+        command, capture_output=True, text=True, check=False, env={**os.environ, "no_proxy": "*"}
+    )
 
 
 def test_a_folder_is_filled_from_a_wheel_without_a_network(folder: Path, tmp_path: Path) -> None:
