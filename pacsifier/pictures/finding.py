@@ -1,6 +1,6 @@
 """Text in a picture: where it is, what it says, and whether it is to be blanked.
 
-The detector looks at the picture as it is and twice as large (small letters), on request turned by 90 degrees; each
+The detector looks at the picture as it is and larger (small letters), on request turned by 90 degrees; each
 region that it names is read. Blanked is what can be read, what a known identifier stands in, and what has the shape
 of a line where the detector is sure (scripts that the reader does not know). The rest is returned as seen.
 """
@@ -27,8 +27,9 @@ _Kind = TypeVar("_Kind", bound=np.generic)
 # Grey around the picture, so that text at its border is found; the detector wants sides of whole multiples.
 FRAME = 33
 MULTIPLE = 32
-# Small letters are found when twice as large.
-LARGER = 2
+# Small letters are found when larger: in small pictures (pixels) twice, else by half, which finds as many of 8 pixels
+# and more, in half the time (measured).
+SMALL, TWICE, LARGER = 400_000, 2.0, 1.5
 # The longest side that the detector sees at once; longer ones in tiles that overlap by so much, in its pixels.
 LONGEST = 2048
 OVERLAP = 256
@@ -65,8 +66,9 @@ def find_text(picture: Picture, engine: Reader, *, turned: bool, known: Known) -
     `known`: whether a text that was read holds a known identifier. Boxes are in the picture's pixels, and already
     larger than what was found.
     """
-    look = _Look(picture, strokes(picture), np.zeros(picture.shape[:2], np.bool_), engine, known)
-    found = [*look.regions(1, shapes=True), *look.regions(LARGER)]
+    standing_out = strokes(picture)
+    look = _Look(picture, standing_out, np.zeros(picture.shape[:2], np.bool_), engine, known)
+    found = [*look.regions(1, shapes=True), *look.regions(TWICE if standing_out.size <= SMALL else LARGER)]
     if turned:
         columns = picture.shape[1]
         found += [replace(each, box=_back(each.box, columns)) for each in look.turned().regions(1)]
