@@ -58,7 +58,7 @@ class Engine:
         data = np.empty((1, 3, *picture.shape[:2]), np.float32)
         for plane, channel, (mean, deviation) in zip(data[0], channels, _NORMS, strict=True):
             np.multiply(channel, np.float32(1 / (255 * deviation)), out=plane)
-            plane -= np.float32(mean / deviation)
+            np.subtract(plane, np.float32(mean / deviation), out=plane)
         likely: NDArray[np.float32] = self._detector.run(None, {"x": data})[0][0, 0]
         return likely
 

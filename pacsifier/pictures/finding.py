@@ -30,8 +30,9 @@ MULTIPLE = 32
 # Small letters are found when larger: in small pictures (pixels) twice, else by half, which finds as many of 8 pixels
 # and more, in half the time (measured).
 SMALL, TWICE, LARGER = 400_000, 2.0, 1.5
-# The longest side that the detector sees at once; longer ones in tiles that overlap by so much, in its pixels.
-LONGEST = 2048
+# The longest side that the detector sees at once, for which it takes some 600 MB; longer ones are looked at in tiles
+# that overlap by so much, in its pixels.
+LONGEST = 1536
 OVERLAP = 256
 # A region in which less than a tenth stands out (LEVELS) is no text but a smooth picture.
 STANDING_OUT = 0.1
