@@ -72,21 +72,16 @@ def _slid(picture: Strokes, pick: np.ufunc) -> Strokes:
 
 def _cut(likely: Grid, flags: Flags, left: int, top: int, higher: tuple[float, ...]) -> Iterator[Blob]:
     """What stands in `flags`; `left` and `top` say where this part of the grid lies in the whole."""
-    numbers, count = ndimage.label(flags, _EIGHT)
-    if not count:
-        return
-    means = ndimage.mean(likely, numbers, np.arange(1, count + 1))
-    for number, (place, mean) in enumerate(zip(ndimage.find_objects(numbers), means, strict=True), 1):
+    numbers, _ = ndimage.label(flags, _EIGHT)
+    for number, place in enumerate(ndimage.find_objects(numbers), 1):
         rows, columns = place
         height, width = rows.stop - rows.start, columns.stop - columns.start
         if min(height, width) < THINNEST:
             continue
+        part, inside = likely[place], numbers[place] == number
+        start = left + columns.start, top + rows.start
         if min(height, width) > THICKEST:
             if higher:
-                part = likely[place]
-                inside = (numbers[place] == number) & (part > higher[0])
-                yield from _cut(part, inside, left + columns.start, top + rows.start, higher[1:])
-        elif mean >= SURE_ENOUGH:
-            yield Blob(
-                left + columns.start, top + rows.start, left + columns.stop, top + rows.stop, float(mean)
-            )
+                yield from _cut(part, inside & (part > higher[0]), *start, higher[1:])
+        elif (mean := float(part[inside].mean())) >= SURE_ENOUGH:
+            yield Blob(*start, start[0] + width, start[1] + height, mean)

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
+from itertools import pairwise
 
 from pacsifier.pictures.boxes import Box, By, Region
 
@@ -67,7 +68,7 @@ def outside_regions(regions: Iterable[Box], rows: int, columns: int) -> tuple[Re
         return ()
     edges = sorted({0, rows, *(each.top for each in inside), *(each.bottom for each in inside)})
     found: list[Box] = []
-    for top, bottom in zip(edges, edges[1:], strict=False):
+    for top, bottom in pairwise(edges):
         across = [(each.left, each.right) for each in inside if each.top <= top and each.bottom >= bottom]
         found += [Box(left, top, right, bottom) for left, right in _gaps(across, columns)]
     return tuple(Region(box, By.RULE, "outside the regions") for box in found)

@@ -49,7 +49,7 @@ EUROPEAN = (
 )
 ASIAN = ("wqy/wqy-microhei.ttc",)
 FAMILIES: Mapping[str, Sequence[str]] = {
-    "latin": ("Brunnmair", "Fitzgerald", "Oyelaran", "Söderqvist", "Castellanos", "Dubois-Perrin", "Nováková", "Yıldırım"),
+    "latin": ("Brunnmair", "Fitzgerald", "Oyelaran", "Söderqvist", "Castellanos", "Dubois-Perrin", "Nováková", "Öz"),
     "greek": ("ΠΑΠΑΔΟΠΟΥΛΟΣ", "Γεωργίου", "Οικονόμου"),
     "cyrillic": ("КУЗНЕЦОВА", "Соловьёв", "Иваненко"),
     "chinese": ("王小明", "欧阳建华", "陈丽君"),
@@ -117,20 +117,23 @@ class Kind:
     moves: bool = False
 
 
+RULER, GRID, MARKS, SCREWS = grounds.ruler, grounds.grid, grounds.marks, grounds.screws
 KINDS: Mapping[str, Kind] = {
-    "US": Kind(grounds.ultrasound, "US", "6.1", (3, 9), colour=True, confusers=(grounds.marks, grounds.ruler), moves=True),
-    "SC": Kind(grounds.screen, "OT", "7", (3, 10), colour=True, confusers=(grounds.grid, grounds.marks)),
-    "XA": Kind(grounds.angiogram, "XA", "12.1", (2, 6), 12, confusers=(grounds.ruler, grounds.screws), turns=True, moves=True),
-    "DX": Kind(grounds.radiograph, "DX", "1.1", (1, 5), 12, confusers=(grounds.screws, grounds.teeth, grounds.ruler), turns=True),
-    "CR": Kind(grounds.radiograph, "CR", "1", (1, 5), 12, confusers=(grounds.ribs, grounds.screws, grounds.grid), turns=True),
-    "MG": Kind(grounds.mammogram, "MG", "1.2", (1, 4), 12, confusers=(grounds.ruler,), turns=True),
-    "CT": Kind(grounds.ct, "CT", "2", (1, 6), 12, confusers=(grounds.screws, grounds.ruler, grounds.grid), turns=True),
-    "MR": Kind(grounds.mr, "MR", "4", (1, 5), 12, confusers=(grounds.grid, grounds.ruler), turns=True),
-    "ES": Kind(grounds.endoscopy, "ES", "77.1.1", (2, 7), colour=True, confusers=(grounds.marks,), moves=True),
-    "label": Kind(grounds.label, "SM", "77.1.6", (2, 6), colour=True, confusers=(grounds.bars,)),
-    "letter": Kind(grounds.letter, "OT", "7", (6, 18), confusers=(grounds.grid,)),
-    "dose": Kind(grounds.page, "CT", "7", (5, 12), confusers=(grounds.grid, grounds.ruler)),
-}  # fmt: skip
+    "US": Kind(grounds.ultrasound, "US", "6.1", (3, 9), 8, True, (MARKS, RULER), moves=True),
+    "SC": Kind(grounds.screen, "OT", "7", (3, 10), 8, True, (GRID, MARKS)),
+    "XA": Kind(grounds.angiogram, "XA", "12.1", (2, 6), 12, False, (RULER, SCREWS), turns=True, moves=True),
+    "DX": Kind(
+        grounds.radiograph, "DX", "1.1", (1, 5), 12, False, (SCREWS, grounds.teeth, RULER), turns=True
+    ),
+    "CR": Kind(grounds.radiograph, "CR", "1", (1, 5), 12, False, (grounds.ribs, SCREWS, GRID), turns=True),
+    "MG": Kind(grounds.mammogram, "MG", "1.2", (1, 4), 12, False, (RULER,), turns=True),
+    "CT": Kind(grounds.ct, "CT", "2", (1, 6), 12, False, (SCREWS, RULER, GRID), turns=True),
+    "MR": Kind(grounds.mr, "MR", "4", (1, 5), 12, False, (GRID, RULER), turns=True),
+    "ES": Kind(grounds.endoscopy, "ES", "77.1.1", (2, 7), 8, True, (MARKS,), moves=True),
+    "label": Kind(grounds.label, "SM", "77.1.6", (2, 6), 8, True, (grounds.bars,)),
+    "letter": Kind(grounds.letter, "OT", "7", (6, 18), 8, False, (GRID,)),
+    "dose": Kind(grounds.page, "CT", "7", (5, 12), 8, False, (GRID, RULER)),
+}
 
 
 def samples(seed: int, count: int, kinds: Sequence[str] = tuple(KINDS)) -> Iterator[Sample]:
@@ -182,22 +185,36 @@ def _person(random: Random) -> Person:
 
 def _lines(random: Random, person: Person) -> Iterator[tuple[str, bool]]:
     """Lines in the order in which devices show them, without end; and whether each identifies."""
-    born = person.birth_date
-    name = one_of(
-        random, [f"{person.family}, {person.given}", f"{person.given} {person.family}", person.family]
-    )
-    yield name.strip(", "), True
+    family, given, born = person.family, person.given, person.birth_date
+    year, month, day = born[:4], born[4:6], born[6:]
+    yield one_of(random, [f"{family}, {given}", f"{given} {family}", family]).strip(", "), True
     while True:
         yield f"{one_of(random, ['ID: ', 'Pat.-Nr. ', '', 'MRN '])}{person.patient_id}", True
-        yield one_of(random, [f"{born[6:]}.{born[4:6]}.{born[:4]}", f"*{born[:4]}-{born[4:6]}-{born[6:]}", f"DOB {born[4:6]}/{born[6:]}/{born[:4]}"]), True  # fmt: skip
+        yield (
+            one_of(random, [f"{day}.{month}.{year}", f"*{year}-{month}-{day}", f"DOB {month}/{day}/{year}"]),
+            True,
+        )
         yield _harmless(random), False
-        yield one_of(random, [person.place, f"Acc# {person.accession}", f"{person.family} {born[:4]}", f"Dr. {one_of(random, FAMILIES['latin'])}"]), True  # fmt: skip
+        doctor = f"Dr. {one_of(random, FAMILIES['latin'])}"
+        yield one_of(random, [person.place, f"Acc# {person.accession}", f"{family} {year}", doctor]), True
         yield _harmless(random), False
 
 
 def _harmless(random: Random) -> str:
     number = int(random.integers(1, 200))
-    return str(one_of(random, ["R", "L", f"{number} kVp", f"Gain {number} %", f"D {number / 10} cm", "MI 1.1 TIS 0.4", f"W {number} L 40", f"Se: {number} Im: 4", "LCC", "MLO R", f"{number} mGy", "FR 28 Hz"]))  # fmt: skip
+    shapes = [
+        "R",
+        "L",
+        "LCC",
+        "MLO R",
+        "FR 28 Hz",
+        "MI 1.1 TIS 0.4",
+        "{} kVp",
+        "Gain {} %",
+        "D {} cm",
+        "{} mGy",
+    ]
+    return str(one_of(random, [*shapes, "W {} L 40", "Se: {} Im: 4"])).format(number)
 
 
 def _written(random: Random, kind: Kind, name: str, person: Person, pictures: Ground) -> Iterator[Text]:
@@ -221,7 +238,12 @@ def _written(random: Random, kind: Kind, name: str, person: Person, pictures: Gr
             frames = (int(random.integers(len(pictures))),)
         how = _burn(random, kind, pictures, frames, box, ink, outline)
         rows, columns = np.nonzero(ink[0] > 0.4)
-        inked = Box(box.left + int(columns.min()), box.top + int(rows.min()), box.left + int(columns.max()) + 1, box.top + int(rows.max()) + 1)  # fmt: skip
+        inked = Box(
+            left=box.left + int(columns.min()),
+            top=box.top + int(rows.min()),
+            right=box.left + int(columns.max()) + 1,
+            bottom=box.top + int(rows.max()) + 1,
+        )
         yield Text(inked, text, identifies, frames, f"{size} px{', turned' if turn else ''}, {how}")
 
 
@@ -282,7 +304,7 @@ def _place(
     return None
 
 
-def _burn(
+def _burn(  # noqa: PLR0917
     random: Random,
     kind: Kind,
     pictures: Ground,

@@ -25,7 +25,9 @@ def one_of(random: Random, values: Any) -> Any:
     return values[int(random.integers(len(values)))]
 
 
-def smooth(random: Random, rows: int, columns: int, size: float, low: float, high: float) -> Ground:
+def smooth(  # noqa: PLR0917
+    random: Random, rows: int, columns: int, size: float, low: float, high: float
+) -> Ground:
     """Soft clouds; `size`: of a cloud, in pixels."""
     small = random.random((max(int(rows / size), 2) + 2, max(int(columns / size), 2) + 2)).astype(np.float32)
     image = Image.fromarray(small).resize((columns, rows), Image.Resampling.BICUBIC)
