@@ -10,11 +10,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
-from pixels.made import jpeg, scene
 
 from pacsifier.pictures.boxes import Box
 from pacsifier.pictures.jpegblocks import Table, flattened, read, widened
 from pacsifier.pictures.stored import PixelsError
+from pixels.made import jpeg, scene
 
 ROWS, COLUMNS = 70, 101
 
@@ -61,8 +61,12 @@ STREAMS = {
     "422": (jpeg(COLOUR, subsampling=1, optimize=True)[0], (0, 128, 128)),
     "420, restarts": (jpeg(COLOUR, subsampling=2, restart_marker_rows=1)[0], (0, 128, 128)),
 }
-edges = st.tuples(st.integers(-5, COLUMNS + 5), st.integers(-5, ROWS + 5), st.integers(1, 60), st.integers(1, 40))
-boxes = st.lists(edges.map(lambda at: Box(at[0], at[1], at[0] + at[2], at[1] + at[3])), min_size=1, max_size=3)
+edges = st.tuples(
+    st.integers(-5, COLUMNS + 5), st.integers(-5, ROWS + 5), st.integers(1, 60), st.integers(1, 40)
+)
+boxes = st.lists(
+    edges.map(lambda at: Box(at[0], at[1], at[0] + at[2], at[1] + at[3])), min_size=1, max_size=3
+)
 
 
 @pytest.mark.parametrize("name", STREAMS)
