@@ -69,6 +69,14 @@ def _folder(coders: Coders) -> Iterator[Path]:
         yield Path(folder)
 
 
+def _photometric(meaning: Meaning) -> str:
+    """What its samples are to a coder: one of a palette is a number as any other, and no colours are halved."""
+    if meaning.samples == 1:
+        return "MONOCHROME2"
+    halved = meaning.syntax == EXPLICIT and meaning.photometric.endswith("422")
+    return "YBR_FULL" if halved else meaning.photometric
+
+
 def _write(path: Path, meaning: Meaning, frames: Sequence[bytes]) -> None:
     """A file with these frames and nothing else of where they come from."""
     from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
@@ -77,7 +85,7 @@ def _write(path: Path, meaning: Meaning, frames: Sequence[bytes]) -> None:
 
     data = Dataset()
     data.SOPClassUID, data.SOPInstanceUID = _CLASS, _INSTANCE
-    data.SamplesPerPixel, data.PhotometricInterpretation = meaning.samples, meaning.photometric
+    data.SamplesPerPixel, data.PhotometricInterpretation = meaning.samples, _photometric(meaning)
     if meaning.samples > 1:
         data.PlanarConfiguration = 0
     data.NumberOfFrames = len(frames)

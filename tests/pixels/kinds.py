@@ -6,6 +6,8 @@ import zlib
 from pathlib import Path
 
 import numpy as np
+from pydicom import dcmread
+from pydicom.encaps import generate_frames
 
 from pixels.made import (
     BASELINE,
@@ -17,6 +19,8 @@ from pixels.made import (
     IMPLICIT,
     J2K,
     J2K_LOSSLESS,
+    LOSSLESS,
+    LS,
     RLE,
     Maker,
     bits,
@@ -56,6 +60,11 @@ def _palette(path: Path, syntax: str, *, first: int = 0, segmented: bool = False
     if syntax == RLE:
         data = header(array, "PALETTE COLOR", 8, **more)
         return compressed(path, data, rle(array), RLE)
+    if syntax in (LOSSLESS, LS):
+        program = "dcmcjpeg" if syntax == LOSSLESS else "dcmcjpls"
+        grey = dcmread(of_dcmtk(path, array, program, [], GREY, 8))
+        frames = list(generate_frames(grey.PixelData, number_of_frames=1))
+        return compressed(path, header(array, "PALETTE COLOR", 8, **more), frames, syntax)
     return plain(path, array, syntax, "PALETTE COLOR", 8, **more)
 
 
@@ -122,6 +131,13 @@ ENCODINGS: dict[str, Maker] = {
         path, _grey(bits=16, signed=True), "dcmcjpeg", ["+e1"], GREY, 16
     ),
     "JPEG lossless RGB": lambda path: of_dcmtk(path, _colour(), "dcmcjpeg", ["+e1"], "RGB", 8),
+    "JPEG lossless 12 signed": lambda path: of_dcmtk(
+        path, _grey(bits=12, signed=True), "dcmcjpeg", ["+e1"], GREY, 12
+    ),
+    "JPEG lossless YBR": lambda path: of_dcmtk(path, _colour(), "dcmcjpeg", ["+e1"], "YBR_FULL", 8),
+    "palette JPEG lossless": lambda path: _palette(path, LOSSLESS),
+    "palette JPEG-LS": lambda path: _palette(path, LS),
+    "JPEG-LS 16 signed": lambda path: of_dcmtk(path, _grey(bits=16, signed=True), "dcmcjpls", [], GREY, 16),
     "JPEG lossless process 14": lambda path: of_dcmtk(
         path, _grey(bits=12), "dcmcjpeg", ["+el", "+sv", "4"], GREY, 12
     ),

@@ -177,10 +177,10 @@ def test_grey_is_blanked_with_the_darkest_value_of_the_picture(
     assert (after.min(), after.max()) == (array.min(), array.max())
 
 
-@pytest.mark.parametrize("name", ["palette", "palette from 100", "palette segmented", "palette RLE"])
-def test_a_palette_is_blanked_with_its_darkest_colour(name, tmp_path):
+@pytest.mark.parametrize("name", [name for name in ENCODINGS if name.startswith("palette")])
+def test_a_palette_is_blanked_with_its_darkest_colour(name, tmp_path, coders):
     path = ENCODINGS[name](tmp_path / "in.dcm")
-    blank(path, tmp_path / "out.dcm", {None: [INSIDE]})
+    blank(path, tmp_path / "out.dcm", {None: [INSIDE]}, coders)
     after = independent(tmp_path / "out.dcm")[0]
     assert set(after[6:16, 14:70].ravel()) == {107 if "100" in name else 7}
 
@@ -222,6 +222,18 @@ def test_overlay_bits_go_inside_the_boxes_and_stay_outside(tmp_path):
     assert not (raw[6:16, 14:70] & 0xF000).any()
     assert (raw[40:] & 0x2000).any()
     assert np.array_equal(before[40:], after[40:])
+
+
+@pytest.mark.parametrize(
+    "name", ["explicit 12 in 16", "RLE of 3 frames", "J2K lossy RGB", "JPEG", "deflated 12"]
+)
+def test_what_stands_behind_the_pixel_data_goes_over(name, tmp_path):
+    path = ENCODINGS[name](tmp_path / "in.dcm")
+    data = dcmread(path)
+    data.add_new(0xFFFCFFFC, "OB", b"\0" * 30)
+    data.save_as(path)
+    blank(path, tmp_path / "out.dcm", {None: [INSIDE]})
+    assert dcmread(tmp_path / "out.dcm")[0xFFFCFFFC].value == b"\0" * 30
 
 
 # --- wherever boxes stand -----------------------------------------------------------------------------------------
