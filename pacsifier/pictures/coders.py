@@ -27,13 +27,15 @@ class Coders:
     """What decodes and encodes by DCMTK, each None where it is absent, and a folder of the user's own (0700) for it.
 
     `djpeg` decodes any JPEG (dcmdjpeg), colours as they are stored; `cjpeg` encodes JPEG lossless SV1 (dcmcjpeg);
-    `cjpls` JPEG-LS lossless (dcmcjpls). None of them may give another SOP Instance UID or wait for ever.
+    `cjpls` JPEG-LS lossless (dcmcjpls); `djpls` decodes JPEG-LS where pyjpegls is not installed (dcmdjpls). None of
+    them may give another SOP Instance UID or wait for ever.
     """
 
     scratch: Path | None = None
     djpeg: Coder | None = None
     cjpeg: Coder | None = None
     cjpls: Coder | None = None
+    djpls: Coder | None = None
 
 
 def recoded(

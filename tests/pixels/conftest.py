@@ -9,6 +9,7 @@ import pytest
 from pacsifier.dcmtk.dcmcjpeg import encode_jpeg_lossless
 from pacsifier.dcmtk.dcmcjpls import encode_jpeg_ls
 from pacsifier.dcmtk.dcmdjpeg import decode_jpeg
+from pacsifier.dcmtk.dcmdjpls import decode_jpeg_ls
 from pacsifier.dcmtk.toolbox import Toolbox
 from pacsifier.pictures.coders import Coders
 
@@ -22,5 +23,6 @@ def coders(tmp_path_factory) -> Iterator[Coders]:
             folder,
             djpeg=lambda source, target: decode_jpeg(toolbox, source, target, folder),
             cjpeg=lambda source, target: encode_jpeg_lossless(toolbox, source, target, folder),
+            djpls=lambda source, target: decode_jpeg_ls(toolbox, source, target, folder),
             cjpls=lambda source, target: encode_jpeg_ls(toolbox, source, target, folder),
         )

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 import shutil
 import subprocess
+import sys
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -273,6 +275,20 @@ def test_wherever_boxes_stand_only_they_are_blanked(name, boxes, which, tmp_path
                 seen = other.values[inside]
                 assert seen.size == 0 or (seen == seen[:1, :1]).all()
         assert np.array_equal(expected, other.values)
+
+
+@pytest.mark.parametrize("name", [name for name in ENCODINGS if "JPEG-LS" in name])
+def test_jpeg_ls_is_blanked_by_dcmtk_where_pyjpegls_is_not_installed(name, tmp_path, coders, monkeypatch):
+    monkeypatch.setitem(sys.modules, "jpeg_ls", None)
+    find_spec = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda each: None if each == "jpeg_ls" else find_spec(each)
+    )
+    source, target = ENCODINGS[name](tmp_path / "in.dcm"), tmp_path / "out.dcm"
+    with pytest.raises(CannotBlank, match="dcmdjpls"):
+        blank(source, target, {None: [INSIDE]})
+    done = blank(source, target, {None: [INSIDE, BORDER]}, coders)
+    _same_but_for_boxes(source, target, done)
 
 
 # --- refused ------------------------------------------------------------------------------------------------------

@@ -12,12 +12,18 @@ from pydicom import dcmread
 from pacsifier.dcmtk.dcmcjpeg import encode_jpeg_lossless
 from pacsifier.dcmtk.dcmcjpls import encode_jpeg_ls
 from pacsifier.dcmtk.dcmdjpeg import decode_jpeg
+from pacsifier.dcmtk.dcmdjpls import decode_jpeg_ls
 from pacsifier.dcmtk.toolbox import Toolbox
 from pacsifier.errors import ToolError
 from pixels.kinds import ENCODINGS
 from pixels.made import EXPLICIT, plain, scene
 
-CODERS = {"dcmdjpeg": decode_jpeg, "dcmcjpeg": encode_jpeg_lossless, "dcmcjpls": encode_jpeg_ls}
+CODERS = {
+    "dcmdjpeg": decode_jpeg,
+    "dcmcjpeg": encode_jpeg_lossless,
+    "dcmcjpls": encode_jpeg_ls,
+    "dcmdjpls": decode_jpeg_ls,
+}
 
 
 @pytest.fixture
@@ -34,9 +40,9 @@ def test_what_is_encoded_has_the_same_pixels_and_uid(name, syntax, toolbox, tmp_
     made = dcmread(tmp_path / "out.dcm")
     assert made.file_meta.TransferSyntaxUID == f"1.2.840.10008.1.2.4.{syntax}"
     assert made.SOPInstanceUID == dcmread(source).SOPInstanceUID
-    if name == "dcmcjpeg":
-        decode_jpeg(toolbox, tmp_path / "out.dcm", tmp_path / "back.dcm", tmp_path)
-        assert np.array_equal(dcmread(tmp_path / "back.dcm").pixel_array, array)
+    back = decode_jpeg if name == "dcmcjpeg" else decode_jpeg_ls
+    back(toolbox, tmp_path / "out.dcm", tmp_path / "back.dcm", tmp_path)
+    assert np.array_equal(dcmread(tmp_path / "back.dcm").pixel_array, array)
 
 
 def test_colours_are_decoded_as_they_are_stored(toolbox, tmp_path):
