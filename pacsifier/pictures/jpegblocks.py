@@ -121,9 +121,9 @@ class Picture:
     @property
     def is_rgb(self) -> bool:
         """Whether its three components say that they are red, green and blue."""
-        if self.adobe is not None:
-            return self.adobe == 0
-        return not self.jfif and self.ids == (0x52, 0x47, 0x42)
+        if self.jfif:
+            return False
+        return self.adobe == 0 if self.adobe is not None else self.ids == (0x52, 0x47, 0x42)
 
 
 def read(data: bytes) -> Picture:
