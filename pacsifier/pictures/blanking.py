@@ -280,13 +280,13 @@ class _Job:
 
     def _blank_blocks(self, indices: Sequence[int], data: Sequence[bytes]) -> list[bytes]:
         """JPEG frames; what a decoder makes of them must be the same outside the boxes in effect, and flat inside."""
+        before = codecs.decoded(data, self.meaning, self.coders)
         out = []
         for index, raw in zip(indices, data, strict=True):
             wide = jpegblocks.widened(raw, self.plan[index], self.meaning.columns, self.meaning.rows)
             self._effective[index] = tuple(wide)
             out.append(jpegblocks.flattened(raw, wide, _levels(raw, self.meaning)))
             self._expected[index] = hashlib.sha256(_unpadded(out[-1])).digest()
-        before = codecs.decoded(data, self.meaning, self.coders)
         after = codecs.decoded(out, self.meaning, self.coders)
         for index, one, other in zip(indices, before, after, strict=True):
             inside, outside = self.plan[index], self._effective[index]

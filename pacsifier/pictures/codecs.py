@@ -6,6 +6,7 @@ gives it); `stored_values` what they are worth. Sources: DICOM PS3.5 sections 8.
 
 from __future__ import annotations
 
+import importlib.util
 import io
 import zlib
 from collections.abc import Callable, Mapping, Sequence
@@ -32,6 +33,7 @@ LOSSLESS_14: Final = f"{_JPEG}57"
 LOSSLESS: Final = f"{_JPEG}70"
 LS: Final = f"{_JPEG}80"
 LS_NEAR: Final = f"{_JPEG}81"
+_LS: Final = (LS, LS_NEAR)
 J2K_LOSSLESS: Final = f"{_JPEG}90"
 J2K: Final = f"{_JPEG}91"
 HTJ2K: Final = tuple(f"{_JPEG}{number}" for number in (201, 202, 203))
@@ -47,12 +49,13 @@ def decoded(frames: Sequence[bytes], meaning: Meaning, coders: Coders) -> list[S
         PixelsError: they cannot be decoded here, are broken, or of another size than the header tells.
     """
     syntax = meaning.syntax
-    if syntax in DECODERS:
+    if syntax == EXTENDED and all(_precision(data) == 8 for data in frames):
+        return decoded(frames, replace(meaning, syntax=BASELINE), coders)
+    if syntax in DECODERS and not _needs_dcmtk(meaning):
         made = [_guarded(DECODERS[syntax], data, meaning) for data in frames]
-    elif syntax in (EXTENDED, LOSSLESS, LOSSLESS_14, *_OLD_JPEG):
-        if syntax == EXTENDED and all(_precision(data) == 8 for data in frames):
-            return decoded(frames, replace(meaning, syntax=BASELINE), coders)
-        plain, form = recoded(coders.djpeg, "dcmdjpeg", coders, meaning, frames)
+    elif syntax in (EXTENDED, LOSSLESS, LOSSLESS_14, *_OLD_JPEG, *_LS):
+        coder, name = (coders.djpls, "dcmdjpls") if syntax in _LS else (coders.djpeg, "dcmdjpeg")
+        plain, form = recoded(coder, name, coders, meaning, frames)
         made = [raw(data, form) for data in plain]
     else:
         raise PixelsError("its transfer syntax is not decoded")
@@ -63,10 +66,22 @@ def decoded(frames: Sequence[bytes], meaning: Meaning, coders: Coders) -> list[S
 
 
 def batch(meaning: Meaning) -> int:
-    """How many frames are decoded at once: one, or as many as make it worth starting a program."""
-    if meaning.syntax in DECODERS:
+    """How many frames are decoded or encoded at once: one, or as many as make it worth starting a program."""
+    if meaning.syntax in DECODERS and not _needs_dcmtk(meaning) and not _by_cjpls(meaning):
         return 1
     return max(1, min(64, _BATCH * 8 // meaning.frame_bits))
+
+
+def _needs_dcmtk(meaning: Meaning) -> bool:
+    """Whether it is JPEG-LS, and pyjpegls is not installed: there is none for the youngest Python."""
+    return meaning.syntax in _LS and importlib.util.find_spec("jpeg_ls") is None
+
+
+def _by_cjpls(meaning: Meaning) -> bool:
+    """Whether JPEG-LS is encoded by DCMTK: it reads what pyjpegls makes of such signed samples 4096 too high."""
+    return meaning.syntax in _LS and (
+        _needs_dcmtk(meaning) or (meaning.signed and meaning.stored < meaning.allocated)
+    )
 
 
 def _guarded(decoder: Callable[[bytes, Meaning], Samples], data: bytes, meaning: Meaning) -> Samples:
@@ -173,7 +188,7 @@ DECODERS: Final[Mapping[str, Callable[[bytes, Meaning], Any]]] = {
     DEFLATED_FRAMES: _inflated,
     RLE: _from_rle,
     BASELINE: _from_baseline,
-    **dict.fromkeys((LS, LS_NEAR), _from_ls),
+    **dict.fromkeys(_LS, _from_ls),
     **dict.fromkeys((J2K_LOSSLESS, J2K, *HTJ2K), _from_j2k),
 }
 
@@ -188,7 +203,7 @@ def encoded(
     syntax = meaning.syntax
     if syntax in (LOSSLESS, LOSSLESS_14):
         return _by_dcmtk(frames, meaning, coders, LOSSLESS)
-    if syntax in (LS, LS_NEAR) and meaning.signed and meaning.stored < meaning.allocated:
+    if _by_cjpls(meaning):
         return _by_dcmtk(frames, meaning, coders, LS)
     if syntax not in ENCODERS:
         raise PixelsError("its transfer syntax is not encoded")
@@ -302,7 +317,7 @@ ENCODERS: Final[Mapping[str, Callable[[Any, bytes, Meaning], bytes]]] = {
     ENCAPSULATED: _to_raw,
     DEFLATED_FRAMES: _to_deflated,
     RLE: _to_rle,
-    **dict.fromkeys((LS, LS_NEAR), _to_ls),
+    **dict.fromkeys(_LS, _to_ls),
     **dict.fromkeys((J2K_LOSSLESS, J2K), _to_j2k),
 }
 

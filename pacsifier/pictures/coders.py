@@ -27,13 +27,15 @@ class Coders:
     """What decodes and encodes by DCMTK, each None where it is absent, and a folder of the user's own (0700) for it.
 
     `djpeg` decodes any JPEG (dcmdjpeg), colours as they are stored; `cjpeg` encodes JPEG lossless SV1 (dcmcjpeg);
-    `cjpls` JPEG-LS lossless (dcmcjpls). None of them may give another SOP Instance UID or wait for ever.
+    `cjpls` JPEG-LS lossless (dcmcjpls); `djpls` decodes JPEG-LS where pyjpegls is not installed (dcmdjpls). None of
+    them may give another SOP Instance UID or wait for ever.
     """
 
     scratch: Path | None = None
     djpeg: Coder | None = None
     cjpeg: Coder | None = None
     cjpls: Coder | None = None
+    djpls: Coder | None = None
 
 
 def recoded(
@@ -69,6 +71,14 @@ def _folder(coders: Coders) -> Iterator[Path]:
         yield Path(folder)
 
 
+def _photometric(meaning: Meaning) -> str:
+    """What its samples are to a coder: one of a palette is a number as any other, and no colours are halved."""
+    if meaning.samples == 1:
+        return "MONOCHROME2"
+    halved = meaning.syntax == EXPLICIT and meaning.photometric.endswith("422")
+    return "YBR_FULL" if halved else meaning.photometric
+
+
 def _write(path: Path, meaning: Meaning, frames: Sequence[bytes]) -> None:
     """A file with these frames and nothing else of where they come from."""
     from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
@@ -77,7 +87,7 @@ def _write(path: Path, meaning: Meaning, frames: Sequence[bytes]) -> None:
 
     data = Dataset()
     data.SOPClassUID, data.SOPInstanceUID = _CLASS, _INSTANCE
-    data.SamplesPerPixel, data.PhotometricInterpretation = meaning.samples, meaning.photometric
+    data.SamplesPerPixel, data.PhotometricInterpretation = meaning.samples, _photometric(meaning)
     if meaning.samples > 1:
         data.PlanarConfiguration = 0
     data.NumberOfFrames = len(frames)

@@ -211,7 +211,8 @@ def _from_ybr(values: NDArray[np.uint8]) -> Picture:
     import numpy as np
     from PIL import Image
 
-    return np.asarray(Image.fromarray(np.ascontiguousarray(values), "YCbCr").convert("RGB"))
+    planes = [Image.fromarray(np.ascontiguousarray(values[..., each])) for each in range(3)]
+    return np.asarray(Image.merge("YCbCr", planes).convert("RGB"))
 
 
 def _of_palette(frame: Frame) -> Picture:

@@ -30,6 +30,7 @@ _RESTARTS: Final = re.compile(rb"(\xff+[\xd0-\xd7])")
 _BEHIND: Final = re.compile(rb"\xff+[\x01-\xcf\xd8-\xfe]")
 _WINDOW: Final = 1 << 16
 _MARGIN: Final = 1 << 13  # more bytes than a minimum coded unit has
+_ADOBE_BYTES: Final = 12
 _EOB: Final = 0
 _BROKEN: Final = 128  # as a step it ends the block, and tells why
 
@@ -120,9 +121,9 @@ class Picture:
     @property
     def is_rgb(self) -> bool:
         """Whether its three components say that they are red, green and blue."""
-        if self.adobe is not None:
-            return self.adobe == 0
-        return not self.jfif and self.ids == (0x52, 0x47, 0x42)
+        if self.jfif:
+            return False
+        return self.adobe == 0 if self.adobe is not None else self.ids == (0x52, 0x47, 0x42)
 
 
 def read(data: bytes) -> Picture:
@@ -176,7 +177,7 @@ def _read_segment(picture: Picture, marker: int, body: bytes) -> None:
         (picture.restart,) = struct.unpack(">H", body)
     elif marker == 0xE0:
         picture.jfif = picture.jfif or body.startswith(b"JFIF\0")
-    elif marker == 0xEE and body.startswith(b"Adobe"):
+    elif marker == 0xEE and body.startswith(b"Adobe") and len(body) >= _ADOBE_BYTES:
         picture.adobe = body[11]
 
 
@@ -206,8 +207,8 @@ def _read_scan(picture: Picture, data: bytes, body: bytes, start: int, pos: int)
         (picture.ids.index(body[1 + 2 * n]), body[2 + 2 * n] >> 4, 16 | body[2 + 2 * n] & 15)
         for n in range(count)
     ]
-    if body[1 + 2 * count :] != b"\x00\x3f\x00":
-        raise PixelsError("its JPEG is not sequential with Huffman codes")
+    if len(body) != 4 + 2 * count:
+        raise ValueError
     found = _BEHIND.search(data, pos)
     behind = found.start() if found else len(data)
     used = {table: picture.tables[table] for _, dc, ac in chosen for table in (dc, ac)}
@@ -460,7 +461,7 @@ def _look(table: Table, *, ac: bool) -> NDArray[np.uint16]:
             takes = run + 1 if count or run == 15 else 64
             entry = (takes << 5 | length + count) if count or run in (0, 15) else _BROKEN << 5 | 1
         else:
-            entry = symbol << 5 | length
+            entry = symbol << 5 | length if symbol < 16 else 0
         out[code << (16 - length) : (code + 1) << (16 - length)] = entry
     return out
 

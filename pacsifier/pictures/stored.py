@@ -204,40 +204,50 @@ def _stored(file: IO[bytes], head: bytes, syntax_at: int, syntax: str) -> Stored
             )
     except Exception as error:
         raise PixelsError("its header cannot be read") from error
-    tag, value, encapsulated = _pixel_element(file, syntax, header, empty=file.tell() == began)
-    meaning = _meaning(header, syntax, tag)
-    if encapsulated:
-        place = _encapsulated(file, value, meaning.frames, header)
+    if file.tell() == began:
+        raise PixelsError("no pixel data")
+    element = _pixel_element(file, syntax, implicit=bool(header.original_encoding[0]))
+    meaning = _meaning(header, syntax, element.tag)
+    if element.encapsulated:
+        place = _encapsulated(file, element.value, meaning.frames, header)
     else:
-        meaning, place = _fitted(meaning, value), Place(value, encapsulated=False)
+        if element.words and meaning.is_big and meaning.allocated <= 8 and not meaning.is_float:
+            raise PixelsError("samples of 8 bits in big endian words")
+        meaning, place = _fitted(meaning, element.value), Place(element.value, encapsulated=False)
     return Stored(file, head, syntax_at, header, meaning, place)
 
 
-def _pixel_element(file: IO[bytes], syntax: str, header: Any, *, empty: bool) -> tuple[int, Span, bool]:
-    """Tag and value of the pixel data that stands here, and whether it is encapsulated."""
+@dataclass(frozen=True)
+class _Element:
+    """The element of the pixel data; `words`: its bytes stand in words of 16 bits."""
+
+    tag: int
+    value: Span
+    words: bool
+    encapsulated: bool
+
+
+def _pixel_element(file: IO[bytes], syntax: str, *, implicit: bool) -> _Element:
+    """The element of the pixel data that begins here."""
     order = ">" if syntax == BIG_ENDIAN else "<"
     raw = file.read(12)
-    if len(raw) < 12 or empty:
+    if len(raw) < 12:
         raise PixelsError("no pixel data")
     group, element = struct.unpack(f"{order}HH", raw[:4])
-    implicit = bool(header.original_encoding[0])
-    is_long = not implicit and raw[4:6] in _LONG
-    if not implicit and not is_long:
+    if not implicit and raw[4:6] not in _LONG:
         raise PixelsError("pixel data of another value representation than OB and OW")
-    (length,) = struct.unpack(f"{order}L", raw[8:12] if is_long else raw[4:8])
-    start = file.tell() - (0 if is_long else 4)
-    size = file.seek(0, 2)
+    (length,) = struct.unpack(f"{order}L", raw[4:8] if implicit else raw[8:12])
+    start = file.tell() - (4 if implicit else 0)
+    encapsulated = length == _UNDEFINED
     if syntax.startswith(_VIDEO):
         raise PixelsError("it is a video")
-    if length == _UNDEFINED:
-        if syntax in UNCOMPRESSED:
-            raise PixelsError("encapsulated pixel data in an uncompressed transfer syntax")
-        return group << 16 | element, (start, size), True
-    if syntax not in UNCOMPRESSED:
-        raise PixelsError("compressed pixel data that is not encapsulated")
-    if start + length > size:
+    if encapsulated == (syntax in UNCOMPRESSED):
+        raise PixelsError("pixel data that does not fit its transfer syntax")
+    size = file.seek(0, 2)
+    if not encapsulated and start + length > size:
         raise PixelsError("the file ends within its pixel data")
-    return group << 16 | element, (start, start + length), False
+    value = start, size if encapsulated else start + length
+    return _Element(group << 16 | element, value, raw[4:6] == b"OW" and not implicit, encapsulated)
 
 
 def _meaning(header: Any, syntax: str, tag: int) -> Meaning:

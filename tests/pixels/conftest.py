@@ -1,12 +1,19 @@
-"""What the tests of text in pixels share: one engine, and no network."""
+"""What the tests of pixels share: one engine, no network, and DCMTK's coders, which come to pictures from outside."""
 
 from __future__ import annotations
 
 import socket
+from collections.abc import Iterator
 
 import pytest
 
+from pacsifier.dcmtk.dcmcjpeg import encode_jpeg_lossless
+from pacsifier.dcmtk.dcmcjpls import encode_jpeg_ls
+from pacsifier.dcmtk.dcmdjpeg import decode_jpeg
+from pacsifier.dcmtk.dcmdjpls import decode_jpeg_ls
+from pacsifier.dcmtk.toolbox import Toolbox
 from pacsifier.pictures import models
+from pacsifier.pictures.coders import Coders
 from pacsifier.pictures.engine import Engine
 
 
@@ -24,3 +31,17 @@ def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
 
     for name in ("socket", "create_connection", "getaddrinfo"):
         monkeypatch.setattr(socket, name, refused)
+
+
+@pytest.fixture(scope="session")
+def coders(tmp_path_factory) -> Iterator[Coders]:
+    """DCMTK's coders, in a folder of their own."""
+    folder = tmp_path_factory.mktemp("coders")
+    with Toolbox() as toolbox:
+        yield Coders(
+            folder,
+            djpeg=lambda source, target: decode_jpeg(toolbox, source, target, folder),
+            cjpeg=lambda source, target: encode_jpeg_lossless(toolbox, source, target, folder),
+            djpls=lambda source, target: decode_jpeg_ls(toolbox, source, target, folder),
+            cjpls=lambda source, target: encode_jpeg_ls(toolbox, source, target, folder),
+        )

@@ -239,7 +239,7 @@ def _values(data: Dataset) -> Array:
         else ""
     )
     values = pixel_array(data, raw=True, decoding_plugin=plugin)
-    return values if int(data.NumberOfFrames) > 1 else values[None]
+    return values if int(data.get("NumberOfFrames", 1)) > 1 else values[None]
 
 
 Maker = Callable[[Path], Path]

@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+import importlib.util
+import shutil
+import subprocess
+import sys
+from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from pydicom import dcmread
 
-from pacsifier.dcmtk.dcmcjpeg import encode_jpeg_lossless
-from pacsifier.dcmtk.dcmcjpls import encode_jpeg_ls
-from pacsifier.dcmtk.dcmdjpeg import decode_jpeg
-from pacsifier.dcmtk.toolbox import Toolbox
+from pacsifier.errors import ToolError
 from pacsifier.pictures.blanking import CannotBlank, blank
 from pacsifier.pictures.boxes import Box
-from pacsifier.pictures.coders import Coders
+from pacsifier.pictures.decoding import frames_of
+from pixels.kinds import COLUMNS, ENCODINGS, ROWS
 from pixels.made import (
     BASELINE,
     BIG,
@@ -31,205 +36,17 @@ from pixels.made import (
     LS,
     LS_NEAR,
     RLE,
-    Maker,
-    bits,
     compressed,
-    floats,
-    halved,
     header,
     independent,
     j2k,
     jpeg,
-    of_dcmtk,
     plain,
-    rle,
+    save,
     scene,
 )
 
-ROWS, COLUMNS = 90, 130
 INSIDE, BORDER = Box(13, 5, 71, 17), Box(COLUMNS - 41, ROWS - 13, COLUMNS + 30, ROWS + 5)
-
-
-@pytest.fixture(scope="session")
-def coders(tmp_path_factory) -> Iterator[Coders]:
-    """DCMTK's coders, in a folder of their own."""
-    folder = tmp_path_factory.mktemp("coders")
-    with Toolbox() as toolbox:
-        yield Coders(
-            folder,
-            djpeg=lambda source, target: decode_jpeg(toolbox, source, target, folder),
-            cjpeg=lambda source, target: encode_jpeg_lossless(toolbox, source, target, folder),
-            cjpls=lambda source, target: encode_jpeg_ls(toolbox, source, target, folder),
-        )
-
-
-def _palette(path: Path, syntax: str, *, first: int = 0, segmented: bool = False) -> Path:
-    """Indexes in no order of brightness; the darkest colour has index 7 (of those that the palette has)."""
-    array = scene(ROWS, COLUMNS, bits=5)[:, :, :] + first
-    entries = np.random.default_rng(1).integers(40, 250, (32, 3)).astype("<u2")
-    entries[7] = 3, 2, 1
-    more = {}
-    for place, name in enumerate(("Red", "Green", "Blue")):
-        more[f"{name}PaletteColorLookupTableDescriptor"] = [32, first, 16]
-        words = entries[:, place] * 256
-        if segmented:
-            key, words = (
-                f"Segmented{name}PaletteColorLookupTableData",
-                np.concatenate([[0, 32], words]).astype("<u2"),
-            )
-        else:
-            key = f"{name}PaletteColorLookupTableData"
-        more[key] = words.tobytes()
-    if syntax == RLE:
-        data = header(array, "PALETTE COLOR", 8, **more)
-        return compressed(path, data, rle(array), RLE)
-    return plain(path, array, syntax, "PALETTE COLOR", 8, **more)
-
-
-def _overlay_bits(path: Path) -> Path:
-    array = scene(ROWS, COLUMNS, bits=12) | (scene(ROWS, COLUMNS, seed=5)[..., :] > 128).astype("u2") << 13
-    data = header(array, "MONOCHROME2", 12)
-    data.add_new(0x60000010, "US", ROWS)
-    data.add_new(0x60000011, "US", COLUMNS)
-    data.add_new(0x60000040, "CS", "G")
-    data.add_new(0x60000050, "SS", [1, 1])
-    data.add_new(0x60000100, "US", 16)
-    data.add_new(0x60000102, "US", 13)
-    from pixels.made import save
-
-    return save(data, path, EXPLICIT, array.astype("<u2").tobytes())
-
-
-def _grey(**more: int | bool) -> np.ndarray:
-    return scene(ROWS, COLUMNS, **more)
-
-
-def _colour(**more: int) -> np.ndarray:
-    return scene(ROWS, COLUMNS, samples=3, **more)
-
-
-GREY, INVERTED = "MONOCHROME2", "MONOCHROME1"
-ENCODINGS: dict[str, Maker] = {
-    "implicit 8": lambda path: plain(path, _grey(), IMPLICIT, GREY, 8),
-    "explicit 12 in 16": lambda path: plain(path, _grey(bits=12), EXPLICIT, GREY, 12),
-    "explicit 16 of 3 frames": lambda path: plain(path, _grey(bits=16, frames=3), EXPLICIT, GREY, 16),
-    "explicit odd length": lambda path: plain(path, scene(89, 131), EXPLICIT, GREY, 8),
-    "big endian 12 signed": lambda path: plain(path, _grey(bits=12, signed=True), BIG, GREY, 12),
-    "big endian RGB of 2 frames": lambda path: plain(path, _colour(frames=2), BIG, "RGB", 8),
-    "deflated 12": lambda path: plain(path, _grey(bits=12), DEFLATED, GREY, 12),
-    "deflated of 3 frames": lambda path: plain(path, _grey(frames=3), DEFLATED, GREY, 8),
-    "inverted": lambda path: plain(path, _grey(bits=14), EXPLICIT, INVERTED, 14),
-    "RGB by pixel": lambda path: plain(path, _colour(), EXPLICIT, "RGB", 8),
-    "RGB by plane of 2 frames": lambda path: plain(
-        path, _colour(frames=2), EXPLICIT, "RGB", 8, PlanarConfiguration=1
-    ),
-    "RGB 16": lambda path: plain(path, _colour(bits=16), EXPLICIT, "RGB", 16),
-    "YBR": lambda path: plain(path, _colour(), EXPLICIT, "YBR_FULL", 8),
-    "YBR 422 of 2 frames": lambda path: halved(path, _colour(frames=2)),
-    "palette": lambda path: _palette(path, EXPLICIT),
-    "palette from 100": lambda path: _palette(path, IMPLICIT, first=100),
-    "palette segmented": lambda path: _palette(path, EXPLICIT, segmented=True),
-    "palette RLE": lambda path: _palette(path, RLE),
-    "overlay bits": _overlay_bits,
-    "single bits of 3 frames": lambda path: bits(path, (scene(81, 131, frames=3) > 128).astype("u1")),
-    "floating point": lambda path: floats(path, _grey(bits=12).astype("f4") - 100),
-    "encapsulated": lambda path: compressed(
-        path, header(_grey(frames=2), GREY, 8), [each.tobytes() for each in _grey(frames=2)], ENCAPSULATED
-    ),
-    "RLE of 3 frames": lambda path: compressed(
-        path, header(_grey(frames=3), GREY, 8), rle(_grey(frames=3)), RLE, extended=True
-    ),
-    "RLE 12 signed": lambda path: compressed(
-        path, header(_grey(bits=12, signed=True), GREY, 12), rle(_grey(bits=12, signed=True)), RLE
-    ),
-    "RLE RGB": lambda path: compressed(path, header(_colour(), "RGB", 8), rle(_colour()), RLE),
-    "JPEG lossless 8": lambda path: of_dcmtk(path, _grey(), "dcmcjpeg", ["+e1"], GREY, 8),
-    "JPEG lossless 12 of 3 frames": lambda path: of_dcmtk(
-        path, _grey(bits=12, frames=3), "dcmcjpeg", ["+e1"], GREY, 12
-    ),
-    "JPEG lossless 16 signed": lambda path: of_dcmtk(
-        path, _grey(bits=16, signed=True), "dcmcjpeg", ["+e1"], GREY, 16
-    ),
-    "JPEG lossless RGB": lambda path: of_dcmtk(path, _colour(), "dcmcjpeg", ["+e1"], "RGB", 8),
-    "JPEG lossless process 14": lambda path: of_dcmtk(
-        path, _grey(bits=12), "dcmcjpeg", ["+el", "+sv", "4"], GREY, 12
-    ),
-    "JPEG-LS 8": lambda path: of_dcmtk(path, _grey(), "dcmcjpls", [], GREY, 8),
-    "JPEG-LS 12 of 3 frames": lambda path: of_dcmtk(path, _grey(bits=12, frames=3), "dcmcjpls", [], GREY, 12),
-    "JPEG-LS 16": lambda path: of_dcmtk(path, _grey(bits=16), "dcmcjpls", [], GREY, 16),
-    "JPEG-LS 12 signed": lambda path: of_dcmtk(path, _grey(bits=12, signed=True), "dcmcjpls", [], GREY, 12),
-    "JPEG-LS RGB by line": lambda path: of_dcmtk(path, _colour(), "dcmcjpls", ["+il"], "RGB", 8),
-    "JPEG-LS RGB by sample": lambda path: of_dcmtk(path, _colour(), "dcmcjpls", ["+is"], "RGB", 8),
-    "JPEG-LS RGB by plane": lambda path: of_dcmtk(path, _colour(), "dcmcjpls", ["+in"], "RGB", 8),
-    "JPEG-LS near-lossless of 3 frames": lambda path: of_dcmtk(
-        path, _grey(frames=3), "dcmcjpls", ["+en", "+md", "3"], GREY, 8
-    ),
-    "J2K lossless 12": lambda path: compressed(
-        path, header(_grey(bits=12), GREY, 12), j2k(_grey(bits=12), 12), J2K_LOSSLESS
-    ),
-    "J2K lossless 12 signed": lambda path: compressed(
-        path,
-        header(_grey(bits=12, signed=True), GREY, 12),
-        j2k(_grey(bits=12, signed=True), 12),
-        J2K_LOSSLESS,
-    ),
-    "J2K lossless RGB": lambda path: compressed(
-        path, header(_colour(), "YBR_RCT", 8), j2k(_colour(), 8, colour=1), J2K_LOSSLESS
-    ),
-    "J2K lossy of 3 frames": lambda path: compressed(
-        path,
-        header(_grey(frames=3), GREY, 8),
-        j2k(_grey(frames=3), 8, compression_ratios=[5]),
-        J2K,
-        extended=True,
-    ),
-    "J2K lossy RGB": lambda path: compressed(
-        path, header(_colour(), "YBR_ICT", 8), j2k(_colour(), 8, colour=1, compression_ratios=[8]), J2K
-    ),
-    "JPEG": lambda path: compressed(path, header(_grey(), GREY, 8), jpeg(_grey(), quality=80), BASELINE),
-    "JPEG inverted": lambda path: compressed(
-        path, header(_grey(), INVERTED, 8), jpeg(_grey(), quality=95, optimize=True), BASELINE
-    ),
-    "JPEG of 3 frames in fragments": lambda path: compressed(
-        path, header(_grey(frames=3), GREY, 8), jpeg(_grey(frames=3)), BASELINE, fragments=2
-    ),
-    "JPEG with restarts": lambda path: compressed(
-        path, header(_grey(), GREY, 8), jpeg(_grey(), restart_marker_blocks=7), BASELINE
-    ),
-    "JPEG 444": lambda path: compressed(
-        path, header(_colour(), "YBR_FULL", 8), jpeg(_colour(), subsampling=0), BASELINE
-    ),
-    "JPEG 422 of 2 frames": lambda path: compressed(
-        path, header(_colour(frames=2), "YBR_FULL_422", 8), jpeg(_colour(frames=2), subsampling=1), BASELINE
-    ),
-    "JPEG 420 with restarts": lambda path: compressed(
-        path,
-        header(_colour(), "YBR_FULL_422", 8),
-        jpeg(_colour(), subsampling=2, optimize=True, restart_marker_rows=1),
-        BASELINE,
-    ),
-    "JPEG RGB": lambda path: compressed(
-        path, header(_colour(), "RGB", 8), jpeg(_colour(), keep_rgb=True), BASELINE
-    ),
-    "JPEG by DCMTK 422": lambda path: of_dcmtk(path, _colour(), "dcmcjpeg", ["+eb"], "RGB", 8),
-    "JPEG extended 8": lambda path: of_dcmtk(path, _grey(), "dcmcjpeg", ["+ee"], GREY, 8),
-    "JPEG extended 12 of 2 frames": lambda path: of_dcmtk(
-        path, _grey(bits=12, frames=2), "dcmcjpeg", ["+ee", "+bt"], GREY, 12
-    ),
-    "deflated frames": lambda path: compressed(
-        path, header(_grey(frames=2), GREY, 8), _deflated(_grey(frames=2)), DEFLATED_FRAMES
-    ),
-}
-
-
-def _deflated(array: np.ndarray) -> list[bytes]:
-    import zlib
-
-    out = []
-    for frame in array:
-        stream = zlib.compressobj(wbits=-15)
-        out.append(stream.compress(frame.tobytes()) + stream.flush())
-    return out
 
 
 BECOMES = {J2K: J2K_LOSSLESS, LS_NEAR: LS}
@@ -239,8 +56,6 @@ def _seen(path: Path) -> np.ndarray:
     """As a decoder sees it that is not ours; for two young transfer syntaxes, ours."""
     syntax = dcmread(path, stop_before_pixels=True).file_meta.TransferSyntaxUID
     if syntax in (ENCAPSULATED, DEFLATED_FRAMES):
-        from pacsifier.pictures.decoding import frames_of
-
         return np.stack([frame.values for frame in frames_of(path)])
     return independent(path)
 
@@ -330,3 +145,288 @@ def test_a_box_for_a_frame_that_is_not_there_leaves_no_file(tmp_path):
     with pytest.raises(CannotBlank, match="not there"):
         blank(source, tmp_path / "out.dcm", {1: [INSIDE]})
     assert not (tmp_path / "out.dcm").exists()
+
+
+# --- the colour ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("photometric", "signed", "more", "expected"),
+    [
+        ("MONOCHROME2", False, {}, "lowest"),
+        ("MONOCHROME2", True, {}, "lowest"),
+        ("MONOCHROME1", False, {}, "highest"),
+        ("MONOCHROME1", True, {}, "highest"),
+        ("MONOCHROME2", True, {"PixelPaddingValue": -2000}, "lowest"),
+        ("MONOCHROME2", True, {"PixelPaddingValue": -2000, "PixelPaddingRangeLimit": -1990}, "lowest"),
+        ("MONOCHROME1", False, {"PixelPaddingValue": 4095}, "highest"),
+    ],
+)
+@pytest.mark.parametrize("syntax", [EXPLICIT, IMPLICIT])
+def test_grey_is_blanked_with_the_darkest_value_of_the_picture(
+    photometric, signed, more, expected, syntax, tmp_path
+):
+    array = scene(ROWS, COLUMNS, bits=10, signed=signed)
+    levels = array[0, :40] if more else array
+    lowest, highest = levels.min(), levels.max()
+    if more:
+        # No neighbour of the padding is made up: padding stays padding, and what is blanked is a level of the picture.
+        array[0, 40:] = more["PixelPaddingValue"]
+    path = plain(tmp_path / "in.dcm", array, syntax, photometric, 16 if signed else 12, **more)
+    blank(path, tmp_path / "out.dcm", {None: [Box(10, 5, 30, 20)]})
+    after = independent(tmp_path / "out.dcm")[0]
+    assert set(after[5:20, 10:30].ravel()) == {lowest if expected == "lowest" else highest}
+    assert (after.min(), after.max()) == (array.min(), array.max())
+
+
+@pytest.mark.parametrize("name", [name for name in ENCODINGS if name.startswith("palette")])
+def test_a_palette_is_blanked_with_its_darkest_colour(name, tmp_path, coders):
+    path = ENCODINGS[name](tmp_path / "in.dcm")
+    blank(path, tmp_path / "out.dcm", {None: [INSIDE]}, coders)
+    after = independent(tmp_path / "out.dcm")[0]
+    assert set(after[6:16, 14:70].ravel()) == {107 if "100" in name else 7}
+
+
+@pytest.mark.parametrize(
+    ("name", "colour"),
+    [
+        ("RGB by plane of 2 frames", (0, 0, 0)),
+        ("YBR", (0, 128, 128)),
+        ("YBR 422 of 2 frames", (0, 128, 128)),
+        ("J2K lossless RGB", (0, 0, 0)),
+        ("JPEG 444", (0, 128, 128)),
+        ("JPEG 420 with restarts", (0, 128, 128)),
+        ("JPEG RGB", (0, 0, 0)),
+        ("JPEG", 0),
+        ("JPEG inverted", 255),
+        ("JPEG extended 12 of 2 frames", 0),
+    ],
+)
+def test_colours_are_blanked_with_black(name, colour, tmp_path, coders):
+    blank(ENCODINGS[name](tmp_path / "in.dcm"), tmp_path / "out.dcm", {None: [INSIDE]}, coders)
+    for frame in frames_of(tmp_path / "out.dcm", coders):
+        assert (frame.values[INSIDE.top : INSIDE.bottom, INSIDE.left : INSIDE.right] == colour).all()
+
+
+def test_all_frames_are_blanked_with_one_colour(tmp_path):
+    array = scene(ROWS, COLUMNS, frames=3, bits=12) + np.array([50, 0, 100], "u2").reshape(3, 1, 1)
+    path = plain(tmp_path / "in.dcm", array, EXPLICIT, "MONOCHROME2", 12)
+    blank(path, tmp_path / "out.dcm", {None: [INSIDE]})
+    after = independent(tmp_path / "out.dcm")
+    assert len(set(after[:, 6:16, 14:70].ravel())) == 1
+
+
+def test_overlay_bits_go_inside_the_boxes_and_stay_outside(tmp_path):
+    path = ENCODINGS["overlay bits"](tmp_path / "in.dcm")
+    blank(path, tmp_path / "out.dcm", {None: [INSIDE]})
+    before, after = (dcmread(each).pixel_array for each in (path, tmp_path / "out.dcm"))
+    raw = np.frombuffer(dcmread(tmp_path / "out.dcm").PixelData, "<u2").reshape(ROWS, COLUMNS)
+    assert not (raw[6:16, 14:70] & 0xF000).any()
+    assert (raw[40:] & 0x2000).any()
+    assert np.array_equal(before[40:], after[40:])
+
+
+@pytest.mark.parametrize(
+    "name", ["explicit 12 in 16", "RLE of 3 frames", "J2K lossy RGB", "JPEG", "deflated 12"]
+)
+def test_what_stands_behind_the_pixel_data_goes_over(name, tmp_path):
+    path = ENCODINGS[name](tmp_path / "in.dcm")
+    data = dcmread(path)
+    data.add_new(0xFFFCFFFC, "OB", b"\0" * 30)
+    data.save_as(path)
+    blank(path, tmp_path / "out.dcm", {None: [INSIDE]})
+    assert dcmread(tmp_path / "out.dcm")[0xFFFCFFFC].value == b"\0" * 30
+
+
+# --- wherever boxes stand -----------------------------------------------------------------------------------------
+
+edges = st.tuples(
+    st.integers(-9, COLUMNS + 9), st.integers(-9, ROWS + 9), st.integers(1, COLUMNS), st.integers(1, ROWS)
+)
+some_boxes = st.lists(
+    edges.map(lambda at: Box(at[0], at[1], at[0] + at[2], at[1] + at[3])), min_size=1, max_size=4
+)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "explicit odd length",
+        "YBR 422 of 2 frames",
+        "single bits of 3 frames",
+        "RLE of 3 frames",
+        "J2K lossless RGB",
+    ],
+)
+@settings(max_examples=12, deadline=None)
+@given(boxes=some_boxes, which=st.sampled_from([None, 0]))
+def test_wherever_boxes_stand_only_they_are_blanked(name, boxes, which, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("boxes")
+    source, target = ENCODINGS[name](folder / "in.dcm"), folder / "out.dcm"
+    blank(source, target, {which: boxes})
+    for one, other in zip(frames_of(source), frames_of(target), strict=True):
+        expected = one.values.copy()
+        if which in (None, one.index):
+            for box in boxes:
+                left = box.left // 2 * 2 if "422" in name else box.left
+                right = -(-box.right // 2) * 2 if "422" in name else box.right
+                inside = slice(max(box.top, 0), max(box.bottom, 0)), slice(max(left, 0), max(right, 0))
+                expected[inside] = other.values[inside]
+                seen = other.values[inside]
+                assert seen.size == 0 or (seen == seen[:1, :1]).all()
+        assert np.array_equal(expected, other.values)
+
+
+@pytest.mark.parametrize("name", [name for name in ENCODINGS if "JPEG-LS" in name])
+def test_jpeg_ls_is_blanked_by_dcmtk_where_pyjpegls_is_not_installed(name, tmp_path, coders, monkeypatch):
+    monkeypatch.setitem(sys.modules, "jpeg_ls", None)
+    find_spec = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda each: None if each == "jpeg_ls" else find_spec(each)
+    )
+    source, target = ENCODINGS[name](tmp_path / "in.dcm"), tmp_path / "out.dcm"
+    with pytest.raises(CannotBlank, match="dcmdjpls"):
+        blank(source, target, {None: [INSIDE]})
+    done = blank(source, target, {None: [INSIDE, BORDER]}, coders)
+    _same_but_for_boxes(source, target, done)
+
+
+# --- refused ------------------------------------------------------------------------------------------------------
+
+
+def _with_syntax(path: Path, syntax: str) -> Path:
+    """The file with another name of its transfer syntax, which pydicom need not know."""
+    data = dcmread(path, stop_before_pixels=True)
+    name = data.file_meta.TransferSyntaxUID.encode()
+    raw = path.read_bytes()
+    at = raw.index(name)
+    length = len(name) + len(name) % 2
+    wanted = syntax.encode() + b"\0" * (len(syntax) % 2)
+    more = len(wanted) - length
+    group = int.from_bytes(raw[140:144], "little") + more
+    raw = (
+        raw[:140]
+        + group.to_bytes(4, "little")
+        + raw[144 : at - 2]
+        + len(wanted).to_bytes(2, "little")
+        + wanted
+    )
+    path.write_bytes(raw + path.read_bytes()[at + length :])
+    return path
+
+
+def _overlay_in_jpeg(path: Path) -> Path:
+    data = header(scene(ROWS, COLUMNS, bits=12), "MONOCHROME2", 12)
+    data.add_new(0x60000100, "US", 16)
+    data.add_new(0x60000102, "US", 13)
+    return compressed(path, data, j2k(scene(ROWS, COLUMNS, bits=12), 12), J2K_LOSSLESS)
+
+
+REFUSED = {
+    "video": (lambda path: _with_syntax(ENCODINGS["JPEG"](path), "1.2.840.10008.1.2.4.102"), "video"),
+    "HTJ2K": (
+        lambda path: _with_syntax(ENCODINGS["J2K lossless 12"](path), "1.2.840.10008.1.2.4.201"),
+        "not encoded",
+    ),
+    "JPEG XL": (lambda path: _with_syntax(ENCODINGS["JPEG"](path), "1.2.840.10008.1.2.4.110"), "not decoded"),
+    "overlay in compressed": (_overlay_in_jpeg, "overlay"),
+    "progressive": (
+        lambda path: compressed(
+            path,
+            header(scene(ROWS, COLUMNS), "MONOCHROME2", 8),
+            jpeg(scene(ROWS, COLUMNS), progressive=True),
+            BASELINE,
+        ),
+        "sequential",
+    ),
+    "bytes in big endian words": (
+        lambda path: save(
+            header(scene(ROWS, COLUMNS), "MONOCHROME2", 8), path, BIG, scene(ROWS, COLUMNS).tobytes(), vr="OW"
+        ),
+        "big endian words",
+    ),
+    "compressed in name only": (
+        lambda path: _with_syntax(ENCODINGS["implicit 8"](path), RLE),
+        "not fit",
+    ),
+    "without DCMTK": (lambda path: ENCODINGS["JPEG lossless 8"](path), "dcmdjpeg"),
+    "other size": (
+        lambda path: compressed(
+            path, header(scene(ROWS, COLUMNS), "MONOCHROME2", 8), jpeg(scene(ROWS, COLUMNS - 8)), BASELINE
+        ),
+        "another size",
+    ),
+    "broken frame": (
+        lambda path: compressed(
+            path, header(scene(ROWS, COLUMNS), "MONOCHROME2", 8), [b"\xff\x4f\xff\x51" + b"x" * 300], J2K
+        ),
+        "decoded",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_cannot_be_blanked_is_refused_in_words_and_leaves_no_file(name, tmp_path):
+    make, reason = REFUSED[name]
+    with pytest.raises(CannotBlank, match=reason):
+        blank(make(tmp_path / "in.dcm"), tmp_path / "out.dcm", {None: [INSIDE]})
+    assert not (tmp_path / "out.dcm").exists()
+
+
+@pytest.mark.parametrize("at", [(3, 3), (50, 20)], ids=["outside", "inside"])
+def test_a_coder_that_changes_a_pixel_is_found_out(at, tmp_path, coders):
+    def lying(source: Path, target: Path) -> None:
+        data = dcmread(source)
+        array = data.pixel_array.copy()
+        array[at] ^= 1
+        data.PixelData = array.tobytes()
+        data.save_as(source)
+        coders.cjpeg(source, target)
+
+    source = ENCODINGS["JPEG lossless 8"](tmp_path / "in.dcm")
+    with pytest.raises(CannotBlank, match="not what it should be"):
+        blank(source, tmp_path / "out.dcm", {None: [Box(0, 40, 60, 60)]}, replace(coders, cjpeg=lying))
+    assert not (tmp_path / "out.dcm").exists()
+
+
+def test_a_coder_that_fails_or_hangs_is_said(tmp_path, coders):
+    source = ENCODINGS["JPEG lossless 8"](tmp_path / "in.dcm")
+
+    def failing(_source: Path, _target: Path) -> None:
+        raise ToolError("dcmcjpeg had not ended")
+
+    with pytest.raises(CannotBlank, match="dcmcjpeg failed"):
+        blank(source, tmp_path / "out.dcm", {None: [INSIDE]}, replace(coders, cjpeg=failing))
+    assert not list(coders.scratch.glob("**/*.dcm"))
+
+
+def test_the_output_is_private_and_never_written_through_a_link_or_over_a_file(tmp_path):
+    source = ENCODINGS["implicit 8"](tmp_path / "in.dcm")
+    blank(source, tmp_path / "out.dcm", {None: [INSIDE]})
+    assert (tmp_path / "out.dcm").stat().st_mode & 0o777 == 0o600
+    (tmp_path / "link.dcm").symlink_to(tmp_path / "elsewhere.dcm")
+    for name in ("out.dcm", "link.dcm"):
+        with pytest.raises(FileExistsError):
+            blank(source, tmp_path / name, {None: [INSIDE]})
+    assert not (tmp_path / "elsewhere.dcm").exists()
+
+
+@pytest.mark.parametrize(
+    "name", ["explicit 12 in 16", "RLE RGB", "J2K lossy RGB", "JPEG 422 of 2 frames", "JPEG-LS 16"]
+)
+def test_dciodvfy_finds_no_new_error(name, tmp_path, coders):
+    source, target = ENCODINGS[name](tmp_path / "in.dcm"), tmp_path / "out.dcm"
+    blank(source, target, {None: [INSIDE]}, coders)
+    before, after = _faults(source), _faults(target)
+    assert not after - before
+
+
+def _faults(path: Path) -> Counter[str]:
+    """The errors that dciodvfy finds."""
+    assert shutil.which("dciodvfy"), "dciodvfy is missing: scripts/test installs it"
+    run = subprocess.run(
+        ["dciodvfy", "-new", str(path)], capture_output=True, text=True, errors="replace", check=False
+    )
+    lines = (run.stdout + run.stderr).splitlines()
+    assert lines
+    return Counter(line for line in lines if line.startswith("Error"))

@@ -10,11 +10,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
-from pixels.made import jpeg, scene
 
 from pacsifier.pictures.boxes import Box
 from pacsifier.pictures.jpegblocks import Table, flattened, read, widened
 from pacsifier.pictures.stored import PixelsError
+from pixels.made import jpeg, scene
 
 ROWS, COLUMNS = 70, 101
 
@@ -208,3 +208,75 @@ def test_what_the_stream_says_of_itself_is_read():
     assert (picture.rows, picture.columns, picture.precision) == (ROWS, COLUMNS, 8)
     assert picture.unit == (16, 16)
     assert not picture.is_rgb
+
+
+JFIF = b"\xff\xe0\0\x10JFIF\0\1\1\0\0\1\0\1\0\0"
+RGB_IDS = jpeg(COLOUR, keep_rgb=True)[0]
+YBR_IDS = jpeg(COLOUR, subsampling=0)[0].replace(JFIF, b"")
+
+
+def _adobe(transform: int, length: int = 12) -> bytes:
+    body = (b"Adobe\0\x64\0\0\0\0" + bytes((transform,)))[:length]
+    return b"\xff\xee" + (2 + length).to_bytes(2, "big") + body
+
+
+def _with(segment: bytes, data: bytes) -> bytes:
+    return data[:2] + segment + data[2:]
+
+
+@pytest.mark.parametrize(
+    ("data", "is_rgb"),
+    [
+        (YBR_IDS, False),
+        (_with(JFIF, YBR_IDS), False),
+        (_with(_adobe(1), YBR_IDS), False),
+        (_with(_adobe(0), YBR_IDS), True),
+        (_with(JFIF + _adobe(0), YBR_IDS), False),
+        (_with(_adobe(0, length=10), YBR_IDS), False),
+        (_with(_adobe(0).replace(b"Adobe", b"other"), YBR_IDS), False),
+        (_with(_adobe(0).replace(b"\xff\xee", b"\xff\xed"), YBR_IDS), False),
+        (RGB_IDS[:2] + RGB_IDS[2:].replace(_adobe(0), b""), True),
+        (_with(JFIF, RGB_IDS[:2] + RGB_IDS[2:].replace(_adobe(0), b"")), False),
+        (_with(_adobe(1), RGB_IDS[:2] + RGB_IDS[2:].replace(_adobe(0), b"")), False),
+    ],
+)
+def test_colours_are_taken_as_the_common_library_takes_them(data, is_rgb):
+    assert read(data).is_rgb == is_rgb
+    if is_rgb:
+        # The library makes no YBR of what it takes for red, green and blue.
+        with pytest.raises(OSError, match="broken data stream"):
+            _decoded(data, "YCbCr")
+    else:
+        assert not np.array_equal(_decoded(data), _decoded(data, "YCbCr"))
+
+
+@pytest.mark.parametrize("wide", [False, True], ids=["8 bits", "16 bits"])
+def test_steps_are_read_from_segments_that_hold_several_tables(wide):
+    data, levels = STREAMS["444"]
+    tables = re.findall(rb"\xff\xdb\0\x43([\0-\1])(.{64})", data, re.DOTALL)
+    assert len(tables) == 2
+    body = b"".join(
+        bytes((number[0] | 16 * wide,))
+        + b"".join(bytes((0, each)) if wide else bytes((each,)) for each in table)
+        for number, table in tables
+    )
+    segment = b"\xff\xdb" + (2 + len(body)).to_bytes(2, "big") + body
+    first, second = (b"\xff\xdb\0\x43" + number + table for number, table in tables)
+    changed = data.replace(first, b"").replace(second, segment).replace(b"\xff\xc0", b"\xff\xc1")
+    box = [Box(9, 9, 40, 33)]
+    steps = [component.quantisation for component in read(data).components]
+    assert [component.quantisation for component in read(changed).components] == steps
+    assert np.array_equal(_decoded(changed), _decoded(data))
+    _flat_inside_and_same_outside(changed, box, levels)
+
+
+def test_the_last_code_but_that_of_ones_is_used():
+    table = Table((0, 3, *[0] * 14), (1, 2, 3))
+    assert table.with_symbols([4]).codes()[4] == (0b110, 3)
+    assert Table((0, 2, *[0] * 14), (1, 2)).with_symbols([4]).codes()[4] == (0b10, 2)
+
+
+def test_a_full_table_is_said_to_be_full():
+    counts = (1,) * 15 + (1,)
+    with pytest.raises(PixelsError, match="full"):
+        Table(counts, tuple(range(16))).with_symbols([200])
