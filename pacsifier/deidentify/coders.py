@@ -9,6 +9,7 @@ from pathlib import Path
 from pacsifier.dcmtk.dcmcjpeg import encode_jpeg_lossless
 from pacsifier.dcmtk.dcmcjpls import encode_jpeg_ls
 from pacsifier.dcmtk.dcmdjpeg import decode_jpeg
+from pacsifier.dcmtk.dcmdjpls import decode_jpeg_ls
 from pacsifier.dcmtk.toolbox import Toolbox
 from pacsifier.pictures.coders import Coders
 
@@ -23,5 +24,6 @@ def coders_in(staging: Path) -> Coders:
         scratch,
         djpeg=partial(decode_jpeg, toolbox, staging=scratch),
         cjpeg=partial(encode_jpeg_lossless, toolbox, staging=scratch),
+        djpls=partial(decode_jpeg_ls, toolbox, staging=scratch),
         cjpls=partial(encode_jpeg_ls, toolbox, staging=scratch),
     )

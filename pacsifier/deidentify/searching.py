@@ -1,126 +1,200 @@
-"""One file's pixels searched for text: by the device's layout, the regions of its header, and the engine.
+"""What the proof looks for in values and in bytes: what is known of one patient, as the rules for each kind say.
 
-Everything that can go wrong with a picture is an UnreadableError here, for a file that nobody could look at stays out.
+What a maker or the standard defines holds no identifier; numbers stand alone; what was written by us is no hit.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
-from functools import partial
-from io import FileIO
-from pathlib import Path
+import re
+from collections import Counter
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import replace
+from functools import cached_property
 
-from pydicom.dataset import Dataset
-from pydicom.multival import MultiValue
+from pacsifier.deidentify.engine import dates
+from pacsifier.deidentify.engine.dictionary import keyword
+from pacsifier.deidentify.engine.identifiers import SHORTEST_IN_BYTES, Identifiers, Matcher, fold_for_search
+from pacsifier.deidentify.engine.lexicon import lexicon
+from pacsifier.deidentify.engine.profile import read_words
+from pacsifier.deidentify.engine.subject import Subject
+from pacsifier.disk.names import slug
 
-from pacsifier.dicom import part10
-from pacsifier.dicom.splice import UnreadableError
-from pacsifier.pictures import layouts
-from pacsifier.pictures.boxes import Box, Region
-from pacsifier.pictures.coders import Coders
-from pacsifier.pictures.decoding import Frame, frames_of, pictures
-from pacsifier.pictures.engine import Engine, Picture
-from pacsifier.pictures.finding import find_text, merged
-from pacsifier.pictures.frames import Looked, find_in_frames
-from pacsifier.pictures.stored import Meaning, PixelsError
-
-CANNOT_LOOK = "pixels that cannot be searched for text"
-_PIXELS = frozenset((part10.PIXEL_DATA, 0x7FE00008, 0x7FE00009))
-_RIM_PX = 2
-# Where text may stand on its side.
-_TURNED = frozenset(("CR", "DX", "XA", "MG", "CT", "MR"))
-
-
-@dataclass(frozen=True)
-class Searched:
-    """What one file shows; the regions hold for all of its frames."""
-
-    columns: int
-    rows: int
-    frames: int
-    looked_at: int
-    regions: tuple[Region, ...]
+# Where a UID may be in other bytes: its first two points. What stands before is looked at there, which costs headers
+# of 64 kB a fifth of a search that begins with digits.
+_POINTS = re.compile(rb"\.[0-9]+\.[0-9][0-9.]*")
+_DIGITS_BEFORE = re.compile(rb"[0-9]+\Z")
+_LONGEST_COMPONENT = 64
+_UIDS = re.compile(rb"[0-9.\\ \0]*")
+TEXT_VRS = frozenset(("LO", "SH", "ST", "LT", "UT", "UC", "UR", "PN", "AE"))
+BYTES = frozenset(("UN", "OB", "OW"))
+_LONGEST_TEXT, _IN_TEXT = 1024, b"\t\n\r\x1b"  # of bytes that are searched as text
+_MADE_VRS = frozenset(("CS", "TM", "AS"))
+# Of a code: the value in its three forms, the scheme, the meaning.
+_CODED = frozenset((0x00080100, 0x00080119, 0x00080120, 0x00080102, 0x00080104))
+_CODES_BY_NAME = frozenset(
+    ("CodeValue", "CodeMeaning", "CodingSchemeDesignator", "LongCodeValue", "URNCodeValue")
+)
+# The marks that de-identification itself sets.
+_MARKS = frozenset((0x00120063, 0x00120064))
+_REMOVED = "removed"
+_WORD, _DAY, _WHOLE = "known identifier", "known date", "known identifier, as a whole"
+OLD_UID = "old UID"
 
 
-def search(path: Path, engine: Engine, knows: Callable[[str], bool], coders: Coders) -> Searched:
-    """Searches every frame of a file; `knows`: whether a text that was read names somebody.
+class _Kind:
+    """Finds words and days of a patient in one kind of text."""
 
-    Raises UnreadableError where its pixels cannot be decoded, and OSError.
-    """
-    try:
-        first = next(frames_of(path, coders, (0,)), None)
-        if first is None:
-            raise UnreadableError(CANNOT_LOOK, "it has no frames")
-        find = partial(find_text, engine=engine, turned=_may_be_turned(first), known=knows)
-        looked = [
-            find_in_frames(_ranged(path, coders, number), find) for number in range(len(pictures(first)))
+    def __init__(self, known: Identifiers) -> None:
+        self._known = known
+        self.both = Matcher(known, {})
+
+    @cached_property
+    def words(self) -> Matcher:
+        """Words alone, where something was found."""
+        return Matcher(replace(self._known, days=set()), {})
+
+    @cached_property
+    def days(self) -> Matcher:
+        """Days alone."""
+        return Matcher(Identifiers(days=self._known.days), {})
+
+    def in_text(self, text: str) -> Iterator[str]:
+        """The kinds of what is known in a text."""
+        whole = fold_for_search(text).strip() in self._known.wholes
+        if not whole and not self.both.spans(text):
+            return
+        if whole:
+            yield _WHOLE
+        elif self.words.spans(text):
+            yield _WORD
+        if self.days.spans(text):
+            yield _DAY
+
+    def kinds_of(self, needle: bytes) -> Iterator[str]:
+        """The kinds of what was found in bytes."""
+        for matcher, kind in ((self.words, _WORD), (self.days, _DAY)):
+            if needle in matcher.needles:
+                yield kind
+
+
+_NOTHING = _Kind(Identifiers())
+
+
+class Search:
+    """Looks for what is known of one patient; `old_uids` are those of everybody."""
+
+    def __init__(self, subject: Subject, old_uids: frozenset[bytes]) -> None:
+        self.subject = subject
+        # Where one known day moved to another one, nobody can tell which of them stands there.
+        known = replace(subject.known, days=subject.known.days - set(subject.moved_days.values()))
+        self._typed = _Kind(known)
+        self._made = _Kind(known.in_made_text(lexicon().is_technical))
+        self._defined = _Kind(Identifiers(days=known.days))
+        self._known = known
+        self._births = known.births & known.days
+        new = subject.new_id
+        self._new = {fold_for_search(each) for each in (new, f"{new}^sub", slug(new))}
+        self._telling_new = [
+            each for each in self._new if self._typed.both.spans(each) and self._typed.words.spans(each)
         ]
-    except PixelsError as error:
-        raise UnreadableError(CANNOT_LOOK, error.reason) from error
-    meaning = first.meaning
-    return _all_of(looked, meaning, [*by_rule(first)])
+        self._old_uids = old_uids
+
+    def in_text(self, text: str) -> Iterator[str]:
+        """The kinds of what is known in the name of a file."""
+        yield from self._typed.in_text(self._without_new(text))
+
+    def in_value(
+        self, tag: int, vr: str, values: Sequence[str | bytes], scheme: str
+    ) -> tuple[tuple[str, ...], bytes]:
+        """The kinds of hits in a value, and the text of it in which the raw bytes may have what is known."""
+        texts = [each for each in values if isinstance(each, str)]
+        written = "\0".join(texts).lower().encode("utf_8", "replace")
+        if vr == "UI" and is_uids(written):
+            return (OLD_UID,) if self.has_old_uid(written.split(b"\0")) else (), written
+        kind = self._typed if vr == "UI" else self._kind_of(tag, vr, scheme)
+        if kind is None:
+            return self._in_numbers(tag, vr, texts), written
+        texts += [each.decode("latin_1") for each in values if isinstance(each, bytes) and _is_text(each)]
+        hits = {
+            hit
+            for text in texts
+            if (folded := fold_for_search(text).strip()) and folded not in self._new and folded != _REMOVED
+            for hit in kind.in_text(self._without_new(text))
+        }
+        return tuple(sorted(hits)), b"" if kind is self._typed else written
+
+    def in_bytes(self, raw: bytes, exempt: Sequence[bytes] = ()) -> set[str]:
+        """The kinds of what stands in bytes more often than in the texts of them where it may stand."""
+        searched, needles = raw, self._made.both.needles
+        if self._telling_new:
+            searched = raw.lower()
+            for each in map(str.encode, self._telling_new):
+                searched = searched.replace(each, bytes(len(each)))
+        found = Counter(searched[start:stop].lower() for start, stop in needles.spans(searched))
+        if found:
+            allowed = b"\0".join(exempt)
+            found -= Counter(allowed[start:stop] for start, stop in needles.spans(allowed))
+        kinds = {kind for needle in found for kind in self._made.kinds_of(needle)}
+        return kinds | {OLD_UID} if self.has_old_uid(uids_in(raw)) else kinds
+
+    def has_old_uid(self, uids: Collection[bytes]) -> bool:
+        """Whether one of them is a UID of the input."""
+        return not self._old_uids.isdisjoint(uids)
+
+    def _kind_of(self, tag: int, vr: str, scheme: str) -> _Kind | None:
+        """What is looked for in a value; None where it is no text."""
+        if tag & 0x10000:
+            if 0x10 <= tag & 0xFFFF <= 0xFF and vr in ("LO", "UN"):
+                return _NOTHING
+            return self._typed if vr in TEXT_VRS | BYTES else self._made if vr in _MADE_VRS else None
+        if vr not in TEXT_VRS:
+            return None
+        if tag in _MARKS or (tag in _CODED and scheme in read_words("coding_schemes.txt")):
+            return _NOTHING
+        if keyword(tag) in read_words("constants.txt"):
+            return self._defined
+        return self._made if keyword(tag) in read_words("kept_text.txt") - _CODES_BY_NAME else self._typed
+
+    def _in_numbers(self, tag: int, vr: str, texts: Sequence[str]) -> tuple[str, ...]:
+        """Days and long identifiers among private numbers; a birth date among dates. A short number is a measure."""
+        if vr in ("DA", "DT"):
+            return (_DAY,) if any(text[:8] in self._births for text in texts) else ()
+        if not tag & 0x10000:
+            return ()
+        hits = set()
+        for text in (each.removesuffix(".0") for each in texts):
+            if dates.DAY_AS_NUMBER.fullmatch(text) and text[:8] in self._known.days:
+                hits.add(_DAY)
+            elif len(text) >= SHORTEST_IN_BYTES and vr in ("DS", "IS") and text in self._known.words:
+                hits.add(_WORD)
+        return tuple(sorted(hits))
+
+    def _without_new(self, text: str) -> str:
+        """The text without the pseudonym: a user may insist on one that holds the PatientID."""
+        folded = fold_for_search(text) if self._telling_new else ""
+        if len(folded) == len(text):
+            for new in self._telling_new:
+                at = folded.find(new)
+                if at >= 0:
+                    text = text[:at] + " " * len(new) + text[at + len(new) :]
+        return text
 
 
-def has_pixels(path: Path) -> bool:
-    """Whether a file has pixel data, of whole numbers or of floating point ones."""
-    with FileIO(path) as file:
-        return not _PIXELS.isdisjoint(part10.layout(file).by_tag)
+def is_uids(raw: bytes) -> bool:
+    """Whether a value of VR UI has nothing but UIDs in it."""
+    return _UIDS.fullmatch(raw) is not None
 
 
-def _ranged(path: Path, coders: Coders, number: int) -> Iterator[Picture]:
-    """The picture of each frame in one of its ranges; the first where it has no more."""
-    for frame in frames_of(path, coders):
-        made = pictures(frame)
-        yield made[min(number, len(made) - 1)]
+def _is_text(raw: bytes) -> bool:
+    body = raw.rstrip(b"\0 ")
+    return 0 < len(body) <= _LONGEST_TEXT and not any(each < 32 and each not in _IN_TEXT for each in body)
 
 
-def _may_be_turned(frame: Frame) -> bool:
-    return str(frame.header.get("Modality", "")) in _TURNED
-
-
-def by_rule(frame: Frame) -> Iterator[Region]:
-    """What the header says is no image: by the table of devices, and outside the regions of ultrasound."""
-    header, meaning = frame.header, frame.meaning
-    yield from layouts.boxes(
-        layouts.Header(
-            meaning.rows,
-            meaning.columns,
-            modality=_text(header, "Modality"),
-            manufacturer=_text(header, "Manufacturer"),
-            model=_text(header, "ManufacturerModelName"),
-            image_type=_text(header, "ImageType"),
-            series_description=_text(header, "SeriesDescription"),
-            burned_in=_text(header, "BurnedInAnnotation"),
-        )
-    )
-    regions = (_inside(item) for item in header.get("SequenceOfUltrasoundRegions") or ())
-    yield from layouts.outside_regions([box for box in regions if box], meaning.rows, meaning.columns)
-
-
-def _text(header: Dataset, name: str) -> str:
-    value = header.get(name, "")
-    return "\\".join(map(str, value)) if isinstance(value, MultiValue) else str(value or "")
-
-
-def _inside(item: Dataset) -> Box | None:
-    """The pixels of one region (PS3.3 C.8.5.5), where the last ones are inside; None where it says nothing of sense."""
-    names = ("MinX0", "MinY0", "MaxX1", "MaxY1")
-    try:
-        left, top, right, bottom = (int(item[f"RegionLocation{name}"].value) for name in names)
-    except (KeyError, TypeError, ValueError):
-        return None
-    return Box(left, top, right + 1, bottom + 1) if right >= left and bottom >= top else None
-
-
-def _all_of(looked: list[Looked], meaning: Meaning, ruled: list[Region]) -> Searched:
-    found = (_with_rim(region, meaning) for each in looked for region in each.regions)
-    regions = merged([*ruled, *found])
-    frames = looked[0].frames
-    return Searched(meaning.columns, meaning.rows, frames, looked[0].looked_at, regions)
-
-
-def _with_rim(region: Region, meaning: Meaning) -> Region:
-    """The same with the edges of its letters, which may reach a little beyond what was found."""
-    box = region.box.grown(_RIM_PX).within(meaning.columns, meaning.rows)
-    return replace(region, box=box) if region.blanked and box else region
+def uids_in(raw: bytes) -> set[bytes]:
+    """What has the form of a UID of three components or more, as long as it goes."""
+    found: set[bytes] = set()
+    for match in _POINTS.finditer(raw) if raw.count(b".") > 1 else ():
+        before = _DIGITS_BEFORE.search(raw, max(match.start() - _LONGEST_COMPONENT, 0), match.start())
+        run = before[0] + match[0] if before else match[0]
+        found.update(each.strip(b".") for each in run.split(b".."))
+    return {each for each in found if each.count(b".") > 1}

@@ -7,11 +7,13 @@ import warnings
 from pathlib import Path
 
 import pytest
+from pydicom._uid_dict import UID_dictionary
 from pydicom.dataset import Dataset, FileDataset
 from pydicom.sequence import Sequence
+from pydicom.sr._concepts_dict import concepts
 from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
-from pacsifier.deidentify.engine.profile import Options
+from pacsifier.deidentify.engine.profile import Options, read_words
 from tests.deid import corpus, helpers
 
 SYNTAXES = (ExplicitVRLittleEndian, ImplicitVRLittleEndian, ExplicitVRBigEndian)
@@ -115,13 +117,22 @@ def test_a_code_of_a_public_scheme_is_never_searched(tmp_path, syntax, code):
         assert (each.CodeValue, each.CodingSchemeDesignator, each.CodeMeaning) == code
 
 
-@pytest.mark.parametrize("scheme", ["99LOCAL", "99DCM", "L", "SRTX", "Inselspital", "sct"])
+@pytest.mark.parametrize("scheme", ["99LOCAL", "99DCM", "L", "SRTX", "Inselspital", "sct", "NPI", "LOINC"])
 def test_a_code_of_a_scheme_of_the_site_is_searched(tmp_path, scheme):
     ds = image()
     ds.AnatomicRegionSequence = Sequence([corpus.code("PZ8841177", scheme, "Hand of Ysolde")])
     item = written(ds, tmp_path).AnatomicRegionSequence[0]
     assert "PZ8841177" not in item.CodeValue
     assert "Ysolde" not in item.CodeMeaning
+
+
+def test_the_schemes_whose_codes_are_never_searched_are_those_of_the_standard():
+    """pydicom ships the codes of all context groups, and the UIDs of the schemes of the standard itself."""
+    ours = read_words("coding_schemes.txt")
+    assert concepts.keys() <= ours
+    keywords = {each[4] for each in UID_dictionary.values() if each[1] == "Coding Scheme"}
+    assert keywords - ours == {"MAYONRISBSASRG"}  # whose designator is MAYOASRG
+    assert {each for each in ours if each.startswith("99")} == {"99SDM"}
 
 
 @pytest.mark.parametrize("missing", ["CodeValue", "CodingSchemeDesignator"])

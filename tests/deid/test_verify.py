@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import string
 from pathlib import Path
 
@@ -14,10 +15,11 @@ from pydicom.sequence import Sequence
 from pydicom.uid import JPEG2000, ExplicitVRLittleEndian, JPEGBaseline8Bit
 
 from pacsifier.deidentify.engine import uids
-from pacsifier.deidentify.engine.identifiers import Identifiers
+from pacsifier.deidentify.engine.identifiers import Identifiers, Matcher, fold_for_search
 from pacsifier.deidentify.engine.profile import Options
 from pacsifier.deidentify.engine.subject import Subject
 from pacsifier.deidentify.model import Maps
+from pacsifier.deidentify.searching import uids_in
 from pacsifier.deidentify.verify import Verifier
 from tests.deid import corpus, helpers
 from tests.deid.test_constants import SYNTAXES, image, private
@@ -41,10 +43,16 @@ def clean(syntax: str = ExplicitVRLittleEndian) -> Dataset:
     )
 
 
-def hits(ds: Dataset, folder: Path, who: Subject | None = None, name: str = "sub-P1/a.dcm") -> set[str]:
-    corpus.save(ds, folder / name)
+def hits(ds: Dataset, folder: Path, who: Subject | None = None) -> set[str]:
+    """The kinds of hits in a file; pydicom, which reads the first file of a task too, finds no others."""
+    names = tuple(f"sub-{(who or subject()).new_id}/{each}.dcm" for each in "abc")
+    for name in names:
+        corpus.save(ds, folder / name)
     verifier = Verifier(folder, names_kept=False, old_uids=frozenset((corpus.uid(3),)))
-    return {what for _, _, what in verifier((who or subject(), (name,)))[1]}
+    found = verifier((who or subject(), names))[1]
+    by_pydicom, walked, remembered = ({what for name, _, what in found if name == each} for each in names)
+    assert by_pydicom == walked == remembered
+    return walked
 
 
 @pytest.mark.parametrize("syntax", SYNTAXES)
@@ -122,7 +130,7 @@ def test_a_pseudonym_that_the_user_insisted_on_is_no_hit(tmp_path):
     ds = private(clean(), 0x2005, CREATOR, 0x90, "LO", "of 8841177")
     ds.PatientID, ds.PatientName = "X-8841177", "X-8841177^sub"
     who = Subject("x", "X-8841177", 5, 1, False, subject().known, subject().moved_days)
-    assert "known identifier" in hits(ds, tmp_path / "b", who, "sub-X-8841177/a.dcm")
+    assert "known identifier" in hits(ds, tmp_path / "b", who)
 
 
 def segment(marker: int, content: bytes) -> bytes:
@@ -194,6 +202,55 @@ def test_numbers_are_found_by_their_borders(tmp_path, number, before, behind):
         clean(), 0x2005, CREATOR, 0x90, "OB", b"\1\2" * 700 + text.encode() + b"\0" * (len(text) % 2)
     )
     assert bool(hits(ds, tmp_path, who)) == alone
+
+
+@settings(max_examples=300)
+@given(st.text("0127.x", max_size=40))
+def test_every_uid_in_bytes_is_seen_as_long_as_it_goes(text):
+    runs = {run.strip(".") for run in re.findall("[0-9.]+", text)}
+    whole = {run.encode() for run in runs if ".." not in run and run.count(".") > 1}
+    assert whole <= uids_in(text.encode())
+
+
+PIECES = (
+    *("quetzal", "tenango", "QUETZAL", "ysolde", "massen", "Maßen", "山田", "太", "郎", "ab", "12", "x9"),
+    *(" ", "_", "-", "/", ".", "^", "0", "0088", "41", "177", "8", "17", "2019", "03", "07", "7", "1961"),
+    *("march", "März", "1020"),
+)
+
+
+@settings(max_examples=500)
+@given(st.lists(st.sampled_from(PIECES), max_size=9).map("".join))
+def test_what_is_looked_for_first_hides_nothing_from_the_pattern(text):
+    known = Identifiers(days={"20190307", "19610317"})
+    known.add_name("Quetzal-tenango^Ysolde Maßen=山田^太郎")
+    for each in ("0088 41-177", "8841177", "AB/12_x9"):
+        known.add_id(each)
+    matcher, folded = Matcher(known, {}), fold_for_search(text)
+    by_pattern = matcher._pattern.search(folded) is not None or folded.strip() in known.wholes
+    assert bool(matcher.spans(text)) == by_pattern
+
+
+def test_a_file_that_is_not_whole_is_a_hit(tmp_path):
+    corpus.save(clean(), tmp_path / "sub-P1" / "a.dcm")
+    whole = (tmp_path / "sub-P1" / "a.dcm").read_bytes()
+    (tmp_path / "sub-P1" / "b.dcm").write_bytes(whole[:-700])
+    verifier = Verifier(tmp_path, names_kept=False, old_uids=frozenset())
+    found = verifier((subject(), ("sub-P1/a.dcm", "sub-P1/b.dcm")))[1]
+    assert [(name, tag) for name, tag, _ in found] == [("sub-P1/b.dcm", "the whole file")]
+
+
+@pytest.mark.parametrize("syntax", SYNTAXES)
+def test_what_stands_in_a_uid_or_before_the_data_set_is_found(tmp_path, syntax):
+    ds = clean(syntax)
+    ds.SynchronizationFrameOfReferenceUID = corpus.uid(3)
+    assert hits(ds, tmp_path / "a") == {"old UID"}
+    ds = clean(syntax)
+    ds.SOPInstanceUID = ds.file_meta.MediaStorageSOPInstanceUID = corpus.uid(3)
+    assert hits(ds, tmp_path / "b") == {"old UID"}
+    ds = clean(syntax)
+    ds.file_meta.SourceApplicationEntityTitle = "QUETZALTENANGO"
+    assert hits(ds, tmp_path / "c") == {"known identifier"}
 
 
 def test_the_summary_says_what_is_not_looked_at(tmp_path):

@@ -171,10 +171,16 @@ def visit(layout: part10.Layout, visitor: Viewer) -> None:
     elements: Iterable[Element] = layout.elements
     if len(layout.by_tag) == len(layout.elements):
         elements = (layout.by_tag[tag] for tag in sorted(layout.by_tag.keys() - visitor.plain))
-    for tag, raw_vr, _, start, stop, after in elements:
+    for element in elements:
+        tag, raw_vr, _, start, stop, _ = element
         if not visitor.is_plain(tag, raw_vr) and tag >> 16 != PIXEL_GROUP and stop - start <= LARGE:
-            raw = layout.source[start:stop]
-            _decided(tag, raw_vr, raw, after != stop, layout.coding, visitor, scope, 0)
+            show(element, layout.source[start:stop], layout.coding, visitor, scope)
+
+
+def show(element: Element, raw: bytes, coding: Coding, visitor: Visitor, scope: Scope) -> None:
+    """Shows the visitor one element with its value, or what lies in it. Raises UnknownEncodingError."""
+    tag, raw_vr, _, _, stop, after = element
+    _decided(tag, raw_vr, raw, after != stop, coding, visitor, scope, 0)
 
 
 def _rewritten(

@@ -13,6 +13,8 @@ from dataclasses import dataclass, field, replace
 from datetime import date
 from functools import cached_property
 
+from ahocorasick_rs import BytesAhoCorasick
+
 from pacsifier.deidentify.engine import dates
 from pacsifier.deidentify.engine.needles import Needles
 
@@ -201,11 +203,25 @@ class Matcher:
         self.shift_days = shift_days
 
     @cached_property
-    def _pattern(self) -> re.Pattern[str] | None:
-        days = {mark for day in self.known.days for mark in dates.spellings(day) | dates.in_words(day)}
-        glued = [dates.with_glued_time(day) for day in sorted(days) if day.isdigit()]
-        marks = sorted({*self.known.words, *days}, key=len, reverse=True)
-        return re.compile("|".join([*glued, *map(_bounded, marks)])) if marks else None
+    def _day_marks(self) -> set[str]:
+        return {mark for day in self.known.days for mark in dates.spellings(day) | dates.in_words(day)}
+
+    @cached_property
+    def _pattern(self) -> re.Pattern[str]:
+        """What is looked for where `_may_hold` found its letters and digits; there must be something."""
+        glued = [dates.with_glued_time(day) for day in sorted(self._day_marks) if day.isdigit()]
+        marks = sorted({*self.known.words, *self._day_marks}, key=len, reverse=True)
+        return re.compile("|".join([*glued, *map(_bounded, marks)]))
+
+    @cached_property
+    def _letters(self) -> BytesAhoCorasick | None:
+        marks = {_SIGNS.sub("", mark) for mark in (*self.known.words, *self._day_marks)}
+        return BytesAhoCorasick([mark.encode("utf_8", "replace") for mark in marks]) if marks else None
+
+    def _may_hold(self, folded: str) -> bool:
+        """Whether letters and digits of something known are there, which is told in a hundredth of the time."""
+        letters = _SIGNS.sub("", folded).encode("utf_8", "replace")
+        return self._letters is not None and bool(self._letters.find_matches_as_indexes(letters))
 
     @cached_property
     def needles(self) -> Needles:
@@ -266,7 +282,7 @@ class Matcher:
         folded = fold_for_search(text)
         if folded.strip(" \0") in self.known.wholes:
             return [(0, len(text))]
-        if self._pattern is None:
+        if not self._may_hold(folded):
             return []
         found = [match.span() for match in self._pattern.finditer(folded)]
         if not found or len(folded) == len(text):

@@ -44,6 +44,47 @@ _SPELLINGS = tuple(
 _PARTICLES = frozenset(
     ("mc", "mac", "le", "la", "de", "di", "du", "da", "del", "van", "von", "al", "el", "st")
 )
+# By which forms of one German word differ.
+_GERMAN_ENDINGS = (
+    *(
+        "en",
+        "er",
+        "es",
+        "em",
+        "e",
+        "s",
+        "n",
+        "st",
+        "te",
+        "ten",
+        "tet",
+        "ter",
+        "tes",
+        "tem",
+        "test",
+        "ne",
+        "nen",
+        "end",
+    ),
+    *(
+        "ende",
+        "enden",
+        "ender",
+        "endes",
+        "endem",
+        "ste",
+        "sten",
+        "ster",
+        "stes",
+        "stem",
+        "ens",
+        "ern",
+        "se",
+        "sen",
+    ),
+    *("ses", "et", "est"),
+)
+_SHORTEST_GERMAN = 5
 _NO_VOWEL = re.compile(r"[bcdfghjklmnpqrstvwxz]{3,5}")
 _CAMEL = re.compile(r"[A-ZÀ-ÖØ-Þ]+(?![a-zß-öø-ÿ])|[A-ZÀ-ÖØ-Þ]?[a-zß-öø-ÿ]+")
 
@@ -71,6 +112,7 @@ class Lexicon:
     common_rare_names: frozenset[str]
     names: frozenset[str]
     first: frozenset[str]
+    second: frozenset[str]
     last: tuple[str, ...]
     endings: tuple[str, ...]
     grammar: tuple[str, ...]
@@ -94,7 +136,11 @@ class Lexicon:
         return False
 
     def _ends(self, tail: str) -> bool:
-        if tail in self.technical or (len(tail) > _SHORTEST_STEM and self.has_known_stem(tail)):
+        if (
+            tail in self.technical
+            or tail in self.second
+            or (len(tail) > _SHORTEST_STEM and self.has_known_stem(tail))
+        ):
             return True
         # Wichtung, Anlage: long enough to be no second half of a name, as Mann and Berg are.
         return len(tail) >= _SHORTEST_STEM and tail in self.common
@@ -102,7 +148,8 @@ class Lexicon:
     def _begins(self, head: str) -> bool:
         if head in self.first:
             return True
-        heads = (head.removesuffix(link) for link in _LINKS if head.endswith(link))
+        # Huftprothese: a word may lose its last letter before another one.
+        heads = (f"{head}e", *(head.removesuffix(link) for link in _LINKS if head.endswith(link)))
         return any(len(each) >= _SHORTEST_PART and self.is_technical(each) for each in heads)
 
     def has_known_stem(self, folded: str) -> bool:
@@ -166,11 +213,28 @@ def lexicon() -> Lexicon:
         common_rare_names=words("common, and rare names too"),
         names=read_words("names.txt"),
         first=words("first parts"),
+        second=words("second halves"),
         last=tuple(sorted(words("last parts"))),
         endings=tuple(sorted(words("endings"))),
         grammar=tuple(sorted(words("grammar"))),
         eponyms={name: frozenset(nouns.split()) for name, _, nouns in pairs},
     )
+
+
+def german_stems(folded: str) -> Iterator[str]:
+    """A folded German word, and what is left of it without each ending that it has."""
+    yield folded
+    for ending in _GERMAN_ENDINGS:
+        if folded.endswith(ending) and len(folded) - len(ending) >= _SHORTEST_GERMAN:
+            yield folded.removesuffix(ending)
+
+
+@cache
+def _german() -> tuple[frozenset[str], frozenset[str]]:
+    """The words of a German dictionary, and names among their forms; read for the first word that is not known."""
+    parts = data_parts("german.txt")
+    words, names = (" ".join(parts[title]).split() for title in ("words", "names among their forms"))
+    return frozenset(words), frozenset(names)
 
 
 # --- the rules, from the surest to the least sure -------------------------------------------------------------------
@@ -221,6 +285,8 @@ def _is_sure(part: str, known: Lexicon) -> bool:
 
 
 def _compound(word: str, folded: str, known: Lexicon) -> Verdict | None:  # noqa: ARG001
+    if len(folded) >= _SHORTEST_PART and folded in known.first:
+        return Verdict(True, "it is a part of words of the vocabulary")
     return Verdict(True, "it is made of words of the vocabulary") if known.is_compound(folded) else None
 
 
@@ -242,6 +308,14 @@ def _in_capitals(word: str, folded: str, known: Lexicon) -> Verdict | None:  # n
 def _common_in_small_letters(word: str, folded: str, known: Lexicon) -> Verdict | None:
     if folded in known.common_rare_names and word.islower():
         return Verdict(True, RARE_NAME)
+    return None
+
+
+def _german_word(word: str, folded: str, known: Lexicon) -> Verdict | None:  # noqa: ARG001
+    """A word that has a capital in German whatever it is; no name that is listed anywhere."""
+    words, names = _german()
+    if folded not in names and any(stem in words for stem in german_stems(folded)):
+        return Verdict(True, "it is a word of a German dictionary")
     return None
 
 
@@ -268,6 +342,7 @@ RULES: Mapping[str, Rule] = {
     "common words": _common,
     "common words that are rare names, in small letters": _common_in_small_letters,
     "endings of adjectives and nouns, in small letters": _bent,
+    "words of a German dictionary": _german_word,
 }
 """The rules in their order; `benchmarks/words.py` shows what each of them keeps."""
 

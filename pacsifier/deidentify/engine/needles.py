@@ -24,6 +24,9 @@ class Needles:
         self._all = sorted(instead, key=len)
         self._days = frozenset(days)
 
+    def __contains__(self, needle: bytes) -> bool:
+        return needle in self._instead
+
     @cached_property
     def _automaton(self) -> BytesAhoCorasick:
         return BytesAhoCorasick(self._all)
