@@ -39,6 +39,8 @@ Conflicts = Mapping[SeriesKey, Mapping[str, str]]
 """Contradictions: series -> SOP Instance UID -> the name of its file in `logs/unexpected`."""
 
 COUNTED = "counters agree"
+# Instead of "see logs/unexpected", where nothing of it lies there.
+DROPPED = "dropped, beyond --max_unexpected or --max_unexpected_size"
 
 
 class Status(Enum):
