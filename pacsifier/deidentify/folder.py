@@ -184,4 +184,5 @@ def _summed_up(
         hits=verified.hits,
         not_searched=verified.not_searched,
         verified=verified.files,
+        review=request.beside(report.REVIEW).name,
     )

@@ -18,6 +18,7 @@ from pacsifier.deidentify.key import Key
 from pacsifier.deidentify.model import Job, Left, Patient, There
 from pacsifier.deidentify.review import COLUMNS, Review
 from pacsifier.disk.files import open_new, write_whole
+from pacsifier.figures import counted
 
 REPORT = "deidentification_report.csv"
 SUMMARY = "deidentification_summary.txt"
@@ -52,6 +53,8 @@ class Totals:
     hits: int = 0
     not_searched: int = 0
     verified: int = 0
+    # The name of the table beside the key that a person should look through.
+    review: str = REVIEW
 
     def lines(self) -> list[str]:
         """The summary, one line per fact; no values."""
@@ -64,13 +67,13 @@ class Totals:
         said += self.passed_over
         if self.unclaimed:
             said.append(
-                f"PatientIdentityRemoved is NO on {self.unclaimed} files whose pixels may show the patient "
+                f"PatientIdentityRemoved is NO on {counted(self.unclaimed, 'file')} whose pixels may show the patient "
                 "(look at them, then name them with --reviewed)"
             )
         if self.words or self.words_kept or self.equal_texts:
             said.append(
-                f"descriptions: {self.words} words left out, {self.words_kept} kept that may be names, "
-                f"{self.equal_texts} texts stand for several now; look through {REVIEW}"
+                f"descriptions: {counted(self.words, 'word')} left out, {self.words_kept} kept that may be names, "
+                f"texts that stand for several now: {self.equal_texts}; look through {self.review}"
             )
         if self.verified:
             said.append(

@@ -80,9 +80,9 @@ def retrieve(job: Job, observer: Observer, toolbox: Toolbox) -> Summary:
             recall(plan, journal)
             confirm(plan, observer, dry_run=False)
             write_infos(plan, run)
-            run.tree.heed(journal.folders())
+            run.tree.heed(journal.earlier.folders)
             if options.save and options.resume:
-                skip_what_is_there(plan.states, run, open_conflicts(run.tree), journal.claimed())
+                skip_what_is_there(plan.states, run, open_conflicts(run.tree), journal.earlier.claimed)
             with recorded(plan, run, journal) as record:
                 if ways:
                     _fetch_within_limit(plan, ways, run, journal)
@@ -178,7 +178,7 @@ def confirm(plan: Plan, observer: Observer, *, dry_run: bool) -> None:
 
 def recall(plan: Plan, journal: Journal) -> None:
     """What earlier runs found to fail for good will be asked for once."""
-    failed = journal.failed()
+    failed = journal.earlier.failed
     for state in plan.states:
         if state.series.key in failed:
             state.recall(*failed[state.series.key])

@@ -94,10 +94,11 @@ def rows_in_doubt(
     asked; `saved`: images were fetched; `kept`: studies of which such objects lie in `logs/unexpected`.
     """
     failures: dict[int, str] = {}
-    listed = {state.series.key for state in (*plan.states, *plan.barred)}
     beyond: Counter[str] = Counter()
-    for key in unasked.keys() - listed:
-        beyond[key[0]] += unasked[key]
+    if unasked:
+        listed = {*plan.every, *(state.series.key for state in plan.barred)}
+        for key in unasked.keys() - listed:
+            beyond[key[0]] += unasked[key]
     for state in plan.states:
         if number := beyond[state.series.study_uid]:
             came = counted(number, "object")
