@@ -1,10 +1,11 @@
 """What `pacsifier --info` costs at 1,000, 10,000 and 100,000 series: peak memory, time, files in staging.
 
-    python benchmarks/memory.py [--series N ...] [--shape one|many|both] [--runs N] [--limit MB]
+    python benchmarks/memory.py [--series N ...] [--shape one|many|both] [--runs N] [--there] [--limit MB]
 
 A synthetic PACS (127.0.0.1, a process of its own) answers one row: `one` study of N series, or `many` studies of 11
 series each. It writes the protocol itself: pynetdicom would need 2.5 ms an answer, and so hide whether the reader of
 the answers keeps up with a fast PACS. Measured is the process of pacsifier itself (VmHWM), without DCMTK's tools.
+`--there` lays an image of each series on disk first, and measures `--save --resume` over them, which moves nothing.
 `--limit` makes the exit status 1 when the largest run needs so many MB more than the smallest.
 """
 
@@ -30,10 +31,24 @@ sys.path.insert(0, str(ROOT / "tests"))
 
 from pacs.servers import free_port, pacsifier_argv  # noqa: E402 - the tests are no package that is installed
 
+from pacsifier.dicom import part10  # noqa: E402
+from pacsifier.disk.names import instance_name  # noqa: E402
+from pacsifier.disk.tree import SeriesIdentity, Tree  # noqa: E402
 from pacsifier.query import ATTRIBUTES  # noqa: E402
 
 SERIES_OF_A_STUDY = {"one": 10**9, "many": 11}
 _ASSOCIATE_RQ, _ASSOCIATE_AC, _P_DATA, _RELEASE_RQ, _RELEASE_RP = 1, 2, 4, 5, 6
+IN_HEADER = (
+    *(
+        "SOPClassUID",
+        "SOPInstanceUID",
+        "StudyInstanceUID",
+        "SeriesInstanceUID",
+        "PatientID",
+        "PatientBirthDate",
+    ),
+    *("StudyDate", "StudyTime", "Modality", "SeriesNumber", "SeriesDescription"),
+)
 _LEVEL, _STUDY = (ATTRIBUTES[keyword].tag for keyword in ("QueryRetrieveLevel", "StudyInstanceUID"))
 _UIDS = {0x00000002, *(each.tag for each in ATTRIBUTES.values() if each.vr == "UI")}
 _TICKS = os.sysconf("SC_CLK_TCK")
@@ -119,8 +134,13 @@ def answers(
 
 
 def values(number: int, study: int) -> dict[int, bytes]:
-    """What is told of a series, by tag; nearly all that a real PACS repeats is repeated."""
-    texts = {
+    """What is told of a series, by tag."""
+    return {ATTRIBUTES[keyword].tag: text.encode() for keyword, text in texts(number, study).items()}
+
+
+def texts(number: int, study: int) -> dict[str, str]:
+    """The values of a series, by keyword; nearly all that a real PACS repeats is repeated."""
+    return {
         "StudyInstanceUID": f"1.2.826.0.1.3680043.8.498.7142857142857142857142857.{study}",
         "SeriesInstanceUID": f"1.2.826.0.1.3680043.8.498.31415926535897932384626433.{number}",
         "PatientID": f"SYN{study:08d}",
@@ -136,13 +156,12 @@ def values(number: int, study: int) -> dict[int, bytes]:
         "SeriesNumber": str(number % 1000 + 1),
         "SeriesDescription": f"t1_mprage_sag_p2_iso_{number % 40}",
         "ProtocolName": f"t1_mprage_sag_p2_iso_{number % 40}",
-        "NumberOfSeriesRelatedInstances": "192",
+        "NumberOfSeriesRelatedInstances": "1",
         "DeviceSerialNumber": "45123",
         "ImageType": "ORIGINAL\\PRIMARY\\M\\ND\\NORM",
         "SequenceName": "*tfl3d1_16ns",
         "AcquisitionDate": "20120101",
     }
-    return {ATTRIBUTES[keyword].tag: text.encode() for keyword, text in texts.items()}
 
 
 def pdu(kind: int, body: bytes) -> bytes:
@@ -218,8 +237,22 @@ class Figures:
                 self.most_answer_files = max(self.most_answer_files, sum(1 for _ in answers.iterdir()))
 
 
-def measure(series: int, shape: str, runs: int) -> Iterator[Figures]:
-    """Runs `pacsifier --info` for all series, `runs` times into one folder."""
+def lay(out: Path, series: int, shape: str) -> None:
+    """Lays an image of each series into the tree, as an earlier run would have placed it."""
+    of_a_study = SERIES_OF_A_STUDY[shape]
+    tree = Tree(out)
+    for number in range(series):
+        told = texts(number, number - number % of_a_study)
+        told |= {"SOPClassUID": told["SOPClassesInStudy"], "SOPInstanceUID": f"1.2.3.{number}"}
+        keywords = sorted(IN_HEADER, key=lambda keyword: ATTRIBUTES[keyword].tag)
+        elements = [(ATTRIBUTES[each].tag, ATTRIBUTES[each].vr, told[each].encode()) for each in keywords]
+        folder = tree.series_folder(SeriesIdentity.of(told))
+        folder.mkdir(parents=True)
+        (folder / instance_name("MR", told["SOPInstanceUID"])).write_bytes(part10.encode(elements))
+
+
+def measure(series: int, shape: str, runs: int, *, there: bool) -> Iterator[Figures]:
+    """Runs `pacsifier --info`, or `--save --resume`, for all series, `runs` times into one folder."""
     with (
         tempfile.TemporaryDirectory(prefix="pacsifier-memory-") as name,
         synthetic_pacs(series, shape) as port,
@@ -230,15 +263,18 @@ def measure(series: int, shape: str, runs: int) -> Iterator[Figures]:
         config |= {"move_AET": "OTHER", "move_port": free_port(), "batch_size": 30, "batch_wait_time": 0}
         (folder / "config.json").write_text(json.dumps(config), encoding="utf-8")
         (folder / "query.csv").write_text("Modality\nMR\n", encoding="utf-8")
+        if there:
+            lay(folder / "out", series, shape)
         for _ in range(runs):
-            yield run_once(folder, series)
+            yield run_once(folder, series, there=there)
 
 
-def run_once(folder: Path, series: int) -> Figures:
-    """Runs `pacsifier --info` once, and checks that it wrote every info CSV."""
+def run_once(folder: Path, series: int, *, there: bool) -> Figures:
+    """Runs `pacsifier` once, and checks that it wrote every info CSV, or found every series to be there."""
     figures = Figures()
     out, log = folder / "out", folder / "log"
-    arguments = ("--info", "-c", folder / "config.json", "-q", folder / "query.csv", "-d", out)
+    mode = ("--save", "--resume") if there else ("--info",)
+    arguments = (*mode, "-c", folder / "config.json", "-q", folder / "query.csv", "-d", out)
     began = time.monotonic()
     with log.open("wb") as output:
         run = subprocess.Popen(
@@ -248,9 +284,12 @@ def run_once(folder: Path, series: int) -> Figures:
         figures.look(run.pid, out)
         time.sleep(_LOOK_EVERY_S)
     figures.wall_s = time.monotonic() - began
-    infos = sum(1 for _ in out.glob("sub-*/ses-*/*.csv"))
-    if run.returncode or infos != series:
-        sys.exit(f"exit status {run.returncode}, {infos} of {series} series: {log.read_text()}")
+    told = log.read_text()
+    done = (
+        told.count(f"({series} skipped)") * series if there else sum(1 for _ in out.glob("sub-*/ses-*/*.csv"))
+    )
+    if run.returncode or done != series:
+        sys.exit(f"exit status {run.returncode}, {done} of {series} series: {told}")
     return figures
 
 
@@ -275,6 +314,7 @@ def main(argv: list[str]) -> int:
     parser.add_argument(
         "--runs", type=int, default=1, help="runs into one folder: the second reads the log table"
     )
+    parser.add_argument("--there", action="store_true", help="--save --resume over series that are on disk")
     parser.add_argument(
         "--limit", type=float, metavar="MB", help="exit 1 when more is needed above the smallest"
     )
@@ -284,7 +324,7 @@ def main(argv: list[str]) -> int:
     for shape in ("one", "many") if options.shape == "both" else (options.shape,):
         peaks = []
         for series in options.series:
-            for number, one in enumerate(measure(series, shape, options.runs), 1):
+            for number, one in enumerate(measure(series, shape, options.runs, there=options.there), 1):
                 peaks.append(one.peak_kb / 1000)
                 figures = f"{peaks[-1]:9.1f}{one.wall_s:9.1f}{one.cpu_s:9.1f}{one.most_answer_files:14}"
                 print(f"{shape:6}{series:9}{number:4}{figures}", flush=True)

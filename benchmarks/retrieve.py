@@ -95,11 +95,15 @@ class Bench:
 
 @dataclass
 class Case:
-    """One kind of data on one PACS, and what each contender took in each round."""
+    """One kind of data on one PACS, and what each contender took in each round.
+
+    `cpu_s`: of its processes, without the PACS, which a busy machine changes little.
+    """
 
     data: str
     pacs: str
     seconds: dict[str, list[float]] = field(default_factory=dict)
+    cpu_s: dict[str, list[float]] = field(default_factory=dict)
     instances: int = 0
     failed: dict[str, str] = field(default_factory=dict)
     own_ms: float | None = None
@@ -114,6 +118,7 @@ class Case:
             yield (
                 f"  {name:22} {statistics.median(times):8.2f} s ({min(times):.2f} to {max(times):.2f})"
                 f"   it / this {statistics.median(ratios):7.2f}   this / it {inverse:6.2f}"
+                f"   CPU {statistics.median(self.cpu_s[name]):6.2f} s"
             )
         if self.own_ms is not None:
             yield f"  pacsifier's own CPU time beyond that for one patient: {self.own_ms:.2f} ms an instance"
@@ -220,7 +225,7 @@ def _case(data: str, pacs: str, work: Work, bench: Bench) -> Case:
     chosen = [each for each in contenders if not each.why_not]
     if arguments.only:
         chosen = [each for each in chosen if each.name == "pacsifier" or each.name in arguments.only]
-    case = Case(data, pacs, {each.name: [] for each in chosen}, len(records))
+    case = Case(data, pacs, {each.name: [] for each in chosen}, instances=len(records))
     # Orthanc trims trailing blanks of values: what counts is what it sends, as storescp stores it bit by bit.
     raw = Raw(scratch)
     sent = new_folder(scratch) / "sent"
@@ -236,10 +241,12 @@ def _case(data: str, pacs: str, work: Work, bench: Bench) -> Case:
     return case
 
 
-def _enter(case: Case, contender: Contender, measure: Callable[[], float]) -> None:
-    """Enters a time, or why another program cannot do it here; this tree's own failure ends the benchmark."""
+def _enter(case: Case, contender: Contender, measure: Callable[[], tuple[float, float]]) -> None:
+    """Enters the times, or why another program cannot do it here; this tree's own failure ends the benchmark."""
     try:
-        case.seconds[contender.name].append(measure())
+        seconds, cpu_s = measure()
+        case.seconds[contender.name].append(seconds)
+        case.cpu_s.setdefault(contender.name, []).append(cpu_s)
     except (FailedError, AssertionError) as error:
         if isinstance(contender, Pacsifier | Raw):
             raise
@@ -263,14 +270,12 @@ def _own_ms(work: Work, scratch: Path, rounds: int) -> float:
 
 def _info_case(data: str, pacs: str, work: Work, scratch: Path, rounds: int) -> Case:
     chosen: list[Contender] = [Info(scratch), RawInfo(scratch)]
-    case = Case(f"{data} (--info)", pacs, {Pacsifier.name: [], RawInfo.name: []}, len(work.records))
+    case = Case(f"{data} (--info)", pacs, {Pacsifier.name: [], RawInfo.name: []}, instances=len(work.records))
     for number in range(rounds):
         for each in chosen[:: 1 if number % 2 else -1]:
             out = new_folder(scratch) / "out"
             each.prepare(work, out)
-            started = time.perf_counter()
-            each.fetch(work, out)
-            case.seconds[each.name].append(time.perf_counter() - started)
+            _enter(case, each, lambda each=each, out=out: _spent(each, work, out))
             if isinstance(each, Info):
                 listed = sum(1 for path in out.rglob("*.csv") if path.parent.name != "logs")
                 assert listed == len(work.series), f"{listed} of {len(work.series)} series listed"
@@ -279,19 +284,25 @@ def _info_case(data: str, pacs: str, work: Work, scratch: Path, rounds: int) -> 
 
 def _timed(
     contender: Contender, work: Work, scratch: Path, records: Sequence[Record], expected: dict[str, int]
-) -> float:
+) -> tuple[float, float]:
     out = new_folder(scratch) / "out"
     contender.prepare(work, out)
     os.sync()
-    started = time.perf_counter()
-    contender.fetch(work, out)
-    seconds = time.perf_counter() - started
+    spent = _spent(contender, work, out)
     if not isinstance(contender, Peer):
         _check(contender, out, records, expected)
     for path in _instances(out):
         # Not removed: ext4 passes over each inode of the last minutes' removals at each file that is created.
         os.truncate(path, 0)
-    return seconds
+    return spent
+
+
+def _spent(contender: Contender, work: Work, out: Path) -> tuple[float, float]:
+    """The seconds that a contender takes, and the CPU time of the processes that it starts and waits for."""
+    started, before = time.perf_counter(), os.times()
+    contender.fetch(work, out)
+    seconds, after = time.perf_counter() - started, os.times()
+    return seconds, sum(after[2:4]) - sum(before[2:4])
 
 
 def _check(contender: Contender, out: Path, records: Sequence[Record], expected: dict[str, int]) -> None:

@@ -253,4 +253,5 @@ def _summed_up(
         verified=verified.files,
         pixels_verified=verified.pixels,
         pixels=wrote.pixels,
+        review=request.beside(report.REVIEW).name,
     )

@@ -184,8 +184,8 @@ class _OutTree(Tree):
             return super().patient_folder(series)
         # What was written of them has no PatientID either: their study tells whose folder it is.
         me = Occupant("", "", "", series.study_uid, series.series_uid)
-        return self._choose(
-            self.folder, patient_folder_name(series.patient_id), me, series.study_uid, "patient"
+        return self._patients.choose(
+            self.folder, patient_folder_name(series.patient_id), me, series.study_uid
         )
 
 

@@ -92,6 +92,8 @@ class Totals:
     verified: int = 0
     pixels_verified: bool = False
     pixels: Seen = field(default_factory=Seen)
+    # The name of the table beside the key that a person should look through.
+    review: str = REVIEW
 
     def lines(self) -> list[str]:
         """The summary, one line per fact; no values."""
@@ -104,14 +106,14 @@ class Totals:
         said += self.passed_over
         if self.unclaimed:
             said.append(
-                f"PatientIdentityRemoved is NO on {self.unclaimed} files whose pixels may show the patient "
+                f"PatientIdentityRemoved is NO on {counted(self.unclaimed, 'file')} whose pixels may show the patient "
                 "(look at them, then name them with --reviewed)"
             )
         said += self.pixels.lines()
         if self.words or self.words_kept or self.equal_texts:
             said.append(
-                f"descriptions: {self.words} words left out, {self.words_kept} kept that may be names, "
-                f"{self.equal_texts} texts stand for several now; look through {REVIEW}"
+                f"descriptions: {counted(self.words, 'word')} left out, {self.words_kept} kept that may be names, "
+                f"texts that stand for several now: {self.equal_texts}; look through {self.review}"
             )
         if self.verified:
             looked = "" if self.pixels_verified else "not "

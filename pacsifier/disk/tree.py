@@ -11,11 +11,13 @@ import os
 import shutil
 import sys
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from enum import Enum
+from functools import lru_cache
 from itertools import chain, count
 from pathlib import Path
+from typing import Generic, TypeVar
 
 from pacsifier.dicom import part10
 from pacsifier.disk.durable import begin_to_write
@@ -35,12 +37,14 @@ from pacsifier.query.attributes import ATTRIBUTES, INFO_COLUMNS
 
 # Patient, study, series.
 _DEPTH = 3
+# Folders whose contents are remembered: series come study by study.
+_LISTINGS = 64
+SeriesKey = tuple[str, str]
 
 _NAMING = (
     *("PatientID", "IssuerOfPatientID", "PatientBirthDate", "StudyInstanceUID"),
     *("SeriesInstanceUID", "SOPInstanceUID", "SOPClassUID"),
 )
-_NOTHING: Mapping[str, list[str]] = {}
 _NAMING_TAGS = {keyword: ATTRIBUTES[keyword].tag for keyword in _NAMING}
 
 
@@ -87,7 +91,7 @@ class Occupant:
     series_uid: str
 
     @property
-    def series_key(self) -> tuple[str, str]:
+    def series_key(self) -> SeriesKey:
         """Study and Series Instance UID."""
         return self.study_uid, self.series_uid
 
@@ -106,16 +110,66 @@ class Occupant:
         )
 
 
+_Who = TypeVar("_Who")
+
+
+class _Names(Generic[_Who]):
+    """Who has which folder name, in the folders of one level.
+
+    `listing` tells what is in a folder, by names in lower case; `look` whose folder it is, as the headers in it tell;
+    `same` gives, where both are one, what is remembered of them.
+    """
+
+    def __init__(
+        self,
+        listing: Callable[[Path], Mapping[str, list[str]]],
+        look: Callable[[Path], _Who | None],
+        same: Callable[[_Who, _Who], _Who | None],
+    ) -> None:
+        self._listing = listing
+        self._look = look
+        self._same = same
+        self._taken: dict[str, dict[str, tuple[tuple[str, _Who], ...]]] = defaultdict(dict)
+
+    def choose(self, parent: Path, name: str, me: _Who, uid: str) -> Path:
+        """My folder in `parent`: of that name, or, where somebody else has it, with a hash of the UID appended."""
+        suffixed = f"{name}_{short_hash(uid)}"
+        names = self._taken[sys.intern(str(parent))]
+        for candidate in chain((name, suffixed), (f"{suffixed}_{number}" for number in count(2))):
+            # Most series are called as series of other studies: each name is held once.
+            lower = sys.intern(candidate.casefold())
+            taken = names.get(lower) or tuple(self._on_disk_as(parent, lower))
+            for number, (where, other) in enumerate(taken):
+                if (told := self._same(me, other)) is not None:
+                    names[lower] = (*taken[:number], (where, told), *taken[number + 1 :])
+                    return parent / where
+            names[lower] = taken or ((sys.intern(candidate), me),)
+            if not taken:
+                return parent / candidate
+        raise AssertionError
+
+    def _on_disk_as(self, parent: Path, lower: str) -> Iterator[tuple[str, _Who]]:
+        """The folders of that name, in whatever case, and whose they are, by themselves or by their info CSVs.
+
+        The tree may be copied to a system for which names in another case are the same.
+        """
+        for name in self._listing(parent).get(lower, ()):
+            if (there := self._look(parent / name)) is not None:
+                yield name, there
+
+
 class Tree:
     """The output folder of a run."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self._names: dict[str, dict[str, tuple[tuple[str, Occupant], ...]]] = defaultdict(dict)
-        self._folders: dict[tuple[str, str], tuple[str, str]] = {}
-        self._listed: dict[str, Mapping[str, list[str]]] = {}
-        self._placed: tuple[Path | None, dict[tuple[str, str], Path]] = None, {}
-        self._logged: Mapping[tuple[str, str], str] = {}
+        listing = lru_cache(_LISTINGS)(_listing)
+        self._patients = _Names(listing, _patient, _one_patient)
+        self._studies = _Names(listing, _key_in, _one_study)
+        self._series = _Names(listing, _key_in, _one_series)
+        self._folders: dict[SeriesKey, tuple[str, str]] = {}
+        self._placed: tuple[Path | None, dict[SeriesKey, Path]] = None, {}
+        self._logged: Mapping[SeriesKey, str] = {}
 
     @property
     def logs(self) -> Path:
@@ -131,7 +185,7 @@ class Tree:
         for path in (self.folder / LOG_FOLDER).glob(".*.partial"):
             path.unlink(missing_ok=True)
 
-    def heed(self, folders: Mapping[tuple[str, str], str]) -> None:
+    def heed(self, folders: Mapping[SeriesKey, str]) -> None:
         """Takes from the log in which folder, relative to the tree, earlier runs placed each series."""
         series = Counter(folders.values())
         self._logged = {key: folder for key, folder in folders.items() if series[folder] == 1}
@@ -142,11 +196,10 @@ class Tree:
         Where a name is taken by another patient, study or series (in this run, or on disk as the headers there
         tell), `_<8 hex of the SHA-256 of the UID>` is appended.
         """
-        key = series.study_uid, series.series_uid
-        if key not in self._folders:
-            folder = self._choose_folder(series)
-            self._folders[key] = sys.intern(str(folder.parent)), sys.intern(folder.name)
-        return Path(*self._folders[key])
+        me = _me(series)
+        folder = self._folder_of(series, me)
+        self._folders.setdefault(me.series_key, (sys.intern(str(folder.parent)), sys.intern(folder.name)))
+        return folder
 
     def placed_folders(self, series: SeriesIdentity) -> list[Path]:
         """The folders on disk that hold this series, as the headers in them or the log tell; none or one.
@@ -167,7 +220,7 @@ class Tree:
         folder = self.folder.joinpath(*parts)
         return folder, _occupant(folder) if inside and folder.is_dir() else None
 
-    def _placed_of(self, patient: Path) -> Mapping[tuple[str, str], Path]:
+    def _placed_of(self, patient: Path) -> Mapping[SeriesKey, Path]:
         """The series folders of a patient as the headers in them tell; those of the last patient are remembered."""
         of, placed = self._placed
         if of != patient:
@@ -179,8 +232,8 @@ class Tree:
         return placed
 
     def info_path(self, series: SeriesIdentity) -> Path:
-        """The info CSV beside the series folder."""
-        folder = self.series_folder(series)
+        """The info CSV beside the series folder, which is chosen, and not remembered: 100,000 may only be listed."""
+        folder = self._folder_of(series, _me(series))
         return folder.with_name(f"{folder.name}.csv")
 
     def drop_other_info(self, before: SeriesIdentity, after: SeriesIdentity) -> None:
@@ -216,7 +269,7 @@ class Tree:
         if not me.patient_id:
             # Without a PatientID nothing tells two people apart but their studies.
             person = me.study_uid
-        return self._choose(self.folder, patient_folder_name(me.patient_id), me, person, "patient")
+        return self._patients.choose(self.folder, patient_folder_name(me.patient_id), me, person)
 
     def place(self, staged: Path, folder: Path, name: str) -> Placed:
         """Renames a received instance into its folder; a whole one that is there already is never overwritten.
@@ -267,52 +320,18 @@ class Tree:
         folder = self.folder / LOG_FOLDER / UNEXPECTED_FOLDER
         return [path.stat().st_size for path in folder.glob("*") if path.is_file()]
 
-    def _on_disk_as(self, parent: Path, name: str) -> list[Path]:
-        """The folders of that name, in whatever case, that this run found there, by themselves or by their info CSVs.
-
-        The tree may be copied to a system for which names in another case are the same.
-        """
-        if str(parent) not in self._listed:
-            listed: dict[str, list[str]] = defaultdict(list)
-            with contextlib.suppress(OSError):
-                names = {each.name.removesuffix(".csv") for each in parent.iterdir()}
-                for each in sorted(names - {""}):
-                    listed[each.casefold()].append(each)
-            self._listed[str(parent)] = dict(listed) or _NOTHING
-        return [parent / each for each in self._listed[str(parent)].get(name.casefold(), ())]
-
-    def _choose_folder(self, series: SeriesIdentity) -> Path:
-        me = _me(series)
+    def _folder_of(self, series: SeriesIdentity, me: Occupant) -> Path:
+        key = me.series_key
+        if key in self._folders:
+            return Path(*self._folders[key])
         folder, there = self._logged_place(me)
-        if there is not None and there.series_key != me.series_key and _may_be(me, there):
+        if there is not None and there.series_key != key and _may_be(me, there):
             return folder
         patient = self.patient_folder(series)
-        study = self._choose(
-            patient, study_folder_name(series.study_date, series.study_time), me, me.study_uid, "study"
-        )
+        name = study_folder_name(series.study_date, series.study_time)
+        study = self._studies.choose(patient, name, key, me.study_uid)
         name = series_folder_name(series.series_number, series.series_description)
-        return self._choose(study, name, me, me.series_uid, "series")
-
-    def _choose(self, parent: Path, name: str, me: Occupant, uid: str, level: str) -> Path:
-        suffixed = f"{name}_{short_hash(uid)}"
-        names = self._names[sys.intern(str(parent))]
-        for candidate in chain((name, suffixed), (f"{suffixed}_{number}" for number in count(2))):
-            # Most series are called as series of other studies: each name is held once.
-            taken = names.get(lower := sys.intern(candidate.casefold()), ())
-            if not taken:
-                twins = self._on_disk_as(parent, candidate)
-                who = _patient if level == "patient" else _occupant
-                taken = tuple((twin.name, there) for twin in twins if (there := who(twin)))
-            for number, (where, other) in enumerate(taken):
-                if _same(me, other, level):
-                    # What one study leaves out (a birth date), another may tell: later ones are compared with both.
-                    told = (where, other.completed_by(me))
-                    names[lower] = (*taken[:number], told, *taken[number + 1 :])
-                    return parent / where
-            names[lower] = taken or ((sys.intern(candidate), me),)
-            if not taken:
-                return parent / candidate
-        raise AssertionError
+        return self._series.choose(study, name, key, me.series_uid)
 
 
 def _settle_twins(staged: Path, target: Path) -> Placed:
@@ -331,19 +350,39 @@ def _me(series: SeriesIdentity) -> Occupant:
     return Occupant(*map(_comparable, values))
 
 
-def _same(me: Occupant, other: Occupant, level: str) -> bool:
-    if level == "series":
-        return me.series_key == other.series_key
-    if level == "study":
-        return me.study_uid == other.study_uid
-    if not me.patient_id:
-        return me.study_uid == other.study_uid
-    return me.same_patient(other)
+def _one_patient(me: Occupant, there: Occupant) -> Occupant | None:
+    """The patient of a folder, if it is mine, with what I know of them: later ones are compared with both."""
+    same = me.same_patient(there) if me.patient_id else me.study_uid == there.study_uid
+    return there.completed_by(me) if same else None
+
+
+def _one_study(me: SeriesKey, there: SeriesKey) -> SeriesKey | None:
+    return there if me[0] == there[0] else None
+
+
+def _one_series(me: SeriesKey, there: SeriesKey) -> SeriesKey | None:
+    return there if me == there else None
 
 
 def _may_be(me: Occupant, there: Occupant) -> bool:
     """Whether what lies where the log has a series can be it; its images may name a study it was merged from."""
     return me.series_key == there.series_key or (bool(me.patient_id) and me.patient_id == there.patient_id)
+
+
+def _listing(parent: Path) -> Mapping[str, list[str]]:
+    """What is in a folder, by names in lower case, as series folders are called; nothing where it is not there."""
+    listed: dict[str, list[str]] = defaultdict(list)
+    with contextlib.suppress(OSError):
+        names = {each.name.removesuffix(".csv") for each in parent.iterdir()}
+        for each in sorted(names - {""}):
+            listed[each.casefold()].append(each)
+    return listed
+
+
+def _key_in(folder: Path) -> SeriesKey | None:
+    """Which study and series it is whose folder it is; of a study folder, its first series."""
+    there = _occupant(folder)
+    return there.series_key if there else None
 
 
 def _patient(folder: Path) -> Occupant | None:

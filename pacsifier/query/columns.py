@@ -37,13 +37,15 @@ class Query:
 
 ASKS, WRONG, DIFFERS = 1, 2, 4
 """What is known of a cell, as bits: it asks for something; something is wrong with it; it is not its header again."""
+_UNREAD = 8
 
 
 class Column:
     """The cells of one column, from the first row on: as they stand in the file, and as they are meant.
 
     `name` is that of its header; `known`: it is read by the rules of that column; of another one no cell may hold
-    anything, or, where it is `ignored`, each may. Two cells of the same `meaning` say the same; 0 is the empty one.
+    anything, or, where it is `ignored`, each may. A text that a cell holds or means has a number: 0 is the empty one,
+    and two cells of the same `meaning` say the same. In a million rows most texts stand once, and mean themselves.
     """
 
     def __init__(self, name: str, *, known: bool, ignored: bool = False) -> None:
@@ -51,48 +53,57 @@ class Column:
         self._known = known
         self._ignored = ignored
         self._codes = array("I")
-        self._code_of: dict[str, int] = {}
-        self._raw: list[str] = []
+        # By their numbers: the texts, what is known of a cell that holds one, and the numbers of what it means.
+        self._texts: list[str] = []
         self._bits = bytearray()
         self._meanings = array("I")
-        self._texts = [""]
-        self._meaning_of = {"": 0}
+        self._number_of: dict[str, int] = {}
+        self.add("")
+        del self._codes[:]
 
     def add(self, raw: str) -> int:
         """Takes the cell of the next row; returns what is known of it."""
-        code = self._code_of.get(raw)
-        if code is None:
-            code = self._code_of[raw] = len(self._raw)
-            self._raw.append(raw)
-            self._read(raw)
-        self._codes.append(code)
-        return self._bits[code]
+        number = self._number_of.get(raw)
+        if number is None:
+            number = self._number(raw)
+        bits = self._bits[number]
+        if bits == _UNREAD:
+            bits = self._read(number, raw)
+        self._codes.append(number)
+        return bits
 
-    def _read(self, raw: str) -> None:
+    def _number(self, text: str) -> int:
+        """The number of a text, which nobody has read as a cell yet where it is new."""
+        number = self._number_of.setdefault(text, len(self._texts))
+        if number == len(self._texts):
+            self._texts.append(text)
+            self._bits.append(_UNREAD)
+            self._meanings.append(number)
+        return number
+
+    def _read(self, number: int, raw: str) -> int:
+        """Reads a cell that holds this text; returns what is known of it."""
         text, bits = "", 0
         if self._known:
             cell = read_cell(self._name, raw)
-            # A text that is equal is held once.
-            text = raw if cell.text == raw else cell.text
+            text = cell.text
             bits = ASKS if text and self._name != NEW_IDS else 0
             bits |= WRONG if cell.problems else 0
             bits |= DIFFERS if text and text.casefold() != self._name.casefold() else 0
         elif not self._ignored:
             bits = WRONG if raw.strip(BLANKS) else 0
-        meaning = self._meaning_of.setdefault(text, len(self._texts))
-        if meaning == len(self._texts):
-            self._texts.append(text)
-        self._meanings.append(meaning)
-        self._bits.append(bits)
+        if text != raw:
+            self._meanings[number] = self._number(text)
+        self._bits[number] = bits
+        return bits
 
     def close(self) -> None:
         """Forgets what only `add` needs."""
-        self._code_of = {}
-        self._meaning_of = {}
+        self._number_of = {}
 
     def raw(self, at: int) -> str:
         """A cell as it stands in the file."""
-        return self._raw[self._codes[at]]
+        return self._texts[self._codes[at]]
 
     def meaning(self, at: int) -> int:
         """The number of what a cell says."""

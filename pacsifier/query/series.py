@@ -6,20 +6,24 @@ import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
+from types import MappingProxyType
 
 # No two have the same: the table of interned texts would grow by 100 bytes for each.
 _UNIQUE = frozenset({"SeriesInstanceUID", "SOPInstanceUID"})
+_NOTHING: Mapping[str, str | None] = MappingProxyType({})
 
 
 class PackedValues(Mapping[str, str | None]):
     """Values by keyword; None: the key was not returned.
 
-    Takes a tenth of a dict's memory, for there may be 100,000: the same keywords and equal texts are held once.
+    Takes a tenth of a dict's memory, for there may be 100,000: the same keywords and equal texts are held once, and
+    what is in `below` and not in `values`, as the values of a study for each of its series, is only pointed to.
     """
 
-    __slots__ = ("_places", "_texts")
+    __slots__ = ("_below", "_places", "_texts")
 
-    def __init__(self, values: Mapping[str, str | None]) -> None:
+    def __init__(self, values: Mapping[str, str | None], below: Mapping[str, str | None] = _NOTHING) -> None:
+        self._below = below
         self._places = _places(tuple(values))
         self._texts = tuple(
             text if text is None or keyword in _UNIQUE else sys.intern(text)
@@ -27,13 +31,15 @@ class PackedValues(Mapping[str, str | None]):
         )
 
     def __getitem__(self, keyword: str) -> str | None:
-        return self._texts[self._places[keyword]]
+        place = self._places.get(keyword)
+        return self._below[keyword] if place is None else self._texts[place]
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._places)
+        yield from self._below
+        yield from (keyword for keyword in self._places if keyword not in self._below)
 
     def __len__(self) -> int:
-        return len(self._places)
+        return len(self._below) + sum(keyword not in self._below for keyword in self._places)
 
     def __repr__(self) -> str:
         return f"PackedValues({dict(self)!r})"

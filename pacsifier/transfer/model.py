@@ -39,6 +39,10 @@ Conflicts = Mapping[SeriesKey, Mapping[str, str]]
 """Contradictions: series -> SOP Instance UID -> the name of its file in `logs/unexpected`."""
 
 COUNTED = "counters agree"
+# Instead of "see logs/unexpected", where nothing of it lies there.
+DROPPED = "dropped, beyond --max_unexpected or --max_unexpected_size"
+# Shared by all of which nothing has come, and never written into: 100,000 empty dicts would be 6 MB.
+_NOTHING_FOUND: dict[str, int] = {}
 
 
 class Status(Enum):
@@ -88,7 +92,7 @@ class SeriesState:
     series: Series
     status: Status = Status.PENDING
     reason: str = ""
-    found: dict[str, int] = field(default_factory=dict)
+    found: dict[str, int] = field(default_factory=lambda: _NOTHING_FOUND)
     moved: int = 0
     folder: Path | None = None
     seconds: float = 0.0
@@ -163,6 +167,8 @@ class SeriesState:
     def put(self, sop_instance_uid: str, size: int) -> bool:
         """An instance of `size` bytes is in place; whether it is new."""
         new = sop_instance_uid not in self.found
+        if self.found is _NOTHING_FOUND:
+            self.found = {}
         self.found[sop_instance_uid] = size
         self.secure = self.secure and not new
         return new

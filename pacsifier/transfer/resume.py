@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 
 from pacsifier.disk.tree import SeriesIdentity
 from pacsifier.transfer.fetch.verdict import is_complete
@@ -15,7 +15,7 @@ def skip_what_is_there(
     states: Sequence[SeriesState],
     run: Run,
     conflicts: Conflicts,
-    claimed: frozenset[SeriesKey] = frozenset(),
+    claimed: Set[SeriesKey] = frozenset(),
 ) -> None:
     """Reads what is on disk and skips the series that are whole there.
 

@@ -55,6 +55,9 @@ log = logging.getLogger(__name__)
 
 # The lists of more series than these take a while, for which a person gets a reason.
 _COUNTED_SILENTLY = 200
+# Where the rows stand that are not told one by one.
+_RECORDED = f"what becomes of each will be in {LOG_FOLDER}/{ROWS_NAME} at the end"
+_PLANNED = "the table of the dry run has a line for each"
 
 
 def retrieve(job: Job, observer: Observer, toolbox: Toolbox) -> Summary:
@@ -75,11 +78,11 @@ def retrieve(job: Job, observer: Observer, toolbox: Toolbox) -> Summary:
             journal = Journal(run.tree, job.table, job.config.move_aet if options.move else "")
             plan = make_plan(found, options, journal.moved_to(job.config.move_aet))
             recall(plan, journal)
-            confirm(plan, observer)
+            confirm(plan, observer, dry_run=False)
             write_infos(plan, run)
-            run.tree.heed(journal.folders())
+            run.tree.heed(journal.earlier.folders)
             if options.save and options.resume:
-                skip_what_is_there(plan.states, run, open_conflicts(run.tree), journal.claimed())
+                skip_what_is_there(plan.states, run, open_conflicts(run.tree), journal.earlier.claimed)
             with recorded(plan, run, journal) as record:
                 if ways:
                     _fetch_within_limit(plan, ways, run, journal)
@@ -152,7 +155,7 @@ def find(run: Run) -> Found:
     return found
 
 
-def confirm(plan: Plan, observer: Observer) -> None:
+def confirm(plan: Plan, observer: Observer, *, dry_run: bool) -> None:
     """Tells what is to be known before the work, and asks about rows that match too much.
 
     Raises:
@@ -161,20 +164,21 @@ def confirm(plan: Plan, observer: Observer) -> None:
     told, others = first_of_each_kind(plan.notes)
     for line in told:
         observer.say(line)
-    if others:
-        observer.say(f"--verbose shows all rows; what becomes of each is in {LOG_FOLDER}/{ROWS_NAME}")
     for line in others:
         log.info("%s", line)
     for question in plan.questions:
         if not observer.confirm(question.words):
             raise InputError(question.refusal)
+    if others:
+        # Only now: a run that was not confirmed writes no table.
+        observer.say(f"--verbose shows all rows; {_PLANNED if dry_run else _RECORDED}")
     if plan.last_note:
         observer.say(plan.last_note)
 
 
 def recall(plan: Plan, journal: Journal) -> None:
     """What earlier runs found to fail for good will be asked for once."""
-    failed = journal.failed()
+    failed = journal.earlier.failed
     for state in plan.states:
         if state.series.key in failed:
             state.recall(*failed[state.series.key])
@@ -266,12 +270,15 @@ def recorded(plan: Plan, run: Run, journal: Journal) -> Iterator[Record]:
                 run.tree.drop_info(SeriesIdentity.of(state.series.values))
         # On the disk before a table says so.
         secure(plan, run)
-        rows = rows_in_doubt(plan, run.proven, run.aside.unasked(), saved=run.job.options.save)
+        aside = run.aside.unexpected()
+        kept = frozenset(each.study_uid for each in aside)
+        saved = run.job.options.save
+        rows = rows_in_doubt(plan, run.proven, run.aside.unasked(), saved=saved, kept=kept)
         outcomes = outcomes_of(rows, by_row(plan.states))
         redo = write_rows(run.tree, run.job.table, outcomes)
         record.summary = replace(_sum_up(plan, run, outcomes, record.problems), redo=redo)
         journal.write_log()
-        write_unexpected(run.tree, run.aside.unexpected())
+        write_unexpected(run.tree, aside)
         write_audit(run.tree, run.job, record.summary, ended, time.monotonic() - began)
 
 
@@ -279,7 +286,7 @@ def _rehearse(found: Found, run: Run) -> Summary:
     """What a run would do, with nothing fetched and nothing written."""
     options = run.job.options
     plan = make_plan(found, options)
-    confirm(plan, run.observer)
+    confirm(plan, run.observer, dry_run=True)
     if options.save and options.resume:
         skip_what_is_there(plan.states, run, open_conflicts(run.tree))
     _count_instances([state for state in plan.states if state.status in (Status.PENDING, Status.LISTED)], run)

@@ -59,6 +59,17 @@ def test_a_dry_run_tells_what_would_come_and_writes_nothing(pacs, hospital, tmp_
     assert "45322" not in ended.stdout + ended.stderr
 
 
+@pytest.mark.parametrize("options", [(), ("--dry_run",), ("-v",), ("--dry_run", "-v")])
+@pytest.mark.parametrize("mode", ["--save", "--move", "--info"])
+def test_a_table_that_a_run_names_is_there_when_it_has_ended(orthanc, tmp_path, mode, options):
+    rows = [*ONE, *({"PatientID": f"NOSUCH{number}"} for number in range(25))]
+    ended = run_pacsifier(*arguments(orthanc, tmp_path, rows, mode, *options))
+    assert "and 5 more rows that matched nothing" in ended.stderr
+    named = set(re.findall(r"logs/[a-z_/.]+[a-z]", ended.stdout + ended.stderr))
+    assert {name for name in named if not (tmp_path / "out" / name).exists()} == set()
+    assert bool(named) is not bool("--dry_run" in options)
+
+
 def test_a_dry_run_says_why_it_has_no_number_of_instances(quirky, tmp_path):
     pacs = quirky(omitted_keys=("NumberOfSeriesRelatedInstances",), find_status={"IMAGE": 0xC000})
     _, rows = plan(tmp_path, pacs, ONE, "--save")

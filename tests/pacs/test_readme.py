@@ -198,7 +198,7 @@ def test_the_commands_of_readme_work_in_their_order_on_the_demo_pacs(tmp_path, s
             end(process)
     images = [path for path in (tmp_path / "data").rglob("*.2.25.*") if path.suffix != ".csv"]
     assert len(list((tmp_path / "elsewhere").iterdir())) == len(images) > 30
-    assert len(list((tmp_path / "coded").glob("sub-X*"))) == 3
+    assert len(list((tmp_path / "coded").glob("sub-P000*"))) == 3
     assert (tmp_path / "cd" / "DICOMDIR").is_file()
     assert list((tmp_path / "info").rglob("*.csv"))
     assert (tmp_path / "data" / "reports.csv").is_file() != (tmp_path / "info" / "reports.csv").is_file()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
@@ -259,6 +259,15 @@ def test_a_row_fails_where_something_of_its_study_may_be_missing(
     failure = rows_in_doubt(plan, shown, beyond, saved=True)[2].failure
     assert words in failure
     assert bool(failure) is bool(words)
+
+
+@pytest.mark.parametrize(
+    ("kept", "where"), [({"1.1"}, "see logs/unexpected"), ({"1.7"}, "dropped"), ((), "dropped")]
+)
+def test_objects_beyond_the_limits_are_not_looked_for_in_a_folder(kept: Collection[str], where: str) -> None:
+    came = {("1.1", "1.1.9"): 2}
+    failure = rows_in_doubt(a_plan(placed(), whole=True), (), came, saved=True, kept=kept)[2].failure
+    assert failure.partition(" does not list: ")[2].startswith(where)
 
 
 @pytest.mark.parametrize(

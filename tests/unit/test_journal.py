@@ -242,6 +242,22 @@ def test_rows_of_an_earlier_log_that_name_no_series_are_all_kept(tmp_path: Path)
     assert [row["PatientID"] for row in rows] == ["1", "2", "123421"]
 
 
+def test_of_two_rows_of_one_series_in_a_log_put_together_by_hand_the_last_counts(tmp_path: Path) -> None:
+    lines = ("StudyInstanceUID,SeriesInstanceUID,Completed,Folder", "1.2,1.2.1,True,a", "1.2,1.2.2,True,b")
+    _old_log(tmp_path, "\n".join([*lines, "1.2,1.2.1,False,c"]).encode())
+    earlier = write(tmp_path, [state("1.9")]).earlier
+    assert (earlier.claimed, earlier.folders) == (
+        {("1.2", "1.2.2")},
+        {("1.2", "1.2.2"): "b", ("1.2", "1.2.1"): "c"},
+    )
+    _, rows = log(tmp_path)
+    assert [(row["SeriesInstanceUID"], row["Folder"]) for row in rows] == [
+        ("1.2.2", "b"),
+        ("1.2.1", "c"),
+        ("1.9", ""),
+    ]
+
+
 def test_awkward_values_come_back_exactly_from_the_log(tmp_path: Path) -> None:
     text = 'a;"b",\nc=\\été 山 '
     write(tmp_path, [state(SeriesDescription=text)])
@@ -299,7 +315,7 @@ def failed(status: Status = Status.INCOMPLETE) -> SeriesState:
 
 
 def remembered(folder: Path) -> dict[tuple[str, str], tuple[Lasting, str]]:
-    return Journal(Tree(folder), table(folder)).failed()
+    return Journal(Tree(folder), table(folder)).earlier.failed
 
 
 def test_why_a_series_failed_for_good_is_remembered_until_it_comes(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from pacsifier.query import ATTRIBUTES
 from pacsifier.query.series import Instance, Series
 from pacsifier.transfer.exclusion import NOBODY, Excluded
 from pacsifier.transfer.fetch.arrivals import Arrivals
+from pacsifier.transfer.fetch.aside import Limits
 from pacsifier.transfer.fetch.placing import Placer, _another_patient
 from pacsifier.transfer.find.answers import whole_number
 from pacsifier.transfer.model import SeriesState, Status
@@ -26,13 +27,19 @@ OTHER = ("1.2", "1.2.9")
 class Run:
     """A series of an index that tells `patient_id`, and what arrives of it."""
 
-    def __init__(self, folder: Path, patient_id: str | None, excluded: Excluded = NOBODY) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        patient_id: str | None,
+        excluded: Excluded = NOBODY,
+        limits: Limits = Limits(),  # noqa: B008 - frozen
+    ) -> None:
         self.staging = folder / "staging"
         self.staging.mkdir()
         self.out = folder / "out"
         values = {"PatientID": patient_id, "StudyInstanceUID": KEY[0], "SeriesInstanceUID": KEY[1]}
         self.state = SeriesState(Series(values, (2,), {}, 2))
-        self.placer = Placer(Tree(self.out), (), excluded, info=False)
+        self.placer = Placer(Tree(self.out), (), excluded, info=False, limits=limits)
         self.arrivals = Arrivals(self.staging)
         self.out.mkdir()
 
@@ -72,6 +79,15 @@ def test_an_index_without_patient_ids_does_not_let_two_people_share_a_series(tmp
     run.arrive("1.2", b"B2")
     assert (run.placed(), run.unexpected()) == (["SRt.1.1"], ["SRt.1.2"])
     assert "another PatientID" in run.state.spoiled
+
+
+@pytest.mark.parametrize(("most", "kept"), [(10, True), (0, False)])
+def test_what_was_not_kept_is_not_looked_for_among_what_was(tmp_path: Path, most: int, kept: bool) -> None:
+    run = Run(tmp_path, "A1", limits=Limits(objects=most))
+    run.arrive("1.2", b"B2")
+    assert bool(run.unexpected()) is kept
+    assert ("see logs/unexpected" in run.state.spoiled) is kept
+    assert ("dropped" in run.state.spoiled) is not kept
 
 
 @pytest.mark.parametrize("told", ["A1", "", None])

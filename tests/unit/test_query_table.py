@@ -648,3 +648,17 @@ def test_rows_are_asked_once_and_keep_their_cells_and_pseudonyms(
     assert [table.queries[at] for at in range(-len(queries), 0)] == queries
     assert table.queries[1:] == tuple(queries[1:])
     assert table.raw == dict(enumerate(rows, start=2))
+
+
+def test_a_cell_that_means_the_text_of_another_is_not_taken_for_it(tmp_path: Path) -> None:
+    """`''1` means `'1`, and a cell that holds `'1` means `1`; a thousand apostrophes are read one by one."""
+    path = tmp_path / "query.csv"
+    many = "'" * 990 + "A 1"
+    path.write_text("\n".join(["AccessionNumber", "''A 1", "'A 1", "A 1"]) + "\n")
+    assert [(query.rows, query.cells["AccessionNumber"]) for query in read_query_file(path).queries] == [
+        ((2,), "'A 1"),
+        ((3, 4), "A 1"),
+    ]
+    path.write_text(f"AccessionNumber\n{many}\n")
+    with pytest.raises(InputError, match="at most 16 are allowed"):
+        read_query_file(path)

@@ -83,8 +83,8 @@ class SetAside:
         # What the limits let go.
         self._dropped: Counter[SeriesKey] = Counter()
 
-    def keep(self, arrival: Arrival, why: Why) -> None:
-        """Keeps an object, within the limits; beyond them it is counted and deleted.
+    def keep(self, arrival: Arrival, why: Why) -> bool:
+        """Keeps an object, within the limits; beyond them it is counted and deleted. Whether it was kept.
 
         One that contradicts what is in the tree is always kept: a person must choose.
         """
@@ -92,11 +92,12 @@ class SetAside:
             arrival.path.unlink(missing_ok=True)
             self._tally.dropped += 1
             self._dropped[arrival.series_key] += why is Why.UNASKED
-            return
+            return False
         path = self._tree.set_aside(arrival.path, arrival.prefix, arrival.sop_instance_uid)
         self._tally.unexpected += 1
         now = datetime.now().astimezone().isoformat(timespec="seconds")
         self.kept.append(Aside(replace(arrival, path=path), why, now))
+        return True
 
     def unexpected(self) -> list[Unexpected]:
         """What this run has set aside."""

@@ -18,7 +18,7 @@ from pacsifier.transfer.fetch.arrivals import Arrival, Arrivals, read_object
 from pacsifier.transfer.fetch.aside import Limits, SetAside, Why
 from pacsifier.transfer.fetch.callers import is_foreign
 from pacsifier.transfer.fetch.encodings import are_one_object
-from pacsifier.transfer.model import Conflicts, SeriesKey, SeriesState, Status, Tally
+from pacsifier.transfer.model import DROPPED, Conflicts, SeriesKey, SeriesState, Status, Tally
 
 log = logging.getLogger(__name__)
 
@@ -161,10 +161,10 @@ class Placer:
         # An index that tells no PatientID must not let two people share a series.
         asked_id = state.series.values.get("PatientID") or first_id
         if _another_patient(asked_id or "", own_id or ""):
+            where = "see logs/unexpected" if self.aside.keep(arrival, Why.OTHER_PATIENT) else DROPPED
             state.spoil(
-                f"an object of another PatientID arrived under this series' UIDs: see logs/unexpected; {_SETTLED}"
+                f"an object of another PatientID arrived under this series' UIDs: {where}; {_SETTLED}"
             )
-            self.aside.keep(arrival, Why.OTHER_PATIENT)
             return
         folder = state.folder or self._open_folder(state, arrival.values())
         uid = arrival.sop_instance_uid

@@ -91,7 +91,7 @@ def _settled_studies(plan: Plan, unasked: Mapping[SeriesKey, int]) -> dict[str, 
     studies: dict[str, list[SeriesState]] = {uid: [] for uid in plan.short}
     for state in plan.states:
         studies.get(state.series.study_uid, []).append(state)
-    beyond = {study_uid for study_uid, _ in unasked.keys() - plan.every.keys()}
+    beyond = {study_uid for study_uid, _ in unasked.keys() - plan.every.keys()} if unasked else set()
     return {
         uid: states
         for uid, states in studies.items()

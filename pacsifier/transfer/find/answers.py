@@ -30,11 +30,12 @@ NOTHING_UNKNOWN: Mapping[int, tuple[str, ...]] = MappingProxyType({})
 
 def merged(study: Values, series: Values) -> PackedValues:
     """The values of both levels; a key that the SERIES level did not return has the value of the STUDY level."""
-    values = dict(study)
-    values.update({keyword: value for keyword, value in series.items() if value is not None})
-    for keyword in series:
-        values.setdefault(keyword, None)
-    return PackedValues(values)
+    own = {
+        keyword: value
+        for keyword, value in series.items()
+        if keyword not in study or (value is not None and value != study[keyword])
+    }
+    return PackedValues(own, study)
 
 
 def compare(query: Query, values: Values, columns: Collection[str]) -> Verdict:

@@ -5,16 +5,16 @@ It holds identities: 0600, in `logs/` (0700), written beside and renamed.
 
 from __future__ import annotations
 
-import csv
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
+from types import MappingProxyType
 
 from pacsifier.disk.files import write_whole
-from pacsifier.disk.names import LOG_NAME
+from pacsifier.disk.names import LOG_FOLDER, LOG_NAME
 from pacsifier.disk.tree import Tree
 from pacsifier.query import QueryTable
-from pacsifier.query.series import PackedValues
-from pacsifier.transfer.model import Lasting, SeriesKey, SeriesState, Status
+from pacsifier.transfer.model import SeriesKey, SeriesState, Status
+from pacsifier.transfer.record.earlier import EarlierLog, LogRow
 from pacsifier.transfer.record.tables import csv_lines
 
 _OWN_COLUMNS = ("StudyInstanceUID", "SeriesInstanceUID", "SeriesNumber", "FilesFound", "Completed")
@@ -25,14 +25,14 @@ _NEW_COLUMNS = (
     *("PatientID", "StudyDate", "StudyTime", "SeriesDescription"),
 )
 _REWRITE_S = 5.0
-_NO_ROW = PackedValues({})
+_NO_ROW: LogRow = MappingProxyType({})
 
 
 # Series that a table tells of only where it told of them before.
 _UNTOLD = (Status.NOT_WANTED, Status.EXCLUDED, Status.LEFT_OUT)
 
 
-def _replaces(state: SeriesState, earlier: Mapping[str, str | None]) -> bool:
+def _replaces(state: SeriesState, earlier: LogRow) -> bool:
     """Whether what this run says of a series replaces what the log said: not where it only looked, or looked away."""
     if state.status in (Status.LISTED, Status.UNDECIDED, Status.LEFT_OUT):
         return False
@@ -48,37 +48,14 @@ class Journal:
         self._destination = destination
         self._found_columns = [column for column in table.columns if column not in table.extra]
         self._queries = {query.rows[0]: query for query in table.queries}
-        self._earlier = self._read_earlier()
+        self.earlier = EarlierLog(tree.folder / LOG_FOLDER / LOG_NAME)
         self._states: Sequence[SeriesState] = ()
         self._written = 0.0
         self._cost_s = 0.0
 
     def moved_to(self, destination: str) -> dict[SeriesKey, int]:
         """The instances of each series that an earlier run moved completely to this AE title."""
-        return {
-            key: int(moved)
-            for key, row in self._earlier.items()
-            if row.get("MoveDestination") == destination
-            and (moved := row.get("FilesMoved") or "").isdecimal()
-            and moved.isascii()
-        }
-
-    def folders(self) -> dict[SeriesKey, str]:
-        """The folders in which earlier runs placed series, as their log has them."""
-        return {key: folder for key, row in self._earlier.items() if (folder := row.get("Folder"))}
-
-    def claimed(self) -> frozenset[SeriesKey]:
-        """The series that earlier runs called complete, once what was in place was on the disk."""
-        return frozenset(key for key, row in self._earlier.items() if row.get("Completed") == "True")
-
-    def failed(self) -> dict[SeriesKey, tuple[Lasting, str]]:
-        """Why, and by which way, earlier runs found series to fail for good; a code that is not known says nothing."""
-        codes = {each.value: each for each in Lasting}
-        return {
-            key: (code, by)
-            for key, row in self._earlier.items()
-            if (code := codes.get(row.get("FailedForGood") or "")) and (by := row.get("FailedBy"))
-        }
+        return {key: number for key, (to, number) in self.earlier.moved.items() if to == destination}
 
     def follow(self, states: Sequence[SeriesState]) -> None:
         """Takes the series of this run and writes the table."""
@@ -96,8 +73,7 @@ class Journal:
         started = time.monotonic()
         asked = [f"query_{column}" for column in self._table.columns if column != "new_ids"]
         columns = dict.fromkeys((*self._found_columns, *_OWN_COLUMNS, *_NEW_COLUMNS, *asked))
-        for row in self._earlier.values():
-            columns |= dict.fromkeys(row)
+        columns |= dict.fromkeys(self.earlier.columns)
         lines = csv_lines(
             list(columns), ([row.get(each) or "" for each in columns] for row in self._log_rows())
         )
@@ -105,16 +81,18 @@ class Journal:
         self._written = time.monotonic()
         self._cost_s = self._written - started
 
-    def _log_rows(self) -> Iterator[Mapping[str, str | None]]:
+    def _log_rows(self) -> Iterator[LogRow]:
         """The rows of earlier runs, or those of this run in their place, and then its new ones; one at a time."""
-        again = {state.series.key: state for state in self._states if state.series.key in self._earlier}
-        for key, row in self._earlier.items():
-            yield self._log_row(again[key]) if key in again and _replaces(again[key], row) else row
-        for state in self._states:
-            if state.series.key not in self._earlier and state.status not in _UNTOLD:
+        # Those that no row of an earlier run tells of are left in the end.
+        states = {state.series.key: state for state in self._states} if self.earlier.columns else {}
+        for key, row in self.earlier.rows():
+            state = states.pop(key, None)
+            yield self._log_row(state, row) if state is not None and _replaces(state, row) else row
+        for state in states.values() if self.earlier.columns else self._states:
+            if state.status not in _UNTOLD:
                 yield self._log_row(state)
 
-    def _log_row(self, state: SeriesState) -> dict[str, str]:
+    def _log_row(self, state: SeriesState, earlier: LogRow = _NO_ROW) -> dict[str, str]:
         values = state.series.values
         wanting = [self._queries[row] for row in sorted({*state.series.rows, *state.series.undecided})]
         rows = [(each, query) for query in wanting for each in query.rows]
@@ -132,8 +110,8 @@ class Journal:
             "Seconds": f"{state.seconds:.3f}",
             "Bytes": str(sum(state.found.values())),
             "Folder": str(state.folder.relative_to(self._tree.folder)) if state.folder else "",
-            **self._saved(state),
-            **self._move(state),
+            **self._saved(state, earlier),
+            **self._move(state, earlier),
             **_failed(state),
         }
         for column in ("PatientID", "StudyDate", "StudyTime", "SeriesDescription"):
@@ -148,33 +126,19 @@ class Journal:
             row["new_ids" if column == "new_ids" else f"query_{column}"] = asked
         return row
 
-    def _saved(self, state: SeriesState) -> dict[str, str]:
+    def _saved(self, state: SeriesState, earlier: LogRow) -> dict[str, str]:
         """Of a series that was moved elsewhere and lies on disk too: what the log says of what is on disk."""
-        earlier = self._earlier.get(state.series.key, _NO_ROW)
         if not self._destination or not earlier.get("Folder"):
             return {}
         columns = ("FilesFound", "Completed", "FilesExpected", "Status", "Seconds", "Bytes", "Folder")
         kept = {column: earlier.get(column) or "" for column in columns}
         return kept if state.status.settled else {**kept, "Reason": f"{self._destination}: {state.reason}"}
 
-    def _move(self, state: SeriesState) -> dict[str, str]:
+    def _move(self, state: SeriesState, earlier: LogRow) -> dict[str, str]:
         """To which AE title the series was last moved completely, by this run or an earlier one."""
         if self._destination and state.status is Status.COMPLETE:
             return {"MoveDestination": self._destination, "FilesMoved": str(state.files)}
-        earlier = self._earlier.get(state.series.key, _NO_ROW)
         return {column: earlier.get(column) or "" for column in ("MoveDestination", "FilesMoved")}
-
-    def _read_earlier(self) -> dict[tuple[str, str], PackedValues]:
-        path = self._tree.folder / "logs" / LOG_NAME
-        if not path.is_file():
-            return {}
-        with path.open(encoding="utf-8-sig", errors="replace", newline="") as file:
-            lines = (line.replace("\0", "") for line in file)
-            rows = [
-                PackedValues({key: value for key, value in row.items() if key and isinstance(value, str)})
-                for row in csv.DictReader(lines)
-            ]
-        return {_key(row, number): row for number, row in enumerate(rows)}
 
 
 def _failed(state: SeriesState) -> dict[str, str]:
@@ -182,9 +146,3 @@ def _failed(state: SeriesState) -> dict[str, str]:
     if state.lasting is None or not state.failed_by or state.status.completed:
         return {}
     return {"FailedForGood": state.lasting.value, "FailedBy": state.failed_by}
-
-
-def _key(row: Mapping[str, str | None], number: int) -> tuple[str, str]:
-    """The series of a log row; a row that names none keeps a place of its own."""
-    key = row.get("StudyInstanceUID") or "", row.get("SeriesInstanceUID") or ""
-    return key if all(key) else ("", f"row {number}")

@@ -12,7 +12,7 @@ from pacsifier.disk.files import write_whole
 from pacsifier.disk.tree import Tree
 from pacsifier.figures import counted
 from pacsifier.query import QueryTable
-from pacsifier.transfer.model import Plan, RowReport, SeriesKey, SeriesState, Status
+from pacsifier.transfer.model import DROPPED, Plan, RowReport, SeriesKey, SeriesState, Status
 from pacsifier.transfer.record.tables import csv_lines
 
 ROWS_NAME = "query_rows.csv"
@@ -81,24 +81,32 @@ def outcomes_of(
 
 
 def rows_in_doubt(
-    plan: Plan, proven: Collection[str], unasked: Mapping[SeriesKey, int], *, saved: bool
+    plan: Plan,
+    proven: Collection[str],
+    unasked: Mapping[SeriesKey, int],
+    *,
+    saved: bool,
+    kept: Collection[str] = (),
 ) -> dict[int, RowReport]:
     """The rows' reports, with the studies entered of which something may be missing that the PACS does not list. Pure.
 
     `proven`: studies of which all that is announced is here; `unasked`: objects of each series that came though nobody
-    asked; `saved`: images were fetched.
+    asked; `saved`: images were fetched; `kept`: studies of which such objects lie in `logs/unexpected`.
     """
     failures: dict[int, str] = {}
-    listed = {state.series.key for state in (*plan.states, *plan.barred)}
     beyond: Counter[str] = Counter()
-    for key in unasked.keys() - listed:
-        beyond[key[0]] += unasked[key]
+    if unasked:
+        listed = {*plan.every, *(state.series.key for state in plan.barred)}
+        for key in unasked.keys() - listed:
+            beyond[key[0]] += unasked[key]
     for state in plan.states:
         if number := beyond[state.series.study_uid]:
             came = counted(number, "object")
-            words = f"of the study {state.series.study_uid} {came} came of series that the PACS does not list"
+            uid = state.series.study_uid
+            words = f"of the study {uid} {came} came of series that the PACS does not list"
+            where = "see logs/unexpected" if uid in kept else DROPPED
             whole = (row for row in state.series.rows if plan.rows[row].query.wants_whole_studies)
-            failures.update(dict.fromkeys(whole, f"{words}: see logs/unexpected"))
+            failures.update(dict.fromkeys(whole, f"{words}: {where}"))
     for uid, shortage in plan.short.items():
         if uid not in proven:
             end = "" if saved else "; --save compares it with what is sent"

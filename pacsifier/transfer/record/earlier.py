@@ -1,0 +1,90 @@
+"""The log table as earlier runs have left it, and what this run must know of it."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import io
+import shutil
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from pacsifier.transfer.model import Lasting, SeriesKey
+
+LogRow = Mapping[str, str]
+_CODES = {each.value: each for each in Lasting}
+
+
+class EarlierLog:
+    """The rows of a log table, in their order; none where there is no table.
+
+    Each is read when it is asked for, from the compressed text: the rows of 100,000 series would take 120 MB, and the
+    table itself is written anew while this one is still needed.
+    `moved` maps a series to the AE title to which all of it was moved, and to the number of its instances; `folders` to
+    where it was placed; `failed` to why and by which way it failed for good, where both are known; `claimed` are the
+    series that were called complete once they were on the disk itself. Of several rows of a series the last counts.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._packed = _packed(path)
+        self._outdated: frozenset[int] = frozenset()
+        self.columns: tuple[str, ...] = ()
+        self.moved: dict[SeriesKey, tuple[str, int]] = {}
+        self.folders: dict[SeriesKey, str] = {}
+        self.failed: dict[SeriesKey, tuple[Lasting, str]] = {}
+        self.claimed: set[SeriesKey] = set()
+        self._learn()
+
+    def rows(self) -> Iterator[tuple[SeriesKey, LogRow]]:
+        """The rows with the series that they tell of; a row that names none has a key of its own."""
+        for number, (key, row) in enumerate(self._all()):
+            if number not in self._outdated:
+                yield key, row
+
+    def _all(self) -> Iterator[tuple[SeriesKey, LogRow]]:
+        with gzip.open(
+            io.BytesIO(self._packed), "rt", encoding="utf-8-sig", errors="replace", newline=""
+        ) as file:
+            lines = (line.replace("\0", "") for line in file)
+            for number, cells in enumerate(csv.DictReader(lines)):
+                row = {column: text for column, text in cells.items() if column and isinstance(text, str)}
+                yield _key(row, number), row
+
+    def _learn(self) -> None:
+        last: dict[SeriesKey, int] = {}
+        outdated = []
+        columns: dict[str, None] = {}
+        for number, (key, row) in enumerate(self._all()):
+            if key in last:
+                outdated.append(last[key])
+            last[key] = number
+            columns.update(dict.fromkeys(row))
+        self._outdated = frozenset(outdated)
+        self.columns = tuple(columns)
+        for key, row in self.rows():
+            self._recall(key, row)
+
+    def _recall(self, key: SeriesKey, row: LogRow) -> None:
+        moved = row.get("FilesMoved", "")
+        if moved.isdecimal() and moved.isascii():
+            self.moved[key] = sys.intern(row.get("MoveDestination", "")), int(moved)
+        if folder := row.get("Folder"):
+            self.folders[key] = folder
+        if row.get("Completed") == "True":
+            self.claimed.add(key)
+        if (code := _CODES.get(row.get("FailedForGood", ""))) and (way := row.get("FailedBy")):
+            self.failed[key] = code, way
+
+
+def _packed(path: Path) -> bytes:
+    packed = io.BytesIO()
+    if path.is_file():
+        with path.open("rb") as table, gzip.open(packed, "wb", compresslevel=1) as file:
+            shutil.copyfileobj(table, file)
+    return packed.getvalue()
+
+
+def _key(row: LogRow, number: int) -> SeriesKey:
+    key = sys.intern(row.get("StudyInstanceUID", "")), row.get("SeriesInstanceUID", "")
+    return key if all(key) else ("", f"row {number}")
