@@ -40,6 +40,8 @@ STANDING_OUT = 0.1
 GROWN = 0.6
 READABLE = 0.5
 CHARACTERS = 2
+# One character so many times is no line of another script either.
+LONG = 4
 # Smaller than letters of 6 pixels are with what their box grows by: speckle that reads as a digit.
 SMALLEST = 8
 SURE_SHAPE = 0.85
@@ -132,8 +134,8 @@ class _Look:
             region = Region(box, By.READER, (sure or best).text, (sure or best).confidence)
         else:
             shaped = shapes and likely >= SURE_SHAPE and _is_line(box)
-            by = By.SHAPE if shaped and not (_readable(best) and _is_pattern(best.text)) else By.SEEN
-            region = Region(box, by, best.text, likely)
+            by = By.SHAPE if shaped and not (_readable(best) and _is_pattern(best.text, LONG)) else By.SEEN
+            region = Region(box, by, best.text, best.confidence if best.text else likely)
         if region.blanked:
             _part(self.blanked, box)[...] = True
         return region
@@ -188,9 +190,10 @@ def _readable(reading: Reading) -> bool:
     return reading.confidence >= READABLE and sum(each.isalnum() for each in reading.text) >= CHARACTERS
 
 
-def _is_pattern(text: str) -> bool:
+def _is_pattern(text: str, least: int = CHARACTERS) -> bool:
     """Whether it is one character again and again: ticks of a ruler, threads of a screw, teeth."""
-    return len({each for each in text if each.isalnum()}) == 1
+    characters = [each for each in text if each.isalnum()]
+    return len(characters) >= least and len(set(characters)) == 1
 
 
 def _is_line(box: Box) -> bool:

@@ -63,6 +63,8 @@ BLOCK = Box(50, 60, 75, 84)
         (LINE, 0.6, Reading("A", 0.99), By.SEEN),
         (LINE, 0.6, Reading("|-", 0.99), By.SEEN),
         (LINE, 0.9, Reading("1 11-1", 0.99), By.SEEN),
+        (LINE, 0.9, Reading("1 11", 0.99), By.SHAPE),
+        (LINE, 0.6, Reading("1 11", 0.99), By.SEEN),
         (LINE, 0.9, Reading("11112", 0.99), By.READER),
         (Box(50, 60, 60, 63), 0.6, Reading("12", 0.9), By.SEEN),
         (LINE, 0.84, Reading(), By.SEEN),
