@@ -128,13 +128,12 @@ class _Look:
         readings = list(self._readings(_part(self.picture, box)))
         best = max(readings, key=lambda each: (_readable(each), each.confidence))
         sure = next((each for each in readings if each.text and self.known(each.text)), None)
-        if sure or (
-            _readable(best) and not _is_pattern(best.text) and min(box.width, box.height) >= SMALLEST
-        ):
+        large = min(box.width, box.height) >= SMALLEST
+        if sure or (large and _readable(best) and not _is_pattern(best.text, CHARACTERS)):
             region = Region(box, By.READER, (sure or best).text, (sure or best).confidence)
         else:
-            shaped = shapes and likely >= SURE_SHAPE and _is_line(box)
-            by = By.SHAPE if shaped and not (_readable(best) and _is_pattern(best.text, LONG)) else By.SEEN
+            line = shapes and large and likely >= SURE_SHAPE and _is_line(box)
+            by = By.SHAPE if line and not _is_pattern(best.text, LONG) else By.SEEN
             region = Region(box, by, best.text, best.confidence if best.text else likely)
         if region.blanked:
             _part(self.blanked, box)[...] = True
@@ -190,9 +189,9 @@ def _readable(reading: Reading) -> bool:
     return reading.confidence >= READABLE and sum(each.isalnum() for each in reading.text) >= CHARACTERS
 
 
-def _is_pattern(text: str, least: int = CHARACTERS) -> bool:
-    """Whether it is one character again and again: ticks of a ruler, threads of a screw, teeth."""
-    characters = [each for each in text if each.isalnum()]
+def _is_pattern(text: str, least: int) -> bool:
+    """Whether it is one character again and again, or only dots: ticks of a ruler, threads of a screw, teeth."""
+    characters = [each for each in text if each.isalnum()] or ["."] * len(text)
     return len(characters) >= least and len(set(characters)) == 1
 
 
