@@ -40,10 +40,10 @@ STANDING_OUT = 0.1
 GROWN = 0.6
 READABLE = 0.5
 CHARACTERS = 2
+# Smaller than letters of 6 pixels are with what their box grows by: speckle, where fewer than LONG characters are read.
+SMALLEST = 8
 # One character so many times is no line of another script either.
 LONG = 4
-# Smaller than letters of 6 pixels are with what their box grows by: speckle that reads as a digit.
-SMALLEST = 8
 SURE_SHAPE = 0.85
 SHORT = 50
 LINE = 2.0
@@ -129,7 +129,8 @@ class _Look:
         best = max(readings, key=lambda each: (_readable(each), each.confidence))
         sure = next((each for each in readings if each.text and self.known(each.text)), None)
         large = min(box.width, box.height) >= SMALLEST
-        if sure or (large and _readable(best) and not _is_pattern(best.text, CHARACTERS)):
+        enough = CHARACTERS if large else LONG
+        if sure or (_readable(best, enough) and not _is_pattern(best.text, CHARACTERS)):
             region = Region(box, By.READER, (sure or best).text, (sure or best).confidence)
         else:
             line = shapes and large and likely >= SURE_SHAPE and _is_line(box)
@@ -185,8 +186,8 @@ def _part(grid: NDArray[_Kind], box: Box) -> NDArray[_Kind]:
     return grid[max(box.top, 0) : max(box.bottom, 0), max(box.left, 0) : max(box.right, 0)]
 
 
-def _readable(reading: Reading) -> bool:
-    return reading.confidence >= READABLE and sum(each.isalnum() for each in reading.text) >= CHARACTERS
+def _readable(reading: Reading, characters: int = CHARACTERS) -> bool:
+    return reading.confidence >= READABLE and sum(each.isalnum() for each in reading.text) >= characters
 
 
 def _is_pattern(text: str, least: int) -> bool:

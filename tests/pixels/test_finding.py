@@ -70,6 +70,7 @@ BLOCK = Box(50, 60, 75, 84)
         (LINE, 0.9, Reading("11112", 0.99), By.READER),
         (Box(50, 60, 70, 63), 0.9, Reading(), By.SEEN),
         (Box(50, 60, 60, 63), 0.6, Reading("12", 0.9), By.SEEN),
+        (Box(50, 60, 60, 63), 0.6, Reading("Anna", 0.9), By.READER),
         (LINE, 0.84, Reading(), By.SEEN),
         (LINE, 0.86, Reading(), By.SHAPE),
         (BLOCK, 0.99, Reading(), By.SEEN),
