@@ -30,6 +30,10 @@ class Box:
         """The same with so many pixels more on each side; may reach beyond the picture."""
         return Box(self.left - pixels, self.top - pixels, self.right + pixels, self.bottom + pixels)
 
+    def moved(self, right: int, down: int) -> Box:
+        """The same, so many pixels further."""
+        return Box(self.left + right, self.top + down, self.right + right, self.bottom + down)
+
     def within(self, columns: int, rows: int) -> Box | None:
         """What of it lies in a picture of that size; None where nothing does."""
         left, top = max(self.left, 0), max(self.top, 0)

@@ -40,8 +40,10 @@ STANDING_OUT = 0.1
 GROWN = 0.6
 READABLE = 0.5
 CHARACTERS = 2
-# Smaller than letters of 6 pixels are with what their box grows by: speckle that reads as a digit.
+# Smaller than letters of 6 pixels are with what their box grows by: speckle, where fewer than LONG characters are read.
 SMALLEST = 8
+# One character so many times is no line of another script either.
+LONG = 4
 SURE_SHAPE = 0.85
 SHORT = 50
 LINE = 2.0
@@ -126,14 +128,14 @@ class _Look:
         readings = list(self._readings(_part(self.picture, box)))
         best = max(readings, key=lambda each: (_readable(each), each.confidence))
         sure = next((each for each in readings if each.text and self.known(each.text)), None)
-        if sure or (
-            _readable(best) and not _is_pattern(best.text) and min(box.width, box.height) >= SMALLEST
-        ):
+        large = min(box.width, box.height) >= SMALLEST
+        enough = CHARACTERS if large else LONG
+        if sure or (_readable(best, enough) and not _is_pattern(best.text, CHARACTERS)):
             region = Region(box, By.READER, (sure or best).text, (sure or best).confidence)
         else:
-            shaped = shapes and likely >= SURE_SHAPE and _is_line(box)
-            by = By.SHAPE if shaped and not (_readable(best) and _is_pattern(best.text)) else By.SEEN
-            region = Region(box, by, best.text, likely)
+            line = shapes and large and likely >= SURE_SHAPE and _is_line(box)
+            by = By.SHAPE if line and not _is_pattern(best.text, LONG) else By.SEEN
+            region = Region(box, by, best.text, best.confidence if best.text else likely)
         if region.blanked:
             _part(self.blanked, box)[...] = True
         return region
@@ -184,13 +186,14 @@ def _part(grid: NDArray[_Kind], box: Box) -> NDArray[_Kind]:
     return grid[max(box.top, 0) : max(box.bottom, 0), max(box.left, 0) : max(box.right, 0)]
 
 
-def _readable(reading: Reading) -> bool:
-    return reading.confidence >= READABLE and sum(each.isalnum() for each in reading.text) >= CHARACTERS
+def _readable(reading: Reading, characters: int = CHARACTERS) -> bool:
+    return reading.confidence >= READABLE and sum(each.isalnum() for each in reading.text) >= characters
 
 
-def _is_pattern(text: str) -> bool:
-    """Whether it is one character again and again: ticks of a ruler, threads of a screw, teeth."""
-    return len({each for each in text if each.isalnum()}) == 1
+def _is_pattern(text: str, least: int) -> bool:
+    """Whether it is one character again and again, or only dots: ticks of a ruler, threads of a screw, teeth."""
+    characters = [each for each in text if each.isalnum()] or ["."] * len(text)
+    return len(characters) >= least and len(set(characters)) == 1
 
 
 def _is_line(box: Box) -> bool:

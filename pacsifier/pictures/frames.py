@@ -1,23 +1,26 @@
 """Which pictures of a cine are looked at: of every few frames the maximum and the minimum, not each frame.
 
 Text that stays, changes or stands in one frame only is in one of the two; noise is less than in a frame. The boxes
-of all groups are blanked in all frames. Where something was seen there and could not be read, the group's frames are
-looked at one by one. Frames are asked for as they are needed: a group is held at a time, never the cine.
+of all groups are blanked in all frames. Where something was seen there and could not be read (letters of several
+frames on one another), this part of the group's frames is looked at one by one. Frames are asked for as they are
+needed: a group is held at a time, never the cine.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain, islice
 
 import numpy as np
 
-from pacsifier.pictures.boxes import By, Region
+from pacsifier.pictures.boxes import Box, By, Region
 from pacsifier.pictures.engine import Picture
-from pacsifier.pictures.finding import merged
+from pacsifier.pictures.finding import READABLE, merged
 
 GROUP = 10
+# What is looked at around a region that could not be read, in pixels on each side.
+AROUND = 48
 Find = Callable[[Picture], tuple[Region, ...]]
 
 
@@ -25,8 +28,8 @@ Find = Callable[[Picture], tuple[Region, ...]]
 class Looked:
     """What was found in an object's frames; `regions` hold for all of them.
 
-    `frames`: how many it has; `looked_at`: how many were looked at, alone or as one of a group; `looks`: pictures
-    that were searched.
+    `frames`: how many it has; `looked_at`: how many were looked at, alone or as one of a group; `looks`: pictures,
+    or parts of them, that were searched.
     """
 
     regions: tuple[Region, ...]
@@ -66,9 +69,22 @@ def _of_group(frames: Sequence[Picture], find: Find) -> tuple[list[Region], int]
     if len(frames) == 1:
         return list(find(frames[0])), 1
     found = list(chain.from_iterable(find(each) for each in projections(frames)))
-    if not any(region.by is By.SEEN for region in merged(found)):
-        return found, 2
-    return [*found, *chain.from_iterable(map(find, frames))], 2 + len(frames)
+    looks = 2
+    for box in _unread(found, *frames[0].shape[:2]):
+        for frame in frames:
+            part = find(np.ascontiguousarray(frame[box.top : box.bottom, box.left : box.right]))
+            found += [replace(each, box=each.box.moved(box.left, box.top)) for each in part]
+            looks += 1
+    return found, looks
+
+
+def _unread(found: Iterable[Region], rows: int, columns: int) -> list[Box]:
+    """Around what was seen and not read; what was read and is no text (one letter, a ruler) is read enough."""
+    boxes = []
+    for region in merged(found):
+        if region.by is By.SEEN and not (region.text and region.confidence >= READABLE):
+            boxes += [box for box in [region.box.grown(AROUND).within(columns, rows)] if box]
+    return boxes
 
 
 def _groups(frames: Iterable[Picture], size: int) -> Iterator[list[Picture]]:

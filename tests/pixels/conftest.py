@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import socket
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -18,8 +20,15 @@ from pacsifier.pictures.engine import Engine
 
 
 @pytest.fixture(scope="session")
-def engine() -> Engine:
-    return Engine(models.find(), threads=1)
+def found() -> models.Models:
+    """The models of the installed package, or in the folder PACSIFIER_OCR_MODELS (Python 3.13 and later)."""
+    folder = os.environ.get("PACSIFIER_OCR_MODELS")
+    return models.find(Path(folder) if folder else None)
+
+
+@pytest.fixture(scope="session")
+def engine(found: models.Models) -> Engine:
+    return Engine(found, threads=1)
 
 
 @pytest.fixture(autouse=True)

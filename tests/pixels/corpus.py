@@ -257,6 +257,8 @@ def _size(random: Random, name: str) -> int:
 
 @cache
 def _font(name: str, size: int) -> ImageFont.FreeTypeFont:
+    if not (FONTS / name).exists():
+        raise FileNotFoundError(f"{FONTS / name} is absent: apt-get install {' '.join(FONT_PACKAGES)}")
     return ImageFont.truetype(str(FONTS / name), size)
 
 

@@ -67,13 +67,35 @@ def test_words_of_all_groups_are_blanked() -> None:
     }
 
 
-def test_frames_of_a_group_are_looked_at_one_by_one_where_something_was_seen_and_not_read() -> None:
-    frames = [frame() for _ in range(30)]
-    frames[14] = frame((1, 1, 0))
+def test_a_part_that_was_seen_and_not_read_is_looked_at_frame_by_frame() -> None:
+    frames = [np.full((200, 300), 100, np.uint8) for _ in range(30)]
+    frames[14][150, 80] = 0
     find = Finder()
     looked = find_in_frames(frames, find)
     assert looked.looks == len(find.shown) == 2 + (2 + GROUP) + 2
-    assert [each.by for each in looked.regions] == [By.SEEN]
+    assert [(each.by, each.box) for each in looked.regions] == [(By.SEEN, Box(80, 150, 81, 151))]
+    assert {each.shape for each in find.shown} == {(200, 300), (97, 97)}
+
+
+def test_letters_of_two_frames_on_one_another_are_read_in_each() -> None:
+    frames = [np.full((60, 90), 100, np.uint8) for _ in range(4)]
+    frames[1][30, 40], frames[2][30, 41] = 210, 220
+
+    def find(picture: Picture) -> tuple[Region, ...]:
+        """Reads one bright pixel, and sees two."""
+        by = By.READER if (picture > 200).sum() == 1 else By.SEEN
+        return tuple(
+            Region(Box(int(column), int(row), int(column) + 1, int(row) + 1), by)
+            for row, column in zip(*np.nonzero(picture > 200), strict=True)
+        )
+
+    found = find_in_frames(frames, find).regions
+    assert {(each.box.left, each.by) for each in found} == {(40, By.READER), (41, By.READER)}
+
+
+def test_one_letter_that_was_read_is_not_looked_for_in_each_frame() -> None:
+    marker = (Region(Box(1, 1, 4, 4), By.SEEN, "R", 0.9),)
+    assert find_in_frames([frame()] * 10, lambda _: marker).looks == 2
 
 
 def test_no_frames_are_nothing_found() -> None:
