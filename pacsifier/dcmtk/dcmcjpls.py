@@ -14,4 +14,4 @@ def encode_jpeg_ls(
     toolbox: Toolbox, source: Path, target: Path, staging: Path, patience_s: float = PATIENCE_S
 ) -> None:
     """Writes an uncompressed file as JPEG-LS lossless, each frame in one fragment; UIDs stay. Raises ToolError."""
-    recode(toolbox, NAME, ("-q", "+el", "+un", "+ff"), source, target, staging, patience_s)
+    recode(toolbox, (NAME, "-q", "+el", "+un", "+ff"), (source, target), staging, patience_s)

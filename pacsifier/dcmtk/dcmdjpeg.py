@@ -14,4 +14,4 @@ def decode_jpeg(
     toolbox: Toolbox, source: Path, target: Path, staging: Path, patience_s: float = PATIENCE_S
 ) -> None:
     """Writes a JPEG file as explicit VR little endian: colours as they are stored, by pixel. Raises ToolError."""
-    recode(toolbox, NAME, ("-q", "+cn", "+px", "+ud", "+te"), source, target, staging, patience_s)
+    recode(toolbox, (NAME, "-q", "+cn", "+px", "+ud", "+te"), (source, target), staging, patience_s)

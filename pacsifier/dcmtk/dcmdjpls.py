@@ -14,4 +14,4 @@ def decode_jpeg_ls(
     toolbox: Toolbox, source: Path, target: Path, staging: Path, patience_s: float = PATIENCE_S
 ) -> None:
     """Writes a JPEG-LS file as explicit VR little endian; the UID stays. Raises ToolError."""
-    recode(toolbox, NAME, ("-q", "+ud", "+te"), source, target, staging, patience_s)
+    recode(toolbox, (NAME, "-q", "+ud", "+te"), (source, target), staging, patience_s)

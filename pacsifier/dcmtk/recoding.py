@@ -13,15 +13,15 @@ PATIENCE_S: Final = 120.0  # for a batch of frames, of which each takes some 30 
 
 
 def recode(
-    toolbox: Toolbox,
-    name: str,
-    options: Sequence[str],
-    source: Path,
-    target: Path,
-    staging: Path,
-    patience_s: float = PATIENCE_S,
+    toolbox: Toolbox, argv: Sequence[str], files: tuple[Path, Path], staging: Path, patience_s: float
 ) -> None:
-    """Runs a coder in `staging` (0700); raises ToolError where it fails, makes no file, or takes too long."""
+    """Runs a coder, with its options, for a source and a target in `staging` (0700).
+
+    Raises:
+        ToolError: it fails, makes no file, or takes too long.
+    """
+    name, *options = argv
+    source, target = files
     process = toolbox.start(name, [*options, str(source.absolute()), str(target.absolute())], staging, name)
     exit_status = process.wait(patience_s)
     if exit_status is None:

@@ -26,7 +26,8 @@ from typing import IO, TYPE_CHECKING, Any, Final
 from pacsifier.pictures import codecs, jpegblocks
 from pacsifier.pictures.boxes import Box
 from pacsifier.pictures.coders import Coders
-from pacsifier.pictures.decoding import one_frame, palette
+from pacsifier.pictures.decoding import one_frame
+from pacsifier.pictures.filling import fill_of, levels_of
 from pacsifier.pictures.stored import ITEM_HEAD, Meaning, PixelsError, Span, Stored, opened, opened_file
 
 if TYPE_CHECKING:
@@ -103,11 +104,11 @@ def blank_into(source: Path, target: IO[bytes], boxes: Boxes, coders: Coders | N
     coders = coders or Coders()
     try:
         with opened(source, coders.scratch) as stored:
-            job = _Job(stored, coders, _plan(stored, boxes))
+            job = _Job.of(stored, coders, _plan(stored, boxes))
             job.write(target)
             target.flush()
             with opened_file(target, coders.scratch) as made:
-                job.check(made)
+                _check(job, made)
             return job.blanked()
     except PixelsError as error:
         raise CannotBlank(error.reason) from error
@@ -134,239 +135,236 @@ def _evened(box: Box, meaning: Meaning) -> Box:
     return Box(box.left // 2 * 2, box.top, -(-box.right // 2) * 2, box.bottom) if meaning.halved else box
 
 
+@dataclass
 class _Job:
-    """One file on its way; `expected` holds a digest of what each frame with a box must be when it is read again."""
+    """One file on its way: `expected` is what each frame with a box must be when it is read again, as a digest."""
 
-    def __init__(self, stored: Stored, coders: Coders, plan: Plan) -> None:
-        self.stored, self.meaning, self.coders, self.plan = stored, stored.meaning, coders, plan
-        everywhere = len(plan) == self.meaning.frames
-        self.syntax = (
-            _LOSSLESS.get(self.meaning.syntax, self.meaning.syntax) if everywhere else self.meaning.syntax
-        )
-        self._effective = dict(plan)
-        self._expected: dict[int, bytes] = {}
-        self._fill: tuple[Any, ...] | None = None
+    stored: Stored
+    coders: Coders
+    plan: Plan
+    syntax: str
+    effective: Plan
+    expected: dict[int, bytes] = field(default_factory=dict)
+    fill: tuple[Any, ...] | None = None
+
+    @classmethod
+    def of(cls, stored: Stored, coders: Coders, plan: Plan) -> _Job:
+        """A file that is not written yet."""
+        syntax = stored.meaning.syntax
+        if len(plan) == stored.meaning.frames:
+            syntax = _LOSSLESS.get(syntax, syntax)
+        return cls(stored, coders, plan, syntax, dict(plan))
+
+    @property
+    def meaning(self) -> Meaning:
+        """What the samples of the source mean."""
+        return self.stored.meaning
 
     def blanked(self) -> Blanked:
         """What was done."""
         how = _HOW.get(self.meaning.syntax, _AGAIN) if self.stored.place.encapsulated else _IN_PLACE
-        return Blanked(how, self.meaning.syntax, self.syntax, self.meaning.frames, self._effective)
+        return Blanked(how, self.meaning.syntax, self.syntax, self.meaning.frames, self.effective)
 
     def write(self, target: IO[bytes]) -> None:
         """Writes all of the file."""
         if self.stored.place.encapsulated:
-            self._encapsulated(target)
+            _Encapsulated(self, target).write()
         elif self.stored.head:
             with tempfile.TemporaryFile(dir=self.coders.scratch) as whole:
-                self._in_place(whole)
+                _in_place(self, whole)
                 target.write(self.stored.head)
                 _deflate(whole, target)
         else:
-            self._in_place(target)
+            _in_place(self, target)
 
-    def check(self, made: Stored) -> None:
-        """Raises CannotBlank where the file that was written does not hold what it should."""
-        photometric = self.meaning.photometric
-        if self.syntax != self.meaning.syntax and photometric == _LOSSY_COLOURS:
-            photometric = _LOSSLESS_COLOURS
-        if made.meaning != replace(self.meaning, syntax=self.syntax, photometric=photometric):
-            raise CannotBlank("read again, it had another header")
-        for index in range(self.meaning.frames):
-            if index not in self.plan and not _same(self.stored, made, index):
-                raise CannotBlank("read again, a frame without a box had changed")
-        step = codecs.batch(self.meaning)
-        touched = sorted(self.plan)
-        for at in range(0, len(touched), step):
-            indices = touched[at : at + step]
-            self._check_some(indices, [one_frame(made, index) for index in indices], made.meaning)
-
-    def _check_some(self, indices: Sequence[int], data: Sequence[bytes], meaning: Meaning) -> None:
-        if self.meaning.syntax in _BLOCKS:
-            found = [hashlib.sha256(each).digest() for each in map(_unpadded, data)]
-        else:
-            found = [_digest(each, meaning) for each in codecs.decoded(data, meaning, self.coders)]
-        if found != [self._expected[index] for index in indices]:
-            raise CannotBlank("read again, a frame was not what it should be")
-
-    # --- uncompressed ---
-
-    def _in_place(self, target: IO[bytes]) -> None:
-        _copy(self.stored.file, target, (0, self.stored.file.seek(0, os.SEEK_END)))
-        for index in sorted(self.plan):
-            start, stop = self.stored.span(index)
-            target.seek(start)
-            data = bytearray(target.read(stop - start))
-            self._blank_raw(index, data)
-            target.seek(start)
-            target.write(data)
-
-    def _blank_raw(self, index: int, data: bytearray) -> None:
-        """Blanks a frame in its bytes."""
-        import numpy as np
-
-        meaning, boxes = self.meaning, self.plan[index]
-        if meaning.allocated == 1:
-            bits = np.unpackbits(np.frombuffer(data, np.uint8), bitorder="little")
-            first = index * meaning.frame_bits % 8
-            view = bits[first : first + meaning.frame_bits].reshape(meaning.rows, meaning.columns)
-            _put(view, boxes, self._filled(view))
-            data[:] = np.packbits(bits, bitorder="little").tobytes()
-            self._expected[index] = _digest(view, meaning)
-            return
-        view = codecs.raw(data, meaning)
-        fill = self._filled(view)
-        if meaning.halved:
-            pairs = np.frombuffer(data, np.uint8).reshape(meaning.rows, meaning.columns // 2, 4)
-            halves = [Box(box.left // 2, box.top, box.right // 2, box.bottom) for box in boxes]
-            _put(pairs, halves, (fill[0], *fill))
-            view = codecs.raw(data, meaning)
-        else:
-            _put(view, boxes, fill)
-        self._expected[index] = _digest(view, meaning)
-
-    def _filled(self, samples: Samples, *, ybr: bool | None = None) -> tuple[Any, ...]:
+    def filled(self, samples: Samples, *, is_ybr: bool) -> tuple[Any, ...]:
         """The colour of all boxes of the file, found in its first frame that has one."""
-        if self._fill is None:
-            ybr = codecs.is_ybr(b"", self.meaning) if ybr is None else ybr
-            self._fill = fill_of(samples, self.meaning, self.stored.header, is_ybr=ybr)
-        return self._fill
+        if self.fill is None:
+            self.fill = fill_of(samples, self.meaning, self.stored.header, is_ybr=is_ybr)
+        return self.fill
 
-    # --- encapsulated ---
 
-    def _encapsulated(self, target: IO[bytes]) -> None:
-        place, file = self.stored.place, self.stored.file
+# --- uncompressed -------------------------------------------------------------------------------------------------
+
+
+def _in_place(job: _Job, target: IO[bytes]) -> None:
+    """Copies all of the file, then writes the frames with boxes anew where they stand."""
+    _copy(job.stored.file, target, (0, job.stored.file.seek(0, os.SEEK_END)))
+    for index in sorted(job.plan):
+        start, stop = job.stored.span(index)
+        target.seek(start)
+        data = bytearray(target.read(stop - start))
+        seen = (_blank_bits if job.meaning.allocated == 1 else _blank_raw)(job, index, data)
+        job.expected[index] = _digest(seen, job.meaning)
+        target.seek(start)
+        target.write(data)
+
+
+def _blank_raw(job: _Job, index: int, data: bytearray) -> Samples:
+    """Blanks a frame in its bytes; returns its samples."""
+    import numpy as np
+
+    meaning, boxes = job.meaning, job.plan[index]
+    view = codecs.raw(data, meaning)
+    fill = job.filled(view, is_ybr=codecs.is_ybr(b"", meaning))
+    if not meaning.halved:
+        _put(view, boxes, fill)
+        return view
+    pairs = np.frombuffer(data, np.uint8).reshape(meaning.rows, meaning.columns // 2, 4)
+    halves = [Box(box.left // 2, box.top, box.right // 2, box.bottom) for box in boxes]
+    _put(pairs, halves, (fill[0], *fill))
+    return codecs.raw(data, meaning)
+
+
+def _blank_bits(job: _Job, index: int, data: bytearray) -> Samples:
+    """The same for single bits, of which frames may share a byte."""
+    import numpy as np
+
+    meaning = job.meaning
+    bits = np.unpackbits(np.frombuffer(data, np.uint8), bitorder="little")
+    first = index * meaning.frame_bits % 8
+    view = bits[first : first + meaning.frame_bits].reshape(meaning.rows, meaning.columns)
+    _put(view, job.plan[index], job.filled(view, is_ybr=False))
+    data[:] = np.packbits(bits, bitorder="little").tobytes()
+    return view
+
+
+# --- encapsulated -------------------------------------------------------------------------------------------------
+
+
+class _Encapsulated:
+    """Writes a file of compressed frames: those with boxes anew, the others as they are, and tables that fit."""
+
+    def __init__(self, job: _Job, target: IO[bytes]) -> None:
+        self._job, self._target = job, target
+        self._stored, self._meaning, self._plan = job.stored, job.meaning, job.plan
+        self._begins: list[int] = []
+        self._lengths: list[int | None] = []
+
+    def write(self) -> None:
+        """Writes all of the file."""
+        place, file, target = self._stored.place, self._stored.file, self._target
         _copy(file, target, (0, place.value[0]))
         entries = (place.table[1] - place.table[0]) // 4
         # A table that does not fit the frames would be wrong: it may be empty.
-        room = 4 * entries if entries == self.meaning.frames else 0
+        room = 4 * entries if entries == self._meaning.frames else 0
         target.write(_item(room) + b"\0" * room)
         base = target.tell()
-        begins, lengths = self._frames(target, base)
+        self._frames(base)
         _copy(file, target, (place.value[1], file.seek(0, os.SEEK_END)))
-        self._tables(target, base - room if room else None, begins, lengths)
-        self._names(target)
+        if room:
+            self._table(base - room)
+        self._extended()
+        self._names()
 
-    def _frames(self, target: IO[bytes], base: int) -> tuple[list[int], list[int | None]]:
-        """Writes all frames; returns where each begins, and the length of those that are new."""
-        begins: list[int] = []
-        lengths: list[int | None] = []
-        touched = iter(sorted(self.plan))
+    def _frames(self, base: int) -> None:
+        touched = iter(sorted(self._plan))
         ready: dict[int, bytes] = {}
-        for index, fragments in enumerate(self.stored.place.frames):
-            begins.append(target.tell() - base)
-            if index not in self.plan:
-                _copy(self.stored.file, target, (fragments[0][0] - ITEM_HEAD, fragments[-1][1]))
-                lengths.append(None)
+        for index, fragments in enumerate(self._stored.place.frames):
+            self._begins.append(self._target.tell() - base)
+            if index not in self._plan:
+                _copy(self._stored.file, self._target, (fragments[0][0] - ITEM_HEAD, fragments[-1][1]))
+                self._lengths.append(None)
                 continue
             if index not in ready:
-                ready = self._blank_some(list(itertools.islice(touched, codecs.batch(self.meaning))))
+                ready = self._blank_some(list(itertools.islice(touched, codecs.batch(self._meaning))))
             data = ready.pop(index)
-            target.write(_item(len(data) + len(data) % 2) + data + b"\0" * (len(data) % 2))
-            lengths.append(len(data))
-        return begins, lengths
+            self._target.write(_item(len(data) + len(data) % 2) + data + b"\0" * (len(data) % 2))
+            self._lengths.append(len(data))
 
     def _blank_some(self, indices: Sequence[int]) -> dict[int, bytes]:
         """Some frames with their boxes blanked."""
-        data = [self.stored.frame(index) for index in indices]
-        if self.meaning.syntax in _BLOCKS:
-            made = self._blank_blocks(indices, data)
-        else:
-            frames = [each.copy() for each in codecs.decoded(data, self.meaning, self.coders)]
-            for index, samples, raw in zip(indices, frames, data, strict=True):
-                _put(samples, self.plan[index], self._filled(samples, ybr=codecs.is_ybr(raw, self.meaning)))
-                self._expected[index] = _digest(samples, self.meaning)
-            made = codecs.encoded(frames, data, self.meaning, self.coders)
-        return dict(zip(indices, made, strict=True))
+        data = [self._stored.frame(index) for index in indices]
+        again = self._blank_blocks if self._meaning.syntax in _BLOCKS else self._blank_samples
+        return dict(zip(indices, again(indices, data), strict=True))
+
+    def _blank_samples(self, indices: Sequence[int], data: Sequence[bytes]) -> list[bytes]:
+        """Frames decoded, and encoded again without loss."""
+        job, meaning = self._job, self._meaning
+        frames = [each.copy() for each in codecs.decoded(data, meaning, job.coders)]
+        for index, samples, raw in zip(indices, frames, data, strict=True):
+            _put(samples, self._plan[index], job.filled(samples, is_ybr=codecs.is_ybr(raw, meaning)))
+            job.expected[index] = _digest(samples, meaning)
+        return codecs.encoded(frames, data, meaning, job.coders)
 
     def _blank_blocks(self, indices: Sequence[int], data: Sequence[bytes]) -> list[bytes]:
         """JPEG frames; what a decoder makes of them must be the same outside the boxes in effect, and flat inside."""
-        before = codecs.decoded(data, self.meaning, self.coders)
+        job, meaning = self._job, self._meaning
+        before = codecs.decoded(data, meaning, job.coders)
         out = []
         for index, raw in zip(indices, data, strict=True):
-            wide = jpegblocks.widened(raw, self.plan[index], self.meaning.columns, self.meaning.rows)
-            self._effective[index] = tuple(wide)
-            out.append(jpegblocks.flattened(raw, wide, _levels(raw, self.meaning)))
-            self._expected[index] = hashlib.sha256(_unpadded(out[-1])).digest()
-        after = codecs.decoded(out, self.meaning, self.coders)
+            wide = jpegblocks.widened(raw, self._plan[index], meaning.columns, meaning.rows)
+            job.effective[index] = tuple(wide)
+            out.append(jpegblocks.flattened(raw, wide, levels_of(raw, meaning)))
+            job.expected[index] = hashlib.sha256(_unpadded(out[-1])).digest()
+        after = codecs.decoded(out, meaning, job.coders)
         for index, one, other in zip(indices, before, after, strict=True):
-            inside, outside = self.plan[index], self._effective[index]
             # A decoder smooths halved colours one pixel over the border.
-            if not _only_inside(one, other, [box.grown(2 if one.ndim == 3 else 0) for box in outside]):
+            around = [box.grown(2 if one.ndim == 3 else 0) for box in job.effective[index]]
+            if not _only_inside(one, other, around):
                 raise CannotBlank("decoded again, it had changed outside the boxes")
-            if not all(_is_flat(other[box.top : box.bottom, box.left : box.right]) for box in inside):
+            if not all(
+                _is_flat(other[box.top : box.bottom, box.left : box.right]) for box in self._plan[index]
+            ):
                 raise CannotBlank("decoded again, a box was not flat")
         return out
 
-    def _tables(
-        self, target: IO[bytes], table: int | None, begins: Sequence[int], lengths: Sequence[int | None]
-    ) -> None:
-        """The offsets of the frames, in the table that stands there if any, and in the extended one."""
-        if table is not None:
-            if begins[-1] >= 1 << 32:
-                raise CannotBlank("its Basic Offset Table would be too small")
-            target.seek(table)
-            target.write(struct.pack(f"<{len(begins)}L", *begins))
-        for (start, stop), values in zip(self.stored.place.extended, (begins, lengths), strict=False):
-            if stop - start != 8 * len(values):
+    def _table(self, at: int) -> None:
+        """The offsets of the frames in the Basic Offset Table, for which there is room."""
+        if self._begins[-1] >= 1 << 32:
+            raise CannotBlank("its Basic Offset Table would be too small")
+        self._target.seek(at)
+        self._target.write(struct.pack(f"<{len(self._begins)}L", *self._begins))
+
+    def _extended(self) -> None:
+        """Offsets and lengths in the Extended Offset Table, where there is one; lengths of frames that stay, stay."""
+        values: tuple[Sequence[int | None], ...] = (self._begins, self._lengths)
+        for (start, stop), new in zip(self._stored.place.extended, values, strict=False):
+            if stop - start != 8 * len(new):
                 raise CannotBlank("its Extended Offset Table does not fit the frames")
-            olds = struct.unpack(f"<{len(values)}Q", self.stored.read((start, stop)))
-            target.seek(start)
-            new = [old if value is None else value for old, value in zip(olds, values, strict=True)]
-            target.write(struct.pack(f"<{len(new)}Q", *new))
+            olds = struct.unpack(f"<{len(new)}Q", self._stored.read((start, stop)))
+            both = [old if value is None else value for old, value in zip(olds, new, strict=True)]
+            self._target.seek(start)
+            self._target.write(struct.pack(f"<{len(both)}Q", *both))
 
-    def _names(self, target: IO[bytes]) -> None:
+    def _names(self) -> None:
         """The transfer syntax, and the colour transform that goes with it, where they changed."""
-        if self.syntax == self.meaning.syntax:
+        if self._job.syntax == self._meaning.syntax:
             return
-        target.seek(self.stored.syntax_at)
-        target.write(self.syntax.encode("ascii"))
-        if self.meaning.photometric == _LOSSY_COLOURS:
-            target.seek(self.stored.header[_PHOTOMETRIC].file_tell)
-            target.write(_LOSSLESS_COLOURS.encode("ascii"))
+        self._target.seek(self._stored.syntax_at)
+        self._target.write(self._job.syntax.encode("ascii"))
+        if self._meaning.photometric == _LOSSY_COLOURS:
+            self._target.seek(self._stored.header[_PHOTOMETRIC].file_tell)
+            self._target.write(_LOSSLESS_COLOURS.encode("ascii"))
 
 
-# --- the colour ---------------------------------------------------------------------------------------------------
+# --- read again ---------------------------------------------------------------------------------------------------
 
 
-def fill_of(samples: Samples, meaning: Meaning, header: Any, *, is_ybr: bool) -> tuple[Any, ...]:
-    """The colour that shows black, as samples are stored in this frame, without overlay bits.
-
-    Grey: a value that occurs, so that lowest and highest stay: the lowest, for MONOCHROME1 the highest, of those that
-    are no padding. Palette: the index of the darkest colour.
-    """
-    import numpy as np
-
-    shift = meaning.high + 1 - meaning.stored
-    if meaning.samples == 3:
-        middle = 1 << meaning.high if is_ybr else 0
-        # In YBR_PARTIAL black is 16 of 256.
-        black = middle >> 3 if is_ybr and meaning.photometric.startswith("YBR_PARTIAL") else 0
-        return (black, middle, middle)
-    if not meaning.is_grey:
-        colours, first = palette(header)
-        there = np.arange(max(-first, 0), min(len(colours), (1 << meaning.stored) - first))
-        light = colours[there].astype(np.int32) @ np.array([299, 587, 114])
-        return ((first + int(there[light.argmin()])) << shift,)
-    values = codecs.stored_values(samples, meaning)
-    if meaning.is_float:
-        values = np.where(np.isfinite(values), values, np.inf * (-1 if meaning.is_inverted else 1))
-    elif meaning.padding:
-        low, high = meaning.padding
-        padded = (values >= low) & (values <= high)
-        if not padded.all():
-            values = np.where(padded, values.min() if meaning.is_inverted else values.max(), values)
-    at = int(values.argmax() if meaning.is_inverted else values.argmin())
-    found = samples[np.unravel_index(at, samples.shape)]
-    return (found & ~samples.dtype.type(meaning.overlay_bits) if meaning.overlay_bits else found,)
+def _check(job: _Job, made: Stored) -> None:
+    """Raises CannotBlank where the file that was written does not hold what it should."""
+    photometric = job.meaning.photometric
+    if job.syntax != job.meaning.syntax and photometric == _LOSSY_COLOURS:
+        photometric = _LOSSLESS_COLOURS
+    if made.meaning != replace(job.meaning, syntax=job.syntax, photometric=photometric):
+        raise CannotBlank("read again, it had another header")
+    for index in range(job.meaning.frames):
+        if index not in job.plan and not _same(job.stored, made, index):
+            raise CannotBlank("read again, a frame without a box had changed")
+    step = codecs.batch(job.meaning)
+    touched = sorted(job.plan)
+    for at in range(0, len(touched), step):
+        _check_some(job, touched[at : at + step], made)
 
 
-def _levels(data: bytes, meaning: Meaning) -> tuple[int, ...]:
-    """Black of a JPEG by component."""
-    precision = jpegblocks.read(data).precision
-    if meaning.samples == 1:
-        return ((1 << precision) - 1 if meaning.is_inverted else 0,)
-    middle = 1 << (precision - 1)
-    return (0, middle, middle) if codecs.is_ybr(data, meaning) else (0, 0, 0)
+def _check_some(job: _Job, indices: Sequence[int], made: Stored) -> None:
+    data = [one_frame(made, index) for index in indices]
+    if job.meaning.syntax in _BLOCKS:
+        found = [hashlib.sha256(_unpadded(each)).digest() for each in data]
+    else:
+        found = [_digest(each, made.meaning) for each in codecs.decoded(data, made.meaning, job.coders)]
+    if found != [job.expected[index] for index in indices]:
+        raise CannotBlank("read again, a frame was not what it should be")
 
 
 # --- small things -------------------------------------------------------------------------------------------------

@@ -128,14 +128,14 @@ def _from_rle(data: bytes, meaning: Meaning) -> Samples:
     return raw(bytes(made), replace(meaning, by_plane=True))
 
 
-def _from_j2k(data: bytes, meaning: Meaning) -> Samples:
+def _from_j2k(data: bytes, _meaning: Meaning) -> Samples:
     from openjpeg import utils as openjpeg
 
     made: Samples = openjpeg.decode(data)
     return made
 
 
-def _from_ls(data: bytes, meaning: Meaning) -> Samples:
+def _from_ls(data: bytes, _meaning: Meaning) -> Samples:
     import jpeg_ls
     import numpy as np
 
@@ -225,7 +225,7 @@ def _by_dcmtk(frames: Sequence[Samples], meaning: Meaning, coders: Coders, synta
     return recoded(coder, name, coders, plain, whole)[0]
 
 
-def _to_raw(samples: Samples, original: bytes, meaning: Meaning) -> bytes:
+def _to_raw(samples: Samples, _original: bytes, meaning: Meaning) -> bytes:
     import numpy as np
 
     if meaning.allocated == 1:
@@ -240,7 +240,7 @@ def _to_deflated(samples: Samples, original: bytes, meaning: Meaning) -> bytes:
     return stream.compress(_to_raw(samples, original, meaning)) + stream.flush()
 
 
-def _to_rle(samples: Samples, original: bytes, meaning: Meaning) -> bytes:
+def _to_rle(samples: Samples, _original: bytes, meaning: Meaning) -> bytes:
     import numpy as np
     from rle.utils import encode_pixel_data
 
@@ -255,7 +255,7 @@ def _to_rle(samples: Samples, original: bytes, meaning: Meaning) -> bytes:
     return made
 
 
-def _to_j2k(samples: Samples, original: bytes, meaning: Meaning) -> bytes:
+def _to_j2k(samples: Samples, original: bytes, _meaning: Meaning) -> bytes:
     import numpy as np
     from openjpeg import utils as openjpeg
 

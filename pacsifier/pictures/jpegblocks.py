@@ -189,7 +189,9 @@ def _read_frame(picture: Picture, body: bytes) -> None:
     # A single component is not interleaved: its blocks stand in their order whatever its factors say.
     factors = [(1, 1) if count == 1 else (part[1] >> 4, part[1] & 15) for part in parts]
     picture.components = tuple(Component(across, down, 0) for across, down in factors)
-    if not picture.rows or not picture.columns or min(min(each) for each in factors) < 1:
+    if picture.precision not in (8, 12) or not picture.rows or not picture.columns:
+        raise ValueError
+    if not all(1 <= each <= 4 for pair in factors for each in pair):
         raise ValueError
 
 
@@ -278,6 +280,9 @@ def _aimed(component: Component, level: int, picture: Picture) -> Component:
 def _scan(data: bytes, picture: Picture, scan: Scan, boxes: Sequence[Box]) -> tuple[bytes, bytes]:
     """The codes of a scan with rectangles made flat, and a segment of tables that they need, if any."""
     grid = _Grid.of(picture, scan)
+    # A block has two codes at least.
+    if grid.across * grid.down * len(grid.units) * 2 > (scan.codes[1] - scan.codes[0]) * 8:
+        raise PixelsError("its JPEG stream is cut")
     touched = grid.touched(boxes)
     parts = _RESTARTS.split(data[scan.codes[0] : scan.codes[1]])
     coder = _Coder(grid.units, scan.tables)

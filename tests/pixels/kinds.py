@@ -62,7 +62,7 @@ def _palette(path: Path, syntax: str, *, first: int = 0, segmented: bool = False
         return compressed(path, data, rle(array), RLE)
     if syntax in (LOSSLESS, LS):
         program = "dcmcjpeg" if syntax == LOSSLESS else "dcmcjpls"
-        grey = dcmread(of_dcmtk(path, array, program, [], GREY, 8))
+        grey = dcmread(of_dcmtk(path, array, [program], GREY, 8))
         frames = list(generate_frames(grey.PixelData, number_of_frames=1))
         return compressed(path, header(array, "PALETTE COLOR", 8, **more), frames, syntax)
     return plain(path, array, syntax, "PALETTE COLOR", 8, **more)
@@ -123,33 +123,33 @@ ENCODINGS: dict[str, Maker] = {
         path, header(_grey(bits=12, signed=True), GREY, 12), rle(_grey(bits=12, signed=True)), RLE
     ),
     "RLE RGB": lambda path: compressed(path, header(_colour(), "RGB", 8), rle(_colour()), RLE),
-    "JPEG lossless 8": lambda path: of_dcmtk(path, _grey(), "dcmcjpeg", ["+e1"], GREY, 8),
+    "JPEG lossless 8": lambda path: of_dcmtk(path, _grey(), ["dcmcjpeg", "+e1"], GREY, 8),
     "JPEG lossless 12 of 3 frames": lambda path: of_dcmtk(
-        path, _grey(bits=12, frames=3), "dcmcjpeg", ["+e1"], GREY, 12
+        path, _grey(bits=12, frames=3), ["dcmcjpeg", "+e1"], GREY, 12
     ),
     "JPEG lossless 16 signed": lambda path: of_dcmtk(
-        path, _grey(bits=16, signed=True), "dcmcjpeg", ["+e1"], GREY, 16
+        path, _grey(bits=16, signed=True), ["dcmcjpeg", "+e1"], GREY, 16
     ),
-    "JPEG lossless RGB": lambda path: of_dcmtk(path, _colour(), "dcmcjpeg", ["+e1"], "RGB", 8),
+    "JPEG lossless RGB": lambda path: of_dcmtk(path, _colour(), ["dcmcjpeg", "+e1"], "RGB", 8),
     "JPEG lossless 12 signed": lambda path: of_dcmtk(
-        path, _grey(bits=12, signed=True), "dcmcjpeg", ["+e1"], GREY, 12
+        path, _grey(bits=12, signed=True), ["dcmcjpeg", "+e1"], GREY, 12
     ),
-    "JPEG lossless YBR": lambda path: of_dcmtk(path, _colour(), "dcmcjpeg", ["+e1"], "YBR_FULL", 8),
+    "JPEG lossless YBR": lambda path: of_dcmtk(path, _colour(), ["dcmcjpeg", "+e1"], "YBR_FULL", 8),
     "palette JPEG lossless": lambda path: _palette(path, LOSSLESS),
     "palette JPEG-LS": lambda path: _palette(path, LS),
-    "JPEG-LS 16 signed": lambda path: of_dcmtk(path, _grey(bits=16, signed=True), "dcmcjpls", [], GREY, 16),
+    "JPEG-LS 16 signed": lambda path: of_dcmtk(path, _grey(bits=16, signed=True), ["dcmcjpls"], GREY, 16),
     "JPEG lossless process 14": lambda path: of_dcmtk(
-        path, _grey(bits=12), "dcmcjpeg", ["+el", "+sv", "4"], GREY, 12
+        path, _grey(bits=12), ["dcmcjpeg", "+el", "+sv", "4"], GREY, 12
     ),
-    "JPEG-LS 8": lambda path: of_dcmtk(path, _grey(), "dcmcjpls", [], GREY, 8),
-    "JPEG-LS 12 of 3 frames": lambda path: of_dcmtk(path, _grey(bits=12, frames=3), "dcmcjpls", [], GREY, 12),
-    "JPEG-LS 16": lambda path: of_dcmtk(path, _grey(bits=16), "dcmcjpls", [], GREY, 16),
-    "JPEG-LS 12 signed": lambda path: of_dcmtk(path, _grey(bits=12, signed=True), "dcmcjpls", [], GREY, 12),
-    "JPEG-LS RGB by line": lambda path: of_dcmtk(path, _colour(), "dcmcjpls", ["+il"], "RGB", 8),
-    "JPEG-LS RGB by sample": lambda path: of_dcmtk(path, _colour(), "dcmcjpls", ["+is"], "RGB", 8),
-    "JPEG-LS RGB by plane": lambda path: of_dcmtk(path, _colour(), "dcmcjpls", ["+in"], "RGB", 8),
+    "JPEG-LS 8": lambda path: of_dcmtk(path, _grey(), ["dcmcjpls"], GREY, 8),
+    "JPEG-LS 12 of 3 frames": lambda path: of_dcmtk(path, _grey(bits=12, frames=3), ["dcmcjpls"], GREY, 12),
+    "JPEG-LS 16": lambda path: of_dcmtk(path, _grey(bits=16), ["dcmcjpls"], GREY, 16),
+    "JPEG-LS 12 signed": lambda path: of_dcmtk(path, _grey(bits=12, signed=True), ["dcmcjpls"], GREY, 12),
+    "JPEG-LS RGB by line": lambda path: of_dcmtk(path, _colour(), ["dcmcjpls", "+il"], "RGB", 8),
+    "JPEG-LS RGB by sample": lambda path: of_dcmtk(path, _colour(), ["dcmcjpls", "+is"], "RGB", 8),
+    "JPEG-LS RGB by plane": lambda path: of_dcmtk(path, _colour(), ["dcmcjpls", "+in"], "RGB", 8),
     "JPEG-LS near-lossless of 3 frames": lambda path: of_dcmtk(
-        path, _grey(frames=3), "dcmcjpls", ["+en", "+md", "3"], GREY, 8
+        path, _grey(frames=3), ["dcmcjpls", "+en", "+md", "3"], GREY, 8
     ),
     "J2K lossless 12": lambda path: compressed(
         path, header(_grey(bits=12), GREY, 12), j2k(_grey(bits=12), 12), J2K_LOSSLESS
@@ -198,10 +198,10 @@ ENCODINGS: dict[str, Maker] = {
     "JPEG RGB": lambda path: compressed(
         path, header(_colour(), "RGB", 8), jpeg(_colour(), keep_rgb=True), BASELINE
     ),
-    "JPEG by DCMTK 422": lambda path: of_dcmtk(path, _colour(), "dcmcjpeg", ["+eb"], "RGB", 8),
-    "JPEG extended 8": lambda path: of_dcmtk(path, _grey(), "dcmcjpeg", ["+ee"], GREY, 8),
+    "JPEG by DCMTK 422": lambda path: of_dcmtk(path, _colour(), ["dcmcjpeg", "+eb"], "RGB", 8),
+    "JPEG extended 8": lambda path: of_dcmtk(path, _grey(), ["dcmcjpeg", "+ee"], GREY, 8),
     "JPEG extended 12 of 2 frames": lambda path: of_dcmtk(
-        path, _grey(bits=12, frames=2), "dcmcjpeg", ["+ee", "+bt"], GREY, 12
+        path, _grey(bits=12, frames=2), ["dcmcjpeg", "+ee", "+bt"], GREY, 12
     ),
     "deflated frames": lambda path: compressed(
         path, header(_grey(frames=2), GREY, 8), _deflated(_grey(frames=2)), DEFLATED_FRAMES

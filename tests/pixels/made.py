@@ -164,12 +164,10 @@ def by_dcmtk(program: str, options: Sequence[str], source: Path, target: Path) -
     return target
 
 
-def of_dcmtk(
-    path: Path, array: Array, program: str, options: Sequence[str], photometric: str, stored: int
-) -> Path:
-    """A file that DCMTK encoded."""
+def of_dcmtk(path: Path, array: Array, coder: Sequence[str], photometric: str, stored: int) -> Path:
+    """A file that DCMTK encoded, by a program and its options."""
     raw = plain(path.with_suffix(".raw"), array, EXPLICIT, photometric, stored)
-    return by_dcmtk(program, ["-q", "+un", *options], raw, path)
+    return by_dcmtk(coder[0], ["-q", "+un", *coder[1:]], raw, path)
 
 
 def rle(array: Array) -> list[bytes]:

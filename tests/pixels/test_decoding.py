@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 import io
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -279,3 +282,9 @@ def test_small_pictures_fit_and_keep_their_form(shape):
 
 def test_the_middle_of_frames_and_slices():
     assert [thumbnail.middle(number) for number in (0, 1, 2, 3, 4, 101)] == [0, 0, 0, 1, 1, 50]
+
+
+def test_nothing_heavy_is_imported_before_it_is_used():
+    code = "import sys, pacsifier.pictures.blanking, pacsifier.pictures.thumbnail\nprint(sorted(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert not {"numpy", "PIL", "pydicom", "openjpeg", "rle", "jpeg_ls"} & set(ast.literal_eval(done.stdout))

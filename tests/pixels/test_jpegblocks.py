@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 import re
 
 import numpy as np
@@ -178,6 +179,18 @@ def test_a_damaged_stream_is_refused_or_edited_but_never_ends_the_program(cut, c
         assert "JPEG" in error.reason
 
 
+@pytest.mark.parametrize("change", [0x00, 0x01, 0x10, 0x7F, 0xFF])
+def test_whatever_byte_is_wrong_the_stream_is_refused_or_edited(change):
+    data = jpeg(COLOUR[:, :40, :40], subsampling=1)[0]
+    refused = 0
+    for at in range(2, len(data)):
+        try:
+            flattened(data[:at] + bytes((change,)) + data[at + 1 :], [Box(8, 8, 24, 24)], (0, 128, 128))
+        except PixelsError:
+            refused += 1
+    assert 0 < refused < len(data)
+
+
 lengths = st.lists(st.integers(1, 12), min_size=1, max_size=12)
 
 
@@ -200,7 +213,7 @@ def test_codes_that_are_added_leave_the_others_as_they_are(lengths, wanted):
     assert codes.keys() == set(symbols) | set(wanted)
     texts = sorted(f"{code:0{length}b}" for code, length in codes.values())
     assert all("0" in text and len(text) <= 16 for text in texts)
-    assert not any(other.startswith(one) for one, other in zip(texts, texts[1:], strict=False))
+    assert not any(other.startswith(one) for one, other in itertools.pairwise(texts))
 
 
 def test_what_the_stream_says_of_itself_is_read():
