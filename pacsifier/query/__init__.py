@@ -1,6 +1,7 @@
 """The query: its attributes, the table a user writes, the keys on the wire, and matching on this side."""
 
 from pacsifier.query.attributes import ATTRIBUTES, INFO_COLUMNS, QUERY_COLUMNS, Attribute
+from pacsifier.query.chosen import SERIES_COLUMNS
 from pacsifier.query.columns import Query
 from pacsifier.query.matching import Match, Verdict, matches
 from pacsifier.query.shard import WHOLE, Shard
@@ -11,6 +12,7 @@ __all__ = [
     "ATTRIBUTES",
     "INFO_COLUMNS",
     "QUERY_COLUMNS",
+    "SERIES_COLUMNS",
     "WHOLE",
     "Attribute",
     "Match",

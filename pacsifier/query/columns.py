@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from array import array
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, overload
 
 from pacsifier.query.attributes import ATTRIBUTES
-from pacsifier.query.cells import NEW_IDS, read_cell
+from pacsifier.query.cells import NEW_IDS, Cell, read_cell
 from pacsifier.query.csvtext import BLANKS
 
 
@@ -35,21 +35,33 @@ class Query:
         return all(ATTRIBUTES[column].level == "STUDY" for column in self.cells)
 
 
-ASKS, WRONG, DIFFERS = 1, 2, 4
-"""What is known of a cell, as bits: it asks for something; something is wrong with it; it is not its header again."""
+ASKS, WRONG, DIFFERS, NOTED = 1, 2, 4, 8
+"""What is known of a cell, as bits: it asks for something; something is wrong with it; it is not its header again;
+it asks for nothing, and there is something to be said of it."""
 
 
 class Column:
     """The cells of one column, from the first row on: as they stand in the file, and as they are meant.
 
-    `name` is that of its header; `known`: it is read by the rules of that column; of another one no cell may hold
-    anything, or, where it is `ignored`, each may. Two cells of the same `meaning` say the same; 0 is the empty one.
+    `name` is that of its header; `known`: it is read by the rules of that column (`read`); of another one no cell may
+    hold anything, or, where it is `ignored`, each may: `notice` says what there is to be said of such a cell. Two cells
+    of the same `meaning` say the same; 0 is the empty one.
     """
 
-    def __init__(self, name: str, *, known: bool, ignored: bool = False) -> None:
+    def __init__(
+        self,
+        name: str,
+        *,
+        known: bool,
+        ignored: bool = False,
+        read: Callable[[str, str], Cell] = read_cell,
+        notice: Callable[[str, str], str] | None = None,
+    ) -> None:
         self._name = name
         self._known = known
         self._ignored = ignored
+        self._read_cell = read
+        self._notice = notice
         self._codes = array("I")
         self._code_of: dict[str, int] = {}
         self._raw: list[str] = []
@@ -71,7 +83,7 @@ class Column:
     def _read(self, raw: str) -> None:
         text, bits = "", 0
         if self._known:
-            cell = read_cell(self._name, raw)
+            cell = self._read_cell(self._name, raw)
             # A text that is equal is held once.
             text = raw if cell.text == raw else cell.text
             bits = ASKS if text and self._name != NEW_IDS else 0
@@ -79,6 +91,9 @@ class Column:
             bits |= DIFFERS if text and text.casefold() != self._name.casefold() else 0
         elif not self._ignored:
             bits = WRONG if raw.strip(BLANKS) else 0
+        elif self._notice is not None:
+            text = raw if raw == (trimmed := raw.strip(BLANKS)) else trimmed
+            bits = NOTED if text and self._notice(self._name, raw) else 0
         meaning = self._meaning_of.setdefault(text, len(self._texts))
         if meaning == len(self._texts):
             self._texts.append(text)
@@ -93,6 +108,11 @@ class Column:
     def raw(self, at: int) -> str:
         """A cell as it stands in the file."""
         return self._raw[self._codes[at]]
+
+    def noted(self) -> Iterator[int]:
+        """The places of the cells of which there is something to be said."""
+        if any(bits & NOTED for bits in self._bits):
+            yield from (place for place, code in enumerate(self._codes) if self._bits[code] & NOTED)
 
     def meaning(self, at: int) -> int:
         """The number of what a cell says."""
@@ -136,13 +156,17 @@ class RawRows(Mapping[int, tuple[str, ...]]):
 class Queries(Sequence[Query]):
     """One query for all rows of the same cells; a query for each pseudonym, where they have several.
 
-    Equal to any sequence of equal queries, as a tuple of them would be.
+    Equal to any sequence of equal queries, as a tuple of them would be. `patient_ids`: the column that says whose
+    pseudonym it is, where that is not one that asks.
     """
 
-    def __init__(self, numbers: Sequence[int], columns: Mapping[str, Column]) -> None:
+    def __init__(
+        self, numbers: Sequence[int], columns: Mapping[str, Column], patient_ids: Column | None = None
+    ) -> None:
         self._numbers = numbers
         self._asked = [(name, column) for name, column in columns.items() if name != NEW_IDS]
         self._new_ids = columns.get(NEW_IDS)
+        self._patient_ids = patient_ids or columns.get("PatientID")
         # The first row of each query by its place, and the places of all its rows where there are several.
         self._firsts = array("I")
         self._several: dict[int, tuple[int, ...]] = {}
@@ -189,7 +213,7 @@ class Queries(Sequence[Query]):
 
     def patients(self) -> Iterator[tuple[int, int, int]]:
         """The numbers of pseudonym and of PatientID of each query that has both, and its first row."""
-        patient_ids = dict(self._asked).get("PatientID")
+        patient_ids = self._patient_ids
         if patient_ids is None or self._new_ids is None:
             return
         for at, first in enumerate(self._firsts):
