@@ -71,9 +71,7 @@ class QueryTable:
             place = self.columns.index("PatientID") if "PatientID" in self.columns else None
             raws = ((row, "" if place is None else cells[place]) for row, cells in self.raw.items())
             return {row: read_cell("PatientID", raw) for row, raw in raws}
-        by_row = {
-            row: query.cells.get("PatientID", "") for query in self.queries for row in query.rows
-        }
+        by_row = {row: query.cells.get("PatientID", "") for query in self.queries for row in query.rows}
         return {row: Cell(by_row[row]) for row in sorted(by_row)}
 
     def to_run_again(self, rows: Sequence[int]) -> list[int]:
@@ -108,9 +106,7 @@ class _Header:
         """The columns, of which no cell was read yet."""
         read, notice = (read_deciding, noticed) if self.chosen else (read_cell, None)
         return [
-            Column(
-                name, known=index in self.known, ignored=self._is_ignored(name), read=read, notice=notice
-            )
+            Column(name, known=index in self.known, ignored=self._is_ignored(name), read=read, notice=notice)
             for index, name in enumerate(self.names)
         ]
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
-from datetime import datetime, time
+import secrets
+from dataclasses import dataclass, field
+from datetime import datetime, time, timezone
 from pathlib import Path
 
 from pacsifier.config import PacsConfig
@@ -94,14 +95,23 @@ class Options:
     shard: Shard = WHOLE
 
 
+def run_name() -> str:
+    """A name for a run, by when it began (UTC), that tables and audit share; no spreadsheet takes it for a date."""
+    return f"run-{datetime.now(timezone.utc):%Y%m%dT%H%M%SZ}-{secrets.token_hex(2)}"
+
+
 @dataclass(frozen=True)
 class Job:
-    """A run: its options over a checked query table, of which a shard takes a part, into an output folder."""
+    """A run: its options over a checked query table, of which a shard takes a part, into an output folder.
+
+    `name` is the same in every table of the run.
+    """
 
     config: PacsConfig
     table: QueryTable
     out: Path
     options: Options
+    name: str = field(default_factory=run_name)
 
     @classmethod
     def of(cls, config: PacsConfig, table: QueryTable, out: Path, options: Options) -> Job:

@@ -72,7 +72,8 @@ def retrieve(job: Job, observer: Observer, toolbox: Toolbox) -> Summary:
         if options.dry_run:
             summary = _rehearse(found, run)
         else:
-            journal = Journal(run.tree, job.table, job.config.move_aet if options.move else "")
+            destination = job.config.move_aet if options.move else ""
+            journal = Journal(run.tree, job.table, destination, job.name)
             plan = make_plan(found, options, journal.moved_to(job.config.move_aet))
             recall(plan, journal)
             confirm(plan, observer)
@@ -273,6 +274,7 @@ def recorded(plan: Plan, run: Run, journal: Journal) -> Iterator[Record]:
         journal.write_log()
         write_unexpected(run.tree, run.aside.unexpected())
         write_audit(run.tree, run.job, record.summary, ended, time.monotonic() - began)
+        journal.close()
 
 
 def _rehearse(found: Found, run: Run) -> Summary:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import csv
 import heapq
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,6 +21,7 @@ from pacsifier.disk.names import (
     LOG_FOLDER,
     LOG_NAME,
     PARTS_FOLDER,
+    SERIES_NAME,
     UNEXPECTED_FOLDER,
     WORK_FOLDER,
     part_folder,
@@ -110,6 +111,7 @@ def merge_parts(out: Path, table: QueryTable, count: int) -> MergeSummary:
         for part in parts:
             _read_rows(part)
         series = _write_log(tree, parts, lock.staging, summary)
+        _write_merged(tree, SERIES_NAME, parts, lock.staging)
         outcomes = {row: _outcome(parts, row, series) for query in table.queries for row in query.rows[:1]}
         missing = [part for part in parts if not part.has_run]
         if missing:
@@ -171,27 +173,38 @@ def _name_missing(
 def _write_log(
     tree: Tree, parts: Sequence[_Part], staging: Path, summary: MergeSummary
 ) -> Mapping[int, _SeriesOfRow]:
-    """Writes the log rows of all parts in the order of one run: patient, study, series.
+    """Writes the log rows of all parts; returns what they say of each query row."""
+    series: dict[int, _SeriesOfRow] = defaultdict(_SeriesOfRow)
+    _write_merged(tree, LOG_NAME, parts, staging, lambda rows: _counted(rows, series, summary))
+    return series
 
-    One part is in memory at a time.
+
+def _write_merged(
+    tree: Tree,
+    name: str,
+    parts: Sequence[_Part],
+    staging: Path,
+    seen: Callable[[Iterable[_Row]], Iterable[_Row]] = iter,
+) -> None:
+    """Writes a table of series from those of all parts in the order of one run: patient, study, series.
+
+    One part is in memory at a time; `seen` passes on each row that is written.
     """
     columns: dict[str, None] = {}
-    sorted_logs = []
+    in_order = []
     for part in parts:
-        if part.has_run:
-            names, rows = _read(part.log)
+        path = part.folder / LOG_FOLDER / name
+        if path.is_file():
+            names, rows = _read(path)
             columns |= dict.fromkeys(names)
-            sorted_logs.append(staging / f"part-{part.number}.csv")
+            in_order.append(staging / f"part-{part.number}-{name}")
             lines = csv_lines(names, ([*row.values()] for row in sorted(rows, key=_by_series)))
-            write_whole(sorted_logs[-1], lines, 0o600)
+            write_whole(in_order[-1], lines, 0o600)
     header = list(columns)
-    series: dict[int, _SeriesOfRow] = defaultdict(_SeriesOfRow)
     with ExitStack() as stack:
-        merged = heapq.merge(*(_stream(path, stack) for path in sorted_logs), key=_by_series)
-        counted = _counted(merged, series, summary)
-        lines = csv_lines(header, ([row.get(column) or "" for column in header] for row in counted))
-        write_whole(tree.logs / LOG_NAME, lines, 0o600)
-    return series
+        merged = seen(heapq.merge(*(_stream(path, stack) for path in in_order), key=_by_series))
+        lines = csv_lines(header, ([row.get(column) or "" for column in header] for row in merged))
+        write_whole(tree.logs / name, lines, 0o600)
 
 
 def _counted(rows: Iterable[_Row], series: dict[int, _SeriesOfRow], summary: MergeSummary) -> Iterator[_Row]:
