@@ -3,7 +3,7 @@
 from pacsifier.query.attributes import ATTRIBUTES, INFO_COLUMNS, QUERY_COLUMNS, Attribute
 from pacsifier.query.chosen import SERIES_COLUMNS
 from pacsifier.query.columns import Query
-from pacsifier.query.matching import PADDING, Match, Verdict, matches
+from pacsifier.query.matching import PADDING, Match, Verdict, fold, matches
 from pacsifier.query.shard import WHOLE, Shard
 from pacsifier.query.table import QueryTable, read_query_file
 from pacsifier.query.wire import around, ascii_wildcards, halves, is_single_key, is_uid, study_keys
@@ -23,6 +23,7 @@ __all__ = [
     "Verdict",
     "around",
     "ascii_wildcards",
+    "fold",
     "halves",
     "is_single_key",
     "is_uid",

@@ -28,6 +28,7 @@ from pacsifier.transfer.fetch.rounds import fetch
 from pacsifier.transfer.fetch.space import DiskWatch
 from pacsifier.transfer.fetch.traffic import Traffic
 from pacsifier.transfer.fetch.ways import Means, Way, kinds_of, passable
+from pacsifier.transfer.find.against import held_against
 from pacsifier.transfer.find.asking import CarefulFinds
 from pacsifier.transfer.find.finder import find as find_series
 from pacsifier.transfer.find.images import tell_instances
@@ -150,7 +151,7 @@ def find(run: Run) -> Found:
     )
     if found.missing_keys:
         log.info("the PACS does not return %s", ", ".join(found.missing_keys))
-    return found
+    return held_against(found, run.job.table) if run.job.table.chosen else found
 
 
 def confirm(plan: Plan, observer: Observer) -> None:

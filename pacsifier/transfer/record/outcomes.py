@@ -153,4 +153,4 @@ def _settled_outcome(report: RowReport, wanted: Sequence[SeriesState]) -> Outcom
         return "not_found", "nothing matches once the images were read"
     if report.ambiguous:
         return "ambiguous", report.ambiguous
-    return ("listed" if all(state.status is Status.LISTED for state in wanted) else "complete"), ""
+    return ("listed" if all(state.status is Status.LISTED for state in wanted) else "complete"), report.remark
