@@ -20,7 +20,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -34,7 +34,10 @@ from pacsifier.query import ATTRIBUTES  # noqa: E402
 
 SERIES_OF_A_STUDY = {"one": 10**9, "many": 11}
 _ASSOCIATE_RQ, _ASSOCIATE_AC, _P_DATA, _RELEASE_RQ, _RELEASE_RP = 1, 2, 4, 5, 6
-_LEVEL, _STUDY = (ATTRIBUTES[keyword].tag for keyword in ("QueryRetrieveLevel", "StudyInstanceUID"))
+_LEVEL, _STUDY, _SERIES = (
+    ATTRIBUTES[keyword].tag for keyword in ("QueryRetrieveLevel", "StudyInstanceUID", "SeriesInstanceUID")
+)
+_INSTANCES = "192"
 _UIDS = {0x00000002, *(each.tag for each in ATTRIBUTES.values() if each.vr == "UI")}
 _TICKS = os.sysconf("SC_CLK_TCK")
 _LOOK_EVERY_S = 0.02
@@ -58,7 +61,7 @@ def serve(port: int, series: int, shape: str) -> None:
 
 
 def associate(connection: socket.socket, source: BinaryIO, series: int, shape: str) -> None:
-    """One association, as PS3.8 9.3 spells it, in Implicit VR Little Endian; only C-FIND is known."""
+    """One association, as PS3.8 9.3 spells it, in Implicit VR Little Endian; only C-FIND and C-MOVE are known."""
     command: dict[int, bytes] = {}
     while True:
         kind, length = struct.unpack(">BxL", source.read(6))
@@ -76,7 +79,9 @@ def associate(connection: socket.socket, source: BinaryIO, series: int, shape: s
             if control & 1:
                 command = elements
             else:
-                for part in answers(context, command, elements, series, shape):
+                is_move = command[0x00000100].startswith(b"\x21")
+                respond = moved if is_move else answers
+                for part in respond(context, command, elements, series, shape):
                     connection.sendall(part)
 
 
@@ -99,11 +104,12 @@ def answers(
 ) -> Iterator[bytes]:
     """The responses to one C-FIND, about 100 in one piece."""
     of_a_study = SERIES_OF_A_STUDY[shape]
-    if asked[_LEVEL].startswith(b"STUDY"):
-        numbers = range(0, series, of_a_study)
+    is_study = asked[_LEVEL].startswith(b"STUDY")
+    if study := asked[_STUDY].rstrip(b"\0"):
+        first = int(study.rpartition(b".")[2])
+        numbers = range(first, first + 1 if is_study else min(first + of_a_study, series))
     else:
-        first = int(asked[_STUDY].rstrip(b"\0").rpartition(b".")[2])
-        numbers = range(first, min(first + of_a_study, series))
+        numbers = range(0, series, of_a_study)
     said = {0x00000002: command[0x00000002], 0x00000100: b"\x20\x80", 0x00000120: command[0x00000110]}
     pending = encoded(said | {0x00000800: b"\0\0", 0x00000900: b"\0\xff"})
     final = encoded(said | {0x00000800: b"\1\1", 0x00000900: b"\0\0"})
@@ -116,6 +122,23 @@ def answers(
             pdu(_P_DATA, pdv(context, 3, pending) + pdv(context, 2, data_set)) for data_set in data_sets
         )
     yield pdu(_P_DATA, pdv(context, 3, final))
+
+
+def moved(
+    context: int, command: dict[int, bytes], asked: dict[int, bytes], series: int, shape: str
+) -> Iterator[bytes]:
+    """The response to one C-MOVE: all instances were moved, which nobody did."""
+    of_a_study = SERIES_OF_A_STUDY[shape]
+    uids = asked.get(_SERIES, b"")
+    number = uids.count(b"\\") + 1
+    if not uids.strip(b"\0"):
+        firsts = (int(uid.rpartition(b".")[2]) for uid in asked[_STUDY].rstrip(b"\0").split(b"\\"))
+        number = sum(min(of_a_study, series - first) for first in firsts)
+    said = {0x00000002: command[0x00000002], 0x00000100: b"\x21\x80", 0x00000120: command[0x00000110]}
+    said |= {0x00000800: b"\1\1", 0x00000900: b"\0\0"}
+    counts = {0x00001021: number * int(_INSTANCES), 0x00001022: 0, 0x00001023: 0}
+    said |= {tag: struct.pack("<H", count & 0xFFFF) for tag, count in counts.items()}
+    yield pdu(_P_DATA, pdv(context, 3, encoded(said)))
 
 
 def values(number: int, study: int) -> dict[int, bytes]:
@@ -136,7 +159,7 @@ def values(number: int, study: int) -> dict[int, bytes]:
         "SeriesNumber": str(number % 1000 + 1),
         "SeriesDescription": f"t1_mprage_sag_p2_iso_{number % 40}",
         "ProtocolName": f"t1_mprage_sag_p2_iso_{number % 40}",
-        "NumberOfSeriesRelatedInstances": "192",
+        "NumberOfSeriesRelatedInstances": _INSTANCES,
         "DeviceSerialNumber": "45123",
         "ImageType": "ORIGINAL\\PRIMARY\\M\\ND\\NORM",
         "SequenceName": "*tfl3d1_16ns",
@@ -225,20 +248,30 @@ def measure(series: int, shape: str, runs: int) -> Iterator[Figures]:
         synthetic_pacs(series, shape) as port,
     ):
         folder = Path(name)
-        wait_for(port)
-        config = {"server_address": "127.0.0.1", "port": port, "server_AET": "SYNTHETIC", "AET": "PACSIFIER"}
-        config |= {"move_AET": "OTHER", "move_port": free_port(), "batch_size": 30, "batch_wait_time": 0}
-        (folder / "config.json").write_text(json.dumps(config), encoding="utf-8")
-        (folder / "query.csv").write_text("Modality\nMR\n", encoding="utf-8")
+        prepare(folder, port)
+        out = folder / "out"
         for _ in range(runs):
-            yield run_once(folder, series)
+            figures = run_once(folder, ("--info", "-q", folder / "query.csv", "-d", out))
+            infos = sum(1 for _ in out.glob("sub-*/ses-*/*.csv"))
+            if infos != series:
+                sys.exit(f"{infos} of {series} series")
+            yield figures
 
 
-def run_once(folder: Path, series: int) -> Figures:
-    """Runs `pacsifier --info` once, and checks that it wrote every info CSV."""
+def prepare(folder: Path, port: int) -> None:
+    """Writes config and query of a run, and waits until the synthetic PACS listens."""
+    wait_for(port)
+    config = {"server_address": "127.0.0.1", "port": port, "server_AET": "SYNTHETIC", "AET": "PACSIFIER"}
+    config |= {"move_AET": "OTHER", "move_port": free_port(), "batch_size": 30, "batch_wait_time": 0}
+    (folder / "config.json").write_text(json.dumps(config), encoding="utf-8")
+    (folder / "query.csv").write_text("Modality\nMR\n", encoding="utf-8")
+
+
+def run_once(folder: Path, options: Sequence[object]) -> Figures:
+    """Runs `pacsifier` once with these options and the config of a folder; it must end well."""
     figures = Figures()
-    out, log = folder / "out", folder / "log"
-    arguments = ("--info", "-c", folder / "config.json", "-q", folder / "query.csv", "-d", out)
+    out, log = Path(str(options[-1])), folder / "log"
+    arguments = (*options, "-c", folder / "config.json")
     began = time.monotonic()
     with log.open("wb") as output:
         run = subprocess.Popen(
@@ -248,9 +281,8 @@ def run_once(folder: Path, series: int) -> Figures:
         figures.look(run.pid, out)
         time.sleep(_LOOK_EVERY_S)
     figures.wall_s = time.monotonic() - began
-    infos = sum(1 for _ in out.glob("sub-*/ses-*/*.csv"))
-    if run.returncode or infos != series:
-        sys.exit(f"exit status {run.returncode}, {infos} of {series} series: {log.read_text()}")
+    if run.returncode:
+        sys.exit(f"exit status {run.returncode}: {log.read_text()}")
     return figures
 
 
