@@ -5,8 +5,8 @@
 The PACS is the synthetic one of `memory.py` (127.0.0.1, a process of its own). A first run lists every series into
 `logs/series.csv`; of the table that share of the rows is kept (by default all), each with a pseudonym and a comment;
 then the table is asked for again by `--info`, and by `--move`, of which the PACS only says that it has moved all.
-Beside the runs stands what it takes to read the table alone. Measured is the process of pacsifier itself (VmHWM, CPU time),
-without DCMTK's tools.
+Beside the runs stands what it takes to read the table alone. Measured is the process of pacsifier itself (VmHWM, CPU
+time), without DCMTK's tools.
 """
 
 from __future__ import annotations

@@ -69,8 +69,9 @@ class QueryTable:
         """The PatientID of each row, by row number; of a series table as the file has it."""
         if self.chosen:
             place = self.columns.index("PatientID") if "PatientID" in self.columns else None
-            raws = ((row, "" if place is None else cells[place]) for row, cells in self.raw.items())
-            return {row: read_cell("PatientID", raw) for row, raw in raws}
+            raws = {row: "" if place is None else cells[place] for row, cells in self.raw.items()}
+            cells_of = {raw: read_cell("PatientID", raw) for raw in set(raws.values())}
+            return {row: cells_of[raw] for row, raw in raws.items()}
         by_row = {row: query.cells.get("PatientID", "") for query in self.queries for row in query.rows}
         return {row: Cell(by_row[row]) for row in sorted(by_row)}
 

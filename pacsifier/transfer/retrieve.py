@@ -47,6 +47,7 @@ from pacsifier.transfer.record.outcomes import (
     rows_in_doubt,
     write_rows,
 )
+from pacsifier.transfer.record.reporting import write_report
 from pacsifier.transfer.record.summary import Summary, row_plans, summed_up
 from pacsifier.transfer.record.unexpected import write_unexpected
 from pacsifier.transfer.resume import skip_what_is_there
@@ -273,6 +274,7 @@ def recorded(plan: Plan, run: Run, journal: Journal) -> Iterator[Record]:
         redo = write_rows(run.tree, run.job.table, outcomes)
         record.summary = replace(_sum_up(plan, run, outcomes, record.problems), redo=redo)
         journal.write_log()
+        write_report(run.tree, run.job, plan, outcomes, record.summary, ended=ended)
         write_unexpected(run.tree, run.aside.unexpected())
         write_audit(run.tree, run.job, record.summary, ended, time.monotonic() - began)
         journal.close()

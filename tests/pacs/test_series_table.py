@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 import signal
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -233,3 +234,38 @@ def test_a_look_at_what_was_saved_before_does_not_call_it_listed_only(dcmqrscp, 
     again = {row["SeriesInstanceUID"]: row for row in series(done)}
     assert all(again[row["SeriesInstanceUID"]] == row for row in saved)
     assert {row["status"] for uid, row in again.items() if uid not in uids(saved)} == {"listed"}
+
+
+# --- what a data manager reports
+
+
+def test_the_summary_counts_patients_and_studies_and_names_what_became_of_each(orthanc, hospital, tmp_path):
+    (tmp_path / "opted_out.txt").write_text("PatientID\n123421\nSOMEBODY\n", encoding="utf-8")
+    rows = [*EVERYONE, {"PatientID": "NOBODY"}]
+    done = run(orthanc, tmp_path, rows, "--save", "--exclude_patients", tmp_path / "opted_out.txt")
+    assert done.status == 1
+    told = json.loads((done.out / "logs" / "summary.json").read_text(encoding="utf-8"))
+    assert {key: number for key, number in told["patients"].items() if number} == {
+        "asked": 5,
+        "found": 4,
+        "complete": 4,
+        "not_found": 1,
+        "excluded": 1,
+        "opted_out": 2,
+    }
+    studies = {
+        (record.patient_id, record.study_uid) for record in hospital.records if record.patient_id != "123421"
+    }
+    table = read_table(done.out / "logs" / "summary.csv")
+    assert {(row["PatientID"], row["StudyInstanceUID"]) for row in table} == {*studies, ("NOBODY", "")}
+    assert told["studies"]["found"] == told["studies"]["complete"] == len(studies)
+    assert [{column: str(cell) for column, cell in row.items()} for row in told["outcomes"]] == table
+    assert sum(int(row["arrived"]) for row in table) == len(done.files) == told["instances"]
+    assert {row["run"] for row in series(done)} == {told["run"]}
+
+
+@pytest.mark.parametrize(("option", "word"), [("--info", "listed"), ("--save", "complete")])
+def test_every_kind_of_run_has_a_summary(dcmqrscp, tmp_path, option, word):
+    done = run(dcmqrscp, tmp_path, EVERYONE[:1], option)
+    told = json.loads((done.out / "logs" / "summary.json").read_text(encoding="utf-8"))
+    assert told["patients"][word] == told["patients"]["found"] == told["patients"]["asked"] == 1
