@@ -24,8 +24,8 @@ from pacsifier.query.workbook import read_rows
 _KNOWN_COLUMNS: Final = (*QUERY_COLUMNS, NEW_IDS)
 # `logs/redo.csv` is made to be run again as it stands: its column `reason` asks for nothing.
 _IGNORED_COLUMN: Final = "reason"
-# `logs/query_rows.csv` has columns of its own beside those of the query.
-_TAKEN_COLUMNS: Final = ("row", "outcome")
+# `logs/query_rows.csv` has columns of its own beside those of the query; of `rows` the log would make `query_rows`.
+_TAKEN_COLUMNS: Final = ("row", "outcome", "rows")
 _LONGEST_SHOWN: Final = 100
 # Of each column of a series table.
 _CELLS_SHOWN: Final = 3
@@ -251,7 +251,7 @@ def _own(name: str) -> Iterator[str]:
 
 def _taken(name: str) -> Iterator[str]:
     if name.casefold() in _TAKEN_COLUMNS:
-        yield "a name that logs/query_rows.csv needs for itself: give the column another name"
+        yield "a name that the tables in logs need for themselves: give the column another name"
 
 
 def _nearest(name: str) -> str | None:

@@ -111,7 +111,7 @@ def test_pseudonyms_work_as_in_any_query(tmp_path):
     assert "several patients the same new_ids" in note
 
 
-@pytest.mark.parametrize("name", ["New IDs", "newids", "row", "Outcome"])
+@pytest.mark.parametrize("name", ["New IDs", "newids", "row", "Outcome", "rows"])
 def test_a_column_of_a_name_that_misleads_is_refused(tmp_path, name):
     (fault,) = faults(tmp_path, text(row(**{name: "x"})))
     assert fault.startswith(f"row 1, column {name}")
