@@ -17,7 +17,7 @@ from pacsifier.query.cells import NEW_IDS, Cell, read_cell
 from pacsifier.query.csvtext import BLANKS
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Query:
     """What one row asks for; rows that ask the same are one query.
 

@@ -1,4 +1,4 @@
-"""`logs/series.csv` is true after every run: a row for each series, of the run that knows most of it, in fixed columns."""
+"""`logs/series.csv` is true after every run: a row for each series, of the run that knows most of it, in set columns."""
 
 from __future__ import annotations
 
