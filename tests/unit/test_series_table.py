@@ -1,4 +1,4 @@
-"""`logs/series.csv` is true after every run: a row for each series, of the run that knows most of it, in set columns."""
+"""`logs/series.csv` is true after every run: a row a series, of the run that knows most of it, in the same columns."""
 
 from __future__ import annotations
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import heapq
+import json
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
@@ -22,6 +23,8 @@ from pacsifier.disk.names import (
     LOG_NAME,
     PARTS_FOLDER,
     SERIES_NAME,
+    SUMMARY_JSON_NAME,
+    SUMMARY_NAME,
     UNEXPECTED_FOLDER,
     WORK_FOLDER,
     part_folder,
@@ -32,6 +35,7 @@ from pacsifier.query import QueryTable, Shard
 from pacsifier.query.shard import names_patient
 from pacsifier.transfer.model import NOTHING_MATCHES, Status
 from pacsifier.transfer.record.outcomes import NOTHING_LEFT, ROWS_NAME, OpenSeries, Outcome, write_rows
+from pacsifier.transfer.record.reporting import joined_totals, json_lines, rows_of
 from pacsifier.transfer.record.tables import csv_lines
 
 _Row = Mapping[str, str]
@@ -119,6 +123,7 @@ def merge_parts(out: Path, table: QueryTable, count: int) -> MergeSummary:
         for query in table.queries:
             summary.rows[outcomes[query.rows[0]][0]] += len(query.rows)
         summary.redo = write_rows(tree, table, outcomes)
+        _write_report(tree, parts, lock.staging, summary)
         write_whole(tree.logs / AUDIT_NAME, _audit_lines(parts), 0o600)
         _link_patients(out, parts, summary)
         _check_new_ids(out, summary)
@@ -205,6 +210,22 @@ def _write_merged(
         merged = seen(heapq.merge(*(_stream(path, stack) for path in in_order), key=_by_series))
         lines = csv_lines(header, ([row.get(column) or "" for column in header] for row in merged))
         write_whole(tree.logs / name, lines, 0o600)
+
+
+def _write_report(tree: Tree, parts: Sequence[_Part], staging: Path, summary: MergeSummary) -> None:
+    """Writes what became of patients and studies; a part that left no report is missing in it."""
+    paths = [part.folder / LOG_FOLDER / SUMMARY_JSON_NAME for part in parts]
+    told = []
+    for path in filter(Path.is_file, paths):
+        totals = json.loads(path.read_text(encoding="utf-8"))
+        told.append({name: value for name, value in totals.items() if name != "outcomes"})
+    if told:
+        _write_merged(tree, SUMMARY_NAME, parts, staging)
+        with ExitStack() as stack:
+            rows = rows_of(_stream(tree.logs / SUMMARY_NAME, stack))
+            write_whole(
+                tree.logs / SUMMARY_JSON_NAME, json_lines(joined_totals(told, summary.rows), rows), 0o600
+            )
 
 
 def _counted(rows: Iterable[_Row], series: dict[int, _SeriesOfRow], summary: MergeSummary) -> Iterator[_Row]:

@@ -10,6 +10,7 @@ import json
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
+from typing import Any
 
 from pacsifier.disk.files import write_whole
 from pacsifier.disk.names import SUMMARY_JSON_NAME, SUMMARY_NAME
@@ -85,6 +86,40 @@ def json_lines(totals: Mapping[str, object], rows: Iterable[Mapping[str, object]
     for number, row in enumerate(rows):
         yield f"{',' if number else ''}\n  {json.dumps(row, ensure_ascii=False)}"
     yield "\n ]\n}\n"
+
+
+def joined_totals(parts: Sequence[Mapping[str, Any]], rows: Mapping[str, int]) -> dict[str, object]:
+    """The totals of many parts, of which no two share a patient, as those of one run. Pure.
+
+    `rows`: the outcomes of the query rows, which parts share; `run` and `ended` are those of each part.
+    """
+    totals: dict[str, object] = {name: [part[name] for part in parts] for name in ("run", "ended")}
+    totals["did"] = sorted({did for part in parts for did in part["did"]})
+    totals |= {name: _added(parts, name) for name in ("patients", "studies", "series")}
+    if parts:
+        # All parts have the same list, and those that name nobody count nobody.
+        asked = sum(part["patients"]["asked"] or 0 for part in parts) or None
+        opted_out = max(part["patients"]["opted_out"] for part in parts)
+        totals["patients"] = {**_added(parts, "patients"), "asked": asked, "opted_out": opted_out}
+    totals["rows"] = dict(sorted(rows.items()))
+    for name in ("instances", "bytes"):
+        totals[name] = sum(part[name] for part in parts)
+    totals["problems"] = list(dict.fromkeys(problem for part in parts for problem in part["problems"]))
+    return totals
+
+
+def _added(parts: Iterable[Mapping[str, Any]], name: str) -> dict[str, int]:
+    counts: Counter[str] = Counter()
+    for part in parts:
+        counts.update({each: number or 0 for each, number in part[name].items()})
+    return dict(counts)
+
+
+def rows_of(table: Iterable[Mapping[str, str]]) -> Iterator[dict[str, object]]:
+    """The rows of `summary.csv` as `summary.json` holds them."""
+    numbers = {field.name for field in fields(StudyOutcome) if "int" in str(field.type)}
+    for row in table:
+        yield {name: int(cell) if name in numbers and cell else cell for name, cell in row.items()}
 
 
 def studies_of(states: Iterable[SeriesState]) -> list[StudyOutcome]:
