@@ -13,6 +13,7 @@ from pacsifier.dcmtk.timeouts import DEFAULT_TIMEOUTS, Timeouts
 from pacsifier.query import WHOLE, QueryTable, Shard
 from pacsifier.transfer.capabilities import USUAL, Capabilities
 from pacsifier.transfer.exclusion import NOBODY, Excluded
+from pacsifier.transfer.model import SeriesState
 
 log = logging.getLogger(__name__)
 
@@ -120,7 +121,12 @@ class Job:
 
 
 class Observer:
-    """What a run tells while it works; `cli` shows it. This one shows nothing."""
+    """What a run tells while it works; `cli` shows it. This one shows nothing.
+
+    `tells_series`: somebody wants to hear of each series.
+    """
+
+    tells_series: bool = False
 
     def say(self, message: str) -> None:
         """A word to the user that no result holds."""
@@ -131,8 +137,11 @@ class Observer:
     def planned(self, series: int, instances: int | None) -> None:
         """The work ahead; None: not all numbers were announced."""
 
-    def progress(self, series_done: int, instances: int) -> None:
-        """The work done so far."""
+    def progress(self, series_done: int, instances: int, size: int = 0) -> None:
+        """The work done so far; `size` in bytes."""
+
+    def settled(self, state: SeriesState) -> None:
+        """Something has become of a series; it may come again, where that was not the last word."""
 
     def confirm(self, question: str) -> bool:
         """Asks a person; without one the run goes on."""

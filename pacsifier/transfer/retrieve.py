@@ -57,6 +57,7 @@ log = logging.getLogger(__name__)
 
 # The lists of more series than these take a while, for which a person gets a reason.
 _COUNTED_SILENTLY = 200
+_TELL_EVERY_S = 0.5
 
 
 def retrieve(job: Job, observer: Observer, toolbox: Toolbox) -> Summary:
@@ -83,9 +84,10 @@ def retrieve(job: Job, observer: Observer, toolbox: Toolbox) -> Summary:
             run.tree.heed(journal.folders())
             if options.save and options.resume:
                 skip_what_is_there(plan.states, run, open_conflicts(run.tree), journal.claimed())
-            with recorded(plan, run, journal) as record:
+            teller = SeriesTeller(plan.states, observer)
+            with recorded(plan, run, journal, teller) as record:
                 if ways:
-                    _fetch_within_limit(plan, ways, run, journal)
+                    _fetch_within_limit(plan, ways, run, journal, teller)
                 record.problems += write_new_ids(run.tree, plan.states, plan.rows, info=options.info)
             summary = record.summary
     return replace(summary, seconds=time.monotonic() - started)
@@ -191,9 +193,11 @@ def write_infos(plan: Plan, run: Run) -> None:
                 write_info(run.tree.info_path(SeriesIdentity.of(state.series.values)), state.series.values)
 
 
-def _fetch_within_limit(plan: Plan, ways: Sequence[Way], run: Run, journal: Journal) -> None:
+def _fetch_within_limit(
+    plan: Plan, ways: Sequence[Way], run: Run, journal: Journal, teller: SeriesTeller
+) -> None:
     """Fetches what is open; where some of it was not wanted after all, further series until --limit is reached."""
-    tick = ticking(plan, run, journal)
+    tick = ticking(plan, run, journal, teller)
 
     def claim_all() -> None:
         claim(plan, run, journal)
@@ -205,7 +209,7 @@ def _fetch_within_limit(plan: Plan, ways: Sequence[Way], run: Run, journal: Jour
         fetch(plan, ways, run, tick, claim_all)
 
 
-def ticking(plan: Plan, run: Run, journal: Journal) -> Callable[[], None]:
+def ticking(plan: Plan, run: Run, journal: Journal, teller: SeriesTeller) -> Callable[[], None]:
     """What is written down now and then; a contradiction at once, so that a kill does not hide it."""
     earlier, seen = open_conflicts(run.tree), 0
 
@@ -215,8 +219,31 @@ def ticking(plan: Plan, run: Run, journal: Journal) -> Callable[[], None]:
             seen = run.placer.tally.unexpected
             write_conflicts(run.tree, still_open(earlier, plan.states, run.aside.contradictions()))
         journal.tick()
+        teller.tick()
 
     return tick
+
+
+class SeriesTeller:
+    """Tells the observer what has become of each series, now and then, where it wants to hear of it."""
+
+    def __init__(self, states: Sequence[SeriesState], observer: Observer) -> None:
+        self._states = states if observer.tells_series else ()
+        self._observer = observer
+        self._told: list[Status] = [Status.PENDING] * len(self._states)
+        self._next = 0.0
+
+    def tick(self, *, last: bool = False) -> None:
+        """Tells of those that are settled, and not yet told of as that; what may still be lost only at the last."""
+        started = time.monotonic()
+        if started < self._next and not last:
+            return
+        for place, state in enumerate(self._states):
+            if state.status is not self._told[place] and (last or not state.arrived):
+                self._told[place] = state.status
+                self._observer.settled(state)
+        now = time.monotonic()
+        self._next = now + max(_TELL_EVERY_S, 20 * (now - started))
 
 
 def claim(plan: Plan, run: Run, journal: Journal) -> None:
@@ -250,7 +277,7 @@ class Record:
 
 
 @contextmanager
-def recorded(plan: Plan, run: Run, journal: Journal) -> Iterator[Record]:
+def recorded(plan: Plan, run: Run, journal: Journal, teller: SeriesTeller) -> Iterator[Record]:
     """Keeps the tables true on every way out: log, rows and redo, audit."""
     began, ended = time.monotonic(), "interrupted"
     record = Record()
@@ -274,7 +301,9 @@ def recorded(plan: Plan, run: Run, journal: Journal) -> Iterator[Record]:
         redo = write_rows(run.tree, run.job.table, outcomes)
         record.summary = replace(_sum_up(plan, run, outcomes, record.problems), redo=redo)
         journal.write_log()
-        write_report(run.tree, run.job, plan, outcomes, record.summary, ended=ended)
+        teller.tick(last=True)
+        patients = write_report(run.tree, run.job, plan, outcomes, record.summary, ended=ended)
+        record.summary = replace(record.summary, patients=patients)
         write_unexpected(run.tree, run.aside.unexpected())
         write_audit(run.tree, run.job, record.summary, ended, time.monotonic() - began)
         journal.close()

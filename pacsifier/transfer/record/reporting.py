@@ -56,16 +56,17 @@ COLUMNS = tuple(field.name for field in fields(StudyOutcome))
 
 def write_report(
     tree: Tree, job: Job, plan: Plan, outcomes: Mapping[int, Outcome], summary: Summary, *, ended: str
-) -> None:
-    """Writes both files; `outcomes` by first row number."""
+) -> dict[str, int | None]:
+    """Writes both files; `outcomes` by first row number. Returns the counts of patients."""
     excluded = job.options.excluded
     named = {each: rows for each, rows in named_patients(job.table).items() if each not in excluded}
     studies = [*studies_of(plan.states), *not_found(named, plan.states, outcomes)]
+    patients = patients_of(named, plan, studies, excluded)
     totals = {
         "run": job.name,
         "ended": ended,
         "did": [name for name in ("save", "info", "move", "resume") if getattr(job.options, name)],
-        "patients": patients_of(named, plan, studies, excluded),
+        "patients": patients,
         "studies": _totals([study.outcome for study in studies if study.StudyInstanceUID]),
         "series": {status.value: number for status, number in summary.series.items()},
         "rows": dict(sorted(summary.outcomes.items())),
@@ -77,6 +78,7 @@ def write_report(
     table = csv_lines(COLUMNS, (list(map(str, row.values())) for row in rows))
     write_whole(tree.logs / SUMMARY_NAME, table, 0o600)
     write_whole(tree.logs / SUMMARY_JSON_NAME, json_lines(totals, rows), 0o600)
+    return patients
 
 
 def json_lines(totals: Mapping[str, object], rows: Iterable[Mapping[str, object]]) -> Iterator[str]:
