@@ -1,9 +1,9 @@
 """`--json`: what happens, as lines of JSON on stdout for a program that reads along.
 
 First `started`, then `progress`, `series`, `row`, `file`, `probe` and `warning` in the order in which things happen,
-and at last, whatever happens, one `summary` with the exit status. `events.schema.json` beside this file describes each. No
-event holds an identity of a patient, which UIDs and folders are too, unless `--json_identities` was given. What goes to
-stderr, and the exit status, are the same with and without. A command says what it has to tell to `Events`; without
+and at last, whatever happens, one `summary` with the exit status. `events.schema.json` beside this file describes each.
+No event holds an identity of a patient, which UIDs and folders are too, unless `--json_identities` was given. What goes
+to stderr, and the exit status, are the same with and without. A command says what it has to tell to `Events`; without
 `--json` nothing comes of it.
 """
 

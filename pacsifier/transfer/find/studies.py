@@ -78,7 +78,12 @@ def find_studies(
         AssociationError: there was no association.
     """
     hierarchical = [query for query in queries if not only_series_uid(query)]
-    typed = [(query, keys) for query in hierarchical for keys in study_keys(query)]
+    same: dict[tuple[tuple[str, str], ...], Keys] = {}
+    typed = [
+        (query, same.setdefault((*keys.items(),), keys))
+        for query in hierarchical
+        for keys in study_keys(query)
+    ]
     keys = [key for key in STUDY_RETURN_KEYS if counts or key not in _WORKED_OUT]
     splitter = Splitter(finds, copies=not counts)
     results = _ask(splitter, typed, keys)

@@ -40,7 +40,7 @@ class Journal:
         carried = {*self._found_columns, *table.carried} - {"new_ids"}
         self._asked_columns = [column for column in table.columns if column in carried]
         self._asked = Asked(table)
-        self._series_table = SeriesTable(tree, table, run, destination)
+        self._series_table = SeriesTable(tree, table, self._asked, run, destination)
         self.earlier = EarlierLog(tree.folder / LOG_FOLDER / LOG_NAME)
         self._states: Sequence[SeriesState] = ()
         self._written = 0.0

@@ -27,12 +27,12 @@ class SeriesTable:
     What earlier runs wrote is read from the file that `open` finds, also once it was replaced.
     """
 
-    def __init__(self, tree: Tree, table: QueryTable, run: str, destination: str = "") -> None:
+    def __init__(self, tree: Tree, table: QueryTable, asked: Asked, run: str, destination: str = "") -> None:
         self._tree = tree
         self._table = table
         self._run = run
         self._destination = destination
-        self._asked = Asked(table)
+        self._asked = asked
         self._own = [column for column in table.columns if column in ("new_ids", *table.carried)]
         self._earlier: TextIO | None = None
 
