@@ -21,7 +21,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -49,7 +49,11 @@ IN_HEADER = (
     ),
     *("StudyDate", "StudyTime", "Modality", "SeriesNumber", "SeriesDescription"),
 )
-_LEVEL, _STUDY = (ATTRIBUTES[keyword].tag for keyword in ("QueryRetrieveLevel", "StudyInstanceUID"))
+INSTANCES_OF_A_SERIES = 192
+_LEVEL, _STUDY, _SERIES = (
+    ATTRIBUTES[keyword].tag for keyword in ("QueryRetrieveLevel", "StudyInstanceUID", "SeriesInstanceUID")
+)
+_INSTANCES = ATTRIBUTES["NumberOfSeriesRelatedInstances"].tag
 _UIDS = {0x00000002, *(each.tag for each in ATTRIBUTES.values() if each.vr == "UI")}
 _TICKS = os.sysconf("SC_CLK_TCK")
 _LOOK_EVERY_S = 0.02
@@ -58,8 +62,21 @@ _LOOK_EVERY_S = 0.02
 # --- the synthetic PACS
 
 
-def serve(port: int, series: int, shape: str) -> None:
-    """Answers C-FIND for so many series until it is ended, one association after the other."""
+@dataclass(frozen=True)
+class Held:
+    """What the PACS holds: so many series of so many instances each, and how many series make a study."""
+
+    series: int
+    of_a_study: int
+    instances: int
+
+    def study(self, first: int) -> range:
+        """The numbers of the series of the study that begins with `first`."""
+        return range(first, min(first + self.of_a_study, self.series))
+
+
+def serve(port: int, held: Held) -> None:
+    """Answers C-FIND and C-MOVE until it is ended, one association after the other."""
     with socket.create_server(("127.0.0.1", port)) as listening:
         while True:
             connection, _ = listening.accept()
@@ -69,11 +86,11 @@ def serve(port: int, series: int, shape: str) -> None:
                 connection.makefile("rb") as source,
                 contextlib.suppress(ConnectionError, struct.error),
             ):
-                associate(connection, source, series, shape)
+                associate(connection, source, held)
 
 
-def associate(connection: socket.socket, source: BinaryIO, series: int, shape: str) -> None:
-    """One association, as PS3.8 9.3 spells it, in Implicit VR Little Endian; only C-FIND is known."""
+def associate(connection: socket.socket, source: BinaryIO, held: Held) -> None:
+    """One association, as PS3.8 9.3 spells it, in Implicit VR Little Endian; only C-FIND and C-MOVE are known."""
     command: dict[int, bytes] = {}
     while True:
         kind, length = struct.unpack(">BxL", source.read(6))
@@ -91,7 +108,9 @@ def associate(connection: socket.socket, source: BinaryIO, series: int, shape: s
             if control & 1:
                 command = elements
             else:
-                for part in answers(context, command, elements, series, shape):
+                is_move = command[0x00000100].startswith(b"\x21")
+                respond = moved if is_move else answers
+                for part in respond(context, command, elements, held):
                     connection.sendall(part)
 
 
@@ -109,21 +128,19 @@ def accepted(request: bytes) -> bytes:
     return request[:68] + items + item(0x50, user)
 
 
-def answers(
-    context: int, command: dict[int, bytes], asked: dict[int, bytes], series: int, shape: str
-) -> Iterator[bytes]:
+def answers(context: int, command: dict[int, bytes], asked: dict[int, bytes], held: Held) -> Iterator[bytes]:
     """The responses to one C-FIND, about 100 in one piece."""
-    of_a_study = SERIES_OF_A_STUDY[shape]
-    if asked[_LEVEL].startswith(b"STUDY"):
-        numbers = range(0, series, of_a_study)
+    is_study = asked[_LEVEL].startswith(b"STUDY")
+    if study := asked[_STUDY].rstrip(b"\0"):
+        first = int(study.rpartition(b".")[2])
+        numbers = range(first, first + 1) if is_study else held.study(first)
     else:
-        first = int(asked[_STUDY].rstrip(b"\0").rpartition(b".")[2])
-        numbers = range(first, min(first + of_a_study, series))
+        numbers = range(0, held.series, held.of_a_study)
     said = {0x00000002: command[0x00000002], 0x00000100: b"\x20\x80", 0x00000120: command[0x00000110]}
     pending = encoded(said | {0x00000800: b"\0\0", 0x00000900: b"\0\xff"})
     final = encoded(said | {0x00000800: b"\1\1", 0x00000900: b"\0\0"})
     for start in range(0, len(numbers), 100):
-        found = (values(number, number - number % of_a_study) for number in numbers[start : start + 100])
+        found = (values(number, held) for number in numbers[start : start + 100])
         data_sets = (
             encoded({tag: each.get(tag, b"") for tag in asked} | {_LEVEL: asked[_LEVEL]}) for each in found
         )
@@ -133,9 +150,25 @@ def answers(
     yield pdu(_P_DATA, pdv(context, 3, final))
 
 
-def values(number: int, study: int) -> dict[int, bytes]:
+def moved(context: int, command: dict[int, bytes], asked: dict[int, bytes], held: Held) -> Iterator[bytes]:
+    """The response to one C-MOVE: all instances were moved, which nobody did."""
+    uids = asked.get(_SERIES, b"")
+    number = uids.count(b"\\") + 1
+    if not uids.strip(b"\0"):
+        firsts = (int(uid.rpartition(b".")[2]) for uid in asked[_STUDY].rstrip(b"\0").split(b"\\"))
+        number = sum(len(held.study(first)) for first in firsts)
+    said = {0x00000002: command[0x00000002], 0x00000100: b"\x21\x80", 0x00000120: command[0x00000110]}
+    said |= {0x00000800: b"\1\1", 0x00000900: b"\0\0"}
+    counts = {0x00001021: number * held.instances, 0x00001022: 0, 0x00001023: 0}
+    said |= {tag: struct.pack("<H", count & 0xFFFF) for tag, count in counts.items()}
+    yield pdu(_P_DATA, pdv(context, 3, encoded(said)))
+
+
+def values(number: int, held: Held) -> dict[int, bytes]:
     """What is told of a series, by tag."""
-    return {ATTRIBUTES[keyword].tag: text.encode() for keyword, text in texts(number, study).items()}
+    told = texts(number, number - number % held.of_a_study)
+    said = {ATTRIBUTES[keyword].tag: text.encode() for keyword, text in told.items()}
+    return said | {_INSTANCES: str(held.instances).encode()}
 
 
 def texts(number: int, study: int) -> dict[str, str]:
@@ -156,7 +189,6 @@ def texts(number: int, study: int) -> dict[str, str]:
         "SeriesNumber": str(number % 1000 + 1),
         "SeriesDescription": f"t1_mprage_sag_p2_iso_{number % 40}",
         "ProtocolName": f"t1_mprage_sag_p2_iso_{number % 40}",
-        "NumberOfSeriesRelatedInstances": "1",
         "DeviceSerialNumber": "45123",
         "ImageType": "ORIGINAL\\PRIMARY\\M\\ND\\NORM",
         "SequenceName": "*tfl3d1_16ns",
@@ -201,10 +233,11 @@ def parsed(data: bytes) -> dict[int, bytes]:
 
 
 @contextlib.contextmanager
-def synthetic_pacs(series: int, shape: str) -> Iterator[int]:
-    """A synthetic PACS; gives its port."""
+def synthetic_pacs(series: int, shape: str, instances: int = INSTANCES_OF_A_SERIES) -> Iterator[int]:
+    """A synthetic PACS of so many series of so many instances; gives its port."""
     port = free_port()
-    process = subprocess.Popen([sys.executable, __file__, "--serve", str(port), str(series), shape])
+    numbers = (port, series, SERIES_OF_A_STUDY[shape], instances)
+    process = subprocess.Popen([sys.executable, __file__, "--serve", *map(str, numbers)])
     try:
         yield port
     finally:
@@ -255,26 +288,38 @@ def measure(series: int, shape: str, runs: int, *, there: bool) -> Iterator[Figu
     """Runs `pacsifier --info`, or `--save --resume`, for all series, `runs` times into one folder."""
     with (
         tempfile.TemporaryDirectory(prefix="pacsifier-memory-") as name,
-        synthetic_pacs(series, shape) as port,
+        synthetic_pacs(series, shape, 1 if there else INSTANCES_OF_A_SERIES) as port,
     ):
         folder = Path(name)
-        wait_for(port)
-        config = {"server_address": "127.0.0.1", "port": port, "server_AET": "SYNTHETIC", "AET": "PACSIFIER"}
-        config |= {"move_AET": "OTHER", "move_port": free_port(), "batch_size": 30, "batch_wait_time": 0}
-        (folder / "config.json").write_text(json.dumps(config), encoding="utf-8")
-        (folder / "query.csv").write_text("Modality\nMR\n", encoding="utf-8")
+        prepare(folder, port)
+        out = folder / "out"
         if there:
-            lay(folder / "out", series, shape)
+            lay(out, series, shape)
+        options = (*(("--save", "--resume") if there else ("--info",)), "-q", folder / "query.csv", "-d", out)
         for _ in range(runs):
-            yield run_once(folder, series, there=there)
+            figures = run_once(folder, options)
+            infos = sum(1 for _ in out.glob("sub-*/ses-*/*.csv"))
+            told = (folder / "log").read_text()
+            done = f"({series} skipped)" in told if there else infos == series
+            if not done:
+                sys.exit(f"{infos} info CSVs of {series} series: {told}")
+            yield figures
 
 
-def run_once(folder: Path, series: int, *, there: bool) -> Figures:
-    """Runs `pacsifier` once, and checks that it wrote every info CSV, or found every series to be there."""
+def prepare(folder: Path, port: int) -> None:
+    """Writes config and query of a run, and waits until the synthetic PACS listens."""
+    wait_for(port)
+    config = {"server_address": "127.0.0.1", "port": port, "server_AET": "SYNTHETIC", "AET": "PACSIFIER"}
+    config |= {"move_AET": "OTHER", "move_port": free_port(), "batch_size": 30, "batch_wait_time": 0}
+    (folder / "config.json").write_text(json.dumps(config), encoding="utf-8")
+    (folder / "query.csv").write_text("Modality\nMR\n", encoding="utf-8")
+
+
+def run_once(folder: Path, options: Sequence[object]) -> Figures:
+    """Runs `pacsifier` once with these options and the config of a folder; it must end well."""
     figures = Figures()
-    out, log = folder / "out", folder / "log"
-    mode = ("--save", "--resume") if there else ("--info",)
-    arguments = (*mode, "-c", folder / "config.json", "-q", folder / "query.csv", "-d", out)
+    out, log = Path(str(options[-1])), folder / "log"
+    arguments = (*options, "-c", folder / "config.json")
     began = time.monotonic()
     with log.open("wb") as output:
         run = subprocess.Popen(
@@ -284,12 +329,8 @@ def run_once(folder: Path, series: int, *, there: bool) -> Figures:
         figures.look(run.pid, out)
         time.sleep(_LOOK_EVERY_S)
     figures.wall_s = time.monotonic() - began
-    told = log.read_text()
-    done = (
-        told.count(f"({series} skipped)") * series if there else sum(1 for _ in out.glob("sub-*/ses-*/*.csv"))
-    )
-    if run.returncode or done != series:
-        sys.exit(f"exit status {run.returncode}, {done} of {series} series: {told}")
+    if run.returncode:
+        sys.exit(f"exit status {run.returncode}: {log.read_text()}")
     return figures
 
 
@@ -306,7 +347,8 @@ def wait_for(port: int) -> None:
 def main(argv: list[str]) -> int:
     """Measures and prints."""
     if argv[:1] == ["--serve"]:
-        serve(int(argv[1]), int(argv[2]), argv[3])
+        port, *numbers = map(int, argv[1:])
+        serve(port, Held(*numbers))
         return 0
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--series", type=int, nargs="+", default=[1_000, 10_000, 100_000])

@@ -79,7 +79,7 @@ class Ear(Observer):
     def planned(self, series: int, instances: int | None) -> None:
         self.plans.append((series, instances))
 
-    def progress(self, series_done: int, instances: int) -> None:
+    def progress(self, series_done: int, instances: int, size: int = 0) -> None:
         self.steps.append((series_done, instances))
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from pacsifier.checkup.probe import Outcome, Probe
 from pacsifier.checkup.site import Checked, Site, check
 from pacsifier.cli import common
+from pacsifier.cli.events import Events
 from pacsifier.dcmtk.timeouts import Timeouts
 from pacsifier.dcmtk.toolbox import Toolbox
 from pacsifier.errors import AssociationError, Fault, InputError, OperationError, ToolError
@@ -27,8 +28,8 @@ _STATUSES = (
 )
 
 
-def check_site(arguments: argparse.Namespace, timeouts: Timeouts) -> int:
-    """Tries everything and prints what was seen; returns the exit status."""
+def check_site(arguments: argparse.Namespace, timeouts: Timeouts, events: Events) -> int:
+    """Tries everything and prints what was seen, or tells it by events; returns the exit status."""
     _check_target(arguments.capabilities)
     site = Site(
         arguments.config,
@@ -44,10 +45,21 @@ def check_site(arguments: argparse.Namespace, timeouts: Timeouts) -> int:
         with closing(
             check(site, toolbox, lambda question: arguments.yes or common.ask(question) is True)
         ) as route:
-            probes, checked = _show_each(route)
-    _write(arguments.capabilities, checked)
-    _sum_up(probes)
-    _recommend(checked)
+            probes, checked = _show_each(route, events)
+    count = Counter(probe.outcome for probe in probes)
+    method = checked.seen.retrieve_method
+    written = _write(arguments.capabilities, checked)
+    if events.wanted:
+        if written:
+            events.warning(written)
+        events.result(
+            probes={outcome.value: count[outcome] for outcome in Outcome if count[outcome]},
+            retrieve_method=method,
+            reason=checked.reason,
+        )
+    else:
+        for line in filter(None, (written, _sum_up(count), _recommended(checked))):
+            print(line)
     kinds = {probe.kind for probe in probes if probe.outcome is Outcome.FAILED}
     return next((status for kind, status in _STATUSES if kind in kinds), common.EXIT_COMPLETE)
 
@@ -59,15 +71,20 @@ def _check_target(path: Path | None) -> None:
         raise InputError(Fault("--capabilities", problem, value=str(path)))
 
 
-def _show_each(route: Generator[Probe, None, Checked]) -> tuple[list[Probe], Checked]:
-    """Prints each probe as soon as it was tried; returns them all, and what was found out."""
+def _show_each(route: Generator[Probe, None, Checked], events: Events) -> tuple[list[Probe], Checked]:
+    """Prints or tells each probe as soon as it was tried; returns them all, and what was found out."""
     probes: list[Probe] = []
     while True:
         try:
             probes.append(next(route))
         except StopIteration as end:
             return probes, end.value
-        _show(probes[-1])
+        if events.wanted:
+            probe = probes[-1]
+            told = {"name": probe.name, "outcome": probe.outcome.value, "seen": probe.seen}
+            events.emit("probe", {**told, "remedy": probe.remedy})
+        else:
+            _show(probes[-1])
 
 
 def _show(probe: Probe) -> None:
@@ -80,24 +97,23 @@ def _show(probe: Probe) -> None:
     sys.stdout.flush()
 
 
-def _write(path: Path | None, checked: Checked) -> None:
+def _write(path: Path | None, checked: Checked) -> str:
+    """Writes what was found out, where it is wanted; returns words about it."""
     if path is None:
-        return
+        return ""
     if checked.config is None or checked.seen == Seen():
-        print(f"{path}: not written, since nothing was found out")
-        return
+        return f"{path}: not written, since nothing was found out"
     save_capabilities(path, checked.config, checked.seen)
     tried = {"uid_lists": checked.seen.uid_lists, "image_moves": checked.seen.image_moves}
     unknown = ", ".join(name for name, value in tried.items() if value is None)
-    print(f"{path}: written" + (f"; not known, and taken as usual: {unknown}" if unknown else ""))
+    return f"{path}: written" + (f"; not known, and taken as usual: {unknown}" if unknown else "")
 
 
-def _recommend(checked: Checked) -> None:
+def _recommended(checked: Checked) -> str:
     method = checked.seen.retrieve_method
     words = f"recommended: --retrieve_method {method}" if method else "no --retrieve_method is recommended"
-    print(f"{words}: {checked.reason}")
+    return f"{words}: {checked.reason}"
 
 
-def _sum_up(probes: list[Probe]) -> None:
-    count = Counter(probe.outcome for probe in probes)
-    print(", ".join(f"{count[outcome]} {outcome.value}" for outcome in Outcome if count[outcome]))
+def _sum_up(count: Counter[Outcome]) -> str:
+    return ", ".join(f"{count[outcome]} {outcome.value}" for outcome in Outcome if count[outcome])

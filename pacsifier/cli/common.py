@@ -166,6 +166,11 @@ def parsed(parser: argparse.ArgumentParser, argv: Sequence[str] | None) -> argpa
         for name, value in vars(arguments).items():
             if isinstance(value, Path):
                 setattr(arguments, name, value.absolute())
+            elif isinstance(value, list):
+                # An option that may be given several times.
+                setattr(
+                    arguments, name, [each.absolute() if isinstance(each, Path) else each for each in value]
+                )
     return arguments
 
 

@@ -82,8 +82,9 @@ class Console(Observer):
             self._task = self._bar.add_task(self._text(0, 0), total=instances or series)
             self._bar.start()
 
-    def progress(self, series_done: int, instances: int) -> None:
+    def progress(self, series_done: int, instances: int, size: int = 0) -> None:
         """Moves the bar, or prints a line where the last one is old."""
+        del size
         text = self._text(series_done, instances)
         if self._bar is None:
             self._ticker.show(text)

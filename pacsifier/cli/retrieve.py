@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pacsifier.cli import common
+from pacsifier.cli.events import Events, add_json, check_json
 from pacsifier.cli.parser import Parser
 from pacsifier.cli.summary import PROG, again, plan_lines, summary_lines
 from pacsifier.dcmtk.timeouts import Timeouts
@@ -30,6 +31,9 @@ _DOCUMENTED = (
     *("--help", "--config", "--save", "--info", "--move", "--queryfile", "--out_directory"),
     *("--upload", "--upload_directory", "--version", "--resume", "--verbose"),
 )
+
+# What a run does, as events name it.
+_VERBS = ("save", "info", "move", "resume", "dry_run", "upload", "check")
 
 _EXAMPLES = """examples:
   pacsifier --info --config config.json --queryfile query.csv
@@ -238,6 +242,7 @@ def _add_site_options(parser: argparse.ArgumentParser) -> None:
         help="Try config, DCMTK, network, PACS and folders one by one, with a remedy each; with --capabilities, "
         "write down what the PACS can do",
     )
+    add_json(add)
     add(
         "--capabilities",
         type=Path,
@@ -304,13 +309,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     gc.set_threshold(100_000, 50, 50)
     work = _check_site if arguments.check else _upload if arguments.upload else _retrieve
     given = [*(sys.argv[1:] if argv is None else argv)]
-    return common.run(
-        lambda: work(arguments, given),
+    events = Events.of(PROG, arguments)
+    events.started([name for name in _VERBS if getattr(arguments, name)])
+    status = common.run(
+        lambda: events.watched(lambda: work(arguments, given, events)),
         PROG,
         verbosity=arguments.verbose,
         remedy=lambda: _remedy(arguments, given),
         arguments=arguments,
     )
+    return events.summary(status)
 
 
 def _remedy(arguments: argparse.Namespace, given: Sequence[str]) -> str:
@@ -327,6 +335,7 @@ def _remedy(arguments: argparse.Namespace, given: Sequence[str]) -> str:
 
 def _check(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> None:
     """Exactly one of save, move, upload, check, or info alone."""
+    check_json(parser, arguments)
     for uid in arguments.sop_class:
         if not set(uid) <= set("0123456789.") or not 0 < len(uid) <= 64:
             parser.error("--sop_class: a UID of digits and dots is allowed")
@@ -352,8 +361,9 @@ def _check(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> No
         parser.error("--queryfile is needed with --save, --move and --info")
 
 
-def _retrieve(arguments: argparse.Namespace, given: Sequence[str]) -> int:
+def _retrieve(arguments: argparse.Namespace, given: Sequence[str], events: Events) -> int:
     from pacsifier.cli.progress import Console
+    from pacsifier.cli.telling import Teller, tell_plan, told_summary
     from pacsifier.config import load_pacs_config
     from pacsifier.dcmtk.toolbox import Toolbox
     from pacsifier.query import read_query_file
@@ -362,6 +372,7 @@ def _retrieve(arguments: argparse.Namespace, given: Sequence[str]) -> int:
 
     with Toolbox(arguments.dcmtk_dir) as toolbox, Console() as console:
         common.on_signals(toolbox.kill)
+        teller = Teller(console, events)
         with contextlib.suppress(ToolError):
             # They answer while the inputs are read; what is wrong with them is told after what is wrong with those.
             toolbox.ask(["findscu", *(["movescu", "storescp"] if arguments.save else [])])
@@ -372,9 +383,15 @@ def _retrieve(arguments: argparse.Namespace, given: Sequence[str]) -> int:
         options = _options(arguments, config)
         for note in table.notes:
             console.say(note)
-        summary = retrieve(Job.of(config, table, arguments.out_directory, options), console, toolbox)
+        events.warning_of_input(table.notes)
+        job = Job.of(config, table, arguments.out_directory, options)
+        summary = retrieve(job, teller, toolbox)
+    events.result(**told_summary(summary), run=job.name)
     if arguments.dry_run:
-        _print_plan(summary)
+        if events.wanted:
+            tell_plan(summary, events)
+        else:
+            _print_plan(summary)
         lines = plan_lines(summary, given)
     else:
         lines = summary_lines(summary, arguments, given)
@@ -418,14 +435,15 @@ def _timeouts(arguments: argparse.Namespace) -> Timeouts:
     return Timeouts(**{limit.name: getattr(arguments, limit.name) for limit in fields(Timeouts)})
 
 
-def _check_site(arguments: argparse.Namespace, _given: Sequence[str]) -> int:
+def _check_site(arguments: argparse.Namespace, _given: Sequence[str], events: Events) -> int:
     from pacsifier.cli.checkup import check_site
 
-    return check_site(arguments, _timeouts(arguments))
+    return check_site(arguments, _timeouts(arguments), events)
 
 
-def _upload(arguments: argparse.Namespace, _given: Sequence[str]) -> int:
+def _upload(arguments: argparse.Namespace, _given: Sequence[str], events: Events) -> int:
     from pacsifier.cli.progress import Console
+    from pacsifier.cli.telling import Teller
     from pacsifier.config import load_pacs_config
     from pacsifier.dcmtk.toolbox import Toolbox
     from pacsifier.transfer.upload import upload
@@ -433,7 +451,12 @@ def _upload(arguments: argparse.Namespace, _given: Sequence[str]) -> int:
     config = load_pacs_config(arguments.config)
     with Toolbox(arguments.dcmtk_dir) as toolbox, Console() as console:
         common.on_signals(toolbox.kill)
-        summary = upload(config, arguments.upload_directory, toolbox, console, _timeouts(arguments))
+        teller = Teller(console, events, "upload")
+        summary = upload(config, arguments.upload_directory, toolbox, teller, _timeouts(arguments))
+    for path, reason in summary.failures:
+        events.emit("file", {"outcome": "not_stored", **events.identified(path=str(path), reason=reason)})
+    numbers = {"found": summary.files, "stored": summary.stored, "not_stored": len(summary.failures)}
+    events.result(complete=not summary.failures, files={**numbers, "encoded": summary.encoded})
     _print_upload_summary(summary)
     return common.EXIT_MISSING if summary.failures else common.EXIT_COMPLETE
 

@@ -17,6 +17,11 @@ from pacsifier.query import is_uid
 WORK_FOLDER = ".pacsifier"
 LOG_FOLDER = "logs"
 LOG_NAME = "pacsifier_log.csv"
+SERIES_NAME = "series.csv"
+# The series table that was given as the query file, where it stood in the place of the one that the run writes.
+ASKED_NAME = "series_asked.csv"
+SUMMARY_NAME = "summary.csv"
+SUMMARY_JSON_NAME = "summary.json"
 AUDIT_NAME = "audit.jsonl"
 # Tells our logs folder from a user's own of that name, also when its tables were moved or the folder was renamed.
 # Not hidden: a run leaves no hidden file behind, and the name tells people too.

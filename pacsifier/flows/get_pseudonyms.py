@@ -108,9 +108,14 @@ def read_patients(path: Path, *, extra_columns: bool = False) -> QueryTable:
 def patients_of(table: QueryTable) -> dict[int, str]:
     """The PatientID of each row, by row number; raises InputError naming rows that have none, or a wildcard."""
     source = str(table.path)
-    by_row = {row: query.cells.get("PatientID", "") for query in table.queries for row in query.rows}
-    faults = []
-    for row, patient in sorted(by_row.items()):
+    cells = table.patient_ids()
+    by_row = {row: cell.text for row, cell in cells.items()}
+    faults = [
+        Fault(source, problem, row, "PatientID", cell.text)
+        for row, cell in cells.items()
+        for problem in cell.problems
+    ]
+    for row, patient in by_row.items():
         if not patient:
             problem = "is empty: a pseudonym can be had for a PatientID only"
             faults.append(Fault(source, problem, row, "PatientID"))
@@ -119,7 +124,7 @@ def patients_of(table: QueryTable) -> dict[int, str]:
             faults.append(Fault(source, problem, row, "PatientID", patient))
     if faults:
         raise InputError(*faults)
-    return dict(sorted(by_row.items()))
+    return by_row
 
 
 def _check_answers(pseudonyms: Mapping[str, str]) -> None:

@@ -1,8 +1,9 @@
 """The query: its attributes, the table a user writes, the keys on the wire, and matching on this side."""
 
 from pacsifier.query.attributes import ATTRIBUTES, INFO_COLUMNS, QUERY_COLUMNS, Attribute
+from pacsifier.query.chosen import SERIES_COLUMNS
 from pacsifier.query.columns import Query
-from pacsifier.query.matching import Match, Verdict, matches
+from pacsifier.query.matching import PADDING, Match, Verdict, fold, matches
 from pacsifier.query.shard import WHOLE, Shard
 from pacsifier.query.table import QueryTable, read_query_file
 from pacsifier.query.wire import around, ascii_wildcards, halves, is_single_key, is_uid, study_keys
@@ -10,7 +11,9 @@ from pacsifier.query.wire import around, ascii_wildcards, halves, is_single_key,
 __all__ = [
     "ATTRIBUTES",
     "INFO_COLUMNS",
+    "PADDING",
     "QUERY_COLUMNS",
+    "SERIES_COLUMNS",
     "WHOLE",
     "Attribute",
     "Match",
@@ -20,6 +23,7 @@ __all__ = [
     "Verdict",
     "around",
     "ascii_wildcards",
+    "fold",
     "halves",
     "is_single_key",
     "is_uid",

@@ -21,12 +21,13 @@ from pacsifier.query.spreadsheet import (
     as_typed,
     day_of_number,
     invisible,
+    made_date,
     plain,
 )
 
 NEW_IDS: Final = "new_ids"
-_NUMBER_COLUMNS: Final = frozenset({"PatientID", "AccessionNumber", "DeviceSerialNumber", NEW_IDS})
-_FREE_COLUMNS: Final = frozenset(
+NUMBER_COLUMNS: Final = frozenset({"PatientID", "AccessionNumber", "DeviceSerialNumber", NEW_IDS})
+FREE_COLUMNS: Final = frozenset(
     {"PatientName", "SeriesDescription", "ProtocolName", "StudyDescription", "SequenceName"}
 )
 _NEW_ID_LENGTH: Final = 64
@@ -57,13 +58,27 @@ class Cell:
 
 def read_cell(column: str, raw: str, *, dated: bool = False) -> Cell:
     """One cell of a query column or of `new_ids`, as its author meant it; `dated`: a workbook holds it as a date."""
-    if dated and column in _NUMBER_COLUMNS:
+    if dated and column in NUMBER_COLUMNS:
         return Cell(raw, (MADE_DATE,))
-    typed = as_typed(raw, free=column in _FREE_COLUMNS, number=column in _NUMBER_COLUMNS)
+    typed = as_typed(raw, free=column in FREE_COLUMNS, number=column in NUMBER_COLUMNS)
     if typed.problem or not typed.text:
         return Cell(typed.text, (typed.problem,) if typed.problem else ())
     problems = _new_id_problems if column == NEW_IDS else _cell_problems
     return Cell(typed.text, tuple(problems(column, typed.text)))
+
+
+def re_formatted(column: str, text: str) -> str:
+    """What a spreadsheet made of a date or time that a table held in DICOM's own form; "": nothing that shows."""
+    attribute = ATTRIBUTES[column]
+    year_first = YEAR_FIRST.fullmatch(text)
+    if year_first and year_first[2] == ".":
+        # Old equipment writes so itself (ACR-NEMA).
+        return ""
+    if attribute.vr == "DA" and (_readings(text) or made_date(text) or day_of_number(text)):
+        return _date_problem(attribute, text) or ""
+    if attribute.vr == "TM" and (_COLONS.fullmatch(text) or _ZERO_DROPPED.fullmatch(text)):
+        return _time_problem(attribute, text) or ""
+    return ""
 
 
 def _cell_problems(column: str, text: str) -> Iterator[str]:
@@ -86,7 +101,7 @@ def _new_id_problems(_column: str, text: str) -> Iterator[str]:
 
 def _character_problems(attribute: Attribute, text: str) -> Iterator[str]:
     """Characters that the VR, or a query, cannot hold."""
-    yield from invisible(text, free=attribute.keyword in _FREE_COLUMNS)
+    yield from invisible(text, free=attribute.keyword in FREE_COLUMNS)
     if "\\" in text and attribute.keyword != "ImageType":
         yield "a backslash is not allowed: one value per cell, further values in rows of their own"
     if "*" in text and not text.strip("*\\ "):

@@ -8,16 +8,16 @@ from __future__ import annotations
 
 from array import array
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, overload
 
 from pacsifier.query.attributes import ATTRIBUTES
-from pacsifier.query.cells import NEW_IDS, read_cell
+from pacsifier.query.cells import NEW_IDS, Cell, read_cell
 from pacsifier.query.csvtext import BLANKS
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Query:
     """What one row asks for; rows that ask the same are one query.
 
@@ -35,23 +35,35 @@ class Query:
         return all(ATTRIBUTES[column].level == "STUDY" for column in self.cells)
 
 
-ASKS, WRONG, DIFFERS = 1, 2, 4
-"""What is known of a cell, as bits: it asks for something; something is wrong with it; it is not its header again."""
-_UNREAD = 8
+ASKS, WRONG, DIFFERS, NOTED = 1, 2, 4, 8
+"""What is known of a cell, as bits: it asks for something; something is wrong with it; it is not its header again;
+it asks for nothing, and there is something to be said of it."""
+_UNREAD = 16
 
 
 class Column:
     """The cells of one column, from the first row on: as they stand in the file, and as they are meant.
 
-    `name` is that of its header; `known`: it is read by the rules of that column; of another one no cell may hold
-    anything, or, where it is `ignored`, each may. A text that a cell holds or means has a number: 0 is the empty one,
-    and two cells of the same `meaning` say the same. In a million rows most texts stand once, and mean themselves.
+    `name` is that of its header; `known`: it is read by the rules of that column (`read`); of another one no cell may
+    hold anything, or, where it is `ignored`, each may: `notice` says what there is to be said of such a cell. A text
+    that a cell holds or means has a number: 0 is the empty one, and two cells of the same `meaning` say the same. In a
+    million rows most texts stand once, and mean themselves.
     """
 
-    def __init__(self, name: str, *, known: bool, ignored: bool = False) -> None:
+    def __init__(
+        self,
+        name: str,
+        *,
+        known: bool,
+        ignored: bool = False,
+        read: Callable[[str, str], Cell] = read_cell,
+        notice: Callable[[str, str], str] | None = None,
+    ) -> None:
         self._name = name
         self._known = known
         self._ignored = ignored
+        self._read_cell = read
+        self._notice = notice
         self._codes = array("I")
         # By their numbers: the texts, what is known of a cell that holds one, and the numbers of what it means.
         self._texts: list[str] = []
@@ -85,13 +97,16 @@ class Column:
         """Reads a cell that holds this text; returns what is known of it."""
         text, bits = "", 0
         if self._known:
-            cell = read_cell(self._name, raw)
+            cell = self._read_cell(self._name, raw)
             text = cell.text
             bits = ASKS if text and self._name != NEW_IDS else 0
             bits |= WRONG if cell.problems else 0
             bits |= DIFFERS if text and text.casefold() != self._name.casefold() else 0
         elif not self._ignored:
             bits = WRONG if raw.strip(BLANKS) else 0
+        elif self._notice is not None:
+            text = raw.strip(BLANKS)
+            bits = NOTED if text and self._notice(self._name, raw) else 0
         if text != raw:
             self._meanings[number] = self._number(text)
         self._bits[number] = bits
@@ -104,6 +119,11 @@ class Column:
     def raw(self, at: int) -> str:
         """A cell as it stands in the file."""
         return self._texts[self._codes[at]]
+
+    def noted(self) -> Iterator[int]:
+        """The places of the cells of which there is something to be said."""
+        if any(bits & NOTED for bits in self._bits):
+            yield from (place for place, code in enumerate(self._codes) if self._bits[code] & NOTED)
 
     def meaning(self, at: int) -> int:
         """The number of what a cell says."""
@@ -147,13 +167,17 @@ class RawRows(Mapping[int, tuple[str, ...]]):
 class Queries(Sequence[Query]):
     """One query for all rows of the same cells; a query for each pseudonym, where they have several.
 
-    Equal to any sequence of equal queries, as a tuple of them would be.
+    Equal to any sequence of equal queries, as a tuple of them would be. `patient_ids`: the column that says whose
+    pseudonym it is, where that is not one that asks.
     """
 
-    def __init__(self, numbers: Sequence[int], columns: Mapping[str, Column]) -> None:
+    def __init__(
+        self, numbers: Sequence[int], columns: Mapping[str, Column], patient_ids: Column | None = None
+    ) -> None:
         self._numbers = numbers
         self._asked = [(name, column) for name, column in columns.items() if name != NEW_IDS]
         self._new_ids = columns.get(NEW_IDS)
+        self._patient_ids = patient_ids or columns.get("PatientID")
         # The first row of each query by its place, and the places of all its rows where there are several.
         self._firsts = array("I")
         self._several: dict[int, tuple[int, ...]] = {}
@@ -200,7 +224,7 @@ class Queries(Sequence[Query]):
 
     def patients(self) -> Iterator[tuple[int, int, int]]:
         """The numbers of pseudonym and of PatientID of each query that has both, and its first row."""
-        patient_ids = dict(self._asked).get("PatientID")
+        patient_ids = self._patient_ids
         if patient_ids is None or self._new_ids is None:
             return
         for at, first in enumerate(self._firsts):

@@ -7,13 +7,16 @@ Raises InputError for what is no CSV file.
 
 from __future__ import annotations
 
+import codecs
 import csv
+import io
 import re
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
+from functools import partial
 from itertools import chain
 from pathlib import Path
-from typing import Final
+from typing import BinaryIO, Final
 
 from pacsifier.errors import Fault, InputError
 
@@ -25,6 +28,7 @@ BLANKS: Final = (
 
 _OLD_WORKBOOK_MAGIC: Final = b"\xd0\xcf\x11\xe0"
 EMPTY: Final = "is empty: a header with column names and a row at least are expected"
+_BLOCK: Final = 1 << 20
 _SEPARATORS: Final = (",", ";", "\t")
 # A first line for Excel, which does not show it as a row.
 _NAMED_SEPARATOR: Final = re.compile(r'"?sep=([^\w\s"]|\t)"?[,;\t ]*(?:\n|\Z)', re.IGNORECASE)
@@ -45,63 +49,89 @@ class NumberedRow:
 def read_csv(path: Path, known_columns: Collection[str], empty: str = EMPTY) -> Iterator[NumberedRow]:
     """Yields the rows that are not blank, the header first; `known_columns` tell the separator of the header.
 
-    Rows are as long as they are in the file. Raises InputError; `empty` is what it says of an empty file.
+    Rows are as long as they are in the file. Raises InputError; `empty` is what it says of an empty file. The file is
+    read twice, and never held as a whole: the table of 100,000 series has 50 MB.
     """
     source = str(path)
-    text = _decode(source, _read_bytes(path), empty)
-    named = _NAMED_SEPARATOR.match(text)
-    separator = named[1] if named else _separator(text, {name.lower() for name in known_columns})
     filled = False
-    for number, row in enumerate(_parse(source, text, named.end() if named else 0, separator), start=1):
-        if len(row) > 1 or any(cell.strip(BLANKS) for cell in row):
-            filled = True
-            yield NumberedRow(number, row)
+    try:
+        with path.open("rb") as file:
+            encoding = _encoding(source, file, empty)
+            file.seek(0)
+            lines, separator = _begun(_lines(file, encoding), {name.lower() for name in known_columns})
+            for number, row in enumerate(_parse(source, lines, separator), start=1):
+                if len(row) > 1 or any(cell.strip(BLANKS) for cell in row):
+                    filled = True
+                    yield NumberedRow(number, row)
+    except OSError as error:
+        raise InputError(Fault(source, f"cannot be read: {error.strerror or error}")) from error
     if not filled:
         raise InputError(Fault(source, empty))
 
 
-def _read_bytes(path: Path) -> bytes:
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise InputError(Fault(str(path), f"cannot be read: {error.strerror or error}")) from error
-    if data.startswith(_OLD_WORKBOOK_MAGIC):
+def _encoding(source: str, file: BinaryIO, empty: str) -> str:
+    """The encoding in which all of a file is text; raises InputError where it is none, or empty."""
+    start = file.read(len(_OLD_WORKBOOK_MAGIC))
+    if start == _OLD_WORKBOOK_MAGIC:
         problem = "is an old workbook (.xls) or locked by a password: save it as .xlsx, or export it as CSV"
-        raise InputError(Fault(str(path), problem))
-    return data
-
-
-def _decode(source: str, data: bytes, empty: str) -> str:
-    """The text of a file, line ends as \\n; raises InputError when it is empty or no text."""
-    try:
-        text = _text(data)
-    except UnicodeDecodeError as error:
-        problem = f"is neither UTF-8 nor Windows-1252 text (byte {error.start + 1}): export it as CSV UTF-8"
-        raise InputError(Fault(source, problem)) from error
-    text = text.lstrip("\ufeff").replace("\r\n", "\n").replace("\r", "\n")
-    # Files that were joined have a mark at the start of each of them.
-    text = text.replace("\n\ufeff", "\n")
-    if "\0" in text:
-        place = f"first in line {text[: text.index(chr(0))].count(chr(10)) + 1}"
-        problem = f"holds NUL characters ({place}), so it is no CSV text: export it as CSV UTF-8"
         raise InputError(Fault(source, problem))
-    if not text.strip(BLANKS + "\n"):
+    wrong = 0
+    for encoding in ("utf-16",) if start[:2] in (b"\xff\xfe", b"\xfe\xff") else ("utf-8", "cp1252"):
+        file.seek(0)
+        wrong = _first_wrong_byte(source, file, encoding, empty)
+        if not wrong:
+            return encoding
+    problem = f"is neither UTF-8 nor Windows-1252 text (byte {wrong}): export it as CSV UTF-8"
+    raise InputError(Fault(source, problem))
+
+
+def _first_wrong_byte(source: str, file: BinaryIO, encoding: str, empty: str) -> int:
+    """The number of the first byte that is no text in an encoding, from 1; 0: there is none.
+
+    Raises InputError for text that is no CSV: it holds NUL, or nothing.
+    """
+    decoder = codecs.getincrementaldecoder(encoding)()
+    newlines = io.IncrementalNewlineDecoder(None, translate=True)
+    taken, line, filled = 0, 1, False
+    for block in chain(iter(partial(file.read, _BLOCK), b""), (b"",)):
+        before = taken - len(decoder.getstate()[0])
+        try:
+            text = newlines.decode(decoder.decode(block, final=not block), final=not block)
+        except UnicodeDecodeError as error:
+            return before + error.start + 1
+        taken += len(block)
+        if "\0" in text:
+            place = f"first in line {line + text[: text.index(chr(0))].count(chr(10))}"
+            problem = f"holds NUL characters ({place}), so it is no CSV text: export it as CSV UTF-8"
+            raise InputError(Fault(source, problem))
+        line += text.count("\n")
+        filled = filled or bool(text.strip(BLANKS + "\n"))
+    if not filled:
         raise InputError(Fault(source, empty))
-    return text
+    return 0
 
 
-def _text(data: bytes) -> str:
-    if data.startswith((b"\xff\xfe", b"\xfe\xff")):
-        return data.decode("utf-16")
-    try:
-        return data.decode("utf-8")
-    except UnicodeDecodeError:
-        return data.decode("cp1252")
+def _lines(file: BinaryIO, encoding: str) -> Iterator[str]:
+    """The lines of a file, ended by a line feed each, without the marks that stand where files begin or were joined."""
+    text = io.TextIOWrapper(file, encoding=encoding)
+    for number, line in enumerate(text):
+        bare = line.lstrip("\ufeff") if number == 0 else line.removeprefix("\ufeff")
+        yield bare if bare.endswith("\n") else f"{bare}\n"
 
 
-def _separator(text: str, known_columns: Collection[str]) -> str:
-    """The separator under which the header holds the most known columns, then the most columns."""
-    header = next((line for line in text.split("\n") if line.strip(BLANKS)), "")
+def _begun(lines: Iterator[str], known_columns: Collection[str]) -> tuple[Iterator[str], str]:
+    """The lines that are rows, and what separates their cells: named in a first line, or seen in the header."""
+    first = next(lines, "")
+    if named := _NAMED_SEPARATOR.match(first):
+        return lines, named[1]
+    before = [first]
+    while not before[-1].strip(BLANKS) and (line := next(lines, "")):
+        before.append(line)
+    return chain(before, lines), _separator(before[-1], known_columns)
+
+
+def _separator(header: str, known_columns: Collection[str]) -> str:
+    """The separator under which a header holds the most known columns, then the most columns."""
 
     def columns(separator: str) -> tuple[int, int]:
         names = [name.strip(BLANKS + '"').lower() for name in header.split(separator)]
@@ -110,19 +140,18 @@ def _separator(text: str, known_columns: Collection[str]) -> str:
     return max(_SEPARATORS, key=columns)
 
 
-def _parse(source: str, text: str, start: int, separator: str) -> Iterator[tuple[str, ...]]:
-    """Every row from a place of the text on as its cells, exactly as written; a blank line has none.
+def _parse(source: str, lines: Iterator[str], separator: str) -> Iterator[tuple[str, ...]]:
+    """Every row as its cells, exactly as written; a blank line has none.
 
     The standard library's reader, not pandas: that one fills short rows and stops at long ones, so that it tells
     neither a blank line from a row of empty cells nor each row that is too long; and it takes half a second to start.
     """
     # A quote that is never closed swallows this last row of our own.
     end = "end of file"
-    lines = chain(_lines(text, start), (end,))
     last: tuple[str, ...] | None = None
     number = 0
     try:
-        for row in csv.reader(lines, delimiter=separator, skipinitialspace=True):
+        for row in csv.reader(chain(lines, (end,)), delimiter=separator, skipinitialspace=True):
             number += 1
             if last is not None:
                 yield last
@@ -131,12 +160,3 @@ def _parse(source: str, text: str, start: int, separator: str) -> Iterator[tuple
         raise InputError(Fault(source, f"cannot be understood as CSV: {error}", row=number + 1)) from error
     if last != (end,):
         raise InputError(Fault(source, 'a quote (") is opened in this row and never closed', row=number))
-
-
-def _lines(text: str, start: int) -> Iterator[str]:
-    """The lines of a text from a place on, one by one: io.StringIO would hold it four times as large."""
-    while start < len(text):
-        end = text.find("\n", start)
-        end = len(text) if end < 0 else end
-        yield f"{text[start:end]}\n"
-        start = end + 1

@@ -19,7 +19,7 @@ from pacsifier.query.columns import Query
 from pacsifier.query.names import family_name, is_structured
 from pacsifier.query.spreadsheet import PLAIN
 
-_PADDING: Final = " \0"
+PADDING: Final = " \0"
 _FOUND_DATE: Final = re.compile(r"([0-9]{4})([.\-/]?)([0-9]{2})\2([0-9]{2})")
 _FOUND_TIME: Final = re.compile(r"[0-9]{2}(?:[0-9]{2}(?:[0-9]{2}(?:\.[0-9]{1,6})?)?)?")
 _INTEGER: Final = re.compile(r"[+-]?[0-9]{1,12}")
@@ -77,7 +77,7 @@ def matches(query: Query, found: Mapping[str, str | None], keywords: Collection[
 
 def _compare(column: str, asked: str, found: str) -> _Cell:
     """One cell against one value as the PACS sent it, padding included."""
-    if not found.strip(_PADDING):
+    if not found.strip(PADDING):
         return _Cell.UNKNOWN
     if column == "ImageType":
         return _compare_image_type(asked, found)
@@ -92,7 +92,7 @@ def _compare(column: str, asked: str, found: str) -> _Cell:
 
 
 def _compare_uid(asked: str, found: str) -> _Cell:
-    return _exact_if(asked == found.strip(_PADDING))
+    return _exact_if(asked == found.strip(PADDING))
 
 
 def _exact_if(condition: bool) -> _Cell:
@@ -101,7 +101,7 @@ def _exact_if(condition: bool) -> _Cell:
 
 def _compare_date(asked: str, found: str) -> _Cell:
     """Digits against digits, so that `2015.05.12` of old equipment counts; what is no date is unknown."""
-    match = _FOUND_DATE.fullmatch(found.strip(_PADDING))
+    match = _FOUND_DATE.fullmatch(found.strip(PADDING))
     if not match or not _exists(match[1], match[3], match[4]):
         return _Cell.UNKNOWN
     day = match[1] + match[3] + match[4]
@@ -121,7 +121,7 @@ def _exists(year: str, month: str, day: str) -> bool:
 
 def _compare_time(asked: str, found: str) -> _Cell:
     """At the shorter precision; lenient where the answer is the shorter one."""
-    found = found.strip(_PADDING).replace(":", "")
+    found = found.strip(PADDING).replace(":", "")
     if not _FOUND_TIME.fullmatch(found):
         return _Cell.UNKNOWN
     asked_digits, found_digits = asked.replace(".", ""), found.replace(".", "")
@@ -133,7 +133,7 @@ def _compare_time(asked: str, found: str) -> _Cell:
 
 def _compare_integer(asked: str, found: str) -> _Cell:
     """As numbers: `3`, `03` and `+3` are one series number."""
-    found = found.strip(_PADDING)
+    found = found.strip(PADDING)
     if not _INTEGER.fullmatch(found):
         return _Cell.UNKNOWN
     return _exact_if(int(asked) == int(found))
@@ -168,7 +168,7 @@ def _compare_image_type(asked: str, found: str) -> _Cell:
 
 def _compare_name(asked: str, found: str) -> _Cell:
     """Component groups against each other; one that matches is enough, lenient where another differs."""
-    groups = [group.strip(_PADDING) for group in found.split("=")]
+    groups = [group.strip(PADDING) for group in found.split("=")]
     if not any(group.strip("^ ") for group in groups):
         return _Cell.UNKNOWN
     if not is_structured(asked):
@@ -209,7 +209,7 @@ def _has_family(family: str, group: str) -> bool:
 
 def fold(text: str) -> str:
     """The text without what systems change in passing: case, accents and their composition, dashes, quotes, padding."""
-    decomposed = unicodedata.normalize("NFD", text.strip(_PADDING).translate(PLAIN))
+    decomposed = unicodedata.normalize("NFD", text.strip(PADDING).translate(PLAIN))
     bare = "".join(character for character in decomposed if not unicodedata.combining(character))
     return unicodedata.normalize("NFC", bare.casefold())
 

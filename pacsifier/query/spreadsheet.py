@@ -148,7 +148,7 @@ def _damaged_identifier(text: str) -> str | None:
         return f"a number with separators of thousands: {_AS_TEXT} (was {digits} meant?)"
     if number := _number_of(text, _FLOAT_OF_TWO):
         return number
-    if _is_date(text) or _names_month(text):
+    if made_date(text):
         return MADE_DATE
     right = plain(text)
     if right != text and right.isascii():
@@ -166,6 +166,11 @@ def _is_date(text: str) -> bool:
     else:
         return False
     return 1900 <= year < 2100 and 1 <= min(others) <= 12 and max(others) <= 31
+
+
+def made_date(text: str) -> bool:
+    """Whether a text reads as a date that a spreadsheet made of something else."""
+    return _is_date(text) or _names_month(text)
 
 
 def _names_month(text: str) -> bool:

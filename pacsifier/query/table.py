@@ -15,6 +15,7 @@ from pacsifier.errors import Fault, InputError
 from pacsifier.figures import counted
 from pacsifier.query.attributes import QUERY_COLUMNS
 from pacsifier.query.cells import NEW_IDS, Cell, read_cell
+from pacsifier.query.chosen import DECIDING, SERIES_COLUMNS, is_series_table, noticed, read_deciding
 from pacsifier.query.columns import ASKS, DIFFERS, WRONG, Column, Queries, Query, RawRows
 from pacsifier.query.csvtext import BLANKS, NumberedRow
 from pacsifier.query.spreadsheet import as_typed
@@ -23,9 +24,11 @@ from pacsifier.query.workbook import read_rows
 _KNOWN_COLUMNS: Final = (*QUERY_COLUMNS, NEW_IDS)
 # `logs/redo.csv` is made to be run again as it stands: its column `reason` asks for nothing.
 _IGNORED_COLUMN: Final = "reason"
-# `logs/query_rows.csv` has columns of its own beside those of the query.
-_TAKEN_COLUMNS: Final = ("row", "outcome")
+# `logs/query_rows.csv` has columns of its own beside those of the query; of `rows` the log would make `query_rows`.
+_TAKEN_COLUMNS: Final = ("row", "outcome", "rows")
 _LONGEST_SHOWN: Final = 100
+# Of each column of a series table.
+_CELLS_SHOWN: Final = 3
 
 
 @dataclass(frozen=True)
@@ -34,6 +37,7 @@ class QueryTable:
 
     `columns` is the header; `raw` holds the cells of each row as they stand in the file, one for each of
     `columns`, by row number; `notes` are remarks for the user; `extra` are those of `columns` that ask for nothing.
+    `chosen`: the file is a series table, of which the UIDs of each row decide alone.
     """
 
     path: Path
@@ -42,13 +46,34 @@ class QueryTable:
     raw: Mapping[int, tuple[str, ...]]
     notes: tuple[str, ...]
     extra: tuple[str, ...] = ()
+    chosen: bool = False
+
+    @cached_property
+    def carried(self) -> tuple[str, ...]:
+        """Those of `extra` that are the user's own; what a series table tells, each run tells anew."""
+        return tuple(name for name in self.extra if not self.chosen or name not in SERIES_COLUMNS)
 
     def extra_cells(self, row: int) -> dict[str, str]:
-        """What a row holds in the columns that ask for nothing, trimmed."""
-        if not self.extra:
+        """What a row holds in the user's own columns, trimmed."""
+        if not self.carried:
             return {}
         cells = zip(self.columns, self.raw[row], strict=True)
-        return {name: text.strip(BLANKS) for name, text in cells if name in self.extra}
+        return {name: text.strip(BLANKS) for name, text in cells if name in self.carried}
+
+    def told(self, row: int, *columns: str) -> dict[str, str]:
+        """What a row of a series table tells of its series in these columns; "" where it has no such column."""
+        cells = dict(zip(self.columns, self.raw[row], strict=True))
+        return {column: as_typed(cells.get(column, "")).text for column in columns}
+
+    def patient_ids(self) -> dict[int, Cell]:
+        """The PatientID of each row, by row number; of a series table as the file has it."""
+        if self.chosen:
+            place = self.columns.index("PatientID") if "PatientID" in self.columns else None
+            raws = {row: "" if place is None else cells[place] for row, cells in self.raw.items()}
+            cells_of = {raw: read_cell("PatientID", raw) for raw in set(raws.values())}
+            return {row: cells_of[raw] for row, raw in raws.items()}
+        by_row = {row: query.cells.get("PatientID", "") for query in self.queries for row in query.rows}
+        return {row: Cell(by_row[row]) for row in sorted(by_row)}
 
     def to_run_again(self, rows: Sequence[int]) -> list[int]:
         """Of rows that ask the same, those that a table of rows to run again holds: one for each that differs."""
@@ -62,7 +87,7 @@ class QueryTable:
 class _Header:
     """The names of a header, trimmed; "" where a column has none. Known columns by their index.
 
-    `extra`: unknown columns are kept, not refused.
+    `extra`: unknown columns are kept, not refused; `chosen`: it is the header of a series table.
     """
 
     row: int
@@ -70,22 +95,34 @@ class _Header:
     extra: bool = False
 
     @cached_property
+    def chosen(self) -> bool:
+        return is_series_table(self.names)
+
+    @cached_property
     def known(self) -> Mapping[int, str]:
-        return {index: name for index, name in enumerate(self.names) if name in _KNOWN_COLUMNS}
+        names = DECIDING if self.chosen else _KNOWN_COLUMNS
+        return {index: name for index, name in enumerate(self.names) if name in names}
 
     def columns(self) -> list[Column]:
         """The columns, of which no cell was read yet."""
+        read, notice = (read_deciding, noticed) if self.chosen else (read_cell, None)
         return [
-            Column(name, known=index in self.known, ignored=self._is_ignored(name))
+            Column(name, known=index in self.known, ignored=self._is_ignored(name), read=read, notice=notice)
             for index, name in enumerate(self.names)
         ]
 
+    def passes_over(self, row: NumberedRow) -> bool:
+        """Whether a row is one that a person has emptied: it chooses nothing."""
+        return self.chosen and not any(cell.strip(BLANKS) for cell in row.cells)
+
     def cells(self, row: NumberedRow) -> Mapping[str, Cell]:
         """The cells of the known columns that are not empty, in the order of the documentation."""
+        read = read_deciding if self.chosen else read_cell
+        padded = (*row.cells, *[""] * len(self.names))
         by_name = {
             name: cell
             for i, name in self.known.items()
-            if i < len(row.cells) and (cell := read_cell(name, row.cells[i], dated=i in row.dates)).text
+            if (cell := read(name, padded[i], dated=i in row.dates)).text or cell.problems
         }
         return {name: by_name[name] for name in _KNOWN_COLUMNS if name in by_name}
 
@@ -95,7 +132,8 @@ class _Header:
 
     def raw(self, row: NumberedRow, column: str) -> str:
         """A cell as it stands in the file, trimmed."""
-        return row.cells[self.names.index(column)].strip(BLANKS)
+        index = self.names.index(column)
+        return row.cells[index].strip(BLANKS) if index < len(row.cells) else ""
 
     def unread(self, row: NumberedRow) -> Mapping[int, str]:
         """The cells under an unknown column or under none that are not empty, trimmed, by their index."""
@@ -106,7 +144,7 @@ class _Header:
         }
 
     def _is_ignored(self, name: str) -> bool:
-        return name == _IGNORED_COLUMN or (self.extra and name != "")
+        return name == _IGNORED_COLUMN or ((self.extra or self.chosen) and name != "")
 
     def name(self, index: int) -> str:
         """The name over a cell, "" where there is none."""
@@ -116,7 +154,8 @@ class _Header:
 def read_query_file(path: Path, *, extra_columns: bool = False) -> QueryTable:
     """Read and check a query file: every cell is text, as written, blanks around it trimmed.
 
-    With `extra_columns` the columns that are no query columns are kept in the table and ask for nothing.
+    With `extra_columns` the columns that are no query columns are kept in the table and ask for nothing. In a series
+    table (both UIDs, `status` and `query_rows`) only the UIDs ask, and every other column is kept.
     Raises InputError with every fault at once: row (as a spreadsheet counts), column, value, what is allowed.
     Source: the section "Query File" of the documentation; PS3.5 6.2.
     """
@@ -131,20 +170,23 @@ def read_query_file(path: Path, *, extra_columns: bool = False) -> QueryTable:
     by_name = {header.known[i]: columns[i] for i in sorted(header.known, key=header.place)}
     if not numbers:
         faults.append(Fault(source, "has a header but no rows: there is nothing to ask for"))
+    own = dict(zip(header.names, columns, strict=True))
     if header.known:
-        faults += [*told, *_new_id_faults(source, numbers, by_name)]
+        faults += [*told, *_new_id_faults(source, numbers, own)]
     if faults:
         raise InputError(*faults)
     shown = {i: name for i, name in enumerate(header.names) if name and name != _IGNORED_COLUMN}
-    extra = tuple(name for name in shown.values() if name not in _KNOWN_COLUMNS)
-    queries = Queries(numbers, by_name)
+    extra = tuple(name for i, name in shown.items() if i not in header.known)
+    queries = Queries(numbers, by_name, own.get("PatientID"))
+    noted = tuple(_noted(source, numbers, own)) if header.chosen else ()
     return QueryTable(
         path=path,
         columns=tuple(shown.values()),
         queries=queries,
         raw=RawRows(numbers, [columns[i] for i in shown]),
-        notes=(*_extra_notes(extra), *_notes(queries)),
+        notes=(*_extra_notes(header, extra), *noted, *_notes(queries)),
         extra=extra,
+        chosen=header.chosen,
     )
 
 
@@ -156,6 +198,8 @@ def _read(
     faults: list[Fault] = []
     adders = [column.add for column in columns]
     for row in rows:
+        if header.passes_over(row):
+            continue
         numbers.append(row.number)
         bits = 0
         cells = chain(row.cells, repeat(""))
@@ -174,7 +218,9 @@ def _header_faults(source: str, header: _Header) -> Iterator[Fault]:
     for name in filter(None, header.names):
         if name in seen:
             yield Fault(source, "the column stands twice in the header: keep one", header.row, name)
-        elif name not in _KNOWN_COLUMNS and name != _IGNORED_COLUMN:
+        elif header.chosen and name not in (*SERIES_COLUMNS, NEW_IDS):
+            yield from (Fault(source, each, header.row, _cut(name)) for each in _own(name))
+        elif not header.chosen and name not in _KNOWN_COLUMNS and name != _IGNORED_COLUMN:
             yield from (Fault(source, each, header.row, _cut(name)) for each in _unknown(name, header.extra))
         seen.add(name)
     if not seen.intersection(QUERY_COLUMNS):
@@ -191,8 +237,21 @@ def _unknown(name: str, extra: bool) -> Iterator[str]:
     elif nearest and _letters(name) == _letters(nearest):
         # Kept as an extra column, it would ask for more than its author wants.
         yield f"unknown column: write {nearest}, or give it another name"
-    elif name.casefold() in _TAKEN_COLUMNS:
-        yield "a name that logs/query_rows.csv needs for itself: give the column another name"
+    else:
+        yield from _taken(name)
+
+
+def _own(name: str) -> Iterator[str]:
+    """What is wrong with the name of a column that a person added to a series table."""
+    if _letters(name) == _letters(NEW_IDS):
+        yield f"unknown column: write {NEW_IDS}, or give it another name"
+    else:
+        yield from _taken(name)
+
+
+def _taken(name: str) -> Iterator[str]:
+    if name.casefold() in _TAKEN_COLUMNS:
+        yield "a name that the tables in logs need for themselves: give the column another name"
 
 
 def _nearest(name: str) -> str | None:
@@ -205,10 +264,26 @@ def _letters(name: str) -> str:
     return "".join(each for each in name.casefold() if each.isalnum())
 
 
-def _extra_notes(extra: Sequence[str]) -> Iterator[str]:
+def _extra_notes(header: _Header, extra: Sequence[str]) -> Iterator[str]:
     for name in extra:
+        if header.chosen and name in SERIES_COLUMNS:
+            continue
         nearest = _nearest(name)
         yield f"column {_cut(name)} asks for nothing{f'; did you mean {nearest}?' if nearest else ''}"
+
+
+def _noted(source: str, numbers: Sequence[int], columns: Mapping[str, Column]) -> Iterator[str]:
+    """What a spreadsheet did to cells of a series table that ask for nothing: the first of each column."""
+    for name, column in columns.items():
+        if name in DECIDING:
+            continue
+        places = [*column.noted()]
+        for place in places[:_CELLS_SHOWN]:
+            raw = column.raw(place).strip(BLANKS)
+            problem = f"{noticed(name, raw)}; the UIDs decide, so that it stops nothing"
+            yield str(Fault(source, problem, numbers[place], name, _cut(raw)))
+        if len(places) > _CELLS_SHOWN:
+            yield f"and {counted(len(places) - _CELLS_SHOWN, 'more cell')} of column {name}"
 
 
 def _row_faults(source: str, header: _Header, row: NumberedRow, cells: Mapping[str, Cell]) -> Iterator[Fault]:

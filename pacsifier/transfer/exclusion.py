@@ -15,9 +15,13 @@ _HEADER = "patientid"
 
 @dataclass(frozen=True)
 class Excluded:
-    """PatientIDs, compared without regard to case, width of characters and surrounding blanks."""
+    """PatientIDs, compared without regard to case, width of characters and surrounding blanks.
+
+    `people`: how many these are, of whom one may be spelled in two ways.
+    """
 
     patient_ids: frozenset[str]
+    people: int = 0
 
     def __contains__(self, patient_id: object) -> bool:
         return isinstance(patient_id, str) and _normal(patient_id) in self.patient_ids
@@ -67,7 +71,7 @@ def load_excluded(path: Path) -> Excluded:
         raise InputError(*faults)
     # Signs that only save a text from a spreadsheet may as well belong to it: both are left out.
     spelled = {_normal(each) for cell in cells.values() for each in (cell.strip(BLANKS), as_typed(cell).text)}
-    return Excluded(frozenset(spelled))
+    return Excluded(frozenset(spelled), len({_normal(as_typed(cell).text) for cell in cells.values()}))
 
 
 def _unquoted(line: str) -> str:

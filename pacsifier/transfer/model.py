@@ -304,6 +304,8 @@ class RowReport:
     ambiguous: str = ""
     rejected: Mapping[str, int] = field(default_factory=lambda: _NO_COUNTS)
     lenient: frozenset[str] = frozenset()
+    # What the PACS tells otherwise than the series table that asks.
+    remark: str = ""
     # Series that are left out since their patient is excluded.
     excluded: int = 0
     # Columns that series came with empty, which was taken as not matching.
@@ -321,6 +323,7 @@ class RowReport:
             failure=later.failure or self.failure,
             not_found=later.not_found or self.not_found,
             ambiguous=later.ambiguous or self.ambiguous,
+            remark=later.remark or self.remark,
             rejected=_sum(self.rejected, later.rejected),
             lenient=self.lenient | later.lenient,
             excluded=self.excluded + later.excluded,

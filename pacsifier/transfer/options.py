@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
-from datetime import datetime, time
+import secrets
+from dataclasses import dataclass, field
+from datetime import datetime, time, timezone
 from pathlib import Path
 
 from pacsifier.config import PacsConfig
@@ -12,6 +13,7 @@ from pacsifier.dcmtk.timeouts import DEFAULT_TIMEOUTS, Timeouts
 from pacsifier.query import WHOLE, QueryTable, Shard
 from pacsifier.transfer.capabilities import USUAL, Capabilities
 from pacsifier.transfer.exclusion import NOBODY, Excluded
+from pacsifier.transfer.model import SeriesState
 
 log = logging.getLogger(__name__)
 
@@ -94,14 +96,23 @@ class Options:
     shard: Shard = WHOLE
 
 
+def run_name() -> str:
+    """A name for a run, by when it began (UTC), that tables and audit share; no spreadsheet takes it for a date."""
+    return f"run-{datetime.now(timezone.utc):%Y%m%dT%H%M%SZ}-{secrets.token_hex(2)}"
+
+
 @dataclass(frozen=True)
 class Job:
-    """A run: its options over a checked query table, of which a shard takes a part, into an output folder."""
+    """A run: its options over a checked query table, of which a shard takes a part, into an output folder.
+
+    `name` is the same in every table of the run.
+    """
 
     config: PacsConfig
     table: QueryTable
     out: Path
     options: Options
+    name: str = field(default_factory=run_name)
 
     @classmethod
     def of(cls, config: PacsConfig, table: QueryTable, out: Path, options: Options) -> Job:
@@ -110,7 +121,12 @@ class Job:
 
 
 class Observer:
-    """What a run tells while it works; `cli` shows it. This one shows nothing."""
+    """What a run tells while it works; `cli` shows it. This one shows nothing.
+
+    `tells_series`: somebody wants to hear of each series.
+    """
+
+    tells_series: bool = False
 
     def say(self, message: str) -> None:
         """A word to the user that no result holds."""
@@ -121,8 +137,11 @@ class Observer:
     def planned(self, series: int, instances: int | None) -> None:
         """The work ahead; None: not all numbers were announced."""
 
-    def progress(self, series_done: int, instances: int) -> None:
-        """The work done so far."""
+    def progress(self, series_done: int, instances: int, size: int = 0) -> None:
+        """The work done so far; `size` in bytes."""
+
+    def settled(self, state: SeriesState) -> None:
+        """Something has become of a series; it may come again, where that was not the last word."""
 
     def confirm(self, question: str) -> bool:
         """Asks a person; without one the run goes on."""

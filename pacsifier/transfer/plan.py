@@ -128,6 +128,7 @@ def _notes(reports: Mapping[int, RowReport]) -> Iterator[Note]:
             "that failed": report.failure,
             "that matched nothing": not_found,
             "that are ambiguous": report.ambiguous,
+            "of which the PACS tells otherwise than the table": report.remark,
         }
         yield from (Note(kind, f"row {row}: {each}") for kind, each in told.items() if each)
         if report.lenient:

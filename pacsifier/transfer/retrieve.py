@@ -28,6 +28,7 @@ from pacsifier.transfer.fetch.rounds import fetch
 from pacsifier.transfer.fetch.space import DiskWatch
 from pacsifier.transfer.fetch.traffic import Traffic
 from pacsifier.transfer.fetch.ways import Means, Way, kinds_of, passable
+from pacsifier.transfer.find.against import held_against
 from pacsifier.transfer.find.asking import CarefulFinds
 from pacsifier.transfer.find.finder import find as find_series
 from pacsifier.transfer.find.images import tell_instances
@@ -46,6 +47,7 @@ from pacsifier.transfer.record.outcomes import (
     rows_in_doubt,
     write_rows,
 )
+from pacsifier.transfer.record.reporting import write_report
 from pacsifier.transfer.record.summary import Summary, row_plans, summed_up
 from pacsifier.transfer.record.unexpected import write_unexpected
 from pacsifier.transfer.resume import skip_what_is_there
@@ -58,6 +60,7 @@ _COUNTED_SILENTLY = 200
 # Where the rows stand that are not told one by one.
 _RECORDED = f"what becomes of each will be in {LOG_FOLDER}/{ROWS_NAME} at the end"
 _PLANNED = "the table of the dry run has a line for each"
+_TELL_EVERY_S = 0.5
 
 
 def retrieve(job: Job, observer: Observer, toolbox: Toolbox) -> Summary:
@@ -75,7 +78,8 @@ def retrieve(job: Job, observer: Observer, toolbox: Toolbox) -> Summary:
         if options.dry_run:
             summary = _rehearse(found, run)
         else:
-            journal = Journal(run.tree, job.table, job.config.move_aet if options.move else "")
+            destination = job.config.move_aet if options.move else ""
+            journal = Journal(run.tree, job.table, destination, job.name)
             plan = make_plan(found, options, journal.moved_to(job.config.move_aet))
             recall(plan, journal)
             confirm(plan, observer, dry_run=False)
@@ -83,9 +87,10 @@ def retrieve(job: Job, observer: Observer, toolbox: Toolbox) -> Summary:
             run.tree.heed(journal.earlier.folders)
             if options.save and options.resume:
                 skip_what_is_there(plan.states, run, open_conflicts(run.tree), journal.earlier.claimed)
-            with recorded(plan, run, journal) as record:
+            teller = SeriesTeller(plan.states, observer)
+            with recorded(plan, run, journal, teller) as record:
                 if ways:
-                    _fetch_within_limit(plan, ways, run, journal)
+                    _fetch_within_limit(plan, ways, run, journal, teller)
                 record.problems += write_new_ids(run.tree, plan.states, plan.rows, info=options.info)
             summary = record.summary
     return replace(summary, seconds=time.monotonic() - started)
@@ -152,7 +157,7 @@ def find(run: Run) -> Found:
     )
     if found.missing_keys:
         log.info("the PACS does not return %s", ", ".join(found.missing_keys))
-    return found
+    return held_against(found, run.job.table) if run.job.table.chosen else found
 
 
 def confirm(plan: Plan, observer: Observer, *, dry_run: bool) -> None:
@@ -192,9 +197,11 @@ def write_infos(plan: Plan, run: Run) -> None:
                 write_info(run.tree.info_path(SeriesIdentity.of(state.series.values)), state.series.values)
 
 
-def _fetch_within_limit(plan: Plan, ways: Sequence[Way], run: Run, journal: Journal) -> None:
+def _fetch_within_limit(
+    plan: Plan, ways: Sequence[Way], run: Run, journal: Journal, teller: SeriesTeller
+) -> None:
     """Fetches what is open; where some of it was not wanted after all, further series until --limit is reached."""
-    tick = ticking(plan, run, journal)
+    tick = ticking(plan, run, journal, teller)
 
     def claim_all() -> None:
         claim(plan, run, journal)
@@ -206,7 +213,7 @@ def _fetch_within_limit(plan: Plan, ways: Sequence[Way], run: Run, journal: Jour
         fetch(plan, ways, run, tick, claim_all)
 
 
-def ticking(plan: Plan, run: Run, journal: Journal) -> Callable[[], None]:
+def ticking(plan: Plan, run: Run, journal: Journal, teller: SeriesTeller) -> Callable[[], None]:
     """What is written down now and then; a contradiction at once, so that a kill does not hide it."""
     earlier, seen = open_conflicts(run.tree), 0
 
@@ -216,8 +223,31 @@ def ticking(plan: Plan, run: Run, journal: Journal) -> Callable[[], None]:
             seen = run.placer.tally.unexpected
             write_conflicts(run.tree, still_open(earlier, plan.states, run.aside.contradictions()))
         journal.tick()
+        teller.tick()
 
     return tick
+
+
+class SeriesTeller:
+    """Tells the observer what has become of each series, now and then, where it wants to hear of it."""
+
+    def __init__(self, states: Sequence[SeriesState], observer: Observer) -> None:
+        self._states = states if observer.tells_series else ()
+        self._observer = observer
+        self._told: list[Status] = [Status.PENDING] * len(self._states)
+        self._next = 0.0
+
+    def tick(self, *, last: bool = False) -> None:
+        """Tells of those that are settled, and not yet told of as that; what may still be lost only at the last."""
+        started = time.monotonic()
+        if started < self._next and not last:
+            return
+        for place, state in enumerate(self._states):
+            if state.status is not self._told[place] and (last or not state.arrived):
+                self._told[place] = state.status
+                self._observer.settled(state)
+        now = time.monotonic()
+        self._next = now + max(_TELL_EVERY_S, 20 * (now - started))
 
 
 def claim(plan: Plan, run: Run, journal: Journal) -> None:
@@ -251,7 +281,7 @@ class Record:
 
 
 @contextmanager
-def recorded(plan: Plan, run: Run, journal: Journal) -> Iterator[Record]:
+def recorded(plan: Plan, run: Run, journal: Journal, teller: SeriesTeller) -> Iterator[Record]:
     """Keeps the tables true on every way out: log, rows and redo, audit."""
     began, ended = time.monotonic(), "interrupted"
     record = Record()
@@ -278,8 +308,12 @@ def recorded(plan: Plan, run: Run, journal: Journal) -> Iterator[Record]:
         redo = write_rows(run.tree, run.job.table, outcomes)
         record.summary = replace(_sum_up(plan, run, outcomes, record.problems), redo=redo)
         journal.write_log()
+        teller.tick(last=True)
+        patients = write_report(run.tree, run.job, plan, outcomes, record.summary, ended=ended)
+        record.summary = replace(record.summary, patients=patients)
         write_unexpected(run.tree, aside)
         write_audit(run.tree, run.job, record.summary, ended, time.monotonic() - began)
+        journal.close()
 
 
 def _rehearse(found: Found, run: Run) -> Summary:

@@ -394,7 +394,9 @@ def test_nothing_that_a_tool_is_told_lies_in_a_folder_of_somebody_else(archive, 
     assert list(out.glob(".pacsifier-*")) == []
 
 
-@pytest.mark.parametrize("name", ["audit.jsonl", "pacsifier_log.csv", ".pacsifier_log.csv.partial"])
+@pytest.mark.parametrize(
+    "name", ["audit.jsonl", "pacsifier_log.csv", ".pacsifier_log.csv.partial", "series.csv"]
+)
 def test_no_table_of_a_run_is_written_through_a_link(dcmqrscp, tmp_path, name):
     logs = tmp_path / "out" / "logs"
     logs.mkdir(parents=True, mode=0o700)

@@ -220,7 +220,9 @@ def test_every_path_is_absolute_once_it_is_read_and_links_stay(command, tmp_path
         arguments = vars(common.parsed(parser, words))
         for action in paths:
             default = action.default and tmp_path / action.default
-            assert arguments[action.dest] == (expected or default), action.dest
+            value = arguments[action.dest]
+            for each in value if isinstance(value, list) else [value]:
+                assert each == (expected or default), action.dest
 
 
 # --- the documented options --------------------------------------------------------------------------------------

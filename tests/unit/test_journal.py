@@ -273,7 +273,9 @@ def test_only_the_owner_may_read_what_names_patients(tmp_path: Path) -> None:
     logs = tmp_path / "logs"
     assert stat.S_IMODE(logs.stat().st_mode) == 0o700
     modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in logs.iterdir()}
-    assert modes == dict.fromkeys((LOG_MARK, "pacsifier_log.csv", "query_rows.csv", "redo.csv"), 0o600)
+    assert modes == dict.fromkeys(
+        (LOG_MARK, "pacsifier_log.csv", "query_rows.csv", "redo.csv", "series.csv"), 0o600
+    )
 
 
 def test_progress_is_on_disk_while_the_run_goes_on(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -12,15 +13,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pacsifier.cli import merge_parts as command
+from pacsifier.config import PacsConfig
 from pacsifier.disk.names import part_folder
 from pacsifier.disk.tree import Tree
 from pacsifier.errors import InputError
 from pacsifier.query import Query, QueryTable, Shard, read_query_file
 from pacsifier.query.series import Series
-from pacsifier.transfer.model import Lasting, RowReport, SeriesState, Status
+from pacsifier.transfer.model import Lasting, Plan, RowReport, SeriesState, Status, Tally
+from pacsifier.transfer.options import Job, Options
 from pacsifier.transfer.record.journal import Journal
 from pacsifier.transfer.record.merging import MergeSummary, merge_parts
-from pacsifier.transfer.record.outcomes import OpenSeries, row_outcome, write_rows
+from pacsifier.transfer.record.outcomes import OpenSeries, Outcome, row_outcome, write_rows
+from pacsifier.transfer.record.reporting import write_report
+from pacsifier.transfer.record.summary import summed_up
 from pacsifier.transfer.record.tables import csv_lines
 
 QUERY = """\
@@ -34,6 +39,7 @@ P4,,,
 """
 PATIENTS = ("P1", "P2", "P4", "Q4", "Q5", "Q6")
 COUNT = 3
+CONFIG = PacsConfig("127.0.0.1", 104, "PACS", "US", "US", 11112, 30, 0)
 EVERYONE = range(1, COUNT + 1)
 
 
@@ -72,9 +78,19 @@ def run(folder: Path, table: QueryTable, all_states: list[SeriesState], shard: S
         query.rows[0]: row_outcome(report(query, shard, mine), wanting(query, mine)) for query in part.queries
     }
     write_rows(Tree(folder), part, outcomes)
+    write_summary(folder, part, mine, outcomes, shard)
     for state in mine:
         (folder / f"sub-{state.series.values['PatientID']}").mkdir()
     (folder / "logs" / "audit.jsonl").write_text(f'{{"shard": "{shard}"}}\n', encoding="utf-8")
+
+
+def write_summary(
+    folder: Path, part: QueryTable, mine: list[SeriesState], outcomes: Mapping[int, Outcome], shard: Shard
+) -> None:
+    plan = Plan(tuple(mine), {}, frozenset(), {})
+    summary = summed_up(plan, part.queries, outcomes, Tally())
+    job = Job(CONFIG, part, folder, Options(save=True, shard=shard), "run")
+    write_report(Tree(folder), job, plan, outcomes, summary, ended="ended")
 
 
 def wanting(query: Query, mine: list[SeriesState]) -> list[SeriesState]:
@@ -123,6 +139,12 @@ def test_the_tables_of_the_parts_are_byte_for_byte_those_of_one_run(tmp_path, ta
     run_parts(tmp_path / "many", table, states(**of_patient))
     summary = merge_parts(tmp_path / "many", table, COUNT)
     assert logs(tmp_path / "many") == logs(tmp_path / "one")
+    one, merged = (
+        json.loads((tmp_path / name / "logs/summary.json").read_text()) for name in ("one", "many")
+    )
+    parts = {"run": ["run"] * COUNT, "ended": ["ended"] * COUNT}
+    assert merged == {**one, **parts}
+    assert merged["patients"]["found"] == merged["studies"]["found"] == len(PATIENTS)
     assert summary.rows.total() == 6
     assert summary.rows["not_found"] == 1, "row 7 matches in no part"
     assert not summary.complete

@@ -288,7 +288,8 @@ def _work(pool: Pool, place: Place, this: Round) -> None:
         if run.stop:
             pool.end()
         moved = 0 if this.way.sees else sum(state.moved for state in this.plan.states)
-        run.observer.progress(run.done, run.placer.tally.new_instances + moved)
+        tally = run.placer.tally
+        run.observer.progress(run.done, tally.new_instances + moved, tally.bytes)
         this.tick()
         pool.rest()
 

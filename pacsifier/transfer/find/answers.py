@@ -113,6 +113,11 @@ def absent_keys(asked: Iterable[str], answers: Sequence[Values]) -> frozenset[st
     return frozenset(key for key in asked if all(answer.get(key) is None for answer in answers))
 
 
+def is_worth_telling(verdict: Verdict) -> bool:
+    """Whether a report has something to say of such a verdict."""
+    return verdict.result is Match.NO or bool(verdict.lenient)
+
+
 def reports_of(
     asked: Mapping[int, Query], failures: Mapping[int, str], verdicts: Mapping[tuple[int, Verdict], int]
 ) -> dict[int, RowReport]:

@@ -39,6 +39,8 @@ def find(
         AssociationError: there was no association.
     """
     asked = {query.rows[0]: query for query in queries}
+    # Each of them is made once: there may be 100,000.
+    queries = list(asked.values())
     studies = find_studies(finds, queries, list_all=list_all, shard=shard)
     columns = image_columns(queries, image_values=image_values)
     listed = find_series(finds, asked, studies.studies, columns)

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
 from pacsifier.dcmtk.findscu import FindResult, Values
-from pacsifier.query import INFO_COLUMNS, Match, Query, Verdict, is_single_key
+from pacsifier.query import INFO_COLUMNS, PADDING, Match, Query, Verdict, is_single_key
 from pacsifier.query.series import Series
 from pacsifier.transfer.find.answers import (
     NOTHING_UNKNOWN,
     absent_keys,
     columns_at,
     compare,
+    is_worth_telling,
     joined,
     looks_capped,
     merged,
@@ -31,6 +32,8 @@ SERIES_RETURN_KEYS = (
     _COUNT,
 )
 _COLUMNS: Final = columns_at("SERIES", "IMAGE")
+_ONLY_UID: Final = frozenset({"SeriesInstanceUID"})
+_OTHER_SERIES: Final = Verdict(Match.NO, ("SeriesInstanceUID",), (), ())
 _OTHER_STUDY: Final = Verdict(Match.NO, ("StudyInstanceUID",), (), ())
 
 
@@ -185,15 +188,17 @@ def take_series(
     for (uid, study), result in zip(studies.items(), results, strict=True):
         if failure := failure_of(study, result):
             failures.update(dict.fromkeys(study.wanted_by, failure))
+        judges = _Judges(asked, study, uid)
         for answer in filter(_is_usable, result.answers):
             values = merged(study.values, answer)
-            of_rows = _judge(asked, study, uid, answer, values)
-            verdicts.update(of_rows.items())
+            of_rows = judges.judge(answer, values)
+            verdicts.update(each for each in of_rows.items() if is_worth_telling(each[1]))
             rows, undecided = settle(study.wanted_by, of_rows)
             if rows or undecided:
                 announced = whole_number(values.get("NumberOfSeriesRelatedInstances"))
                 series = Series(values, shared.setdefault(rows, rows), undecided, announced)
                 found.setdefault(series.key, series)
+        verdicts.update(judges.in_vain(len(result.answers)))
     return ListedSeries(
         tuple(found.values()),
         reports_of(asked, failures, verdicts),
@@ -223,13 +228,40 @@ def failure_of(study: Study, result: FindResult) -> str:
     return ""
 
 
-def _judge(
-    asked: Mapping[int, Query], study: Study, study_uid: str, answer: Values, values: Values
-) -> dict[int, Verdict]:
-    """The verdict of each row that wants the study on one of its answers; a PACS may ignore the key above."""
-    if (answer.get("StudyInstanceUID") or study_uid) != study_uid:
-        return dict.fromkeys(study.wanted_by, _OTHER_STUDY)
-    return {row: compare(asked[row], values, _COLUMNS) for row in study.wanted_by}
+class _Judges:
+    """The rows that want a study, and what each says of the study's answers.
+
+    Of rows that say nothing of series but a SeriesInstanceUID only those that name it are asked: of a series table
+    there are as many as there are answers.
+    """
+
+    def __init__(self, asked: Mapping[int, Query], study: Study, study_uid: str) -> None:
+        self._asked = asked
+        self._study_uid = study_uid
+        self._wanted_by = study.wanted_by
+        self._by_uid: dict[str, list[int]] = defaultdict(list)
+        self._others = []
+        for row in study.wanted_by:
+            cells = asked[row].cells
+            if _COLUMNS.intersection(cells) == _ONLY_UID:
+                self._by_uid[cells["SeriesInstanceUID"]].append(row)
+            else:
+                self._others.append(row)
+        self._named: set[str] = set()
+
+    def judge(self, answer: Values, values: Values) -> dict[int, Verdict]:
+        """The verdicts on one answer of the rows that look at it; a PACS may ignore the key above."""
+        if (answer.get("StudyInstanceUID") or self._study_uid) != self._study_uid:
+            return dict.fromkeys(self._wanted_by, _OTHER_STUDY)
+        uid = (values.get("SeriesInstanceUID") or "").strip(PADDING)
+        self._named.add(uid)
+        rows = (*self._others, *self._by_uid.get(uid, ()))
+        return {row: compare(self._asked[row], values, _COLUMNS) for row in rows}
+
+    def in_vain(self, answers: int) -> dict[tuple[int, Verdict], int]:
+        """The verdicts of the rows whose series is in none of so many answers."""
+        gone = self._by_uid.keys() - self._named if answers else ()
+        return {(row, _OTHER_SERIES): answers for uid in gone for row in self._by_uid[uid]}
 
 
 def settle(

@@ -27,6 +27,7 @@ from pacsifier.transfer.find.answers import (
     absent_keys,
     columns_at,
     compare,
+    is_worth_telling,
     joined,
     reports_of,
 )
@@ -77,7 +78,12 @@ def find_studies(
         AssociationError: there was no association.
     """
     hierarchical = [query for query in queries if not only_series_uid(query)]
-    typed = [(query, keys) for query in hierarchical for keys in study_keys(query)]
+    same: dict[tuple[tuple[str, str], ...], Keys] = {}
+    typed = [
+        (query, same.setdefault((*keys.items(),), keys))
+        for query in hierarchical
+        for keys in study_keys(query)
+    ]
     keys = [key for key in STUDY_RETURN_KEYS if counts or key not in _WORKED_OUT]
     splitter = Splitter(finds, copies=not counts)
     results = _ask(splitter, typed, keys)
@@ -123,8 +129,11 @@ def with_wildcards(queries: Iterable[Query]) -> list[tuple[Query, Keys]]:
 
 
 def _ask(splitter: Splitter, requests: Sequence[tuple[Query, Keys]], keys: Iterable[str]) -> list[FindResult]:
-    """The result of each request, which asks for the values of `keys` as well."""
-    return splitter.find([{**dict.fromkeys(keys, ""), **asked} for _, asked in requests])
+    """The result of each request, which asks for the values of `keys` as well; rows that ask alike are asked once."""
+    places: dict[tuple[tuple[str, str], ...], int] = {}
+    of_request = [places.setdefault((*asked.items(),), len(places)) for _, asked in requests]
+    results = splitter.find([{**dict.fromkeys(keys, ""), **dict(asked)} for asked in places])
+    return [results[place] for place in of_request]
 
 
 def _studies_of_series(
@@ -183,7 +192,8 @@ def take_studies(
             if verdict.result is not Match.NO and divided and not shard.holds(values.get("PatientID")):
                 elsewhere[row].append(values)
                 continue
-            verdicts[row, verdict] += 1
+            if is_worth_telling(verdict):
+                verdicts[row, verdict] += 1
             if verdict.result is not Match.NO:
                 told.setdefault(uid, values)
                 wanted_by[uid][row] = verdict.unknown

@@ -23,6 +23,7 @@ def write_audit(tree: Tree, job: Job, summary: Summary, ended: str, seconds: flo
     """Appends one line of JSON about the run: who, when, how, which query, counts; no identity of a patient."""
     options = job.options
     line = {
+        "run": job.name,
         "ended_at": datetime.now().astimezone().isoformat(timespec="seconds"),
         "seconds": round(seconds, 1),
         "ended": "stopped" if ended == "ended" and summary.problems else ended,

@@ -1,4 +1,4 @@
-"""The log table: one current row per series, of this run and of earlier ones.
+"""The log table: one current row per series, of this run and of earlier ones; the series table is written with it.
 
 It holds identities: 0600, in `logs/` (0700), written beside and renamed.
 """
@@ -14,7 +14,9 @@ from pacsifier.disk.names import LOG_FOLDER, LOG_NAME
 from pacsifier.disk.tree import Tree
 from pacsifier.query import QueryTable
 from pacsifier.transfer.model import SeriesKey, SeriesState, Status
+from pacsifier.transfer.record.asked import UNTOLD, Asked, replaces, row_numbers
 from pacsifier.transfer.record.earlier import EarlierLog, LogRow
+from pacsifier.transfer.record.series_table import SeriesTable
 from pacsifier.transfer.record.tables import csv_lines
 
 _OWN_COLUMNS = ("StudyInstanceUID", "SeriesInstanceUID", "SeriesNumber", "FilesFound", "Completed")
@@ -28,26 +30,17 @@ _REWRITE_S = 5.0
 _NO_ROW: LogRow = MappingProxyType({})
 
 
-# Series that a table tells of only where it told of them before.
-_UNTOLD = (Status.NOT_WANTED, Status.EXCLUDED, Status.LEFT_OUT)
-
-
-def _replaces(state: SeriesState, earlier: LogRow) -> bool:
-    """Whether what this run says of a series replaces what the log said: not where it only looked, or looked away."""
-    if state.status in (Status.LISTED, Status.UNDECIDED, Status.LEFT_OUT):
-        return False
-    return state.status not in _UNTOLD or not earlier.get("Folder")
-
-
 class Journal:
-    """The log table of one run in `<out>/logs/`."""
+    """The log table of one run in `<out>/logs/`, and the series table, in which `run` names the run."""
 
-    def __init__(self, tree: Tree, table: QueryTable, destination: str = "") -> None:
+    def __init__(self, tree: Tree, table: QueryTable, destination: str = "", run: str = "") -> None:
         self._tree = tree
-        self._table = table
         self._destination = destination
         self._found_columns = [column for column in table.columns if column not in table.extra]
-        self._queries = {query.rows[0]: query for query in table.queries}
+        carried = {*self._found_columns, *table.carried} - {"new_ids"}
+        self._asked_columns = [column for column in table.columns if column in carried]
+        self._asked = Asked(table)
+        self._series_table = SeriesTable(tree, table, self._asked, run, destination)
         self.earlier = EarlierLog(tree.folder / LOG_FOLDER / LOG_NAME)
         self._states: Sequence[SeriesState] = ()
         self._written = 0.0
@@ -61,7 +54,12 @@ class Journal:
         """Takes the series of this run and writes the table."""
         self._tree.drop_partial_logs()
         self._states = states
+        self._series_table.open()
         self.write_log()
+
+    def close(self) -> None:
+        """Lets go of what earlier runs wrote."""
+        self._series_table.close()
 
     def tick(self) -> None:
         """Writes the log now and then: never more than a tenth of the time goes into it."""
@@ -69,15 +67,16 @@ class Journal:
             self.write_log()
 
     def write_log(self) -> None:
-        """Writes the log table: the rows of this run, and those of earlier runs that it did not touch."""
+        """Writes log and series table: the rows of this run, and those of earlier runs that it did not touch."""
         started = time.monotonic()
-        asked = [f"query_{column}" for column in self._table.columns if column != "new_ids"]
+        asked = [f"query_{column}" for column in self._asked_columns]
         columns = dict.fromkeys((*self._found_columns, *_OWN_COLUMNS, *_NEW_COLUMNS, *asked))
         columns |= dict.fromkeys(self.earlier.columns)
         lines = csv_lines(
             list(columns), ([row.get(each) or "" for each in columns] for row in self._log_rows())
         )
         write_whole(self._tree.logs / LOG_NAME, lines, 0o600)
+        self._series_table.write(self._states)
         self._written = time.monotonic()
         self._cost_s = self._written - started
 
@@ -87,15 +86,14 @@ class Journal:
         states = {state.series.key: state for state in self._states} if self.earlier.columns else {}
         for key, row in self.earlier.rows():
             state = states.pop(key, None)
-            yield self._log_row(state, row) if state is not None and _replaces(state, row) else row
+            yield self._log_row(state, row) if state and replaces(state, row.get("Folder")) else row
         for state in states.values() if self.earlier.columns else self._states:
-            if state.status not in _UNTOLD:
+            if state.status not in UNTOLD:
                 yield self._log_row(state)
 
     def _log_row(self, state: SeriesState, earlier: LogRow = _NO_ROW) -> dict[str, str]:
         values = state.series.values
-        wanting = [self._queries[row] for row in sorted({*state.series.rows, *state.series.undecided})]
-        rows = [(each, query) for query in wanting for each in query.rows]
+        rows = self._asked.rows_of(state.series)
         row = {column: values.get(column) or "" for column in self._found_columns}
         row |= {
             "StudyInstanceUID": state.series.study_uid,
@@ -106,7 +104,7 @@ class Journal:
             "FilesExpected": "" if state.series.expected is None else str(state.series.expected),
             "Status": "arrived" if state.arrived else state.status.value,
             "Reason": state.reason,
-            "query_rows": " ".join(str(each) for each, _ in rows),
+            "query_rows": row_numbers(rows),
             "Seconds": f"{state.seconds:.3f}",
             "Bytes": str(sum(state.found.values())),
             "Folder": str(state.folder.relative_to(self._tree.folder)) if state.folder else "",
@@ -116,15 +114,9 @@ class Journal:
         }
         for column in ("PatientID", "StudyDate", "StudyTime", "SeriesDescription"):
             row[column] = values.get(column) or ""
-        cells_of_rows = [
-            {**query.cells, "new_ids": query.new_id or "", **self._table.extra_cells(each)}
-            for each, query in rows
-        ]
-        for column in self._table.columns:
-            cells = dict.fromkeys(each.get(column, "") for each in cells_of_rows)
-            asked = " | ".join(cell for cell in cells if cell)
-            row["new_ids" if column == "new_ids" else f"query_{column}"] = asked
-        return row
+        cells = self._asked.cells(rows, ("new_ids", *self._asked_columns))
+        row |= {f"query_{column}": cells[column] for column in self._asked_columns}
+        return row | {"new_ids": cells["new_ids"]}
 
     def _saved(self, state: SeriesState, earlier: LogRow) -> dict[str, str]:
         """Of a series that was moved elsewhere and lies on disk too: what the log says of what is on disk."""

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import csv
 import heapq
+import json
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,6 +22,9 @@ from pacsifier.disk.names import (
     LOG_FOLDER,
     LOG_NAME,
     PARTS_FOLDER,
+    SERIES_NAME,
+    SUMMARY_JSON_NAME,
+    SUMMARY_NAME,
     UNEXPECTED_FOLDER,
     WORK_FOLDER,
     part_folder,
@@ -31,6 +35,7 @@ from pacsifier.query import QueryTable, Shard
 from pacsifier.query.shard import names_patient
 from pacsifier.transfer.model import NOTHING_MATCHES, Status
 from pacsifier.transfer.record.outcomes import NOTHING_LEFT, ROWS_NAME, OpenSeries, Outcome, write_rows
+from pacsifier.transfer.record.reporting import joined_totals, json_lines, rows_of
 from pacsifier.transfer.record.tables import csv_lines
 
 _Row = Mapping[str, str]
@@ -110,6 +115,7 @@ def merge_parts(out: Path, table: QueryTable, count: int) -> MergeSummary:
         for part in parts:
             _read_rows(part)
         series = _write_log(tree, parts, lock.staging, summary)
+        _write_merged(tree, SERIES_NAME, parts, lock.staging)
         outcomes = {row: _outcome(parts, row, series) for query in table.queries for row in query.rows[:1]}
         missing = [part for part in parts if not part.has_run]
         if missing:
@@ -117,6 +123,7 @@ def merge_parts(out: Path, table: QueryTable, count: int) -> MergeSummary:
         for query in table.queries:
             summary.rows[outcomes[query.rows[0]][0]] += len(query.rows)
         summary.redo = write_rows(tree, table, outcomes)
+        _write_report(tree, parts, lock.staging, summary)
         write_whole(tree.logs / AUDIT_NAME, _audit_lines(parts), 0o600)
         _link_patients(out, parts, summary)
         _check_new_ids(out, summary)
@@ -171,27 +178,54 @@ def _name_missing(
 def _write_log(
     tree: Tree, parts: Sequence[_Part], staging: Path, summary: MergeSummary
 ) -> Mapping[int, _SeriesOfRow]:
-    """Writes the log rows of all parts in the order of one run: patient, study, series.
+    """Writes the log rows of all parts; returns what they say of each query row."""
+    series: dict[int, _SeriesOfRow] = defaultdict(_SeriesOfRow)
+    _write_merged(tree, LOG_NAME, parts, staging, lambda rows: _counted(rows, series, summary))
+    return series
 
-    One part is in memory at a time.
+
+def _write_merged(
+    tree: Tree,
+    name: str,
+    parts: Sequence[_Part],
+    staging: Path,
+    seen: Callable[[Iterable[_Row]], Iterable[_Row]] = iter,
+) -> None:
+    """Writes a table of series from those of all parts in the order of one run: patient, study, series.
+
+    One part is in memory at a time; `seen` passes on each row that is written.
     """
     columns: dict[str, None] = {}
-    sorted_logs = []
+    in_order = []
     for part in parts:
-        if part.has_run:
-            names, rows = _read(part.log)
+        path = part.folder / LOG_FOLDER / name
+        if path.is_file():
+            names, rows = _read(path)
             columns |= dict.fromkeys(names)
-            sorted_logs.append(staging / f"part-{part.number}.csv")
+            in_order.append(staging / f"part-{part.number}-{name}")
             lines = csv_lines(names, ([*row.values()] for row in sorted(rows, key=_by_series)))
-            write_whole(sorted_logs[-1], lines, 0o600)
+            write_whole(in_order[-1], lines, 0o600)
     header = list(columns)
-    series: dict[int, _SeriesOfRow] = defaultdict(_SeriesOfRow)
     with ExitStack() as stack:
-        merged = heapq.merge(*(_stream(path, stack) for path in sorted_logs), key=_by_series)
-        counted = _counted(merged, series, summary)
-        lines = csv_lines(header, ([row.get(column) or "" for column in header] for row in counted))
-        write_whole(tree.logs / LOG_NAME, lines, 0o600)
-    return series
+        merged = seen(heapq.merge(*(_stream(path, stack) for path in in_order), key=_by_series))
+        lines = csv_lines(header, ([row.get(column) or "" for column in header] for row in merged))
+        write_whole(tree.logs / name, lines, 0o600)
+
+
+def _write_report(tree: Tree, parts: Sequence[_Part], staging: Path, summary: MergeSummary) -> None:
+    """Writes what became of patients and studies; a part that left no report is missing in it."""
+    paths = [part.folder / LOG_FOLDER / SUMMARY_JSON_NAME for part in parts]
+    told = []
+    for path in filter(Path.is_file, paths):
+        totals = json.loads(path.read_text(encoding="utf-8"))
+        told.append({name: value for name, value in totals.items() if name != "outcomes"})
+    if told:
+        _write_merged(tree, SUMMARY_NAME, parts, staging)
+        with ExitStack() as stack:
+            rows = rows_of(_stream(tree.logs / SUMMARY_NAME, stack))
+            write_whole(
+                tree.logs / SUMMARY_JSON_NAME, json_lines(joined_totals(told, summary.rows), rows), 0o600
+            )
 
 
 def _counted(rows: Iterable[_Row], series: dict[int, _SeriesOfRow], summary: MergeSummary) -> Iterator[_Row]:

@@ -77,7 +77,13 @@ def outcomes_of(
     rows: Mapping[int, RowReport], wanting: Mapping[int, Sequence[SeriesState]]
 ) -> dict[int, Outcome]:
     """The outcome of each row, by its first row number, from the series it wants."""
-    return {row: row_outcome(report, wanting[row]) for row, report in rows.items()}
+    # Most rows have become the same; there may be 100,000.
+    same: dict[Outcome, Outcome] = {}
+    return {
+        row: same.setdefault(outcome, outcome)
+        for row, report in rows.items()
+        for outcome in [row_outcome(report, wanting[row])]
+    }
 
 
 def rows_in_doubt(
@@ -115,7 +121,7 @@ def rows_in_doubt(
                     row, f"study {uid}: {shortage.counts}, and not all of it is known to be told{end}"
                 )
     return {
-        row: replace(report, failure=report.failure or failures.get(row, ""))
+        row: replace(report, failure=report.failure or failures[row]) if row in failures else report
         for row, report in plan.rows.items()
     }
 
@@ -161,4 +167,4 @@ def _settled_outcome(report: RowReport, wanted: Sequence[SeriesState]) -> Outcom
         return "not_found", "nothing matches once the images were read"
     if report.ambiguous:
         return "ambiguous", report.ambiguous
-    return ("listed" if all(state.status is Status.LISTED for state in wanted) else "complete"), ""
+    return ("listed" if all(state.status is Status.LISTED for state in wanted) else "complete"), report.remark

@@ -43,6 +43,8 @@ class Summary:
     redo: Path | None = None
     problems: tuple[str, ...] = ()
     plan: tuple[RowPlan, ...] = ()
+    # Counts of patients by what became of them; None: not known.
+    patients: Mapping[str, int | None] = field(default_factory=dict)
 
     @property
     def complete(self) -> bool:
