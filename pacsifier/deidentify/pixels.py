@@ -17,8 +17,8 @@ from pacsifier.deidentify.crew import shared
 from pacsifier.deidentify.engine.rules import Rules
 from pacsifier.deidentify.engine.subject import Subject
 from pacsifier.deidentify.layout import Places, portions
-from pacsifier.deidentify.model import Job, Left, Reason, Task
 from pacsifier.deidentify.looking import CANNOT_LOOK, has_pixels, search
+from pacsifier.deidentify.model import Job, Left, Reason, Task
 from pacsifier.deidentify.writing import Settings
 from pacsifier.dicom.splice import UnreadableError
 from pacsifier.disk.files import open_new, open_to_append

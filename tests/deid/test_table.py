@@ -258,7 +258,7 @@ def test_the_marks_say_what_was_done(options, longitudinal, codes, said, tmp_pat
 
 @pytest.mark.parametrize("plain", [False, True])
 @pytest.mark.parametrize(
-    ("claim", "code", "burned_in", "derivation"),
+    ("claim", "expected"),
     [
         pytest.param(
             PixelClaim("pixels cleaned: x", True, True, "blanked"), True, "NO", "MIP; blanked", id="all"
@@ -271,7 +271,8 @@ def test_the_marks_say_what_was_done(options, longitudinal, codes, said, tmp_pat
         ),
     ],
 )
-def test_the_marks_say_of_cleaned_pixels_what_is_known(plain, claim, code, burned_in, derivation, tmp_path):
+def test_the_marks_say_of_cleaned_pixels_what_is_known(plain, claim, expected, tmp_path):
+    code, burned_in, derivation = expected
     ds = corpus.dx(1)
     ds.BurnedInAnnotation, ds.DerivationDescription = "YES", "MIP"
     source = corpus.save(ds, tmp_path / "in.dcm")

@@ -24,7 +24,7 @@ NEAR = 0.7
 
 @dataclass(frozen=True)
 class Verdict:
-    """What became of one file; `in_vain`: blanked pixels away from any line; `altered`: others than the blanked ones."""
+    """What became of one file; `in_vain`: blanked pixels away from a line; `altered`: others than the blanked ones."""
 
     kind: str
     written: bool

@@ -1,4 +1,4 @@
-"""No file that still shows whom it is about is called removed, and none is damaged: through the command, on its output."""
+"""No file that still shows whom it is about is called removed, none is damaged: judged by what the command wrote."""
 
 from __future__ import annotations
 
