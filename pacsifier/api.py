@@ -65,7 +65,8 @@ class Found:
         """The series as a table of pandas, a row each; `save` and `move` take it, or a part of its rows."""
         import pandas as pd
 
-        return pd.DataFrame(list(self.rows), dtype=str)
+        frame: pd.DataFrame = pd.DataFrame(list(self.rows), dtype=str)
+        return frame
 
 
 @dataclass(frozen=True)
