@@ -30,6 +30,8 @@ MULTIPLE = 32
 # Small letters are found when larger: in small pictures (pixels) twice, else by half, which finds as many of 8 pixels
 # and more, in half the time (measured).
 SMALL, TWICE, LARGER = 400_000, 2.0, 1.5
+# Letters of more than 80 pixels are found when half as large: in large pictures (pixels).
+LARGE = 1_000_000
 # The longest side that the detector sees at once, for which it takes some 600 MB; longer ones are looked at in tiles
 # that overlap by so much, in its pixels.
 LONGEST = 1536
@@ -69,12 +71,13 @@ def find_text(picture: Picture, engine: Reader, *, turned: bool, known: Known) -
     `known`: whether a text that was read holds a known identifier. Boxes are in the picture's pixels, and already
     larger than what was found.
     """
-    standing_out = strokes(picture)
-    look = _Look(picture, standing_out, np.zeros(picture.shape[:2], np.bool_), engine, known)
-    found = [*look.regions(1, shapes=True), *look.regions(TWICE if standing_out.size <= SMALL else LARGER)]
+    look = _Look(picture, strokes(picture), np.zeros(picture.shape[:2], np.bool_), engine, known)
+    rows, columns = picture.shape[:2]
+    found = [*look.regions(1, shapes=True), *look.regions(TWICE if rows * columns <= SMALL else LARGER)]
     if turned:
-        columns = picture.shape[1]
         found += [replace(each, box=_back(each.box, columns)) for each in look.turned().regions(1)]
+    if rows * columns > LARGE:
+        found += [replace(each, box=_doubled(each.box, rows, columns)) for each in look.halved().regions(1)]
     return merged(found)
 
 
@@ -108,6 +111,12 @@ class _Look:
             blanked=np.rot90(self.blanked),
             upside_down=True,
         )
+
+    def halved(self) -> _Look:
+        """The same half as large: strokes of large letters are thin enough then to stand out."""
+        picture = np.asarray(Image.fromarray(self.picture).reduce(2))
+        blanked = np.ascontiguousarray(self.blanked[::2, ::2])
+        return replace(self, picture=picture, strokes=strokes(picture), blanked=blanked)
 
     def regions(self, scale: float, *, shapes: bool = False) -> Iterator[Region]:
         """What is found at a scale; `shapes`: also by shape, without being read."""
@@ -204,6 +213,11 @@ def _is_line(box: Box) -> bool:
 def _back(box: Box, columns: int) -> Box:
     """A box of the picture turned to the left, in the picture itself."""
     return Box(columns - box.bottom, box.left, columns - box.top, box.right)
+
+
+def _doubled(box: Box, rows: int, columns: int) -> Box:
+    """A box of the picture half as large, in the picture itself, which may have an odd side."""
+    return Box(2 * box.left, 2 * box.top, min(2 * box.right, columns), min(2 * box.bottom, rows))
 
 
 def _area(box: Box) -> int:

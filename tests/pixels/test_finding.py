@@ -186,6 +186,16 @@ def test_a_name_is_found_and_read(change: Callable[[Picture], Picture], engine: 
     assert covers(found, 255 - picture if dark else picture, 120) > 0.98
 
 
+def test_letters_of_a_large_picture_may_be_large(engine: Engine) -> None:
+    image = Image.new("L", (1301, 901), 40)
+    font = ImageFont.truetype(str(FONTS / "dejavu" / "DejaVuSans.ttf"), 150)
+    ImageDraw.Draw(image).text((90, 300), "Ferreira 47", fill=230, font=font)
+    picture = np.asarray(image)
+    found = find_text(picture, engine, turned=False, known=lambda _: False)
+    assert covers(found, picture, 120) > 0.98
+    assert all(each.box.within(1301, 901) == each.box for each in found)
+
+
 @pytest.mark.parametrize("turns", [1, 3])
 def test_a_name_along_a_side_is_found(turns: int, engine: Engine) -> None:
     picture = np.ascontiguousarray(np.rot90(written("Ferreira, Ana"), turns))
