@@ -17,10 +17,11 @@ COPY --from=micromamba /bin/micromamba /usr/local/bin/micromamba
 WORKDIR /build
 # Python is that of environment.yml. DCMTK is Debian's, and the Python packages are those of the lock: as tested.
 COPY environment.yml scripts/docker/requirements.lock ./
-RUN sed -nE '/^(name|channels|dependencies):|^  - (conda-forge|nodefaults|python|pip)\b/p' environment.yml >image.yml \
+RUN sed -nE '/^(name|channels|dependencies):|^  - (conda-forge|nodefaults|python|pip)([=<>].*)?$/p' environment.yml >image.yml \
     && MAMBA_ROOT_PREFIX=/opt/conda micromamba create -y -n pacsifier_minimal -f image.yml \
     && MAMBA_ROOT_PREFIX=/opt/conda micromamba clean -ay \
-    && /opt/conda/envs/pacsifier_minimal/bin/python -m pip install --no-cache-dir --require-hashes -r requirements.lock
+    && /opt/conda/envs/pacsifier_minimal/bin/python -m pip install --no-cache-dir --no-deps --require-hashes \
+        -r requirements.lock
 COPY LICENSE NOTICE README.md pyproject.toml setup.cfg setup.py ./
 COPY pacsifier pacsifier
 RUN /opt/conda/envs/pacsifier_minimal/bin/python -m pip install --no-cache-dir --no-deps .

@@ -7,7 +7,7 @@ from importlib.util import find_spec
 INSTALL = "pip install 'pacsifier[pixels]'"
 _LIBRARIES = (
     *("numpy", "scipy", "PIL", "onnxruntime", "jinja2"),
-    *("pylibjpeg", "openjpeg", "rle", "jpeg_ls", "jpeglib"),
+    *("openjpeg", "rle"),
 )
 """By the names they are imported under."""
 

@@ -54,7 +54,13 @@ def _environment() -> Mapping[str, object]:
 def _specs() -> list[str]:
     specs = _environment()["dependencies"]
     assert isinstance(specs, list)
-    return specs
+    return [spec for spec in specs if isinstance(spec, str)]
+
+
+def _by_pip() -> list[str]:
+    specs = _environment()["dependencies"]
+    assert isinstance(specs, list)
+    return [each for spec in specs if isinstance(spec, dict) for each in spec["pip"]]
 
 
 def _required() -> dict[str, str]:
@@ -149,6 +155,15 @@ def test_an_environment_has_what_setup_cfg_requires_and_dcmtk():
     required = {name: spec for name, spec in _required().items() if name not in BY_PIP}
     assert required.items() <= specs.items()
     assert specs.keys() - required.keys() == {"python", "pip", "dcmtk", "openpyxl"}
+
+
+def test_an_environment_has_what_cleaning_of_pixels_needs():
+    config = configparser.ConfigParser()
+    config.read(ROOT / "setup.cfg", encoding="utf-8")
+    extra = config["options.extras_require"]["pixels"].strip().splitlines()
+    # pandas brings numpy.
+    wanted = {line.partition(";")[0].strip() for line in extra if not line.startswith("numpy")}
+    assert set(_by_pip()) == wanted
 
 
 def test_the_recipe_parses_and_requires_what_setup_cfg_does():
