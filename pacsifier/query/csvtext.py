@@ -10,10 +10,9 @@ from __future__ import annotations
 import csv
 import re
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from pacsifier.errors import Fault, InputError
 
@@ -30,8 +29,7 @@ _SEPARATORS: Final = (",", ";", "\t")
 _NAMED_SEPARATOR: Final = re.compile(r'"?sep=([^\w\s"]|\t)"?[,;\t ]*(?:\n|\Z)', re.IGNORECASE)
 
 
-@dataclass(frozen=True)
-class NumberedRow:
+class NumberedRow(NamedTuple):
     """One row: its number in a spreadsheet (from 1), and its cells as they stand in the file.
 
     `dates` are the indexes of cells that a workbook holds as a date or time.
