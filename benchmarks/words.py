@@ -94,6 +94,12 @@ def _share(number: int, of: int) -> str:
     return f"{number} ({100 * number / of:.1f} %)"
 
 
+def rare_words() -> Iterator[tuple[str, list[str]]]:
+    """The lists that were written to hold rare words, in the order in which they were."""
+    for number in (6, 7, 8):
+        yield f"list {number}", [row.split("|", 3)[3] for row in rows(f"descriptions_{number}.txt")]
+
+
 # --- by source ----------------------------------------------------------------------------------------------------
 
 
@@ -157,6 +163,10 @@ def main() -> None:
     for number, title in enumerate(RULES, 1):
         measure.row(title, Vocabulary(rules=dict(list(RULES.items())[:number])))
     measure.row("(a cohort: three patients have each description)", measure.cohort())
+    for title, texts in rare_words():
+        print(
+            f"{title}: {_share(len(texts) - len(damaged(Vocabulary(), texts)), len(texts))} of {len(texts)} whole"
+        )
     if arguments.show:
         for text, new in damaged(Vocabulary(), measure.texts + measure.regions):
             print(f"{text!r} -> {new!r}")

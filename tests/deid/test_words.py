@@ -61,6 +61,28 @@ def test_of_descriptions_written_later_at_least_95_in_100_stay_whole(number):
     assert len(bad) <= 0.05 * len(texts), bad
 
 
+@pytest.mark.parametrize(("number", "least"), [(6, 0.95), (7, 0.87), (8, 0.8)])
+def test_of_descriptions_with_rare_words_no_fewer_stay_whole_than_when_they_were_written(number, least):
+    texts = [row.split("|", 3)[3] for row in rows(f"descriptions_{number}.txt")]
+    assert sum(cleaned(text) == text for text in texts) >= least * len(texts)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("Hüftprothese", "Knochenkern", "Pankreasgang", "Liquorfluss", "Mikroadenom", "Prämonitoring"),
+        *("Aorta ascendens", "Parotis", "scapho-lunaire"),
+    ],
+)
+def test_a_word_made_of_words_of_medicine_stays(text):
+    assert cleaned(text) == text
+
+
+@pytest.mark.parametrize("name", ["Kirschbaum", "Scheidegger", "Knochenhauer", "Achenbach", "Zwetschge"])
+def test_a_name_that_is_a_noun_or_made_of_nouns_goes(name):
+    assert cleaned(f"{name} Thorax") == "Thorax"
+
+
 @pytest.mark.parametrize("half", HALVES)
 def test_of_region_names_at_least_97_in_100_stay_whole(half):
     names = rows("regions.txt")[HALVES[half]]

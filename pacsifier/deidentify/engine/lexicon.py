@@ -71,6 +71,7 @@ class Lexicon:
     common_rare_names: frozenset[str]
     names: frozenset[str]
     first: frozenset[str]
+    second: frozenset[str]
     last: tuple[str, ...]
     endings: tuple[str, ...]
     grammar: tuple[str, ...]
@@ -94,7 +95,11 @@ class Lexicon:
         return False
 
     def _ends(self, tail: str) -> bool:
-        if tail in self.technical or (len(tail) > _SHORTEST_STEM and self.has_known_stem(tail)):
+        if (
+            tail in self.technical
+            or tail in self.second
+            or (len(tail) > _SHORTEST_STEM and self.has_known_stem(tail))
+        ):
             return True
         # Wichtung, Anlage: long enough to be no second half of a name, as Mann and Berg are.
         return len(tail) >= _SHORTEST_STEM and tail in self.common
@@ -102,7 +107,8 @@ class Lexicon:
     def _begins(self, head: str) -> bool:
         if head in self.first:
             return True
-        heads = (head.removesuffix(link) for link in _LINKS if head.endswith(link))
+        # Huftprothese: a word may lose its last letter before another one.
+        heads = (f"{head}e", *(head.removesuffix(link) for link in _LINKS if head.endswith(link)))
         return any(len(each) >= _SHORTEST_PART and self.is_technical(each) for each in heads)
 
     def has_known_stem(self, folded: str) -> bool:
@@ -166,6 +172,7 @@ def lexicon() -> Lexicon:
         common_rare_names=words("common, and rare names too"),
         names=read_words("names.txt"),
         first=words("first parts"),
+        second=words("second halves"),
         last=tuple(sorted(words("last parts"))),
         endings=tuple(sorted(words("endings"))),
         grammar=tuple(sorted(words("grammar"))),
@@ -221,6 +228,8 @@ def _is_sure(part: str, known: Lexicon) -> bool:
 
 
 def _compound(word: str, folded: str, known: Lexicon) -> Verdict | None:  # noqa: ARG001
+    if len(folded) >= _SHORTEST_PART and folded in known.first:
+        return Verdict(True, "it is a part of words of the vocabulary")
     return Verdict(True, "it is made of words of the vocabulary") if known.is_compound(folded) else None
 
 
