@@ -134,11 +134,10 @@ def sources() -> Iterator[tuple[str, Lexicon, dict[str, Rule]]]:
         "endings",
         "short words in capitals",
         "common words",
-        "words of a German dictionary",
     ):
         sure = {**sure, "(names end the matter)": RULES["(names end the matter)"], title: RULES[title]}
         yield f"and {title}", whole, sure
-    yield "and the rest of the rules: **the product**", whole, dict(RULES)
+    yield "and the last two rules: **the product**", whole, dict(RULES)
     wide = replace(whole, common=frozenset(frequent), names=nothing)
     yield "not taken: common words that are names as well, in any case", wide, dict(RULES)
 

