@@ -49,7 +49,7 @@ EUROPEAN = (
 )
 ASIAN = ("wqy/wqy-microhei.ttc",)
 FAMILIES: Mapping[str, Sequence[str]] = {
-    "latin": ("Brunnmair", "Fitzgerald", "Oyelaran", "Söderqvist", "Castellanos", "Dubois-Perrin", "Nováková", "Öz"),
+    "latin": ("Brunnmair", "Fitzgerald", "Oyelaran", "Söderqvist", "Castellanos", "Dubois-Perrin", "Novak", "Öztürk"),
     "greek": ("ΠΑΠΑΔΟΠΟΥΛΟΣ", "Γεωργίου", "Οικονόμου"),
     "cyrillic": ("КУЗНЕЦОВА", "Соловьёв", "Иваненко"),
     "chinese": ("王小明", "欧阳建华", "陈丽君"),
