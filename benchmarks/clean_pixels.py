@@ -61,9 +61,7 @@ def main() -> None:
         seconds = time.monotonic() - began
         for line in lines(list(judged(named, folder / "in", folder / "out"))):
             print(line)
-        print(
-            f"exit status {status}; {given.count} files, {frames} frames in {seconds:.1f} s with {given.workers} workers"
-        )
+        print(f"exit status {status}; {frames} frames in {seconds:.1f} s with {given.workers} workers")
 
 
 if __name__ == "__main__":
