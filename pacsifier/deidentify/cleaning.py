@@ -27,13 +27,12 @@ class Wanted:
     """What is wanted of the pixels of one file.
 
     `series`: the images in which the same boxes are blanked, where the layout is the same; `doubt`: why the mark may
-    not claim anything though the pixels are cleaned; `certain`: it may without that, too; `seen_by_person`: somebody
-    has looked and found nothing left; `drawn`: boxes of that person.
+    not claim anything though the pixels are cleaned; `seen_by_person`: somebody has looked and found nothing left;
+    `drawn`: boxes of that person.
     """
 
     series: str
     doubt: str
-    certain: bool = False
     seen_by_person: bool = False
     drawn: tuple[Box, ...] = ()
 
@@ -82,7 +81,7 @@ class Cleaned:
     @property
     def doubt(self) -> str:
         """Why the mark may not say that nobody is recognizable; "" where it may."""
-        if self.wanted.seen_by_person or self.wanted.certain:
+        if self.wanted.seen_by_person:
             return ""
         if self.wanted.doubt:
             return self.wanted.doubt

@@ -100,12 +100,11 @@ def wanted(facts: Facts, names: Sequence[str], request: Request) -> Wanted | Non
     if request.pixels is None or not facts.has_pixels:
         return None
     answer = request.reviewed.answer(names) or Answer()
-    certain = not claims.doubt(facts)
-    if certain and request.pixels.which != ALL and not answer.boxes:
+    if not claims.doubt(facts) and request.pixels.which != ALL and not answer.boxes:
         return None
     seen = request.reviewed.seen(names)
     series = f"{facts.study_uid}/{facts.series_uid}"
-    return Wanted(series, claims.doubt_when_cleaned(facts), certain, seen, answer.boxes)
+    return Wanted(series, claims.doubt_when_cleaned(facts), seen, answer.boxes)
 
 
 def portions(jobs: Sequence[Job]) -> Iterator[tuple[Job, ...]]:

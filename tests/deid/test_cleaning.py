@@ -68,9 +68,6 @@ def one(wanted: Wanted, *looks: Look) -> Cleaned:
             False,
             id="who drew a box has not seen it gone",
         ),
-        pytest.param(
-            want(certain=True), (seen(),), True, False, False, id="a CT says YES, but not that it has no text"
-        ),
     ],
 )
 def test_nothing_is_claimed_of_pixels_that_is_not_known(wanted, regions, yes, cleaned, no_text):

@@ -261,13 +261,15 @@ def test_the_marks_say_what_was_done(options, longitudinal, codes, said, tmp_pat
     ("claim", "expected"),
     [
         pytest.param(
-            PixelClaim("pixels cleaned: x", True, True, "blanked"), True, "NO", "MIP; blanked", id="all"
+            PixelClaim("pixels cleaned: x", True, True, "blanked"), (True, "NO", "MIP; blanked"), id="all"
         ),
         pytest.param(
-            PixelClaim("pixels cleaned: x", True, False), True, "YES", "MIP", id="a person is wanted"
+            PixelClaim("pixels cleaned: x", True, False), (True, "YES", "MIP"), id="a person is wanted"
         ),
         pytest.param(
-            PixelClaim("pixels cleaned: x", False, False, "blanked"), False, "YES", "MIP; blanked", id="open"
+            PixelClaim("pixels cleaned: x", False, False, "blanked"),
+            (False, "YES", "MIP; blanked"),
+            id="open",
         ),
     ],
 )
