@@ -15,7 +15,7 @@ from tests.pixels.corpus import KINDS, Sample, sample
 from tests.pixels.judging import Count, judged, look
 
 SEED = 5
-MOST_PIXELS = 2_100_000
+MOST_PIXELS = 3_200_000
 
 
 def _samples(kind: str, with_text: int, without: int) -> Iterator[Sample]:
