@@ -9,9 +9,8 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from datetime import date
-from typing import Final
+from typing import Final, NamedTuple
 
 from pacsifier.query.attributes import ATTRIBUTES, Attribute
 from pacsifier.query.spreadsheet import (
@@ -48,9 +47,8 @@ _RANGE_FORMS: Final = "YYYYMMDD, YYYYMMDD-YYYYMMDD, YYYYMMDD- or -YYYYMMDD, with
 _TIME_FORMS: Final = "HH, HHMM, HHMMSS or HHMMSS.F (24 hours; 1 to 6 digits of a fraction)"
 
 
-@dataclass(frozen=True)
-class Cell:
-    """What a cell says, "" where it is empty, and every problem of it."""
+class Cell(NamedTuple):
+    """What a cell says, "" where it is empty, and every problem of it; a tuple, since there may be millions."""
 
     text: str
     problems: tuple[str, ...] = ()
@@ -132,6 +130,8 @@ def _form_problem(attribute: Attribute, text: str) -> str | None:
 
 def _length_problems(attribute: Attribute, text: str) -> Iterator[str]:
     """Values longer than their VR allows; wildcards count as characters."""
+    if len(text) <= attribute.max_length and attribute.vr not in _PARTS:
+        return
     separator, unit = _PARTS.get(attribute.vr, (None, ""))
     parts = text.split(separator) if separator else [text]
     longest = max(map(len, parts))

@@ -12,11 +12,10 @@ import csv
 import io
 import re
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass
 from functools import partial
 from itertools import chain
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import BinaryIO, Final, NamedTuple
 
 from pacsifier.errors import Fault, InputError
 
@@ -34,8 +33,7 @@ _SEPARATORS: Final = (",", ";", "\t")
 _NAMED_SEPARATOR: Final = re.compile(r'"?sep=([^\w\s"]|\t)"?[,;\t ]*(?:\n|\Z)', re.IGNORECASE)
 
 
-@dataclass(frozen=True)
-class NumberedRow:
+class NumberedRow(NamedTuple):
     """One row: its number in a spreadsheet (from 1), and its cells as they stand in the file.
 
     `dates` are the indexes of cells that a workbook holds as a date or time.

@@ -9,9 +9,8 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import date, timedelta
-from typing import Final
+from typing import Final, NamedTuple
 
 from pacsifier.query.csvtext import BLANKS
 
@@ -75,9 +74,8 @@ PLAIN: Final = str.maketrans(
 """What word processors and web pages put in the place of the characters of a keyboard."""
 
 
-@dataclass(frozen=True)
-class Typed:
-    """A cell as its author meant it, and what is wrong with it; "" : nothing."""
+class Typed(NamedTuple):
+    """A cell as its author meant it, and what is wrong with it; "" : nothing. A tuple, as `Cell` is."""
 
     text: str
     problem: str = ""

@@ -11,6 +11,6 @@ import memory
 
 
 def test_five_thousand_more_series_need_little_more_memory(capsys):
-    # About 2 kB a series; dicts and a table built as one text took 5 kB.
-    ended = memory.main(["--series", "1001", "6001", "--shape", "one", "--limit", "17"])
+    # About 1.1 kB a series; dicts and a table built as one text took 5 kB.
+    ended = memory.main(["--series", "1001", "6001", "--shape", "one", "--limit", "9"])
     assert ended == 0, capsys.readouterr().out

@@ -23,12 +23,12 @@ class EarlierLog:
     table itself is written anew while this one is still needed.
     `moved` maps a series to the AE title to which all of it was moved, and to the number of its instances; `folders` to
     where it was placed; `failed` to why and by which way it failed for good, where both are known; `claimed` are the
-    series that were called complete once they were on the disk itself. Of several rows of a series the last counts.
+    series that were called complete once they were on the disk itself. Of several rows of a series, in a table that was
+    put together by hand, the last counts.
     """
 
     def __init__(self, path: Path) -> None:
         self._packed = _packed(path)
-        self._outdated: frozenset[int] = frozenset()
         self.columns: tuple[str, ...] = ()
         self.moved: dict[SeriesKey, tuple[str, int]] = {}
         self.folders: dict[SeriesKey, str] = {}
@@ -38,11 +38,6 @@ class EarlierLog:
 
     def rows(self) -> Iterator[tuple[SeriesKey, LogRow]]:
         """The rows with the series that they tell of; a row that names none has a key of its own."""
-        for number, (key, row) in enumerate(self._all()):
-            if number not in self._outdated:
-                yield key, row
-
-    def _all(self) -> Iterator[tuple[SeriesKey, LogRow]]:
         with gzip.open(
             io.BytesIO(self._packed), "rt", encoding="utf-8-sig", errors="replace", newline=""
         ) as file:
@@ -52,29 +47,23 @@ class EarlierLog:
                 yield _key(row, number), row
 
     def _learn(self) -> None:
-        last: dict[SeriesKey, int] = {}
-        outdated = []
         columns: dict[str, None] = {}
-        for number, (key, row) in enumerate(self._all()):
-            if key in last:
-                outdated.append(last[key])
-            last[key] = number
-            columns.update(dict.fromkeys(row))
-        self._outdated = frozenset(outdated)
-        self.columns = tuple(columns)
         for key, row in self.rows():
-            self._recall(key, row)
-
-    def _recall(self, key: SeriesKey, row: LogRow) -> None:
-        moved = row.get("FilesMoved", "")
-        if moved.isdecimal() and moved.isascii():
-            self.moved[key] = sys.intern(row.get("MoveDestination", "")), int(moved)
-        if folder := row.get("Folder"):
-            self.folders[key] = folder
-        if row.get("Completed") == "True":
-            self.claimed.add(key)
-        if (code := _CODES.get(row.get("FailedForGood", ""))) and (way := row.get("FailedBy")):
-            self.failed[key] = code, way
+            columns.update(dict.fromkeys(row))
+            moved = row.get("FilesMoved", "")
+            if moved.isdecimal() and moved.isascii():
+                self.moved[key] = sys.intern(row.get("MoveDestination", "")), int(moved)
+            if folder := row.get("Folder"):
+                self.folders[key] = folder
+            if row.get("Completed") == "True":
+                self.claimed.add(key)
+            else:
+                self.claimed.discard(key)
+            if (code := _CODES.get(row.get("FailedForGood", ""))) and (way := row.get("FailedBy")):
+                self.failed[key] = code, way
+            else:
+                self.failed.pop(key, None)
+        self.columns = tuple(columns)
 
 
 def _packed(path: Path) -> bytes:

@@ -82,13 +82,20 @@ class Journal:
 
     def _log_rows(self) -> Iterator[LogRow]:
         """The rows of earlier runs, or those of this run in their place, and then its new ones; one at a time."""
-        # Those that no row of an earlier run tells of are left in the end.
-        states = {state.series.key: state for state in self._states} if self.earlier.columns else {}
+        states: dict[SeriesKey, SeriesState | None] = {}
+        if self.earlier.columns:
+            states.update((state.series.key, state) for state in self._states)
         for key, row in self.earlier.rows():
-            state = states.pop(key, None)
-            yield self._log_row(state, row) if state and replaces(state, row.get("Folder")) else row
+            state = states.get(key)
+            if state is not None and replaces(state, row.get("Folder")):
+                yield self._log_row(state, row)
+                # A further row of it, in a table that was put together by hand, is replaced too.
+                states[key] = None
+            elif state is not None or key not in states:
+                yield row
+                states.pop(key, None)
         for state in states.values() if self.earlier.columns else self._states:
-            if state.status not in UNTOLD:
+            if state is not None and state.status not in UNTOLD:
                 yield self._log_row(state)
 
     def _log_row(self, state: SeriesState, earlier: LogRow = _NO_ROW) -> dict[str, str]:
