@@ -201,6 +201,20 @@ def _copy(source: Path, partial: Path) -> None:
         os.fsync(copy.fileno())
 
 
+def copy_whole(source: Path, target: Path, mode: int = 0o600) -> None:
+    """Copies a file byte for byte, in the place of what has that name, so that it is never seen half written."""
+    partial = target.with_name(f".{target.name}.partial")
+    try:
+        with source.open("rb") as original, os.fdopen(open_new(partial, mode), "wb") as copy:
+            shutil.copyfileobj(original, copy)
+            copy.flush()
+            os.fsync(copy.fileno())
+        partial.replace(target)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
+
+
 def append_line(path: Path, line: str) -> None:
     """Appends a line to a file (0600) in one write, so that two runs do not mix their lines."""
     with os.fdopen(open_to_append(path), "wb", buffering=0) as file:

@@ -8,6 +8,7 @@ Raises InputError for what is no CSV file.
 from __future__ import annotations
 
 import codecs
+import contextlib
 import csv
 import io
 import re
@@ -51,18 +52,26 @@ def read_csv(path: Path, known_columns: Collection[str], empty: str = EMPTY) -> 
     read twice, and never held as a whole: the table of 100,000 series has 50 MB.
     """
     source = str(path)
-    filled = False
     try:
         with path.open("rb") as file:
-            encoding = _encoding(source, file, empty)
-            file.seek(0)
-            lines, separator = _begun(_lines(file, encoding), {name.lower() for name in known_columns})
-            for number, row in enumerate(_parse(source, lines, separator), start=1):
-                if len(row) > 1 or any(cell.strip(BLANKS) for cell in row):
-                    filled = True
-                    yield NumberedRow(number, row)
+            yield from rows_of(source, file, known_columns, empty)
     except OSError as error:
         raise InputError(Fault(source, f"cannot be read: {error.strerror or error}")) from error
+
+
+def rows_of(
+    source: str, file: BinaryIO, known_columns: Collection[str], empty: str = EMPTY
+) -> Iterator[NumberedRow]:
+    """As `read_csv`, of a file that is open, and stays so; from its start, wherever it stands."""
+    file.seek(0)
+    encoding = _encoding(source, file, empty)
+    file.seek(0)
+    lines, separator = _begun(_lines(file, encoding), {name.lower() for name in known_columns})
+    filled = False
+    for number, row in enumerate(_parse(source, lines, separator), start=1):
+        if len(row) > 1 or any(cell.strip(BLANKS) for cell in row):
+            filled = True
+            yield NumberedRow(number, row)
     if not filled:
         raise InputError(Fault(source, empty))
 
@@ -112,9 +121,14 @@ def _first_wrong_byte(source: str, file: BinaryIO, encoding: str, empty: str) ->
 def _lines(file: BinaryIO, encoding: str) -> Iterator[str]:
     """The lines of a file, ended by a line feed each, without the marks that stand where files begin or were joined."""
     text = io.TextIOWrapper(file, encoding=encoding)
-    for number, line in enumerate(text):
-        bare = line.lstrip("\ufeff") if number == 0 else line.removeprefix("\ufeff")
-        yield bare if bare.endswith("\n") else f"{bare}\n"
+    try:
+        for number, line in enumerate(text):
+            bare = line.lstrip("\ufeff") if number == 0 else line.removeprefix("\ufeff")
+            yield bare if bare.endswith("\n") else f"{bare}\n"
+    finally:
+        # The file is its owner's to close, who may have done so.
+        with contextlib.suppress(ValueError):
+            text.detach()
 
 
 def _begun(lines: Iterator[str], known_columns: Collection[str]) -> tuple[Iterator[str], str]:

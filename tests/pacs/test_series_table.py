@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import io
 import json
 import signal
@@ -146,13 +147,18 @@ def test_a_table_that_was_edited_where_it_lies_is_kept_and_the_rest_of_it_comes(
     listed = run(pacs, tmp_path, EVERYONE[:2], "--info")
     chosen = [{**row, "arm": "a"} for row in series(listed)[:2]]
     path = listed.out / "logs" / "series.csv"
-    path.write_text(as_csv(chosen), encoding="utf-8")
+    given = as_csv(chosen, ";", "\ufeff").encode()
+    path.write_bytes(given)
     options = ("--save", "-c", tmp_path / "config.json", "-q", path, "-d", listed.out)
     for repeated in ((), ("--resume",)):
         done = run_arguments(listed.out, [*options, *repeated])
         assert done.status == 0, done.stderr
         assert here(done, hospital) == uids(chosen) == uids(series(done))
         assert {row["arm"] for row in series(done)} == {"a"}
+        asked = (listed.out / "logs" / "series_asked.csv").read_bytes()
+        audit = (listed.out / "logs" / "audit.jsonl").read_text(encoding="utf-8").splitlines()
+        assert json.loads(audit[-1])["query_sha256"] == hashlib.sha256(asked).hexdigest()
+        assert repeated or asked == given
     assert uids(read_table(listed.out / "logs" / "series_asked.csv")) == uids(chosen)
 
 

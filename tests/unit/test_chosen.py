@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import csv
 import io
+from datetime import date
 from pathlib import Path
 
+import openpyxl
 import pytest
 from test_finding import FakePacs
 
@@ -203,6 +205,24 @@ UNDAMAGED = {
 )
 def test_what_archives_tell_is_not_called_damaged(column, value):
     assert noticed(column, value) == ""
+
+
+def test_a_workbook_brings_the_same_and_a_uid_that_it_holds_as_a_number_is_a_fault(tmp_path):
+    book = openpyxl.Workbook()
+    cells = row(1, new_ids="P1") | {"StudyDate": date(2015, 5, 12), "SeriesNumber": 1}
+    book.active.append(list(cells))
+    book.active.append([cell or None for cell in cells.values()])
+    path = tmp_path / "chosen.xlsx"
+    book.save(path)
+    table = read_query_file(path)
+    assert (table.chosen, table.notes) == (True, ())
+    assert list(table.queries) == list(read(tmp_path, text(row(1, new_ids="P1"))).queries)
+    place = list(cells).index("SeriesInstanceUID") + 1
+    for value, problem in ((12345678901234567890, "digits are lost"), (date(2003, 2, 1), "a date")):
+        book.active.cell(2, place, value)
+        book.save(path)
+        with pytest.raises(InputError, match=f"row 2, column SeriesInstanceUID.*{problem}"):
+            read_query_file(path)
 
 
 def test_of_many_damaged_cells_the_first_of_a_column_are_named_and_the_others_counted(tmp_path):

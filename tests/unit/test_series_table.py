@@ -151,7 +151,13 @@ def test_what_was_moved_elsewhere_and_lies_here_keeps_the_row_of_what_lies_here(
 
 @pytest.mark.parametrize(
     "damage",
-    ["", "nonsense\n1\n", "StudyInstanceUID,SeriesInstanceUID\n,\n1.2,1.2.1\n1.2,1.2.1\n", "\0,\xff\n"],
+    [
+        "",
+        "nonsense\n1\n",
+        "StudyInstanceUID,SeriesInstanceUID\n,\n1.2,1.2.1\n1.2,1.2.1\n",
+        "\0,\xff\n",
+        'run\n"x\n',
+    ],
 )
 def test_a_table_that_a_person_damaged_stops_no_run(tmp_path, damage):
     path = Tree(tmp_path).logs / "series.csv"
@@ -161,6 +167,22 @@ def test_a_table_that_a_person_damaged_stops_no_run(tmp_path, damage):
     journal.close()
     with path.open(encoding="utf-8", newline="") as file:
         assert [row for row in csv.DictReader(file) if row["run"] == "second"]
+    kept = path.with_name("series_asked.csv")
+    assert not kept.exists() or kept.read_text(encoding="latin-1") == damage
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "cp1252"])
+@pytest.mark.parametrize("separator", [",", ";", "\t"])
+def test_rows_of_earlier_runs_stay_after_a_spreadsheet_saved_the_table(tmp_path, separator, encoding):
+    earlier = write(tmp_path, placed(tmp_path, 1), placed(tmp_path, 2))
+    path = tmp_path / "logs" / "series.csv"
+    with path.open("w", encoding=encoding, newline="") as file:
+        writer = csv.DictWriter(file, [*SERIES_COLUMNS, "arm"], delimiter=separator)
+        writer.writeheader()
+        writer.writerows({**row, "arm": "Zürich"} for row in earlier.values())
+    rows = write(tmp_path, state(2, Status.FAILED), run="second")
+    assert rows["1"] == {**earlier["1"], "arm": "Zürich"}
+    assert rows["2"]["run"] == "second"
 
 
 def test_a_table_asked_for_where_it_lies_is_kept(tmp_path):

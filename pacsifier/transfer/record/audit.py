@@ -13,15 +13,19 @@ from pathlib import Path
 
 from pacsifier import __version__
 from pacsifier.disk.files import append_line
-from pacsifier.disk.names import AUDIT_NAME
+from pacsifier.disk.names import ASKED_NAME, AUDIT_NAME
 from pacsifier.disk.tree import Tree
 from pacsifier.transfer.options import Job
+from pacsifier.transfer.record.series_table import is_own_table
 from pacsifier.transfer.record.summary import Summary
 
 
 def write_audit(tree: Tree, job: Job, summary: Summary, ended: str, seconds: float) -> None:
     """Appends one line of JSON about the run: who, when, how, which query, counts; no identity of a patient."""
     options = job.options
+    # A run writes a new series table in the place of the one that was given, and keeps that.
+    in_place = is_own_table(tree, job.table.path)
+    asked = tree.logs / ASKED_NAME if in_place else job.table.path
     line = {
         "run": job.name,
         "ended_at": datetime.now().astimezone().isoformat(timespec="seconds"),
@@ -34,7 +38,7 @@ def write_audit(tree: Tree, job: Job, summary: Summary, ended: str, seconds: flo
         "shard": str(options.shard),
         **({"retrieve_method": options.retrieve_method} if options.save else {}),
         "config": asdict(job.config),
-        "query_sha256": _digest(job.table.path),
+        "query_sha256": _digest(asked),
         "rows": dict(sorted(summary.outcomes.items())),
         "series": {status.value: number for status, number in summary.series.items()},
         "instances": summary.instances,

@@ -6,19 +6,31 @@ It is what a person looks at, chooses from and gives back as the query file (`qu
 
 from __future__ import annotations
 
-import csv
+import logging
 from collections.abc import Iterator, Sequence
-from typing import TextIO
+from itertools import chain, repeat
+from pathlib import Path
+from typing import BinaryIO
 
-from pacsifier.disk.files import write_whole
+from pacsifier.disk.files import copy_whole, write_whole
 from pacsifier.disk.names import ASKED_NAME, LOG_FOLDER, SERIES_NAME
 from pacsifier.disk.tree import Tree
+from pacsifier.errors import InputError
 from pacsifier.query import INFO_COLUMNS, SERIES_COLUMNS, QueryTable
+from pacsifier.query.csvtext import rows_of
 from pacsifier.transfer.model import SeriesKey, SeriesState
 from pacsifier.transfer.record.asked import UNTOLD, Asked, replaces, row_numbers
 from pacsifier.transfer.record.tables import csv_lines
 
+log = logging.getLogger(__name__)
+
 Row = dict[str, str]
+
+
+def is_own_table(tree: Tree, query: Path) -> bool:
+    """Whether a query file is the series table of this folder, edited where it lies."""
+    path = tree.folder / LOG_FOLDER / SERIES_NAME
+    return path.is_file() and query.is_file() and path.samefile(query)
 
 
 class SeriesTable:
@@ -34,15 +46,18 @@ class SeriesTable:
         self._destination = destination
         self._asked = asked
         self._own = [column for column in table.columns if column in ("new_ids", *table.carried)]
-        self._earlier: TextIO | None = None
+        # The table of earlier runs is kept beside the new one.
+        self._kept = False
+        self._earlier: BinaryIO | None = None
 
     def open(self) -> None:
         """Finds the table of earlier runs; where it is the query file itself, that is kept beside the new one."""
         path = self._tree.folder / LOG_FOLDER / SERIES_NAME
         if path.is_file():
-            self._earlier = path.open(encoding="utf-8-sig", errors="replace", newline="")
-            if self._table.path.is_file() and path.samefile(self._table.path):
-                write_whole(self._tree.logs / ASKED_NAME, self._earlier, 0o600)
+            self._earlier = path.open("rb")
+            if is_own_table(self._tree, self._table.path):
+                copy_whole(path, self._tree.logs / ASKED_NAME)
+                self._kept = True
 
     def close(self) -> None:
         """Lets go of the table of earlier runs."""
@@ -53,7 +68,7 @@ class SeriesTable:
     def write(self, states: Sequence[SeriesState]) -> None:
         """Writes the table: the series of this run, and those of earlier runs that it did not touch."""
         rows = self._earlier_rows()
-        columns = list(dict.fromkeys((*SERIES_COLUMNS, *self._own, *next(rows))))
+        columns = list(dict.fromkeys((*SERIES_COLUMNS, *self._own, *next(rows, {}))))
         lines = ([row.get(column) or "" for column in columns] for row in self._rows(rows, states))
         write_whole(self._tree.logs / SERIES_NAME, csv_lines(columns, lines), 0o600)
 
@@ -62,10 +77,24 @@ class SeriesTable:
         if self._earlier is None:
             yield {}
             return
-        self._earlier.seek(0)
-        reader = csv.DictReader((line.replace("\0", "") for line in self._earlier), restval="")
-        yield dict.fromkeys(filter(None, reader.fieldnames or ()), "")
-        yield from reader
+        # A person may have edited it with a spreadsheet, which has separators and encodings of its own.
+        path = self._tree.folder / LOG_FOLDER / SERIES_NAME
+        rows = rows_of(str(path), self._earlier, SERIES_COLUMNS)
+        try:
+            header = next(rows).cells
+            yield dict.fromkeys(filter(None, header), "")
+            for row in rows:
+                yield dict(zip(header, chain(row.cells, repeat("")), strict=False))
+        except InputError as error:
+            self._keep_damaged(error)
+
+    def _keep_damaged(self, error: InputError) -> None:
+        """Keeps a table of earlier runs that cannot be read as a whole; no run fails for it."""
+        path = self._tree.folder / LOG_FOLDER / SERIES_NAME
+        if not self._kept:
+            copy_whole(path, self._tree.logs / ASKED_NAME)
+            self._kept = True
+            log.warning("%s; it is kept as %s, and a new one is written", error, ASKED_NAME)
 
     def _rows(self, earlier: Iterator[Row], states: Sequence[SeriesState]) -> Iterator[Row]:
         left: dict[SeriesKey, SeriesState | None] = {}
