@@ -117,6 +117,13 @@ missing_packages() {
     command -v dcm2niix >/dev/null || say dcm2niix
     command -v chromium >/dev/null || say chromium
     command -v chromedriver >/dev/null || say chromium-driver
+    # What the pictures of the tests are written with.
+    local fonts=/usr/share/fonts/truetype
+    [[ -e $fonts/dejavu/DejaVuSerif.ttf ]] || say fonts-dejavu-core
+    [[ -e $fonts/liberation/LiberationSansNarrow-Regular.ttf ]] || say fonts-liberation
+    [[ -e $fonts/freefont/FreeSans.ttf ]] || say fonts-freefont-ttf
+    [[ -e $fonts/hack/Hack-Regular.ttf ]] || say fonts-hack
+    [[ -e $fonts/wqy/wqy-microhei.ttc ]] || say fonts-wqy-microhei
 }
 
 say_how_to_get() {
