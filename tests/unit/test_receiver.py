@@ -405,9 +405,22 @@ def test_a_caller_that_stays_does_not_keep_the_port(toolbox, tmp_path):
 
 
 def _leader(folder: Path) -> int:
-    """The storescp that works in a folder, not what it forked."""
-    (leader,) = [pid for pid in _processes_in(folder) if os.getpgid(pid) == pid]
-    return leader
+    """The storescp that works in a folder, not what it forked or what of an earlier one is still ending."""
+    leaders: list[int] = []
+
+    def found() -> bool:
+        leaders[:] = [pid for pid in _processes_in(folder) if _leads(pid)]
+        return len(leaders) == 1
+
+    assert _until(found)
+    return leaders[0]
+
+
+def _leads(pid: int) -> bool:
+    try:
+        return os.getpgid(pid) == pid
+    except ProcessLookupError:
+        return False
 
 
 @pytest.mark.parametrize("busy", [False, True])
