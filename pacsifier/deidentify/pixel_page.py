@@ -193,7 +193,7 @@ def _as_values(shown: Shown, pictures: Iterator[list[Pair]]) -> dict[str, Any]:
             )
     counts = {by.value: sum(each.by is by for look in shown.chosen for each in look.regions) for by in By}
     return {
-        "name": str(PurePath(shown.chosen[0].file).parent),
+        "name": _name(shown.chosen[0].file),
         "columns": shown.columns,
         "rows": shown.rows,
         "uids": list(shown.outputs),
@@ -201,6 +201,11 @@ def _as_values(shown: Shown, pictures: Iterator[list[Pair]]) -> dict[str, Any]:
         "counts": counts,
         "hidden": len(shown.outputs) - len(shown.chosen),
     }
+
+
+def _name(file: str) -> str:
+    """What a person calls a series: the folder that its first file lies in, or that file."""
+    return str(PurePath(file).parent if PurePath(file).parent.name else PurePath(file))
 
 
 def _region(region: Region) -> dict[str, Any]:
