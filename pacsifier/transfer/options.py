@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-import secrets
+import os
 from dataclasses import dataclass, field
 from datetime import datetime, time, timezone
 from pathlib import Path
@@ -98,7 +98,7 @@ class Options:
 
 def run_name() -> str:
     """A name for a run, by when it began (UTC), that tables and audit share; no spreadsheet takes it for a date."""
-    return f"run-{datetime.now(timezone.utc):%Y%m%dT%H%M%SZ}-{secrets.token_hex(2)}"
+    return f"run-{datetime.now(timezone.utc):%Y%m%dT%H%M%SZ}-{os.urandom(2).hex()}"
 
 
 @dataclass(frozen=True)
