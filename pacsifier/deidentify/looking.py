@@ -5,12 +5,13 @@ Everything that can go wrong with a picture is an UnreadableError here, for a fi
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from io import FileIO
 from pathlib import Path
 
+import numpy as np
 from pydicom.dataset import Dataset
 from pydicom.multival import MultiValue
 
@@ -60,6 +61,37 @@ def search(path: Path, engine: Engine, knows: Callable[[str], bool], coders: Cod
         raise UnreadableError(CANNOT_LOOK, error.reason) from error
     meaning = first.meaning
     return _all_of(looked, meaning, [*by_rule(first)])
+
+
+def read_at(path: Path, boxes: Sequence[Box], engine: Engine, coders: Coders) -> tuple[str, ...]:
+    """What is read in and around these places, upright and on its side, in any frame of a file.
+
+    Raises UnreadableError where its pixels cannot be decoded, and OSError.
+    """
+    texts: list[str] = []
+
+    def find(picture: Picture) -> tuple[Region, ...]:
+        for piece in _around(picture, boxes):
+            upright = (
+                [piece] if piece.shape[1] > piece.shape[0] else [piece, np.rot90(piece), np.rot90(piece, 3)]
+            )
+            texts.extend(engine.read(np.ascontiguousarray(each)).text for each in upright)
+        return ()
+
+    try:
+        find_in_frames(_ranged(path, coders, 0), find)
+    except PixelsError as error:
+        raise UnreadableError(CANNOT_LOOK, error.reason) from error
+    return tuple(texts)
+
+
+def _around(picture: Picture, boxes: Sequence[Box]) -> Iterator[Picture]:
+    """Each place with half its height beside it, which holds whole letters of what was not blanked."""
+    rows, columns = picture.shape[:2]
+    for box in boxes:
+        margin = max(min(box.width, box.height) // 2, _RIM_PX)
+        if place := box.grown(margin).within(columns, rows):
+            yield picture[place.top : place.bottom, place.left : place.right]
 
 
 def has_pixels(path: Path) -> bool:

@@ -17,7 +17,7 @@ from pacsifier.deidentify.crew import shared
 from pacsifier.deidentify.engine.rules import Rules
 from pacsifier.deidentify.engine.subject import Subject
 from pacsifier.deidentify.layout import Places, portions
-from pacsifier.deidentify.looking import CANNOT_LOOK, has_pixels, search
+from pacsifier.deidentify.looking import CANNOT_LOOK, has_pixels, read_at, search
 from pacsifier.deidentify.model import Job, Left, Reason, Task
 from pacsifier.deidentify.writing import Settings
 from pacsifier.dicom.splice import UnreadableError
@@ -150,8 +150,9 @@ class Blanker(_WithEngine):
             blank(source, target, {None: boxes}, self.coders)
         except CannotBlank as error:
             raise UnreadableError("pixels that cannot be blanked", error.reason) from error
-        if problem := self.still_read(target, rules.names_somebody_in):
-            raise UnreadableError("pixels that name somebody after they were blanked", problem)
+        # The rest is what was looked at before it was written.
+        if any(map(rules.names_somebody_in, read_at(target, boxes, self.engine, self.coders))):
+            raise UnreadableError("pixels that name somebody after they were blanked", KNOWN_IN_PIXELS)
 
 
 def make_blanker(settings: Settings) -> Callable[[], Blanker]:

@@ -1,4 +1,4 @@
-"""`pacsifier-anonymize` and pixels: what is asked for is done, what cannot be done is named, nothing else costs more."""
+"""`pacsifier-anonymize` and pixels: what is asked for is done, what cannot be done is named."""
 
 from __future__ import annotations
 
@@ -139,6 +139,21 @@ def test_without_the_option_nothing_of_the_extra_is_imported(tmp_path):
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
+
+
+def test_what_is_still_read_in_a_blanked_place_keeps_the_file_out(tmp_path, monkeypatch):
+    """Nothing but a fault of ours leaves text there; then the file must not go out."""
+    from pacsifier.deidentify import pixels
+
+    def nothing_blanked(source: Path, target: Path, *_: object) -> None:
+        target.write_bytes(source.read_bytes())
+
+    monkeypatch.setattr(pixels, "blank", nothing_blanked)
+    corpus.save(picture(), tmp_path / "in" / "1")
+    assert run(tmp_path, "--clean_pixels") == 1
+    assert helpers.outputs(tmp_path / "out") == []
+    (row,) = table(tmp_path / "out.deidentification_report.csv")
+    assert "known identifier, read in the pixels" in row["reason"]
 
 
 def test_files_beside_the_key_are_for_their_owner_only(tmp_path):
