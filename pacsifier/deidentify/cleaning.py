@@ -10,6 +10,8 @@ import json
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
+from operator import itemgetter
 from typing import Any
 
 from pacsifier.deidentify.engine.marks import PixelClaim
@@ -55,6 +57,11 @@ class Look:
     problem: str = ""
     drawn: tuple[Box, ...] = ()
 
+    @property
+    def layout(self) -> _Layout:
+        """The images in which the same boxes are blanked."""
+        return self.series, self.columns, self.rows
+
 
 @dataclass(frozen=True)
 class Cleaned:
@@ -64,17 +71,16 @@ class Cleaned:
     regions: tuple[Region, ...]
     wanted: Wanted
 
-    @property
+    @cached_property
     def boxes(self) -> tuple[Box, ...]:
         """The boxes to blank, in every frame."""
         return blanked_boxes(self.regions)
 
-    @property
+    @cached_property
     def unread(self) -> int:
         """How many regions were seen, but neither read nor blanked."""
-        boxes = self.boxes
         return sum(
-            region.by is By.SEEN and not any(box.holds(region.box) for box in boxes)
+            region.by is By.SEEN and not any(box.holds(region.box) for box in self.boxes)
             for region in self.regions
         )
 
@@ -109,32 +115,41 @@ def settle(wanted: Mapping[str, Wanted], looks: Mapping[str, Look]) -> dict[str,
 
     `looks` holds a look at each of them, and at files of earlier runs, whose series may go on.
     """
-    found: dict[_Layout, dict[Box, By]] = defaultdict(dict)
-    drawn: dict[_Layout, set[Box]] = defaultdict(set)
-    for look in looks.values():
-        found[_layout(look)] |= {region.box: region.by for region in look.regions if region.blanked}
-        drawn[_layout(look)] |= {*look.drawn}
+    series = SeriesBoxes(looks.values())
     for name, want in wanted.items():
-        drawn[_layout(looks[name])] |= {*want.drawn}
+        series.draw(looks[name], want.drawn)
     return {
-        name: _cleaned(want, looks[name], found[_layout(looks[name])], sorted(drawn[_layout(looks[name])]))
+        name: Cleaned(replace(look, drawn=series.drawn(look)), series.regions(look), want)
         for name, want in wanted.items()
-        if not looks[name].problem
+        if not (look := looks[name]).problem
     }
 
 
-def _layout(look: Look) -> _Layout:
-    return look.series, look.columns, look.rows
+class SeriesBoxes:
+    """What is blanked in all images of a series that have one size: boxes found in any, or drawn by a person."""
 
+    def __init__(self, looks: Iterable[Look]) -> None:
+        self._found: dict[_Layout, dict[Box, By]] = defaultdict(dict)
+        self._drawn: dict[_Layout, set[Box]] = defaultdict(set)
+        for look in looks:
+            self._found[look.layout] |= {each.box: each.by for each in look.regions if each.blanked}
+            self.draw(look, look.drawn)
 
-def _cleaned(want: Wanted, look: Look, found: Mapping[Box, By], drawn: Sequence[Box]) -> Cleaned:
-    mine = {region.box for region in look.regions}
-    others = [
-        Region(box, by) for box, by in sorted(found.items(), key=lambda each: each[0]) if box not in mine
-    ]
-    inside = tuple(box for each in drawn if (box := each.within(look.columns, look.rows)))
-    by_person = [Region(box, By.PERSON) for box in inside]
-    return Cleaned(replace(look, drawn=inside), (*look.regions, *others, *by_person), want)
+    def draw(self, look: Look, boxes: Iterable[Box]) -> None:
+        """Adds boxes that a person drew in one of the images."""
+        self._drawn[look.layout] |= {*boxes}
+
+    def drawn(self, look: Look) -> tuple[Box, ...]:
+        """The boxes of people that lie in an image."""
+        every = sorted(self._drawn[look.layout])
+        return tuple(box for each in every if (box := each.within(look.columns, look.rows)))
+
+    def regions(self, look: Look) -> tuple[Region, ...]:
+        """The regions of an image, with those that only others of its series have; no text of theirs."""
+        mine = {region.box for region in look.regions}
+        found = sorted(self._found[look.layout].items(), key=itemgetter(0))
+        others = (Region(box, by) for box, by in found if box not in mine)
+        return (*look.regions, *others, *(Region(box, By.PERSON) for box in self.drawn(look)))
 
 
 def kept(regions: Iterable[Region], words: frozenset[str], knows: Callable[[str], bool]) -> Iterator[Region]:
@@ -153,18 +168,7 @@ def line_of(look: Look) -> str:
     regions = [
         [*_numbers(each.box), each.by.value, each.text, round(each.confidence, 3)] for each in look.regions
     ]
-    values: dict[str, Any] = {
-        "file": look.file,
-        "series": look.series,
-        "columns": look.columns,
-        "rows": look.rows,
-        "frames": look.frames,
-        "looked_at": look.looked_at,
-        "engine": look.engine,
-        "regions": regions,
-        "problem": look.problem,
-        "drawn": [_numbers(box) for box in look.drawn],
-    }
+    values = {**vars(look), "regions": regions, "drawn": [_numbers(box) for box in look.drawn]}
     return json.dumps(values, ensure_ascii=True) + "\n"
 
 

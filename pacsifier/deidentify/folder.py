@@ -12,8 +12,8 @@ from __future__ import annotations
 
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 
 from pacsifier.deidentify import report
 from pacsifier.deidentify.cleaning import RECORD, Look
@@ -22,18 +22,19 @@ from pacsifier.deidentify.engine.profile import Profile
 from pacsifier.deidentify.engine.subject import Subject
 from pacsifier.deidentify.key import Key, opened, read
 from pacsifier.deidentify.layout import Places, lay_out
-from pacsifier.deidentify.model import Left, Patient, Request, Rulebook, There, Verified
+from pacsifier.deidentify.model import Left, Patient, Request, Rulebook, Settings, There, Verified
 from pacsifier.deidentify.patients import sort_out
 from pacsifier.deidentify.scan import Gathered
 from pacsifier.deidentify.selection import Selection, each_once, select
 from pacsifier.deidentify.settle import Settled, check_resumed, made_in, settle, subjects_of, vocabulary_of
 from pacsifier.deidentify.survey import Survey, look
-from pacsifier.deidentify.writing import Blank, Settings, Wrote, remove_empty_folders, set_aside, write
+from pacsifier.deidentify.writing import Wrote, remove_empty_folders, set_aside, write
 from pacsifier.disk.durable import wait_until_on_disk
 from pacsifier.disk.lock import OutputLock
 from pacsifier.disk.walk import Progress, Walk
 from pacsifier.errors import InputError
 from pacsifier.pictures import needs
+from pacsifier.pictures.models import Models, find
 
 LEFT_OUT_FOLDER = "left_out"
 
@@ -48,7 +49,7 @@ def deidentify_folder(request: Request, progress: Progress = lambda *_: None) ->
             "images; name another output folder"
         )
     walk = Walk(request.in_folder.resolve())
-    _check_pixels(request)
+    found = _models(request)
     with OutputLock(request.out_folder) as lock:
         start = time.monotonic()
         profile = Profile(request.options)
@@ -59,18 +60,17 @@ def deidentify_folder(request: Request, progress: Progress = lambda *_: None) ->
         # From here on the key is on disk: no image is written before.
         rulebook = Rulebook(profile, key.secret, vocabulary_of(key, survey.gathered))
         subjects = subjects_of(settled.patients, survey.gathered, key, request.options)
-        settings = Settings(request, lock.staging, rulebook)
-        cleaning = _look(lay_out(settled.patients, subjects, request, rulebook), settings, progress)
-        places = cleaning.places
-        left = survey.own([*selection.left, *refused, *settled.left, *places.left, *cleaning.left])
+        settings = Settings(request, lock.staging, rulebook, found)
+        laid_out = lay_out(settled.patients, subjects, request, rulebook)
+        places, looks = _look(laid_out, settings, progress)
+        left = survey.own([*selection.left, *refused, *settled.left, *places.left])
         there = survey.own([*selection.there, *places.there])
-        settings = replace(settings, make_blank=cleaning.make_blank)
         wrote = _write(places, left, there, settings, progress)
         # On the disk before the summary says so.
         written = (request.out_folder / target for targets in wrote.targets.values() for target in targets)
         wait_until_on_disk(request.out_folder, written)
         _leave_beside(wrote, settled, key, request)
-        _show(cleaning, wrote, settings, progress)
+        _show(places, looks, wrote, settings, progress)
         outputs = _outputs(places, wrote)
         verified = _verify(outputs, subjects, survey.gathered, settings, progress)
         totals = _summed_up(survey, settled, wrote, verified, request, left=left, there=there)
@@ -104,55 +104,46 @@ def _settle(
     return settled, key
 
 
-def _check_pixels(request: Request) -> None:
-    """Raises InputError where pixels were cleaned by the run that is resumed, or what it takes is missing."""
+def _models(request: Request) -> Models | None:
+    """What text in pixels is found with; None where nobody looks for any.
+
+    Raises InputError where it is missing, or pixels were cleaned by the run that is resumed and are not now.
+    """
     if request.resume and request.pixels is None and request.beside(RECORD).exists():
         raise InputError("--resume: the earlier run cleaned pixels; name --clean_pixels again")
     if not (request.pixels or request.verify_pixels):
-        return
+        return None
     absent = needs.missing()
     if absent:
         raise InputError(
             f"pixels cannot be searched for text: {', '.join(absent)} not installed; {needs.INSTALL}"
         )
-    from pacsifier.pictures import models
-
-    models.find(request.ocr_models)
+    return find(request.ocr_models)
 
 
-@dataclass(frozen=True)
-class Cleaning:
-    """Where every instance goes and what is done to its pixels, what stays out since nobody could look at it.
-
-    `looks`: what was seen, by file; `make_blank`: makes what blanks.
-    """
-
-    places: Places
-    left: Sequence[Left] = ()
-    looks: Mapping[str, Look] = field(default_factory=dict)
-    make_blank: Callable[[], Blank] | None = None
-
-
-def _look(places: Places, settings: Settings, progress: Progress) -> Cleaning:
+def _look(places: Places, settings: Settings, progress: Progress) -> tuple[Places, Mapping[str, Look]]:
+    """The places with what is to be done to the pixels of each file, and every look at one, by file."""
     if settings.request.pixels is None:
-        return Cleaning(places)
+        return places, {}
+    # It imports what comes with an extra, as what follows does; no other run needs that.
     from pacsifier.deidentify import pixels
 
-    looked = pixels.look(places, settings, progress)
-    return Cleaning(looked.places, looked.left, looked.looks, pixels.make_blanker(settings))
+    return pixels.look(places, settings, progress)
 
 
-def _show(cleaning: Cleaning, wrote: Wrote, settings: Settings, progress: Progress) -> None:
+def _show(
+    places: Places, looks: Mapping[str, Look], wrote: Wrote, settings: Settings, progress: Progress
+) -> None:
     """The page on which a person looks at what was cleaned, in this run and in those that it resumes."""
     if settings.request.pixels is None:
         return
     from pacsifier.deidentify import pixel_page
 
     failed = {each.path for each in wrote.left}
-    jobs = {job.name: job.target for task in cleaning.places.tasks for job in task.jobs}
+    jobs = {job.name: job.target for task in places.tasks for job in task.jobs}
     targets = {name: target for name, target in jobs.items() if name not in failed}
-    targets |= {each.path: each.target for each in cleaning.places.there}
-    pixel_page.write(cleaning.looks, targets, settings, progress)
+    targets |= {each.path: each.target for each in places.there}
+    pixel_page.write(looks, targets, settings, progress)
 
 
 def _write(

@@ -54,8 +54,12 @@ def search(path: Path, engine: Engine, knows: Callable[[str], bool], coders: Cod
         if first is None:
             raise UnreadableError(CANNOT_LOOK, "it has no frames")
         find = partial(find_text, engine=engine, turned=_may_be_turned(first), known=knows)
+        # One frame is decoded already.
+        made = pictures(first)
+        alone = first.meaning.frames == 1
         looked = [
-            find_in_frames(_ranged(path, coders, number), find) for number in range(len(pictures(first)))
+            find_in_frames([made[number]] if alone else _ranged(path, coders, number), find)
+            for number in range(len(made))
         ]
     except PixelsError as error:
         raise UnreadableError(CANNOT_LOOK, error.reason) from error

@@ -14,6 +14,7 @@ from pacsifier.deidentify.engine.rules import Rules
 from pacsifier.deidentify.engine.subject import Subject
 from pacsifier.deidentify.reviewed import Reviewed
 from pacsifier.dicom.splice import UnreadableError
+from pacsifier.pictures.models import Models
 from pacsifier.query import WHOLE, Shard
 
 NEW_ID_FILE = "new_id.txt"
@@ -191,6 +192,19 @@ class Rulebook:
     def rules_of(self, subject: Subject) -> Rules:
         """The rules for the files of one patient."""
         return Rules(self.profile, self.secret, subject, self.vocabulary)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a process needs to write instances; `staging` lies on the file system of the output.
+
+    `models`: what text in pixels is found with, where it is looked for.
+    """
+
+    request: Request
+    staging: Path
+    rulebook: Rulebook
+    models: Models | None = None
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.resources import files
 from operator import itemgetter
@@ -15,11 +16,10 @@ from pathlib import Path, PurePath
 from typing import Any
 
 from pacsifier.deidentify import reviewed
-from pacsifier.deidentify.cleaning import Look
+from pacsifier.deidentify.cleaning import Look, SeriesBoxes
 from pacsifier.deidentify.coders import coders_in
 from pacsifier.deidentify.crew import shared
-from pacsifier.deidentify.model import Request
-from pacsifier.deidentify.writing import Settings
+from pacsifier.deidentify.model import Request, Settings
 from pacsifier.disk.files import write_whole
 from pacsifier.disk.walk import Progress
 from pacsifier.pictures.boxes import By, Region
@@ -55,27 +55,23 @@ class Shown:
 
 def series_of(looks: Iterable[Look], targets: Mapping[str, str]) -> list[Shown]:
     """The series and sizes that were looked at, what is doubtful first; `targets`: outputs by input."""
+    looks = list(looks)
+    boxes = SeriesBoxes(looks)
     groups: dict[tuple[str, int, int], list[Look]] = defaultdict(list)
     for look in looks:
         if look.file in targets:
-            groups[look.series, look.columns, look.rows].append(look)
-    return sorted((_shown(key, group, targets) for key, group in groups.items()), key=lambda each: each.doubt)
+            groups[look.layout].append(look)
+    return sorted((_shown(group, targets, boxes) for group in groups.values()), key=lambda each: each.doubt)
 
 
-def _shown(key: tuple[str, int, int], group: Sequence[Look], targets: Mapping[str, str]) -> Shown:
+def _shown(group: Sequence[Look], targets: Mapping[str, str], boxes: SeriesBoxes) -> Shown:
     ordered = sorted(group, key=lambda look: look.file)
     doubtful = sorted(ordered, key=_doubt_of)
     first = [ordered[0], ordered[-1], *(look for look in doubtful if look.regions)]
     chosen = tuple({look.file: look for look in first}.values())[:_MOST_SHOWN]
-    shared_boxes = {region.box: region for look in ordered for region in look.regions if region.blanked}
-    drawn = {box for look in ordered for box in look.drawn}
-    regions = {}
-    for look in chosen:
-        mine = {region.box for region in look.regions}
-        others = (Region(each.box, each.by) for box, each in shared_boxes.items() if box not in mine)
-        regions[look.file] = (*look.regions, *others, *(Region(box, By.PERSON) for box in sorted(drawn)))
     outputs = tuple(PurePath(targets[look.file]).stem for look in ordered)
-    return Shown(*key, outputs, chosen, regions)
+    regions = {look.file: boxes.regions(look) for look in chosen}
+    return Shown(*ordered[0].layout, outputs, chosen, regions)
 
 
 def _doubt_of(look: Look) -> tuple[int, float]:
@@ -110,17 +106,16 @@ class Painter:
     def __call__(self, task: tuple[int, Wish]) -> tuple[int, list[Pair]]:
         """The number of a wish, and its pictures."""
         number, wish = task
-        return number, [
-            Pair(frame, self._jpeg(wish.source, frame), self._jpeg(wish.output, frame))
-            for frame in wish.frames
-        ]
+        before, after = (self._jpegs(path, wish.frames) for path in (wish.source, wish.output))
+        return number, [Pair(frame, before.get(frame, b""), after.get(frame, b"")) for frame in wish.frames]
 
-    def _jpeg(self, path: Path, number: int) -> bytes:
-        try:
-            frame = next(frames_of(path, self._coders, (number,)), None)
-        except (PixelsError, OSError):
-            return b""
-        return jpeg(shown(frame), _SIDE_PX) if frame else b""
+    def _jpegs(self, path: Path, frames: Sequence[int]) -> dict[int, bytes]:
+        """The pictures that can be made, by the numbers of their frames."""
+        made = {}
+        with suppress(PixelsError, OSError):
+            for frame in frames_of(path, self._coders, frames):
+                made[frame.index] = jpeg(shown(frame), _SIDE_PX)
+        return made
 
 
 def write(
@@ -185,7 +180,6 @@ def _as_values(shown: Shown, pictures: Iterator[list[Pair]]) -> dict[str, Any]:
                     "file": look.file,
                     "frame": pair.frame + 1,
                     "frames": look.frames,
-                    "looked_at": look.looked_at,
                     "before": _data_uri(pair.before),
                     "after": _data_uri(pair.after),
                     "regions": [_region(each) for each in shown.regions[look.file]],

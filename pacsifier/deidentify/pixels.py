@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 
@@ -18,31 +18,21 @@ from pacsifier.deidentify.engine.rules import Rules
 from pacsifier.deidentify.engine.subject import Subject
 from pacsifier.deidentify.layout import Places, portions
 from pacsifier.deidentify.looking import CANNOT_LOOK, has_pixels, read_at, search
-from pacsifier.deidentify.model import Job, Left, Reason, Task
-from pacsifier.deidentify.writing import Settings
+from pacsifier.deidentify.model import Job, Left, Reason, Settings, Task
 from pacsifier.dicom.splice import UnreadableError
 from pacsifier.disk.files import open_new, open_to_append
 from pacsifier.disk.walk import Progress
-from pacsifier.pictures import models
 from pacsifier.pictures.blanking import CannotBlank, blank
 from pacsifier.pictures.engine import Engine
 
 KNOWN_IN_PIXELS = "known identifier, read in the pixels"
 
 
-@dataclass(frozen=True)
-class Looked:
-    """The places with what is to be done to the pixels of each file, what stays out, and every look."""
-
-    places: Places
-    left: tuple[Left, ...]
-    looks: Mapping[str, Look]
-
-
-def look(places: Places, settings: Settings, progress: Progress) -> Looked:
+def look(places: Places, settings: Settings, progress: Progress) -> tuple[Places, dict[str, Look]]:
     """Looks at every file that is to be cleaned and was not looked at before; the record holds each look at once.
 
-    Raises InputError where the models are missing, and OSError.
+    Returns the places with what is to be done to the pixels of each file, without those that nobody could look at, and
+    every look by its file. Raises OSError.
     """
     request = settings.request
     wanted = {job.name: job.wanted for task in places.tasks for job in task.jobs if job.wanted}
@@ -64,10 +54,7 @@ def look(places: Places, settings: Settings, progress: Progress) -> Looked:
         cleaned = settle(wanted, looks)
         looks |= {name: each.look for name, each in cleaned.items()}
         record.writelines(line_of(each.look) for each in cleaned.values() if each.look.drawn)
-    left = tuple(
-        Left(name, Reason(CANNOT_LOOK, problem)) for name in wanted if (problem := looks[name].problem)
-    )
-    return Looked(_with(places, cleaned), left, looks)
+    return _with(places, cleaned, looks), looks
 
 
 def _earlier(path: Path) -> dict[str, Look]:
@@ -78,17 +65,20 @@ def _earlier(path: Path) -> dict[str, Look]:
         return {}
 
 
-def _with(places: Places, cleaned: Mapping[str, Cleaned]) -> Places:
-    """The places without the files that nobody could look at; what is to be done to the others is known."""
+def _with(places: Places, cleaned: Mapping[str, Cleaned], looks: Mapping[str, Look]) -> Places:
     tasks = []
+    left = list(places.left)
     for task in places.tasks:
-        jobs = [
-            replace(job, cleaned=done, doubt=done.doubt) if (done := cleaned.get(job.name)) else job
-            for job in task.jobs
-            if job.wanted is None or job.name in cleaned
-        ]
+        jobs = []
+        for job in task.jobs:
+            if job.wanted is None:
+                jobs.append(job)
+            elif done := cleaned.get(job.name):
+                jobs.append(replace(job, cleaned=done, doubt=done.doubt))
+            else:
+                left.append(Left(job.name, Reason(CANNOT_LOOK, looks[job.name].problem)))
         tasks += [Task(task.subject, each) for each in portions(jobs)]
-    return replace(places, tasks=tuple(tasks))
+    return replace(places, tasks=tuple(tasks), left=tuple(left))
 
 
 class _WithEngine:
@@ -103,7 +93,9 @@ class _WithEngine:
     @cached_property
     def engine(self) -> Engine:
         """The engine of this process; one thread, for there is a process for each CPU."""
-        return Engine(models.find(self.request.ocr_models), threads=1)
+        models = self._settings.models
+        assert models is not None  # noqa: S101 - a run that looks has found them
+        return Engine(models, threads=1)
 
     def knows(self, subject: Subject) -> Callable[[str], bool]:
         """Whether a text that was read names the patient or anybody known of the patient."""
@@ -155,11 +147,6 @@ class Blanker(_WithEngine):
             raise UnreadableError("pixels that name somebody after they were blanked", KNOWN_IN_PIXELS)
 
 
-def make_blanker(settings: Settings) -> Callable[[], Blanker]:
-    """What makes a Blanker in a process of its own."""
-    return lambda: Blanker(settings)
-
-
 # --- after the writing --------------------------------------------------------------------------------------------
 
 
@@ -178,10 +165,7 @@ def verify(
     settings: Settings,
     progress: Progress,
 ) -> Iterator[tuple[str, str]]:
-    """The outputs with pixels that say who the patient is, or cannot be looked at, and which of the two.
-
-    Raises InputError where the models are missing.
-    """
+    """The outputs with pixels that say who the patient is, or cannot be looked at, and which of the two."""
     tasks = [
         (subjects[patient], name)
         for patient, names in outputs.items()

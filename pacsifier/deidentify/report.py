@@ -209,7 +209,8 @@ def row(
 def _of_pixels(cleaned: Cleaned | None) -> list[object]:
     if cleaned is None:
         return [""] * len(_PIXELS)
-    return [*(cleaned.counts[by] for by in By), cleaned.look.looked_at, cleaned.look.frames]
+    counts = cleaned.counts
+    return [*(counts[by] for by in By), cleaned.look.looked_at, cleaned.look.frames]
 
 
 def row_of_written(job: Job, done: Done) -> list[object]:

@@ -40,10 +40,8 @@ TagAndKind = tuple[str, str]
 _PIXELS = (0x7FE00008, 0x7FE00009, 0x7FE00010)
 _META_SOP_INSTANCE = 0x00020003
 _RAW = "raw bytes"
-_REMEMBERED, _MOST_REMEMBERED = (
-    1 << 12,
-    50_000,
-)  # bytes of an element; elements of one creator and character set
+_REMEMBERED = 1 << 12  # bytes of an element
+_MOST_REMEMBERED = 50_000  # elements of one creator and character set
 _ONE_TEXT = frozenset(("ST", "LT", "UT", "UR"))
 _SMALLEST_DAY = 19000101
 # VRs of public elements that say nothing of a person where they hold what they should.

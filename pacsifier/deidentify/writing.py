@@ -6,20 +6,24 @@ import contextlib
 import errno
 import os
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pacsifier.deidentify import report
 from pacsifier.deidentify.crew import shared
 from pacsifier.deidentify.engine import instance
 from pacsifier.deidentify.engine.rules import Rules, Told
 from pacsifier.deidentify.layout import Places
-from pacsifier.deidentify.model import Job, Left, Reason, Request, Rulebook, Task
+from pacsifier.deidentify.model import Job, Left, Reason, Settings, Task
 from pacsifier.deidentify.review import Review
 from pacsifier.dicom.splice import UnreadableError
 from pacsifier.disk.files import make_folders
 from pacsifier.disk.walk import Progress
+
+if TYPE_CHECKING:
+    from pacsifier.deidentify.pixels import Blanker
 
 _ENDING_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
@@ -48,23 +52,6 @@ class Wrote:
     def number(self) -> int:
         """How many instances were written."""
         return sum(map(len, self.targets.values()))
-
-
-Blank = Callable[[Path, Path, Job, Rules], None]
-"""Writes a file (first) once more (second), the boxes of its job blanked; raises UnreadableError where it cannot."""
-
-
-@dataclass(frozen=True)
-class Settings:
-    """What a process needs to write instances; `staging` lies on the file system of the output.
-
-    `make_blank` makes what blanks pixels, once in each process that meets a file to blank.
-    """
-
-    request: Request
-    staging: Path
-    rulebook: Rulebook
-    make_blank: Callable[[], Blank] | None = None
 
 
 def write(places: Places, settings: Settings, table: report.Table, progress: Progress) -> Wrote:
@@ -105,7 +92,7 @@ class Writer:
         self._in_place = request.in_place
         self._rules: Rules | None = None
         self._staged = 0
-        self._blank: Blank | None = None
+        self._blanker: Blanker | None = None
 
     def __call__(self, task: Task) -> Written:
         """Writes the instances of a task."""
@@ -144,12 +131,14 @@ class Writer:
 
     def _blanked(self, staged: Path, job: Job, rules: Rules) -> None:
         """Puts the file with blanked pixels in the place of the staged one."""
-        if self._blank is None:
-            assert self._settings.make_blank is not None  # noqa: S101 - nothing is to be blanked without it
-            self._blank = self._settings.make_blank()
+        if self._blanker is None:
+            # It imports what comes with an extra, and only this needs it.
+            from pacsifier.deidentify.pixels import Blanker
+
+            self._blanker = Blanker(self._settings)
         blanked = staged.with_name(f"{staged.name}.blanked")
         try:
-            self._blank(staged, blanked, job, rules)
+            self._blanker(staged, blanked, job, rules)
             blanked.replace(staged)
         finally:
             blanked.unlink(missing_ok=True)

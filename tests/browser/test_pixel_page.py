@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image, ImageDraw, ImageFont
 from pydicom.dataset import Dataset
 from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
@@ -22,24 +21,13 @@ SERIES = ("first", "second", "third")
 NAME = "SMITHSON^ALBERTA"
 
 
-def ultrasound(series: str, number: int, text: str = NAME) -> Dataset:
-    """An image of 640 x 480 with a name at the top."""
-    ground = np.tile(np.linspace(20, 90, 640).astype(np.uint8), (480, 1))
-    image = Image.fromarray(ground)
-    font = ImageFont.load_default(size=28)
-    ImageDraw.Draw(image).text((40, 24), text, fill=230, font=font)
+def ultrasound(series: str, number: int) -> Dataset:
+    """An image with a name at the top."""
     ds = corpus.ultrasound(number)
     ds.PatientName, ds.PatientID = NAME, "4711-0815"
     ds.SeriesInstanceUID, ds.SeriesDescription = corpus.uid(77, SERIES.index(series)), series
     ds.SOPInstanceUID = ds.file_meta.MediaStorageSOPInstanceUID = corpus.uid(77, SERIES.index(series), number)
-    ds.Rows, ds.Columns, ds.SamplesPerPixel, ds.PhotometricInterpretation = 480, 640, 1, "MONOCHROME2"
-    ds.BitsAllocated = ds.BitsStored = 8
-    ds.HighBit, ds.PixelRepresentation = 7, 0
-    for absent in ("NumberOfFrames", "PlanarConfiguration", "SequenceOfUltrasoundRegions"):
-        if absent in ds:
-            del ds[absent]
-    ds.PixelData = np.asarray(image).tobytes()
-    return ds
+    return corpus.with_text(ds, NAME)
 
 
 @pytest.fixture

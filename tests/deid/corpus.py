@@ -315,6 +315,22 @@ def overlay_in_pixels(number: int) -> Dataset:
     return ds
 
 
+def with_text(ds: Dataset, text: str, size: int = 28) -> Dataset:
+    """Makes it one image of 640 x 480 of 8 bits with a line at the top."""
+    import numpy as np
+    from PIL import Image, ImageDraw, ImageFont
+
+    image = Image.fromarray(np.tile(np.linspace(20, 90, 640).astype(np.uint8), (480, 1)))
+    ImageDraw.Draw(image).text((40, 24), text, fill=230, font=ImageFont.load_default(size=size))
+    for absent in ("NumberOfFrames", "PlanarConfiguration", "SequenceOfUltrasoundRegions"):
+        if absent in ds:
+            del ds[absent]
+    ds.Rows, ds.Columns, ds.SamplesPerPixel, ds.PhotometricInterpretation = 480, 640, 1, "MONOCHROME2"
+    ds.BitsAllocated, ds.BitsStored, ds.HighBit, ds.PixelRepresentation = 8, 8, 7, 0
+    ds.PixelData = np.asarray(image).tobytes()
+    return ds
+
+
 def secondary_capture(number: int) -> Dataset:
     ds = add_image(instance(SC, "OT", number), bits=8)
     ds.BitsStored, ds.HighBit, ds.ConversionType = 8, 7, "WSD"

@@ -16,10 +16,7 @@ import pydicom
 from numpy.typing import NDArray
 
 from tests.pixels.corpus import Sample, Text, samples, write
-
-GONE = 0.8
-# How far from a line a blanked pixel still belongs to it: a share of the height of the line.
-NEAR = 0.7
+from tests.pixels.judging import FOUND, in_vain
 
 
 @dataclass(frozen=True)
@@ -76,18 +73,15 @@ def _judged(this: Sample, before: NDArray[np.generic], path: Path, *, yes: bool)
         for text in this.texts
         if text.identifies and not _is_gone(before, after, fill, text)
     )
-    in_vain = flat.any(axis=0)
-    for text in this.texts:
-        near = text.box.grown(int(NEAR * min(text.box.width, text.box.height)) + 2)
-        in_vain[max(near.top, 0) : near.bottom, max(near.left, 0) : near.right] = False
+    blanked = flat.any(axis=0)
     return Verdict(
         this.kind,
         written=True,
         yes=yes,
         lines=sum(text.identifies for text in this.texts),
         left=left,
-        pixels=in_vain.size,
-        in_vain=int(in_vain.sum()),
+        pixels=blanked.size,
+        in_vain=in_vain(blanked, this),
         altered=int((changed & ~flat).sum()),
         touched=not this.texts and bool(changed.any()),
         free=not this.texts,
@@ -117,4 +111,4 @@ def _is_gone(
     place = (frames, slice(text.box.top, text.box.bottom), slice(text.box.left, text.box.right))
     shown = (before[place] != fill).any(axis=-1)
     remains = (after[place] != fill).any(axis=-1)
-    return bool((remains.sum(axis=(1, 2)) <= (1 - GONE) * shown.sum(axis=(1, 2))).all())
+    return bool((remains.sum(axis=(1, 2)) <= (1 - FOUND) * shown.sum(axis=(1, 2))).all())

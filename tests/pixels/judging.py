@@ -62,8 +62,7 @@ def look(this: Sample, engine: Engine) -> Looked:
 def judged(this: Sample, regions: Iterable[Region]) -> Judged:
     """What of a file was found."""
     regions = list(regions)
-    rows, columns = this.pictures.shape[1:3]
-    flags = np.zeros((rows, columns), np.bool_)
+    flags = np.zeros(this.pictures.shape[1:3], np.bool_)
     for box in blanked_boxes(regions):
         _part(flags, box)[...] = True
     count = Count(
@@ -75,12 +74,18 @@ def judged(this: Sample, regions: Iterable[Region]) -> Judged:
     count.lines, count.missed = sum(text.identifies for text in found), len(missed)
     count.harmless = len(found) - count.lines
     count.harmless_found = sum(is_found and not text.identifies for text, is_found in found.items())
+    count.in_vain = in_vain(flags, this)
+    return Judged(count, missed)
+
+
+def in_vain(flags: NDArray[np.bool_], this: Sample) -> int:
+    """How many of the blanked pixels (rows, columns) lie away from any line of a picture; `flags` is changed."""
+    rows, columns = flags.shape
     for text in this.texts:
         near = text.box.grown(int(NEAR * min(text.box.width, text.box.height)) + 2).within(columns, rows)
         if near:
             _part(flags, near)[...] = False
-    count.in_vain = int(flags.sum())
-    return Judged(count, missed)
+    return int(flags.sum())
 
 
 def _part(flags: NDArray[np.bool_], box: Box) -> NDArray[np.bool_]:

@@ -7,9 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
-from PIL import Image, ImageDraw, ImageFont
 from pydicom.dataset import Dataset
 
 from pacsifier.cli.anonymize import main
@@ -19,19 +17,11 @@ from tests.deid import corpus, helpers
 NAME = "SMITHSON^ALBERTA"
 
 
-def picture(make=corpus.ultrasound, number: int = 1, text: str = NAME, size: int = 28) -> Dataset:
-    """An image of 640 x 480 of 8 bits with a line at the top."""
-    image = Image.fromarray(np.tile(np.linspace(20, 90, 640).astype(np.uint8), (480, 1)))
-    ImageDraw.Draw(image).text((40, 24), text, fill=230, font=ImageFont.load_default(size=size))
+def picture(make=corpus.ultrasound, number: int = 1, text: str = NAME) -> Dataset:
+    """An image with a line at the top, of a patient of that name."""
     ds = make(number)
     ds.PatientName, ds.PatientID = NAME, "4711-0815"
-    for absent in ("NumberOfFrames", "PlanarConfiguration", "SequenceOfUltrasoundRegions"):
-        if absent in ds:
-            del ds[absent]
-    ds.Rows, ds.Columns, ds.SamplesPerPixel, ds.PhotometricInterpretation = 480, 640, 1, "MONOCHROME2"
-    ds.BitsAllocated, ds.BitsStored, ds.HighBit, ds.PixelRepresentation = 8, 8, 7, 0
-    ds.PixelData = np.asarray(image).tobytes()
-    return ds
+    return corpus.with_text(ds, text)
 
 
 def run(folder: Path, *options: str) -> int:
