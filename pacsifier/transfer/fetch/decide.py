@@ -29,6 +29,8 @@ from pacsifier.transfer.retry import is_clean, is_temporary, refused_for_good
 
 # Until something has come, so many instances show whether the PACS reaches the destination.
 _FIRST_INSTANCES = 100
+# movescu sends the next request at once: what fails in a row is on its way before the first failure is read.
+_FIRST_REQUESTS = 2
 
 
 @dataclass(frozen=True)
@@ -277,7 +279,8 @@ def first_of(task: Task, known: Capabilities, *, reached: bool, single: bool) ->
     association takes one request.
     """
     chunk = understood(task.chunk, known)
-    first, others = beginning(chunk, _most_at_once(chunk, reached=reached, single=single))
+    requests = None if reached else _FIRST_REQUESTS
+    first, others = beginning(chunk, _most_at_once(chunk, reached=reached, single=single), requests)
     rest = replace(task, chunk=one_chunk(others), wait_s=0.0, first=True) if others else None
     return replace(task, chunk=first), rest
 

@@ -103,12 +103,15 @@ def one_chunk(parts: Sequence[Part]) -> Chunk:
     return Chunk(tuple(parts), sum(size_of(states) for _, states in parts))
 
 
-def beginning(chunk: Chunk, most: int) -> tuple[Chunk, tuple[Part, ...]]:
-    """The first requests, as many as bring `most` instances but at least one, as a chunk; and the others."""
+def beginning(chunk: Chunk, most: int, requests: int | None = None) -> tuple[Chunk, tuple[Part, ...]]:
+    """The first requests, as many as bring `most` instances but at least one, as a chunk; and the others.
+
+    `requests`: no more than so many of them.
+    """
     size = number = 0
     for number, (_, states) in enumerate(chunk.parts):
         size += size_of(states)
-        if number and size > most:
+        if number and (size > most or number == requests):
             return one_chunk(chunk.parts[:number]), chunk.parts[number:]
     return chunk, ()
 
