@@ -137,6 +137,8 @@ class PacsifierGet(Pacsifier):
     """The same by C-GET."""
 
     name = "pacsifier, C-GET"
+    # getscu proposes uncompressed syntaxes beside every compressed one, and Orthanc takes them for RLE.
+    re_encodes = True
     options = ("--save", "--info", "--retrieve_method", "get")
 
 
@@ -208,7 +210,7 @@ class Raw(Contender):
         files = ("-xf", "receiver.cfg", negotiation.NAME, "-od", "received", port)
         receiver = _start([find_binary("storescp"), *options, *files], folder)
         try:
-            _await_port(work.server.our_port)
+            await_port(work.server.our_port)
             movers = [
                 self._scu(
                     "movescu", ["-S", "-aem", work.server.our_aet], work.server, folder, f"move{number}"
@@ -346,7 +348,8 @@ def _start(argv: Sequence[str], folder: Path) -> subprocess.Popen[bytes]:
     return subprocess.Popen(argv, cwd=folder, stdin=null, stdout=null, stderr=null, env=ENVIRONMENT)
 
 
-def _await_port(port: int) -> None:
+def await_port(port: int) -> None:
+    """Waits until somebody listens on a port of 127.0.0.1."""
     import socket
 
     deadline = time.monotonic() + 20
