@@ -19,6 +19,7 @@ from typing import Any
 
 HOST = "/host"
 _ZONE = Path("/etc/localtime")
+_MOST_PROCESSES = 2048
 
 
 @dataclass(frozen=True)
@@ -151,6 +152,7 @@ def engine_command(
         *engine,
         *("run", "--rm", "--read-only", "--tmpfs=/tmp"),
         *("--security-opt=no-new-privileges", "--security-opt=label=disable"),
+        *_limits(engine),
         *(["--interactive", "--tty"] if _at_a_terminal() else []),
         "--net=host" if needs.network else "--net=none",
         *_user(engine),
@@ -161,10 +163,23 @@ def engine_command(
     ]
 
 
+def _limits(engine: Sequence[str]) -> list[str]:
+    """What the container may not do: nothing that needs a capability, and no flood of processes."""
+    # What root is used to: the files of others, and a port below 1024.
+    kept = [] if os.geteuid() else ["--cap-add=DAC_OVERRIDE", "--cap-add=NET_BIND_SERVICE"]
+    # podman has such a limit of its own, and refuses a given one where it has no say over processes.
+    processes = [] if _is_podman(engine) else [f"--pids-limit={_MOST_PROCESSES}"]
+    return ["--cap-drop=ALL", *kept, *processes]
+
+
+def _is_podman(engine: Sequence[str]) -> bool:
+    return any(Path(word).name == "podman" for word in engine)
+
+
 def _user(engine: Sequence[str]) -> list[str]:
     user = os.geteuid()
     options = [f"--user={user}:{os.getegid()}"]
-    if any(Path(word).name == "podman" for word in engine) and user:
+    if _is_podman(engine) and user:
         return ["--userns=keep-id", *options]
     further = sorted(set(os.getgroups()) - {os.getegid()})
     return [*options, *(f"--group-add={group}" for group in further)]

@@ -12,8 +12,6 @@ import logging
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timezone
-from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -269,14 +267,11 @@ def _remedy(response: Response) -> str:
 
 def _retry_after_s(response: Response) -> float:
     """The seconds that the server asks us to wait, 0 where it does not (RFC 9110 10.2.3)."""
-    text = response.headers.get("Retry-After", "").strip()
-    if text.isdecimal():
-        return float(text)
-    with contextlib.suppress(ValueError):
-        when = parsedate_to_datetime(text)
-        if when.tzinfo is None:
-            when = when.replace(tzinfo=timezone.utc)
-        return max(0.0, (when - datetime.now(timezone.utc)).total_seconds())
+    from urllib3.exceptions import InvalidHeader
+    from urllib3.util import Retry
+
+    with contextlib.suppress(InvalidHeader):
+        return Retry().parse_retry_after(response.headers.get("Retry-After", "0"))
     return 0.0
 
 

@@ -3,6 +3,8 @@
 The file may be UTF-8 (with or without byte order mark), UTF-16 with a byte order mark, or Windows-1252; its
 separator may be a comma, a semicolon or a tab, or what a first line such as `sep=|` names.
 Raises InputError for what is no CSV file.
+Tried instead: charset-normalizer 3.5. Of 605 short query files with accented names in Windows-1252 it read 530 as
+something else, silently (as cp1250, cp775 or Big5 most often), for it guesses by language: a query file has none.
 """
 
 from __future__ import annotations

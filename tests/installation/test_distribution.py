@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import configparser
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -18,6 +19,7 @@ from pacs.servers import free_port
 from pacsifier import __version__
 
 ROOT = Path(__file__).resolve().parents[2]
+OLDEST = Path(__file__).with_name("oldest.txt")
 SUPPORTED = ("3.10", "3.11", "3.12", "3.13")
 
 
@@ -108,6 +110,32 @@ def test_the_wheel_works_in_a_clean_environment(version, built, tmp_path):
         # Where nobody can take what is printed, that is no fault of the command.
         for streams in (">/dev/full", ">&-", "<&- >&- 2>&-"):
             _run(["sh", "-c", f'exec "$@" {streams}', "sh", python.with_name(command), "--version"], tmp_path)
+    _brings_the_images_of_a_demo_pacs(python, tmp_path)
+
+
+def test_the_list_of_the_oldest_packages_is_that_of_the_lower_bounds():
+    config = configparser.ConfigParser()
+    config.read(ROOT / "setup.cfg", encoding="utf-8")
+    wanted = config["options"]["install_requires"] + config["options.extras_require"]["xlsx"]
+    bounds = dict(re.findall(r"^([\w-]+)>=([\d.]+)", wanted, re.MULTILINE))
+    listed = dict(re.findall(r"^([\w-]+)==([\d.]+)", OLDEST.read_text(), re.MULTILINE))
+    assert listed.pop("numpy")
+    assert {name: _padded(each) for name, each in listed.items()} == {
+        name: _padded(each) for name, each in bounds.items()
+    }
+
+
+def _padded(version: str) -> tuple[int, ...]:
+    numbers = [int(each) for each in version.split(".")]
+    return (*numbers, *[0] * (3 - len(numbers)))
+
+
+def test_the_oldest_packages_that_are_admitted_are_enough(built, tmp_path):
+    (wheel,) = built.glob("*.whl")
+    _run([next(iter(PYTHONS.values())), "-m", "venv", tmp_path / "venv"], tmp_path)
+    python = tmp_path / "venv" / "bin" / "python"
+    options = ("--quiet", "--disable-pip-version-check", "-c", OLDEST)
+    _run([python, "-m", "pip", "install", *options, f"{wheel}[xlsx]"], tmp_path)
     _brings_the_images_of_a_demo_pacs(python, tmp_path)
 
 

@@ -28,10 +28,10 @@ from pacsifier import __version__
 ROOT = Path(__file__).resolve().parents[2]
 # Of each name what a channel may hold; what a specification forbids is there too.
 PACKAGES = {
-    "python": ("3.9.18", "3.11.7", "3.14.0"),
+    "python": ("3.9.18", "3.12.8", "3.14.0"),
     "pip": ("24.0",),
     "setuptools": ("70.0",),
-    "dcmtk": ("3.6.5", "3.6.7"),
+    "dcmtk": ("3.6.7", "3.6.9"),
     "pydicom": ("2.4.4", "3.0.1", "4.0.0"),
     "pandas": ("1.5.3", "2.2.3"),
     "sh": ("1.14.3", "2.1.0", "3.0.0"),
@@ -175,7 +175,7 @@ def test_the_recipe_parses_and_requires_what_setup_cfg_does():
     assert recipe["context"]["version"] == __version__
     assert recipe["build"]["noarch"] == "python"
     run = dict(spec.split(" ", 1) for spec in recipe["requirements"]["run"])
-    assert run == {**_required(), "python": ">=3.10", "dcmtk": ">=3.6.7"}
+    assert run == {**_required(), "python": ">=3.10", "dcmtk": ">=3.6.9"}
     for spec in (*recipe["requirements"]["run"], *recipe["requirements"]["host"]):
         MatchSpec(spec, strict=True)
     config = configparser.ConfigParser()
@@ -187,8 +187,8 @@ def test_the_recipe_parses_and_requires_what_setup_cfg_does():
 def test_the_environment_solves_to_what_fits_and_nothing_else(channel):
     records = asyncio.run(_solved(channel, _specs()))
     found = {record.name.normalized: str(record.version) for record in records}
-    assert found["dcmtk"] == "3.6.7"
-    assert found["python"] == "3.11.7"
+    assert found["dcmtk"] == "3.6.9"
+    assert found["python"] == "3.12.8"
     assert found["pydicom"] == "3.0.1"
     assert (found["sh"], found["requests"], found["jsonschema"]) == ("2.1.0", "2.32.3", "4.23.0")
     assert found.keys() == PACKAGES.keys() - {"setuptools"}

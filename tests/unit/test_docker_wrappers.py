@@ -283,6 +283,29 @@ def test_output_belongs_to_the_caller(monkeypatch, capsys):
     assert {"--user=1234:2345", "--userns=keep-id"} <= set(printed.options)
 
 
+@pytest.mark.parametrize(
+    ("user", "engine", "limits"),
+    [
+        (1234, "docker", {"--cap-drop=ALL", "--pids-limit=2048"}),
+        (1234, "podman", {"--cap-drop=ALL"}),
+        (
+            0,
+            "docker",
+            {
+                *("--cap-drop=ALL", "--cap-add=DAC_OVERRIDE", "--cap-add=NET_BIND_SERVICE"),
+                "--pids-limit=2048",
+            },
+        ),
+    ],
+)
+def test_a_container_can_do_no_more_than_its_user_and_flood_nothing(monkeypatch, capsys, user, engine, limits):
+    monkeypatch.setattr(os, "geteuid", lambda: user)
+    monkeypatch.setenv("PACSIFIER_ENGINE", engine)
+    options = Printed("docker_pacsifier", LEAST["docker_pacsifier"], capsys).options
+    assert {each for each in options if each.startswith(("--cap", "--pids"))} == limits
+    assert "--security-opt=no-new-privileges" in options
+
+
 def test_hours_of_the_day_are_those_of_this_machine(monkeypatch, capsys):
     monkeypatch.setenv("TZ", "Europe/Zurich")
     assert "--env=TZ" in Printed("docker_move_dumps", "", capsys).options
