@@ -2,7 +2,8 @@
 #     docker build --build-arg VERSION=X.Y.Z -t quay.io/translationalml/pacsifier:latest .
 # Two build arguments say where the parts come from; nothing else differs between this image and the one that the
 # tests build (scripts/test-image).
-#   BASE_IMAGE        Debian 12, whose DCMTK is the one that the tests of this project run against
+#   BASE_IMAGE        Debian 12, whose DCMTK is the one that the tests of this project run against; for a release by
+#                     its digest (docs/release.md)
 #   MICROMAMBA_IMAGE  an image that holds /bin/micromamba
 
 ARG BASE_IMAGE=debian:bookworm-slim
@@ -16,7 +17,7 @@ RUN apt-get update \
 COPY --from=micromamba /bin/micromamba /usr/local/bin/micromamba
 WORKDIR /build
 # Python is that of environment.yml. DCMTK is Debian's, and the Python packages are those of the lock: as tested.
-COPY environment.yml scripts/docker/requirements.lock ./
+COPY environment.yml scripts/docker/requirements.lock scripts/docker/build.lock ./
 RUN sed -nE '/^(name|channels|dependencies):|^  - (conda-forge|nodefaults|python|pip)([=<>].*)?$/p' environment.yml >image.yml \
     && MAMBA_ROOT_PREFIX=/opt/conda micromamba create -y -n pacsifier_minimal -f image.yml \
     && MAMBA_ROOT_PREFIX=/opt/conda micromamba clean -ay \
@@ -24,7 +25,11 @@ RUN sed -nE '/^(name|channels|dependencies):|^  - (conda-forge|nodefaults|python
         -r requirements.lock
 COPY LICENSE NOTICE README.md pyproject.toml setup.cfg setup.py ./
 COPY pacsifier pacsifier
-RUN /opt/conda/envs/pacsifier_minimal/bin/python -m pip install --no-cache-dir --no-deps .
+# The tools of the build come with their hashes too, into a folder that the image does not get.
+RUN /opt/conda/envs/pacsifier_minimal/bin/python -m pip install --no-cache-dir --no-deps --require-hashes \
+        --target /build/tools -r build.lock \
+    && PYTHONPATH=/build/tools /opt/conda/envs/pacsifier_minimal/bin/python -m pip install --no-cache-dir --no-deps \
+        --no-build-isolation .
 
 FROM ${BASE_IMAGE}
 RUN apt-get update \
@@ -41,14 +46,17 @@ ENV CONDA_PREFIX=/opt/conda/envs/pacsifier_minimal \
     PYTHONUNBUFFERED=1 \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONNOUSERSITE=1
-# What is in the image, by name and version.
-RUN mkdir /usr/share/pacsifier \
+# What is in the image, by name and version: as a list, and as a bill of materials (CycloneDX).
+COPY scripts/docker/sbom.py /usr/share/pacsifier/sbom.py
+ARG VERSION=unknown
+RUN cd /usr/share/pacsifier \
     && { dpkg-query -W -f='deb ${Package} ${Version}\n'; \
          python -m pip list --format=freeze --disable-pip-version-check | sed 's/^/pypi /; s/==/ /'; \
          find "$CONDA_PREFIX" -path '*/conda-meta/*.json' -printf 'conda %f\n' | sed 's/\.json$//' | sort; \
-       } >/usr/share/pacsifier/packages.txt
+       } >packages.txt \
+    && python sbom.py pacsifier "$VERSION" <packages.txt >sbom.cdx.json \
+    && rm sbom.py
 
-ARG VERSION=unknown
 ARG REVISION=unknown
 LABEL org.opencontainers.image.title="pacsifier" \
       org.opencontainers.image.description="Gets imaging data out of a hospital PACS in bulk: complete, verified, resumable" \

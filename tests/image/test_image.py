@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shlex
@@ -11,6 +12,8 @@ import sys
 from pathlib import Path
 
 import pytest
+from cyclonedx.schema import SchemaVersion
+from cyclonedx.validation.json import JsonStrictValidator
 
 from image.conftest import OWNER, Demo
 from image.engines import ROOT, WITHIN_S, Engine, wait_until
@@ -186,6 +189,16 @@ def test_the_image_says_what_is_in_it_and_that_is_what_was_locked(docker: Engine
     assert set(known.items()) <= locked
     assert {"pydicom", "pandas", "sh", "jsonschema"} <= set(known)
     assert any(line.startswith("deb dcmtk 3.6.") for line in lines)
+
+
+def test_a_bill_of_materials_of_all_packages_lies_in_the_image(docker: Engine):
+    text = docker.run("cat", "/usr/share/pacsifier/sbom.cdx.json").stdout
+    assert JsonStrictValidator(SchemaVersion.V1_6).validate_str(text) is None
+    listed = docker.run("cat", "/usr/share/pacsifier/packages.txt").stdout.splitlines()
+    told = json.loads(text)
+    assert told["metadata"]["component"]["version"] == __version__
+    assert len(told["components"]) == len(set(listed))
+    assert any(each["purl"].startswith("pkg:deb/debian/dcmtk@3.6.") for each in told["components"])
 
 
 def test_labels_tell_version_and_revision(docker: Engine):
