@@ -2,8 +2,8 @@
 
     python sbom.py NAME VERSION <packages.txt >sbom.cdx.json
 
-A line of the list is `deb NAME VERSION`, `pypi NAME VERSION` or `conda NAME-VERSION-BUILD`. The same list gives the same
-bytes. Source: the CycloneDX specification, and package-url for the types of packages.
+A line of the list is `deb NAME VERSION`, `pypi NAME VERSION` or `conda NAME-VERSION-BUILD`. The same list gives the
+same bytes. Source: the CycloneDX specification, and package-url for the types of packages.
 """
 
 from __future__ import annotations
@@ -51,5 +51,4 @@ def bill(name: str, version: str, lines: Iterable[str]) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    json.dump(bill(sys.argv[1], sys.argv[2], sys.stdin), sys.stdout, indent=1)
-    print()
+    sys.stdout.write(json.dumps(bill(sys.argv[1], sys.argv[2], sys.stdin), indent=1) + "\n")

@@ -298,7 +298,9 @@ def test_output_belongs_to_the_caller(monkeypatch, capsys):
         ),
     ],
 )
-def test_a_container_can_do_no_more_than_its_user_and_flood_nothing(monkeypatch, capsys, user, engine, limits):
+def test_a_container_can_do_no_more_than_its_user_and_flood_nothing(
+    monkeypatch, capsys, user, engine, limits
+):
     monkeypatch.setattr(os, "geteuid", lambda: user)
     monkeypatch.setenv("PACSIFIER_ENGINE", engine)
     options = Printed("docker_pacsifier", LEAST["docker_pacsifier"], capsys).options
