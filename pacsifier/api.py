@@ -284,8 +284,8 @@ def _file(name: str, text: str) -> Iterator[Path]:
 # --- what comes out -----------------------------------------------------------------------------------------------
 
 
-def _told(on_progress: OnProgress | None) -> Callable[[str, int, int], None]:
-    def tell(things: str, done: int, total: int) -> None:
+def _told(on_progress: OnProgress | None) -> Callable[..., None]:
+    def tell(things: str, done: int, total: int, _size: int | None = None) -> None:
         if on_progress is not None:
             on_progress(Progress(things, done, total))
 

@@ -50,6 +50,10 @@ class InputError(PacsifierError):
         super().__init__("\n".join(str(fault) for fault in faults))
 
 
+class HeldError(InputError):
+    """Another run holds the output folder."""
+
+
 class PacsError(PacsifierError):
     """The far side or the link to it failed."""
 

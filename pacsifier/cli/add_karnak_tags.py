@@ -6,11 +6,16 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pacsifier.cli import common
+from pacsifier.cli.events import Events, add_json, check_json, given
 from pacsifier.cli.parser import Parser
 from pacsifier.errors import first_of
 from pacsifier.figures import counted
+
+if TYPE_CHECKING:
+    from pacsifier.flows.add_karnak_tags import Tagged
 
 _PROG = "pacsifier-add-karnak-tags"
 _LONGEST_LIST = 20
@@ -65,19 +70,26 @@ def build_parser() -> argparse.ArgumentParser:
     common.add_common_arguments(parser)
     group = parser.add_argument_group("further options")
     group.add_argument("--dry_run", action="store_true", help="Check everything, change nothing")
+    add_json(group.add_argument)
     return parser
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command; returns its exit status."""
-    arguments = common.parsed(build_parser(), argv)
+    parser = build_parser()
+    arguments = common.parsed(parser, argv)
+    check_json(parser, arguments)
     common.set_up_logging(0)
-    return common.run(
-        lambda: _tag(arguments), _PROG, remedy="; the same command again does the rest", arguments=arguments
+    events = Events.of(_PROG, arguments)
+    return events.run(
+        given(arguments, "dry_run"),
+        lambda: _tag(arguments, events),
+        remedy="; the same command again does the rest",
+        arguments=arguments,
     )
 
 
-def _tag(arguments: argparse.Namespace) -> int:
+def _tag(arguments: argparse.Namespace, events: Events) -> int:
     from pacsifier.cli.ticker import Ticker
     from pacsifier.flows.add_karnak_tags import add_tags
     from pacsifier.maps import read_day_shifts, read_new_ids
@@ -87,7 +99,7 @@ def _tag(arguments: argparse.Namespace) -> int:
         lambda: read_day_shifts(arguments.day_shift) if arguments.day_shift else None,
     )
     common.on_signals(lambda: None)
-    with Ticker() as ticker:
+    with Ticker(events) as ticker:
         summary = add_tags(
             arguments.in_folder,
             new_ids,
@@ -96,6 +108,7 @@ def _tag(arguments: argparse.Namespace) -> int:
             ticker,
             dry_run=arguments.dry_run,
         )
+    _tell(summary, events, dry_run=arguments.dry_run)
     for note in summary.notes:
         print(f"{_PROG}: {note}", file=sys.stderr)
     for line in first_of([f"{path}: {why}" for path, why in summary.failures], _LONGEST_LIST):
@@ -110,6 +123,22 @@ def _tag(arguments: argparse.Namespace) -> int:
         file=sys.stderr,
     )
     return common.EXIT_MISSING if summary.failures else common.EXIT_COMPLETE
+
+
+def _tell(summary: Tagged, events: Events, *, dry_run: bool) -> None:
+    events.warnings(summary.notes, "remarks on patients and folders")
+    events.files("not_tagged", summary.failures)
+    events.result(
+        complete=bool(summary.patients) and not summary.failures,
+        patients={"found": summary.patients},
+        files={
+            "tagged": 0 if dry_run else summary.changed,
+            "to_tag": summary.changed if dry_run else 0,
+            "already": summary.already,
+            "not_tagged": len(summary.failures),
+            "others": summary.others,
+        },
+    )
 
 
 if __name__ == "__main__":

@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pacsifier.cli import common
+from pacsifier.cli.events import Events, add_json, check_json, given
 from pacsifier.cli.parser import Parser
 
 if TYPE_CHECKING:
     from pacsifier.deidentify.engine.profile import Options
-    from pacsifier.deidentify.model import Request
+    from pacsifier.deidentify.model import Ended, Request
     from pacsifier.deidentify.report import Totals
 
 _PROG = "pacsifier-anonymize"
@@ -75,6 +76,9 @@ examples:
   pacsifier-anonymize -d images -o shared --new_ids new_ids_project.json --day_shift day_shift_project.json -a
 
 """
+
+# What a run does beside de-identifying, as events name it.
+_VERBS = ("clean_pixels", "verify", "verify_pixels", "resume", "delete_identifiable")
 
 _DOCUMENTED = (
     *("--help", "--in_folder", "--out_folder", "--delete_identifiable", "--remove_private_tags"),
@@ -296,12 +300,14 @@ def _add_run_options(group: argparse._ArgumentGroup) -> None:
         "--resume", action="store_true", help="Go on where an earlier run with the same options and key ended"
     )
     add("--verbose", "-v", action="count", default=0, help="Say more about what goes wrong")
+    add_json(add)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command; returns its exit status."""
     parser = build_parser()
     arguments = common.parsed(parser, argv)
+    check_json(parser, arguments)
     if arguments.remove_private_tags and arguments.safe_private:
         parser.error("--safe_private cannot be used together with --remove_private_tags")
     if arguments.keep_words and arguments.retain_descriptors:
@@ -310,21 +316,58 @@ def main(argv: Sequence[str] | None = None) -> int:
         parser.error("--keep_pixel_words needs --clean_pixels")
     common.set_up_logging(arguments.verbose)
     remedy = "; the originals that are left are untouched, --resume goes on from here"
-    return common.run(
-        lambda: _anonymize(arguments), _PROG, verbosity=arguments.verbose, remedy=remedy, arguments=arguments
+    events = Events.of(_PROG, arguments)
+    return events.run(
+        given(arguments, *_VERBS),
+        lambda: _anonymize(arguments, events),
+        verbosity=arguments.verbose,
+        remedy=remedy,
+        arguments=arguments,
     )
 
 
-def _anonymize(arguments: argparse.Namespace) -> int:
+def _anonymize(arguments: argparse.Namespace, events: Events) -> int:
     from pacsifier.cli.ticker import Ticker
     from pacsifier.deidentify.folder import deidentify_folder
 
     request = _request(arguments)
-    with Ticker() as progress:
+    with Ticker(events) as progress:
         common.on_signals(lambda: None)
-        totals = deidentify_folder(request, progress)
+        totals = deidentify_folder(request, progress, lambda end: _tell_end(end, events))
+    _tell(totals, events)
     _print_summary(totals, request)
     return common.EXIT_MISSING if totals.failures else common.EXIT_COMPLETE
+
+
+def _tell_end(end: Ended, events: Events) -> None:
+    numbers = {name: getattr(end, name) for name in ("written", "already", "failed", "bytes")}
+    who = events.identified(patient=end.patient, new_id=end.new_id)
+    events.emit("patient", {"status": "incomplete" if end.failed else "complete", **numbers, **who})
+
+
+def _tell(totals: Totals, events: Events) -> None:
+    """The figures of the run, as its lines on stderr tell them."""
+    events.warnings(totals.passed_over, "folders passed over")
+    for problem in totals.problems:
+        events.warning(problem)
+    names = ("found", "written", "already", "unclaimed")
+    verify = {name: getattr(totals, name) for name in ("verified", "hits", "not_searched")}
+    seen = totals.pixels
+    events.result(
+        complete=not totals.failures,
+        files={**{name: getattr(totals, name) for name in names}, "failures": totals.failures},
+        left_out=dict(sorted(totals.left_out.items())),
+        patients={"anonymized": totals.patients},
+        bytes=totals.bytes,
+        words={"left_out": totals.words, "kept": totals.words_kept, "equal_texts": totals.equal_texts},
+        verify=verify if totals.verified else None,
+        pixels=(
+            {"files": seen.files, "frames": seen.frames, "looked_at": seen.looked_at}
+            | {by.value: number for by, number in seen.regions.items()}
+        )
+        if seen.files
+        else None,
+    )
 
 
 def _request(arguments: argparse.Namespace) -> Request:

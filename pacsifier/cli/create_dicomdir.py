@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pacsifier.cli import common
+from pacsifier.cli.events import Events, add_json, check_json, given
 from pacsifier.cli.parser import Parser
 from pacsifier.errors import first_of
 from pacsifier.figures import counted
@@ -66,32 +67,53 @@ def build_parser() -> argparse.ArgumentParser:
     group.add_argument(
         "--dcmtk_dir", type=Path, metavar="DIR", help="Folder of DCMTK's binaries (default: on PATH)"
     )
+    add_json(group.add_argument)
     return parser
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command; returns its exit status."""
-    arguments = common.parsed(build_parser(), argv)
+    parser = build_parser()
+    arguments = common.parsed(parser, argv)
+    check_json(parser, arguments)
     common.set_up_logging(0)
-    return common.run(
-        lambda: _create(arguments),
-        _PROG,
+    events = Events.of(_PROG, arguments)
+    return events.run(
+        given(arguments, "link"),
+        lambda: _create(arguments, events),
         remedy="; the same command again does the rest",
         arguments=arguments,
     )
 
 
-def _create(arguments: argparse.Namespace) -> int:
+def _create(arguments: argparse.Namespace, events: Events) -> int:
     from pacsifier.cli.ticker import Ticker
     from pacsifier.dcmtk.toolbox import Toolbox
     from pacsifier.flows import create_dicomdir
 
-    with Toolbox(arguments.dcmtk_dir) as toolbox, Ticker() as ticker:
+    with Toolbox(arguments.dcmtk_dir) as toolbox, Ticker(events) as ticker:
         common.on_signals(toolbox.kill)
         summary = create_dicomdir.create(
             arguments.in_folder, arguments.out_folder, toolbox, ticker, link=arguments.link
         )
+    _tell(summary, events)
     return _print_summary(summary)
+
+
+def _tell(summary: FileSet, events: Events) -> None:
+    events.warnings(summary.notes, "remarks on instances")
+    events.files("not_taken", summary.refused)
+    events.result(
+        complete=not summary.refused,
+        instances=summary.instances,
+        media_profile=summary.media_profile,
+        files={
+            "written": summary.written,
+            "earlier": summary.earlier,
+            "not_taken": len(summary.refused),
+            "others": summary.others,
+        },
+    )
 
 
 def _print_summary(summary: FileSet) -> int:

@@ -1,10 +1,10 @@
 """`--json`: what happens, as lines of JSON on stdout for a program that reads along.
 
-First `started`, then `progress`, `series`, `row`, `file`, `probe` and `warning` in the order in which things happen,
-and at last, whatever happens, one `summary` with the exit status. `events.schema.json` beside this file describes each.
-No event holds an identity of a patient, which UIDs and folders are too, unless `--json_identities` was given. What goes
-to stderr, and the exit status, are the same with and without. A command says what it has to tell to `Events`; without
-`--json` nothing comes of it.
+First `started`, then `progress`, `series`, `patient`, `row`, `file`, `probe` and `warning` in the order in which things
+happen, and at last, whatever happens, one `summary` with the exit status. `events.schema.json` beside this file
+describes each. No event holds an identity of a patient, which UIDs and folders are too, unless `--json_identities` was
+given. What goes to stderr, and the exit status, are the same with and without. A command says what it has to tell to
+`Events`; without `--json` nothing comes of it.
 """
 
 from __future__ import annotations
@@ -13,13 +13,14 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
 from pacsifier import __version__
-from pacsifier.errors import Fault, InputError, PacsifierError
+from pacsifier.cli import common
+from pacsifier.errors import Fault, InputError, PacsifierError, ServiceError
 
 SCHEMA = Path(__file__).with_name("events.schema.json")
 _PROGRESS_EVERY_S = 0.5
@@ -38,6 +39,11 @@ def add_json(add: Callable[..., Any]) -> None:
         action="store_true",
         help="With --json: also tell UIDs, PatientIDs, folders and reasons, which are identities of patients",
     )
+
+
+def given(arguments: argparse.Namespace, *names: str) -> list[str]:
+    """Those of the options that the user gave: what a command is to do."""
+    return [name for name in names if getattr(arguments, name)]
 
 
 def check_json(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> None:
@@ -97,17 +103,27 @@ class Events:
         """What a person is told on the console, which names nobody."""
         self.emit("warning", {"message": message})
 
-    def warning_of_input(self, notes: tuple[str, ...]) -> None:
-        """Remarks on the user's own file, which quote its cells."""
+    def warnings(self, notes: Sequence[str], kind: str) -> None:
+        """Remarks that may quote cells of the user's file or name folders: told as `kind`, and how many they are."""
         if self.identities:
             for note in notes:
                 self.warning(note)
         elif notes:
-            self.warning(f"remarks on the query file: {len(notes)}; stderr has them")
+            self.warning(f"{kind}: {len(notes)}; stderr has them")
+
+    def files(self, outcome: str, failures: Iterable[tuple[Path | str, str]]) -> None:
+        """Files of which the work was not done, and why."""
+        for path, reason in failures:
+            self.emit("file", {"outcome": outcome, **self.identified(path=str(path), reason=reason)})
 
     def result(self, **fields: Any) -> None:
         """What the summary will tell."""
         self._results |= fields
+
+    def run(self, did: Iterable[str], work: Callable[[], int], **settings: Any) -> int:
+        """Runs a flow as `common.run` does, between `started` and `summary`; returns the exit status."""
+        self.started([*did])
+        return self.summary(common.run(lambda: self.watched(work), self._command, **settings))
 
     def watched(self, work: Callable[[], int]) -> int:
         """Does the work, and keeps what it raises for the summary."""
@@ -130,13 +146,15 @@ class Events:
         told: dict[str, Any] = {"kind": type(error).__name__}
         if isinstance(error, InputError):
             told["faults"] = [self._fault(fault) for fault in error.faults]
-        elif isinstance(error, PacsifierError):
+        elif isinstance(error, PacsifierError) and (self.identities or not isinstance(error, ServiceError)):
+            # An answer that cannot be used names its patients.
             told["message"] = str(error)
         return told
 
     def _fault(self, fault: Fault | str) -> dict[str, Any]:
         if isinstance(fault, str):
-            return {"problem": fault}
+            # Most name a folder, some name patients.
+            return {"problem": fault if self.identities else "stderr tells it"}
         place = {"row": fault.row, "column": fault.column}
         # A problem may quote another cell of the file.
         if not self.identities:

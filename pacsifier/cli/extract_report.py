@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pacsifier.cli import common
+from pacsifier.cli.events import Events, add_json, check_json
 from pacsifier.cli.parser import Parser
 from pacsifier.figures import counted
 
@@ -45,25 +46,37 @@ def build_parser() -> argparse.ArgumentParser:
         default="txt",
         help="Write texts, or texts and the content trees as JSON (default: txt)",
     )
+    add_json(group.add_argument)
     return parser
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command; returns its exit status."""
-    arguments = common.parsed(build_parser(), argv)
+    parser = build_parser()
+    arguments = common.parsed(parser, argv)
+    check_json(parser, arguments)
     common.set_up_logging(0)
-    return common.run(
-        lambda: _extract(arguments), _PROG, remedy="; the same command again goes on", arguments=arguments
+    events = Events.of(_PROG, arguments)
+    return events.run(
+        [],
+        lambda: _extract(arguments, events),
+        remedy="; the same command again goes on",
+        arguments=arguments,
     )
 
 
-def _extract(arguments: argparse.Namespace) -> int:
+def _extract(arguments: argparse.Namespace, events: Events) -> int:
     from pacsifier.cli.ticker import Ticker
     from pacsifier.flows.extract_report import extract
 
     common.on_signals(lambda: None)
-    with Ticker() as ticker:
+    with Ticker(events) as ticker:
         summary = extract(arguments.data_folder, as_json=arguments.format == "json", progress=ticker)
+    events.warnings(summary.notes, "folders passed over")
+    events.files("not_read", summary.failures)
+    numbers = {"found": summary.files, "reports": summary.reports, "written": summary.changed}
+    is_complete = bool(summary.reports) and not summary.failures
+    events.result(complete=is_complete, files={**numbers, "not_read": len(summary.failures)})
     for note in summary.notes:
         print(f"{_PROG}: {note}", file=sys.stderr)
     for path, why in summary.failures:

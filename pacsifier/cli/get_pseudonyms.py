@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pacsifier.cli import common
+from pacsifier.cli.events import Events, add_json, check_json
 from pacsifier.cli.parser import Parser
 
 if TYPE_CHECKING:
@@ -61,6 +62,7 @@ def build_parser() -> argparse.ArgumentParser:
         action="store_true",
         help="With --shift-days: draw new day shifts for patients that have one from an earlier run, too",
     )
+    add_json(group.add_argument)
     return parser
 
 
@@ -116,18 +118,31 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = common.parsed(parser, argv)
     _check(parser, arguments)
     common.set_up_logging(arguments.verbose)
-    _say_what_is_ignored(arguments)
-    work = _ask_service if arguments.mode == "de-id" else _read_mapping
-    return common.run(
-        lambda: work(arguments),
-        _PROG,
+    events = Events.of(_PROG, arguments)
+    return events.run(
+        [arguments.mode],
+        lambda: _get(arguments, events),
         verbosity=arguments.verbose,
         remedy="; nothing was written, run it again",
         arguments=arguments,
     )
 
 
+def _get(arguments: argparse.Namespace, events: Events) -> int:
+    _say_what_is_ignored(arguments, events)
+    written = (_ask_service if arguments.mode == "de-id" else _read_mapping)(arguments, events)
+    events.warnings(written.notes, "remarks on patients")
+    unchanged = len(written.paths) - len(written.changed)
+    events.result(
+        complete=True,
+        patients={"named": written.patients},
+        files={"written": len(written.changed), "unchanged": unchanged},
+    )
+    return _print_summary(written)
+
+
 def _check(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> None:
+    check_json(parser, arguments)
     needed = ("config", "queryfile") if arguments.mode == "de-id" else ("mappingfile",)
     if arguments.mode == "de-id" and arguments.mappingfile:
         # Whoever meant a mapping does not want the patients sent to a service.
@@ -139,15 +154,20 @@ def _check(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> No
         parser.error("--new_shifts needs --shift-days")
 
 
-def _say_what_is_ignored(arguments: argparse.Namespace) -> None:
+def _say_what_is_ignored(arguments: argparse.Namespace, events: Events) -> None:
     unused = ("shift_days",) if arguments.mode == "de-id" else ("config", "queryfile", "ca_bundle")
     for name in unused:
         if getattr(arguments, name):
             option = "--shift-days" if name == "shift_days" else f"--{name}"
-            print(f"{_PROG}: {option} has no effect with --mode {arguments.mode}", file=sys.stderr)
+            _warn(f"{option} has no effect with --mode {arguments.mode}", events)
 
 
-def _ask_service(arguments: argparse.Namespace) -> int:
+def _warn(message: str, events: Events) -> None:
+    print(f"{_PROG}: {message}", file=sys.stderr)
+    events.warning(message)
+
+
+def _ask_service(arguments: argparse.Namespace, events: Events) -> Written:
     from pacsifier.cli.ticker import Ticker
     from pacsifier.config import load_deid_config
     from pacsifier.flows import get_pseudonyms
@@ -159,33 +179,31 @@ def _ask_service(arguments: argparse.Namespace) -> int:
         lambda: get_pseudonyms.read_patients(arguments.queryfile, extra_columns=arguments.extra_columns),
     )
     if config.url.lower().startswith("http:"):
-        print(f"{_PROG}: deid_URL is no https address: token and PatientIDs travel readable", file=sys.stderr)
+        _warn("deid_URL is no https address: token and PatientIDs travel readable", events)
     service = DeidService(config, arguments.ca_bundle)
     common.on_signals(lambda: None)
-    with Ticker() as ticker:
-        written = get_pseudonyms.from_service(
+    with Ticker(events) as ticker:
+        return get_pseudonyms.from_service(
             table,
             arguments.project_name,
             arguments.out_directory,
             lambda patients: service.ask(arguments.project_name, patients, ticker),
         )
-    return _print_summary(written)
 
 
-def _read_mapping(arguments: argparse.Namespace) -> int:
+def _read_mapping(arguments: argparse.Namespace, _events: Events) -> Written:
     from pacsifier.flows import get_pseudonyms
 
     get_pseudonyms.check_project(arguments.project_name)
     mapping = get_pseudonyms.read_mapping(arguments.mappingfile)
     common.on_signals(lambda: None)
-    written = get_pseudonyms.from_mapping(
+    return get_pseudonyms.from_mapping(
         mapping,
         arguments.project_name,
         arguments.out_directory,
         shift_days=arguments.shift_days,
         new_shifts=arguments.new_shifts,
     )
-    return _print_summary(written)
 
 
 def _print_summary(written: Written) -> int:

@@ -6,10 +6,15 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pacsifier.cli import common
+from pacsifier.cli.events import Events, add_json, check_json
 from pacsifier.cli.parser import Parser
 from pacsifier.cli.summary import redo_lines
+
+if TYPE_CHECKING:
+    from pacsifier.transfer.record.merging import MergeSummary
 
 _PROG = "pacsifier-merge-parts"
 
@@ -29,24 +34,29 @@ def build_parser() -> argparse.ArgumentParser:
     add("--out_directory", "-d", type=Path, required=True, help="The folder that holds parts/1 to parts/N")
     add("--parts", type=common.positive, required=True, metavar="N", help="How many parts there are")
     common.add_extra_columns(add)
+    add_json(add)
     common.add_common_arguments(parser)
     return parser
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command; returns its exit status."""
-    arguments = common.parsed(build_parser(), argv)
+    parser = build_parser()
+    arguments = common.parsed(parser, argv)
+    check_json(parser, arguments)
     common.set_up_logging(0)
-    return common.run(lambda: _merge(arguments), _PROG, arguments=arguments)
+    events = Events.of(_PROG, arguments)
+    return events.run([], lambda: _merge(arguments, events), arguments=arguments)
 
 
-def _merge(arguments: argparse.Namespace) -> int:
+def _merge(arguments: argparse.Namespace, events: Events) -> int:
     from pacsifier.query import read_query_file
     from pacsifier.transfer.record.merging import merge_parts
 
     common.on_signals(lambda: None)
     table = read_query_file(arguments.queryfile, extra_columns=arguments.extra_columns)
     summary = merge_parts(arguments.out_directory, table, arguments.parts)
+    _tell(summary, events)
     for name, counts in (("rows", summary.rows), ("series", summary.series)):
         told = ", ".join(f"{number} {word}" for word, number in sorted(counts.items()))
         print(f"{name}: {counts.total()}" + (f" ({told})" if told else ""), file=sys.stderr)
@@ -60,6 +70,20 @@ def _merge(arguments: argparse.Namespace) -> int:
     for line in redo_lines(summary.rows, summary.redo):
         print(line, file=sys.stderr)
     return common.EXIT_COMPLETE if summary.complete else common.EXIT_MISSING
+
+
+def _tell(summary: MergeSummary, events: Events) -> None:
+    events.warnings(summary.notes, "remarks on the parts")
+    events.result(
+        complete=summary.complete,
+        rows=dict(sorted(summary.rows.items())),
+        series=dict(sorted(summary.series.items())),
+        patients={"found": summary.patients},
+        instances=summary.files,
+        problems=[*summary.problems],
+        open_parts=[*summary.open_parts],
+        redo=str(summary.redo) if summary.redo else None,
+    )
 
 
 if __name__ == "__main__":

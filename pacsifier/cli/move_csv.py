@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pacsifier.cli import common
+from pacsifier.cli.events import Events, add_json, check_json, given
 from pacsifier.cli.parser import Parser
 
 _PROG = "pacsifier-move-csv"
@@ -38,6 +39,7 @@ def build_parser() -> argparse.ArgumentParser:
     common.add_common_arguments(parser)
     group = parser.add_argument_group("further options")
     group.add_argument("--dry_run", action="store_true", help="Only print what would be moved")
+    add_json(group.add_argument)
     return parser
 
 
@@ -45,16 +47,21 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command; returns its exit status."""
     parser = build_parser()
     arguments = common.parsed(parser, argv)
+    check_json(parser, arguments)
     missing = [each for each in ("data_folder", "info_folder") if getattr(arguments, each) is None]
     if missing:
         parser.error(f"give {' and '.join(f'--{each}' for each in missing)}")
     common.set_up_logging(0)
-    return common.run(
-        lambda: _move(arguments), _PROG, remedy="; the same command again moves the rest", arguments=arguments
+    events = Events.of(_PROG, arguments)
+    return events.run(
+        given(arguments, "dry_run"),
+        lambda: _move(arguments, events),
+        remedy="; the same command again moves the rest",
+        arguments=arguments,
     )
 
 
-def _move(arguments: argparse.Namespace) -> int:
+def _move(arguments: argparse.Namespace, events: Events) -> int:
     from pacsifier.cli.ticker import Ticker
     from pacsifier.flows import move_csv
 
@@ -62,10 +69,17 @@ def _move(arguments: argparse.Namespace) -> int:
     if arguments.dry_run:
         planned = move_csv.plan(arguments.data_folder, arguments.info_folder)
         for source, target in planned.moves:
-            print(f"{source} -> {target}")
+            if events.wanted:
+                events.emit("file", {"outcome": "would_move", **events.identified(path=str(source))})
+            else:
+                print(f"{source} -> {target}")
     else:
-        with Ticker() as ticker:
+        with Ticker(events) as ticker:
             planned = move_csv.move(arguments.data_folder, arguments.info_folder, ticker)
+    events.files("not_moved", planned.left)
+    numbers = {"found": len(planned.moves), "there": len(planned.there), "not_moved": len(planned.left)}
+    moved = 0 if arguments.dry_run else len(planned.moves)
+    events.result(complete=not planned.left, files={**numbers, "moved": moved})
     for path, why in planned.left:
         print(f"{_PROG}: {path}: {why}", file=sys.stderr)
     verb = "would be moved" if arguments.dry_run else "moved"

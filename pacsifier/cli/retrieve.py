@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pacsifier.cli import common
-from pacsifier.cli.events import Events, add_json, check_json
+from pacsifier.cli.events import Events, add_json, check_json, given
 from pacsifier.cli.parser import Parser
 from pacsifier.cli.summary import PROG, again, plan_lines, summary_lines
 from pacsifier.dcmtk.timeouts import Timeouts
@@ -308,20 +308,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     # What a run holds lives to its end and has no cycles: a collection would only walk it again.
     gc.set_threshold(100_000, 50, 50)
     work = _check_site if arguments.check else _upload if arguments.upload else _retrieve
-    given = [*(sys.argv[1:] if argv is None else argv)]
+    words = [*(sys.argv[1:] if argv is None else argv)]
     events = Events.of(PROG, arguments)
-    events.started([name for name in _VERBS if getattr(arguments, name)])
-    status = common.run(
-        lambda: events.watched(lambda: work(arguments, given, events)),
-        PROG,
+    return events.run(
+        given(arguments, *_VERBS),
+        lambda: work(arguments, words, events),
         verbosity=arguments.verbose,
-        remedy=lambda: _remedy(arguments, given),
+        remedy=lambda: _remedy(arguments, words),
         arguments=arguments,
     )
-    return events.summary(status)
 
 
-def _remedy(arguments: argparse.Namespace, given: Sequence[str]) -> str:
+def _remedy(arguments: argparse.Namespace, words: Sequence[str]) -> str:
     """How a run that ended early goes on; "" where nothing of it was begun."""
     from pacsifier.disk.names import LOG_FOLDER, LOG_NAME
 
@@ -329,7 +327,7 @@ def _remedy(arguments: argparse.Namespace, given: Sequence[str]) -> str:
         return ""
     with contextlib.suppress(OSError):
         if (arguments.out_directory / LOG_FOLDER / LOG_NAME).exists():
-            return f"; --resume goes on from here: {again(given)}"
+            return f"; --resume goes on from here: {again(words)}"
     return ""
 
 
@@ -361,7 +359,7 @@ def _check(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> No
         parser.error("--queryfile is needed with --save, --move and --info")
 
 
-def _retrieve(arguments: argparse.Namespace, given: Sequence[str], events: Events) -> int:
+def _retrieve(arguments: argparse.Namespace, words: Sequence[str], events: Events) -> int:
     from pacsifier.cli.progress import Console
     from pacsifier.cli.telling import Teller, tell_plan, told_summary
     from pacsifier.config import load_pacs_config
@@ -383,7 +381,7 @@ def _retrieve(arguments: argparse.Namespace, given: Sequence[str], events: Event
         options = _options(arguments, config)
         for note in table.notes:
             console.say(note)
-        events.warning_of_input(table.notes)
+        events.warnings(table.notes, "remarks on the query file")
         job = Job.of(config, table, arguments.out_directory, options)
         summary = retrieve(job, teller, toolbox)
     events.result(**told_summary(summary), run=job.name)
@@ -392,9 +390,9 @@ def _retrieve(arguments: argparse.Namespace, given: Sequence[str], events: Event
             tell_plan(summary, events)
         else:
             _print_plan(summary)
-        lines = plan_lines(summary, given)
+        lines = plan_lines(summary, words)
     else:
-        lines = summary_lines(summary, arguments, given)
+        lines = summary_lines(summary, arguments, words)
     for line in lines:
         print(line, file=sys.stderr)
     return common.EXIT_COMPLETE if summary.complete else common.EXIT_MISSING
@@ -435,13 +433,13 @@ def _timeouts(arguments: argparse.Namespace) -> Timeouts:
     return Timeouts(**{limit.name: getattr(arguments, limit.name) for limit in fields(Timeouts)})
 
 
-def _check_site(arguments: argparse.Namespace, _given: Sequence[str], events: Events) -> int:
+def _check_site(arguments: argparse.Namespace, _words: Sequence[str], events: Events) -> int:
     from pacsifier.cli.checkup import check_site
 
     return check_site(arguments, _timeouts(arguments), events)
 
 
-def _upload(arguments: argparse.Namespace, _given: Sequence[str], events: Events) -> int:
+def _upload(arguments: argparse.Namespace, _words: Sequence[str], events: Events) -> int:
     from pacsifier.cli.progress import Console
     from pacsifier.cli.telling import Teller
     from pacsifier.config import load_pacs_config
@@ -453,8 +451,7 @@ def _upload(arguments: argparse.Namespace, _given: Sequence[str], events: Events
         common.on_signals(toolbox.kill)
         teller = Teller(console, events, "upload")
         summary = upload(config, arguments.upload_directory, toolbox, teller, _timeouts(arguments))
-    for path, reason in summary.failures:
-        events.emit("file", {"outcome": "not_stored", **events.identified(path=str(path), reason=reason)})
+    events.files("not_stored", summary.failures)
     numbers = {"found": summary.files, "stored": summary.stored, "not_stored": len(summary.failures)}
     events.result(complete=not summary.failures, files={**numbers, "encoded": summary.encoded})
     _print_upload_summary(summary)

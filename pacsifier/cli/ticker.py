@@ -6,6 +6,7 @@ import sys
 import time
 from types import TracebackType
 
+from pacsifier.cli.events import Events
 from pacsifier.cli.streams import Unfiltered
 
 _PLAIN_EVERY_S = 30.0
@@ -13,9 +14,13 @@ _TERMINAL_EVERY_S = 0.2
 
 
 class Ticker:
-    """The progress of a run over files: called with what is done, how many, of how many; a context manager."""
+    """The progress of a run over files: called with what is done, how many, of how many; a context manager.
 
-    def __init__(self) -> None:
+    `events` are told of it, too.
+    """
+
+    def __init__(self, events: Events | None = None) -> None:
+        self._events = events
         self._terminal = sys.stderr.isatty()
         self._said = time.monotonic()
 
@@ -27,8 +32,10 @@ class Ticker:
     ) -> None:
         self.clear()
 
-    def __call__(self, what: str, done: int, total: int) -> None:
-        """Shows `done/total what`; a total of 0 is not known."""
+    def __call__(self, what: str, done: int, total: int, size: int | None = None, /) -> None:
+        """Shows `done/total what`; a total of 0 is not known. `size` in bytes is for programs."""
+        if self._events is not None:
+            self._events.progress(what, done, total or None, **({} if size is None else {"bytes": size}))
         self.show(f"{done}/{total} {what}" if total else f"{done} {what}")
 
     def show(self, text: str) -> None:

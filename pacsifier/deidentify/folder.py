@@ -22,13 +22,13 @@ from pacsifier.deidentify.engine.profile import Profile
 from pacsifier.deidentify.engine.subject import Subject
 from pacsifier.deidentify.key import Key, opened, read
 from pacsifier.deidentify.layout import Places, lay_out
-from pacsifier.deidentify.model import Left, Patient, Request, Rulebook, Settings, There, Verified
+from pacsifier.deidentify.model import Left, OnEnd, Patient, Request, Rulebook, Settings, There, Verified
 from pacsifier.deidentify.patients import sort_out
 from pacsifier.deidentify.scan import Gathered
 from pacsifier.deidentify.selection import Selection, each_once, select
 from pacsifier.deidentify.settle import Settled, check_resumed, made_in, settle, subjects_of, vocabulary_of
 from pacsifier.deidentify.survey import Survey, look
-from pacsifier.deidentify.writing import Wrote, remove_empty_folders, set_aside, write
+from pacsifier.deidentify.writing import Ends, Wrote, remove_empty_folders, set_aside, write
 from pacsifier.disk.durable import wait_until_on_disk
 from pacsifier.disk.lock import OutputLock
 from pacsifier.disk.walk import Progress, Walk
@@ -39,7 +39,9 @@ from pacsifier.pictures.models import Models, find
 LEFT_OUT_FOLDER = "left_out"
 
 
-def deidentify_folder(request: Request, progress: Progress = lambda *_: None) -> report.Totals:
+def deidentify_folder(
+    request: Request, progress: Progress = lambda *_: None, on_end: OnEnd = lambda _: None
+) -> report.Totals:
     """De-identifies a folder; raises InputError, before an image is written, where the input is wrong, and OSError."""
     if not request.in_folder.is_dir():
         raise InputError(f"{request.in_folder}: is no folder")
@@ -65,7 +67,8 @@ def deidentify_folder(request: Request, progress: Progress = lambda *_: None) ->
         places, looks = _look(laid_out, settings, progress)
         left = survey.own([*selection.left, *refused, *settled.left, *places.left])
         there = survey.own([*selection.there, *places.there])
-        wrote = _write(places, left, there, settings, progress)
+        ends = Ends(places, subjects, on_end)
+        wrote = _write(places, left, there, settings, progress, ends=ends)
         # On the disk before the summary says so.
         written = (request.out_folder / target for targets in wrote.targets.values() for target in targets)
         wait_until_on_disk(request.out_folder, written)
@@ -147,7 +150,13 @@ def _show(
 
 
 def _write(
-    places: Places, left: Sequence[Left], there: Sequence[There], settings: Settings, progress: Progress
+    places: Places,
+    left: Sequence[Left],
+    there: Sequence[There],
+    settings: Settings,
+    progress: Progress,
+    *,
+    ends: Ends,
 ) -> Wrote:
     request = settings.request
     path = request.beside(report.REPORT)
@@ -163,7 +172,7 @@ def _write(
             set_aside(request.in_folder, [each.path for each in left], request.beside(LEFT_OUT_FOLDER))
         for target in places.unwanted:
             (request.out_folder / target).unlink(missing_ok=True)
-        return write(places, settings, table, progress)
+        return write(places, settings, table, ends, progress)
 
 
 def _leave_beside(wrote: Wrote, settled: Settled, key: Key, request: Request) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -234,6 +234,25 @@ class Task:
 
     subject: Subject
     jobs: tuple[Job, ...]
+
+
+@dataclass(frozen=True)
+class Ended:
+    """What has become of a patient's files: written now, there from an earlier run, or not to be written.
+
+    `patient` is as maps and the key name the person, `bytes` the size of what was written.
+    """
+
+    patient: str
+    new_id: str
+    written: int = 0
+    already: int = 0
+    failed: int = 0
+    bytes: int = 0
+
+
+OnEnd = Callable[[Ended], None]
+"""Called with each patient once none of the patient's files is left to be written."""
 
 
 @dataclass(frozen=True)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,8 +15,9 @@ from pacsifier.deidentify import report
 from pacsifier.deidentify.crew import shared
 from pacsifier.deidentify.engine import instance
 from pacsifier.deidentify.engine.rules import Rules, Told
+from pacsifier.deidentify.engine.subject import Subject
 from pacsifier.deidentify.layout import Places
-from pacsifier.deidentify.model import Job, Left, Reason, Settings, Task
+from pacsifier.deidentify.model import Ended, Job, Left, OnEnd, Reason, Settings, Task
 from pacsifier.deidentify.review import Review
 from pacsifier.dicom.splice import UnreadableError
 from pacsifier.disk.files import make_folders
@@ -54,7 +55,40 @@ class Wrote:
         return sum(map(len, self.targets.values()))
 
 
-def write(places: Places, settings: Settings, table: report.Table, progress: Progress) -> Wrote:
+class Ends:
+    """Tells what has become of each patient whose files are to be written, or are there, when it is known."""
+
+    def __init__(self, places: Places, subjects: Mapping[str, Subject], tell: OnEnd) -> None:
+        self._tell = tell
+        self._open = Counter(task.subject.key for task in places.tasks)
+        there = Counter(each.patient for each in places.there)
+        self._ends = {
+            name: Ended(name, subject.new_id, already=there[name])
+            for name, subject in subjects.items()
+            if name in self._open or name in there
+        }
+        for name in [name for name in self._ends if not self._open[name]]:
+            tell(self._ends.pop(name))
+
+    def add(self, written: Written) -> None:
+        """One task of a patient was done."""
+        name = written.patient
+        end, sizes = (
+            self._ends[name],
+            [done.bytes for _, done in written.done if isinstance(done, instance.Done)],
+        )
+        self._ends[name] = replace(
+            end,
+            written=end.written + len(sizes),
+            failed=end.failed + len(written.done) - len(sizes),
+            bytes=end.bytes + sum(sizes),
+        )
+        self._open[name] -= 1
+        if not self._open[name]:
+            self._tell(self._ends.pop(name))
+
+
+def write(places: Places, settings: Settings, table: report.Table, ends: Ends, progress: Progress) -> Wrote:
     """Writes all instances, and a row of the report for each one as soon as it is done."""
     for folder in places.folders:
         make_folders(folder)
@@ -77,7 +111,8 @@ def write(places: Places, settings: Settings, table: report.Table, progress: Pro
             table.row(report.row_of_written(job, done))
         review.add(written.patient, written.told)
         seen += len(written.done)
-        progress("files written", seen, total)
+        progress("files written", seen, total, size)
+        ends.add(written)
     return Wrote(targets, size, unclaimed, tuple(left), review, pixels)
 
 

@@ -40,7 +40,7 @@ from pacsifier.disk.holder import (
 )
 from pacsifier.disk.names import LOG_FOLDER, WORK_FOLDER
 from pacsifier.disk.staging import Staging, remove
-from pacsifier.errors import InputError
+from pacsifier.errors import HeldError, InputError
 
 log = logging.getLogger(__name__)
 
@@ -215,7 +215,7 @@ class OutputLock:
                 judgement = judge_life(age_s, changed=changes(self._record, 2 * BEAT_S))
         return judgement is Judgement.MAY_RUN
 
-    def _in_use(self, holder: Holder, age_s: float | None = None) -> InputError:
+    def _in_use(self, holder: Holder, age_s: float | None = None) -> HeldError:
         return _in_use(self.folder, self._record, holder, age_s)
 
     # -- to keep it
@@ -294,7 +294,7 @@ def _share(place: Path, out: Path, rights: int) -> None:
         os.close(descriptor)
 
 
-def _in_use(folder: Path, record: Path, holder: Holder, age_s: float | None) -> InputError:
+def _in_use(folder: Path, record: Path, holder: Holder, age_s: float | None) -> HeldError:
     """The error where another run holds the folder; `age_s` of its sign of life where only that speaks for it."""
     advice = "wait for its end"
     if age_s is not None:
@@ -302,7 +302,7 @@ def _in_use(folder: Path, record: Path, holder: Holder, age_s: float | None) -> 
             f"its last sign of life is {age_s:.0f} s old. Wait for its end; if it was killed, start again in "
             f"{STALE_S:g} s, or remove {record}"
         )
-    return InputError(f"{folder} is in use by {holder}; {advice}")
+    return HeldError(f"{folder} is in use by {holder}; {advice}")
 
 
 def _cannot_write(folder: Path, error: OSError) -> InputError:

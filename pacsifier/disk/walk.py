@@ -6,8 +6,9 @@ import json
 import os
 import re
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Protocol
 
 from pacsifier.disk.lock import other_run_in
 from pacsifier.disk.names import (
@@ -26,8 +27,12 @@ _SET_ASIDE = re.compile(r"[A-Za-z0-9_]+\.([0-9.]+|malformed_[0-9a-f]{8})(_[0-9]+
 _AUDIT_KEYS = frozenset(("ended_at", "did", "query_sha256"))
 _LONGEST_AUDIT_LINE = 1 << 20
 
-Progress = Callable[[str, int, int], None]
-"""Called now and then with what is done, how many, and of how many (0: not known)."""
+
+class Progress(Protocol):
+    """Called now and then with what is done, how many, of how many (0: not known), and how many bytes that were."""
+
+    def __call__(self, what: str, done: int, total: int, size: int | None = None, /) -> None:
+        """Hears of it."""
 
 
 class Walk:

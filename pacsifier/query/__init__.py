@@ -2,7 +2,7 @@
 
 from pacsifier.query.attributes import ATTRIBUTES, INFO_COLUMNS, QUERY_COLUMNS, Attribute
 from pacsifier.query.chosen import SERIES_COLUMNS
-from pacsifier.query.columns import Query
+from pacsifier.query.columns import Query, by_first_row
 from pacsifier.query.matching import PADDING, Match, Verdict, fold, matches
 from pacsifier.query.shard import WHOLE, Shard
 from pacsifier.query.table import QueryTable, read_query_file
@@ -23,6 +23,7 @@ __all__ = [
     "Verdict",
     "around",
     "ascii_wildcards",
+    "by_first_row",
     "fold",
     "halves",
     "is_single_key",

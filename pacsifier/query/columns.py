@@ -9,7 +9,8 @@ from __future__ import annotations
 from array import array
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from copy import copy
+from dataclasses import dataclass, field
 from typing import Any, overload
 
 from pacsifier.query.attributes import ATTRIBUTES
@@ -22,12 +23,14 @@ class Query:
     """What one row asks for; rows that ask the same are one query.
 
     `rows` are spreadsheet row numbers (the header is row 1), ascending; `cells` holds the cells that are not
-    empty, by column, of the 17 query columns only; `new_id` is the pseudonym of the row's patient.
+    empty, by column, of the 17 query columns only; `new_id` is the pseudonym of the row's patient. `patient`: the
+    PatientID of a row that does not ask for it, as a series table tells it; None: the row asks, or tells none.
     """
 
     rows: tuple[int, ...]
     cells: Mapping[str, str]
     new_id: str | None
+    patient: str | None = field(default=None, compare=False)
 
     @property
     def wants_whole_studies(self) -> bool:
@@ -39,6 +42,8 @@ ASKS, WRONG, DIFFERS, NOTED = 1, 2, 4, 8
 """What is known of a cell, as bits: it asks for something; something is wrong with it; it is not its header again;
 it asks for nothing, and there is something to be said of it."""
 _UNREAD = 16
+# Texts of a column that are known not to be looked at again; most stand in many rows, or in one.
+_REMEMBERED = 4096
 
 
 class Column:
@@ -120,10 +125,11 @@ class Column:
         """A cell as it stands in the file."""
         return self._texts[self._codes[at]]
 
-    def noted(self) -> Iterator[int]:
-        """The places of the cells of which there is something to be said."""
+    def noted(self) -> Iterator[tuple[int, str]]:
+        """The places of the cells of which there is something to be said, and what stands there."""
         if any(bits & NOTED for bits in self._bits):
-            yield from (place for place, code in enumerate(self._codes) if self._bits[code] & NOTED)
+            codes = enumerate(self._codes)
+            yield from ((place, self._texts[code]) for place, code in codes if self._bits[code] & NOTED)
 
     def meaning(self, at: int) -> int:
         """The number of what a cell says."""
@@ -142,6 +148,40 @@ class Column:
     def number_of_meanings(self) -> int:
         """How many different things its cells say, the empty one included."""
         return len(self._texts)
+
+
+class PassedOver:
+    """A column whose cells ask for nothing, and which nobody looks at again: only what is said of them is kept.
+
+    `notice` says what there is to be said of a cell.
+    """
+
+    def __init__(self, name: str, notice: Callable[[str, str], str]) -> None:
+        self._name = name
+        self._notice = notice
+        self._known: dict[str, bool] = {}
+        self._place = 0
+        self._noted: list[tuple[int, str]] = []
+
+    def add(self, raw: str) -> int:
+        """Takes the cell of the next row; returns what is known of it."""
+        noted = self._known.get(raw)
+        if noted is None:
+            if len(self._known) == _REMEMBERED:
+                self._known.clear()
+            noted = self._known[raw] = bool(raw.strip(BLANKS)) and bool(self._notice(self._name, raw))
+        if noted:
+            self._noted.append((self._place, raw))
+        self._place += 1
+        return NOTED if noted else 0
+
+    def close(self) -> None:
+        """Forgets what only `add` needs."""
+        self._known = {}
+
+    def noted(self) -> Iterator[tuple[int, str]]:
+        """The places of the cells of which there is something to be said, and what stands there."""
+        return iter(self._noted)
 
 
 @dataclass(frozen=True, eq=False)
@@ -178,6 +218,7 @@ class Queries(Sequence[Query]):
         self._asked = [(name, column) for name, column in columns.items() if name != NEW_IDS]
         self._new_ids = columns.get(NEW_IDS)
         self._patient_ids = patient_ids or columns.get("PatientID")
+        self._told = patient_ids if patient_ids is not None and "PatientID" not in columns else None
         # The first row of each query by its place, and the places of all its rows where there are several.
         self._firsts = array("I")
         self._several: dict[int, tuple[int, ...]] = {}
@@ -242,7 +283,20 @@ class Queries(Sequence[Query]):
             rows=tuple(self._numbers[place] for place in places),
             cells={name: text for name, column in self._asked if (text := column.text(places[0]))},
             new_id=next(filter(None, new_ids), None),
+            patient=(read_cell("PatientID", self._told.text(places[0])).text or None) if self._told else None,
         )
+
+    def by_first_row(self) -> Mapping[int, Query]:
+        """Each query by the number of its first row, made when somebody asks for it."""
+        return _ByFirstRow(self, [self._numbers[place] for place in self._firsts])
+
+    def only(self, wanted: Callable[[Query], bool]) -> Queries:
+        """Those of the queries that are wanted."""
+        some = copy(self)
+        places = [at for at, query in enumerate(self) if wanted(query)]
+        some._firsts = array("I", (self._firsts[at] for at in places))
+        some._several = {new: self._several[at] for new, at in enumerate(places) if at in self._several}
+        return some
 
     def __len__(self) -> int:
         return len(self._firsts)
@@ -265,6 +319,36 @@ class Queries(Sequence[Query]):
 
     def __repr__(self) -> str:
         return repr(tuple(self))
+
+
+def by_first_row(queries: Sequence[Query]) -> Mapping[int, Query]:
+    """Each query by the number of its first row; those of a file are made when somebody asks for them."""
+    if isinstance(queries, Queries):
+        return queries.by_first_row()
+    return {query.rows[0]: query for query in queries}
+
+
+class _ByFirstRow(Mapping[int, Query]):
+    """Queries by the numbers of their first rows, in the order of the queries."""
+
+    def __init__(self, queries: Sequence[Query], numbers: Iterable[int]) -> None:
+        self._queries = queries
+        # 12 bytes a query, of which there may be many; ascending, but where rows that ask alike were divided.
+        pairs = sorted(number << 32 | at for at, number in enumerate(numbers))
+        self._numbers = array("Q", (pair >> 32 for pair in pairs))
+        self._at = array("I", (pair & 0xFFFFFFFF for pair in pairs))
+
+    def __getitem__(self, number: int) -> Query:
+        place = bisect_left(self._numbers, number)
+        if place == len(self._numbers) or self._numbers[place] != number:
+            raise KeyError(number)
+        return self._queries[self._at[place]]
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self._numbers)
+
+    def __len__(self) -> int:
+        return len(self._numbers)
 
 
 def _combined(keys: Iterator[int], column: Column) -> Iterator[int]:

@@ -9,11 +9,13 @@ from __future__ import annotations
 import hashlib
 import re
 import unicodedata
+from array import array
 from dataclasses import dataclass, replace
 from typing import Final
 
-from pacsifier.query.columns import Query
+from pacsifier.query.columns import Queries, Query
 from pacsifier.query.matching import fold
+from pacsifier.query.packed import SomeRows
 from pacsifier.query.table import QueryTable
 
 _FORM: Final = re.compile(r"([0-9]{1,6})/([0-9]{1,6})")
@@ -52,27 +54,32 @@ class Shard:
         """Whether the row names no single patient: then every part asks it, and takes the answers of its patients."""
         return self.of > 1 and not names_patient(query)
 
+    def asks(self, query: Query) -> bool:
+        """Whether this part asks the row: it is of one of its own patients, or names no single one."""
+        return not names_patient(query) or self.holds(query.cells.get("PatientID", query.patient))
+
     def part(self, table: QueryTable) -> QueryTable:
         """The rows that this part asks: those of its own patients, and those that name no single patient."""
         if self.of == 1:
             return table
-        queries = tuple(
-            query
-            for query in table.queries
-            if not names_patient(query) or self.holds(query.cells["PatientID"])
-        )
-        rows = {row for query in queries for row in query.rows}
-        raw = {row: cells for row, cells in table.raw.items() if row in rows}
-        return replace(table, queries=queries, raw=raw)
+        some = table.queries
+        queries = some.only(self.asks) if isinstance(some, Queries) else tuple(filter(self.asks, some))
+        rows = array("I", sorted(row for query in queries for row in query.rows))
+        return replace(table, queries=queries, raw=SomeRows(table.raw, rows))
 
 
 WHOLE: Final = Shard()
 
 
 def names_patient(query: Query) -> bool:
-    """Whether a row holds a PatientID without a wildcard."""
-    patient_id = query.cells.get("PatientID", "*")
-    return not set("*?") & set(patient_id)
+    """Whether a row holds a PatientID without a wildcard, or a series table tells one of it.
+
+    What a table tells decides where its row belongs, whatever the PACS says now: a spreadsheet that took the leading
+    zeros of a patient took those of all rows of that patient.
+    """
+    if query.patient is not None:
+        return True
+    return not set("*?") & set(query.cells.get("PatientID", "*"))
 
 
 def _patient(patient_id: str) -> str:

@@ -16,8 +16,9 @@ from pacsifier.figures import counted
 from pacsifier.query.attributes import QUERY_COLUMNS
 from pacsifier.query.cells import NEW_IDS, Cell, read_cell
 from pacsifier.query.chosen import DECIDING, SERIES_COLUMNS, is_series_table, noticed, read_deciding
-from pacsifier.query.columns import ASKS, DIFFERS, WRONG, Column, Queries, Query, RawRows
+from pacsifier.query.columns import ASKS, DIFFERS, WRONG, Column, PassedOver, Queries, Query, RawRows
 from pacsifier.query.csvtext import BLANKS, NumberedRow
+from pacsifier.query.packed import PackedRows
 from pacsifier.query.spreadsheet import as_typed
 from pacsifier.query.workbook import read_rows
 
@@ -103,13 +104,25 @@ class _Header:
         names = DECIDING if self.chosen else _KNOWN_COLUMNS
         return {index: name for index, name in enumerate(self.names) if name in names}
 
-    def columns(self) -> list[Column]:
+    def columns(self) -> list[Column | PassedOver]:
         """The columns, of which no cell was read yet."""
         read, notice = (read_deciding, noticed) if self.chosen else (read_cell, None)
         return [
-            Column(name, known=index in self.known, ignored=self._is_ignored(name), read=read, notice=notice)
+            PassedOver(name, notice)
+            if notice is not None
+            and self._is_ignored(name)
+            and name != "PatientID"
+            and index not in self.known
+            else Column(
+                name, known=index in self.known, ignored=self._is_ignored(name), read=read, notice=notice
+            )
             for index, name in enumerate(self.names)
         ]
+
+    @cached_property
+    def shown(self) -> Mapping[int, str]:
+        """The columns that a table of rows shows, by their index."""
+        return {i: name for i, name in enumerate(self.names) if name and name != _IGNORED_COLUMN}
 
     def passes_over(self, row: NumberedRow) -> bool:
         """Whether a row is one that a person has emptied: it chooses nothing."""
@@ -166,24 +179,25 @@ def read_query_file(path: Path, *, extra_columns: bool = False) -> QueryTable:
     header = _Header(header_row.number, names, extra_columns)
     faults = [*_header_faults(source, header)]
     columns = header.columns()
-    numbers, told = _read(source, header, rows, columns)
-    by_name = {header.known[i]: columns[i] for i in sorted(header.known, key=header.place)}
+    packed = PackedRows() if header.chosen else None
+    numbers, told = _read(source, header, rows, columns, packed)
+    read = {i: column for i, column in enumerate(columns) if isinstance(column, Column)}
+    by_name = {header.known[i]: read[i] for i in sorted(header.known, key=header.place)}
     if not numbers:
         faults.append(Fault(source, "has a header but no rows: there is nothing to ask for"))
-    own = dict(zip(header.names, columns, strict=True))
+    own = {header.names[i]: column for i, column in read.items()}
     if header.known:
         faults += [*told, *_new_id_faults(source, numbers, own)]
     if faults:
         raise InputError(*faults)
-    shown = {i: name for i, name in enumerate(header.names) if name and name != _IGNORED_COLUMN}
-    extra = tuple(name for i, name in shown.items() if i not in header.known)
+    extra = tuple(name for i, name in header.shown.items() if i not in header.known)
     queries = Queries(numbers, by_name, own.get("PatientID"))
-    noted = tuple(_noted(source, numbers, own)) if header.chosen else ()
+    noted = tuple(_noted(source, numbers, dict(zip(header.names, columns, strict=True)))) if packed else ()
     return QueryTable(
         path=path,
-        columns=tuple(shown.values()),
+        columns=tuple(header.shown.values()),
         queries=queries,
-        raw=RawRows(numbers, [columns[i] for i in shown]),
+        raw=packed or RawRows(numbers, [read[i] for i in header.shown]),
         notes=(*_extra_notes(header, extra), *noted, *_notes(queries)),
         extra=extra,
         chosen=header.chosen,
@@ -191,9 +205,13 @@ def read_query_file(path: Path, *, extra_columns: bool = False) -> QueryTable:
 
 
 def _read(
-    source: str, header: _Header, rows: Iterable[NumberedRow], columns: Sequence[Column]
+    source: str,
+    header: _Header,
+    rows: Iterable[NumberedRow],
+    columns: Sequence[Column | PassedOver],
+    packed: PackedRows | None,
 ) -> tuple[array[int], list[Fault]]:
-    """Reads all rows into their columns; their row numbers, and the faults of each."""
+    """Reads all rows into their columns, and into `packed` as they stand; their numbers, and the faults of each."""
     numbers = array("I")
     faults: list[Fault] = []
     adders = [column.add for column in columns]
@@ -205,6 +223,9 @@ def _read(
         cells = chain(row.cells, repeat(""))
         for add in adders:
             bits |= add(next(cells))
+        if packed is not None:
+            padded = (*row.cells, *[""] * (len(adders) - len(row.cells)))
+            packed.add(row.number, [padded[i] for i in header.shown])
         sound = bits & ASKS and bits & DIFFERS and not bits & WRONG
         if not sound or row.dates or len(row.cells) > len(adders):
             faults += _row_faults(source, header, row, header.cells(row))
@@ -272,14 +293,14 @@ def _extra_notes(header: _Header, extra: Sequence[str]) -> Iterator[str]:
         yield f"column {_cut(name)} asks for nothing{f'; did you mean {nearest}?' if nearest else ''}"
 
 
-def _noted(source: str, numbers: Sequence[int], columns: Mapping[str, Column]) -> Iterator[str]:
+def _noted(source: str, numbers: Sequence[int], columns: Mapping[str, Column | PassedOver]) -> Iterator[str]:
     """What a spreadsheet did to cells of a series table that ask for nothing: the first of each column."""
     for name, column in columns.items():
         if name in DECIDING:
             continue
         places = [*column.noted()]
-        for place in places[:_CELLS_SHOWN]:
-            raw = column.raw(place).strip(BLANKS)
+        for place, cell in places[:_CELLS_SHOWN]:
+            raw = cell.strip(BLANKS)
             problem = f"{noticed(name, raw)}; the UIDs decide, so that it stops nothing"
             yield str(Fault(source, problem, numbers[place], name, _cut(raw)))
         if len(places) > _CELLS_SHOWN:

@@ -19,7 +19,7 @@ An interrupted run leaves PENDING. `enter` and `postpone` keep the state: they w
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum
 from pathlib import Path
@@ -332,6 +332,52 @@ class RowReport:
             elsewhere=self.elsewhere + later.elsewhere,
             other_studies={**self.other_studies, **later.other_studies},
         )
+
+
+class RowReports(Mapping[int, RowReport]):
+    """The report of each row asked, by first row number; one that tells nothing is made when somebody asks for it.
+
+    Of a series table there may be 100,000 such rows. `asked`: the rows' queries; `told`: the reports that tell
+    something; `divides`: whether other parts ask a row, too.
+    """
+
+    def __init__(
+        self,
+        asked: Mapping[int, Query],
+        told: Mapping[int, RowReport],
+        divides: Callable[[Query], bool] = lambda _: False,
+    ) -> None:
+        self.asked = asked
+        self.told = told
+        self._divides = divides
+
+    def __getitem__(self, row: int) -> RowReport:
+        return self.told.get(row) or self.plain(row)
+
+    def plain(self, row: int) -> RowReport:
+        """The report of a row of which nothing is to be told."""
+        query = self.asked[row]
+        return RowReport(query, divided=self._divides(query))
+
+    def changed(self, reports: Mapping[int, RowReport]) -> RowReports:
+        """The same with these reports in the place of those of their rows."""
+        return RowReports(self.asked, {**self.told, **reports}, self._divides) if reports else self
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self.asked)
+
+    def __len__(self) -> int:
+        return len(self.asked)
+
+
+def telling(rows: Mapping[int, RowReport]) -> Mapping[int, RowReport]:
+    """Those of the reports that may tell something."""
+    return rows.told if isinstance(rows, RowReports) else rows
+
+
+def changed(rows: Mapping[int, RowReport], reports: Mapping[int, RowReport]) -> Mapping[int, RowReport]:
+    """The reports of all rows, with these in the place of those of their rows."""
+    return rows.changed(reports) if isinstance(rows, RowReports) else {**rows, **reports}
 
 
 def _sum(first: Mapping[str, int], later: Mapping[str, int]) -> Mapping[str, int]:

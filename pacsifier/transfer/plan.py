@@ -19,6 +19,8 @@ from pacsifier.transfer.model import (
     SeriesState,
     Shortage,
     Status,
+    changed,
+    telling,
 )
 from pacsifier.transfer.options import Options
 
@@ -72,10 +74,16 @@ def untold_columns(series: Series) -> str:
     return ", ".join(sorted({column for columns in series.undecided.values() for column in columns}))
 
 
-def _rows(reports: Mapping[int, RowReport], barred: Iterable[Series]) -> dict[int, RowReport]:
+def _rows(reports: Mapping[int, RowReport], barred: Iterable[Series]) -> Mapping[int, RowReport]:
     """The rows' reports with the series of excluded patients entered."""
     excluded = Counter(row for series in barred for row in rows_of(series))
-    return {row: replace(report, excluded=report.excluded + excluded[row]) for row, report in reports.items()}
+    return changed(
+        reports,
+        {
+            row: replace(reports[row], excluded=reports[row].excluded + number)
+            for row, number in excluded.items()
+        },
+    )
 
 
 def _state_of(series: Series, options: Options, moved: Mapping[SeriesKey, int]) -> SeriesState:
@@ -122,7 +130,7 @@ def first_of_each_kind(notes: Iterable[Note], most: int = _LINES_OF_A_KIND) -> t
 
 
 def _notes(reports: Mapping[int, RowReport]) -> Iterator[Note]:
-    for row, report in reports.items():
+    for row, report in telling(reports).items():
         not_found = "" if report.divided else report.not_found
         told = {
             "that failed": report.failure,

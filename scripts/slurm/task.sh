@@ -1,5 +1,6 @@
 # shellcheck shell=bash
 # What the tasks of scripts/slurm share: their settings, a word about their state, and ending so that they can go on.
+# What a command tells of itself is read from its events (--json), in <job folder>/WHAT-I.events.
 # Sourced with the job folder as the first argument; WHAT says what the task does, STATUS how it ended.
 
 JOB=$1
@@ -32,7 +33,7 @@ trap 'WOKEN=1' TERM INT HUP
 # run COMMAND...: runs it to its end and sets STATUS
 run() {
     local status
-    "$@" </dev/null &
+    "$@" --json </dev/null >"$JOB/$WHAT-$SLURM_ARRAY_TASK_ID.events" &
     CHILD=$!
     ((!LIMIT)) || kill -TERM "$CHILD"
     STATUS=127
@@ -44,6 +45,9 @@ run() {
     done
     CHILD=''
 }
+
+# error: the kind of the error that ended what was run, as its last event tells it
+error() { "$PYTHON" "$JOB/told.py" error "$JOB/$WHAT-$SLURM_ARRAY_TASK_ID.events"; }
 
 # conclude: notes STATUS down, goes on after the time limit, and ends
 conclude() {

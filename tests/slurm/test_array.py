@@ -11,6 +11,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -215,6 +216,26 @@ def test_the_table_of_states_shows_the_part_that_was_killed(story: Story):
         str(number): "killed" if str(number) == KILLED else "complete" for number in range(1, PARTS + 1)
     }
     assert any(line[:1] == ["retrieve"] and len(line) == 3 for line in lines)
+
+
+def test_the_table_of_states_shows_how_far_each_part_is_and_what_the_merge_found(story: Story):
+    """As the tasks' events tell it, of the killed one, too, which never said its last word."""
+    shown = story.first_table_of_states.splitlines()
+    parts = [line.split() for line in shown if line.startswith("part ") and line.split()[1].isdigit()]
+    shares = {line[1]: tuple(map(int, line[7].split("/"))) for line in parts}
+    assert all(done == total > 0 for number, (done, total) in shares.items() if number != KILLED)
+    assert shares[KILLED][0] < shares[KILLED][1]
+    (merge,) = (line for line in shown if line.startswith("merge "))
+    counts = Counter(row["outcome"] for row in story.first_tables["query_rows.csv"])
+    assert dict(reversed(each.split()) for each in merge.partition("rows: ")[2].split(", ")) == {
+        outcome: str(number) for outcome, number in counts.items()
+    }
+
+
+def test_what_the_tasks_told_names_nobody(story: Story):
+    told = [path.read_text() for path in (story.work.out / "slurm").glob("*.events")]
+    assert len(told) > PARTS
+    assert not [text for text in told if "BENCH" in text]
 
 
 def test_submitting_again_takes_only_the_part_that_is_open(story: Story):

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from pacsifier.cli.events import Events, _seconds_left
-from pacsifier.errors import Fault, InputError, ToolError
+from pacsifier.errors import AnswerError, Fault, InputError, ToolError
 
 SECRET = "SECRET^NAME"
 
@@ -58,6 +58,19 @@ def test_what_ended_a_command_is_told_without_the_value_that_it_quotes(capsys, i
     assert (SECRET in json.dumps(summary)) == (identities and isinstance(error, InputError))
 
 
+@pytest.mark.parametrize("identities", [False, True])
+@pytest.mark.parametrize("error", [InputError(f"{SECRET} twice"), AnswerError(f"nothing for {SECRET}")])
+def test_an_error_that_names_a_patient_in_its_words_is_only_named(capsys, identities, error):
+    def work() -> int:
+        raise error
+
+    events = Events("x", wanted=True, identities=identities)
+    assert events.run([], work) > 0
+    captured = capsys.readouterr()
+    assert SECRET in captured.err
+    assert (SECRET in captured.out) is identities
+
+
 def test_what_a_person_must_do_is_told_to_the_program_too(capsys):
     def work() -> int:
         raise ToolError("no findscu", remedy="install DCMTK")
@@ -71,7 +84,7 @@ def test_what_a_person_must_do_is_told_to_the_program_too(capsys):
 
 @pytest.mark.parametrize("identities", [False, True])
 def test_remarks_that_quote_cells_are_only_counted(capsys, identities):
-    Events("x", wanted=True, identities=identities).warning_of_input((f"row 2: {SECRET}", "row 3: x"))
+    Events("x", wanted=True, identities=identities).warnings((f"row 2: {SECRET}", "row 3: x"), "remarks")
     events = told(capsys)
     assert len(events) == (2 if identities else 1)
     assert (SECRET in json.dumps(events)) is identities

@@ -49,7 +49,7 @@ def test_another_process_is_kept_out_too(tmp_path: Path) -> None:
             [sys.executable, "-c", program, str(tmp_path)], capture_output=True, text=True, check=False
         )
     assert ended.returncode == 1
-    assert "InputError" in ended.stderr
+    assert "HeldError" in ended.stderr
 
 
 def test_what_a_killed_run_left_in_staging_is_removed(tmp_path: Path) -> None:

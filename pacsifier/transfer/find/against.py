@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from pacsifier.query import PADDING, QueryTable, fold
 from pacsifier.query.series import Series
-from pacsifier.transfer.model import NOTHING_MATCHES, Found, RowReport
+from pacsifier.transfer.model import NOTHING_MATCHES, Found, RowReport, changed
 
 _PATIENT = ("PatientID", "PatientName", "PatientBirthDate")
 _GONE = f"{NOTHING_MATCHES}: the PACS lists this series of the table no more"
@@ -16,13 +16,14 @@ _GONE = f"{NOTHING_MATCHES}: the PACS lists this series of the table no more"
 def held_against(found: Found, table: QueryTable) -> Found:
     """What was found, with what of it is otherwise than a series table says in the reports of the rows."""
     wanted = {row: series for series in found.series for row in series.rows}
-    changed = {}
-    for row, report in found.rows.items():
+    reports = {}
+    for row in found.rows:
+        report = found.rows[row]
         if report.not_found and not report.failure:
-            changed[row] = replace(report, not_found=report.not_found.replace(NOTHING_MATCHES, _GONE, 1))
+            reports[row] = replace(report, not_found=report.not_found.replace(NOTHING_MATCHES, _GONE, 1))
         elif row in wanted and (remark := _of_rows(report, wanted[row], table)):
-            changed[row] = replace(report, remark=remark)
-    return replace(found, rows={**found.rows, **changed}) if changed else found
+            reports[row] = replace(report, remark=remark)
+    return replace(found, rows=changed(found.rows, reports))
 
 
 def _of_rows(report: RowReport, series: Series, table: QueryTable) -> str:

@@ -10,14 +10,14 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
-from pacsifier.query import WHOLE, Query, Shard, is_uid
+from pacsifier.query import WHOLE, Query, Shard, by_first_row, is_uid
 from pacsifier.query.series import Series
 from pacsifier.transfer.find.answers import joined, values_of, whole_number
 from pacsifier.transfer.find.images import Decided, decide_by_images, reject_empty
 from pacsifier.transfer.find.series import ListedSeries, find_series, image_columns
 from pacsifier.transfer.find.studies import Studies, Study, find_studies, names_accession
 from pacsifier.transfer.find.zeros import with_zeros_told
-from pacsifier.transfer.model import NOTHING_MATCHES, Finds, Found, RowReport, Shortage
+from pacsifier.transfer.model import NOTHING_MATCHES, Finds, Found, RowReport, RowReports, Shortage
 
 
 def find(
@@ -38,9 +38,7 @@ def find(
     Raises:
         AssociationError: there was no association.
     """
-    asked = {query.rows[0]: query for query in queries}
-    # Each of them is made once: there may be 100,000.
-    queries = list(asked.values())
+    asked = by_first_row(queries)
     studies = find_studies(finds, queries, list_all=list_all, shard=shard)
     columns = image_columns(queries, image_values=image_values)
     listed = find_series(finds, asked, studies.studies, columns)
@@ -49,8 +47,9 @@ def find(
         studies, listed = _widened(finds, asked, studies, listed, columns, list_all=list_all, shard=shard)
     by_images = decide_by_images(finds, asked, listed.series)
     kept = Decided(by_images.series, {}) if headers_decide else reject_empty(asked, by_images.series)
-    plain = {row: RowReport(query, divided=shard.divides(query)) for row, query in asked.items()}
-    reports = joined(plain, studies.reports, listed.reports, by_images.reports, kept.reports)
+    plain = RowReports(asked, {}, shard.divides)
+    told = joined(studies.reports, listed.reports, by_images.reports, kept.reports)
+    reports = plain.changed({row: plain[row].followed_by(report) for row, report in told.items()})
     return Found(
         kept.series,
         with_zeros_told(finds, _concluded(reports, kept.series)),
@@ -119,12 +118,21 @@ def _sop_classes(studies: Iterable[Study], series: Iterable[Series]) -> frozense
     return frozenset(filter(is_uid, classes))
 
 
-def _concluded(reports: Mapping[int, RowReport], found: Iterable[Series]) -> dict[int, RowReport]:
+def _concluded(reports: RowReports, found: Sequence[Series]) -> RowReports:
+    """The reports with what can be told once all series are known; of most rows there is nothing."""
+    several = {row for row, query in reports.asked.items() if names_accession(query)}
+    wanted = {row for series in found for row in (*series.rows, *series.undecided)}
     wanted_by: dict[int, list[Series]] = defaultdict(list)
-    for series in found:
-        for row in {*series.rows, *series.undecided}:
+    for series in found if several else ():
+        for row in several.intersection((*series.rows, *series.undecided)):
             wanted_by[row].append(series)
-    return {row: conclude(report, wanted_by[row]) for row, report in reports.items()}
+    changed = {}
+    for row in reports:
+        if row in several or row not in wanted:
+            before = reports[row]
+            if (after := conclude(before, wanted_by.get(row, ()))) is not before:
+                changed[row] = after
+    return reports.changed(changed)
 
 
 def conclude(report: RowReport, wanted: Sequence[Series]) -> RowReport:

@@ -190,7 +190,7 @@ def take_series(
             failures.update(dict.fromkeys(study.wanted_by, failure))
         judges = _Judges(asked, study, uid)
         for answer in filter(_is_usable, result.answers):
-            values = merged(study.values, answer)
+            values = merged(study.values, judges.shared(answer))
             of_rows = judges.judge(answer, values)
             verdicts.update(each for each in of_rows.items() if is_worth_telling(each[1]))
             rows, undecided = settle(study.wanted_by, of_rows)
@@ -240,14 +240,22 @@ class _Judges:
         self._study_uid = study_uid
         self._wanted_by = study.wanted_by
         self._by_uid: dict[str, list[int]] = defaultdict(list)
+        # By itself: a UID that a row holds is held once.
+        self._same: dict[str, str] = {}
         self._others = []
         for row in study.wanted_by:
             cells = asked[row].cells
             if _COLUMNS.intersection(cells) == _ONLY_UID:
-                self._by_uid[cells["SeriesInstanceUID"]].append(row)
+                uid = cells["SeriesInstanceUID"]
+                self._by_uid[self._same.setdefault(uid, uid)].append(row)
             else:
                 self._others.append(row)
         self._named: set[str] = set()
+
+    def shared(self, answer: Values) -> Values:
+        """The answer, with the UID of its series as the one text that a row holds."""
+        same = self._same.get(answer.get("SeriesInstanceUID") or "")
+        return answer if same is None else {**answer, "SeriesInstanceUID": same}
 
     def judge(self, answer: Values, values: Values) -> dict[int, Verdict]:
         """The verdicts on one answer of the rows that look at it; a PACS may ignore the key above."""

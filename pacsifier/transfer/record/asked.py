@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from array import array
-from bisect import bisect_left
 from collections.abc import Iterable, Mapping
 
-from pacsifier.query import Query, QueryTable
+from pacsifier.query import Query, QueryTable, by_first_row
 from pacsifier.query.series import Series
 from pacsifier.transfer.model import SeriesState, Status
 
@@ -29,15 +27,12 @@ class Asked:
 
     def __init__(self, table: QueryTable) -> None:
         self._table = table
-        # First row numbers, ascending, and the places of their queries: 12 bytes a query, of which there may be many.
-        pairs = sorted(query.rows[0] << 32 | place for place, query in enumerate(table.queries))
-        self._firsts = array("Q", (pair >> 32 for pair in pairs))
-        self._places = array("I", (pair & 0xFFFFFFFF for pair in pairs))
+        self._queries = by_first_row(table.queries)
 
     def rows_of(self, series: Series) -> list[tuple[int, Query]]:
         """Every row that wants a series, for certain or perhaps, with what it asks."""
         firsts = sorted({*series.rows, *series.undecided})
-        wanting = [self._table.queries[self._places[bisect_left(self._firsts, first)]] for first in firsts]
+        wanting = [self._queries[first] for first in firsts]
         return [(row, query) for query in wanting for row in query.rows]
 
     def cells(self, rows: Iterable[tuple[int, Query]], columns: Iterable[str]) -> dict[str, str]:

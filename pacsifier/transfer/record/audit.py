@@ -9,6 +9,7 @@ import os
 import socket
 from dataclasses import asdict
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 
 from pacsifier import __version__
@@ -18,6 +19,8 @@ from pacsifier.disk.tree import Tree
 from pacsifier.transfer.options import Job
 from pacsifier.transfer.record.series_table import is_own_table
 from pacsifier.transfer.record.summary import Summary
+
+_BLOCK = 1 << 20
 
 
 def write_audit(tree: Tree, job: Job, summary: Summary, ended: str, seconds: float) -> None:
@@ -62,4 +65,9 @@ def _digest(path: Path) -> str:
     """The SHA-256 of the query file; "" where it cannot be read twice."""
     if not path.is_file():
         return ""
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+    # A block at a time: the table of 100,000 series has 40 MB. Python 3.10 knows no hashlib.file_digest.
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        for block in iter(partial(file.read, _BLOCK), b""):
+            digest.update(block)
+    return digest.hexdigest()

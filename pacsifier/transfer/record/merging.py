@@ -32,7 +32,6 @@ from pacsifier.disk.names import (
 from pacsifier.disk.tree import Tree
 from pacsifier.errors import InputError
 from pacsifier.query import QueryTable, Shard
-from pacsifier.query.shard import names_patient
 from pacsifier.transfer.model import NOTHING_MATCHES, Status
 from pacsifier.transfer.record.outcomes import NOTHING_LEFT, ROWS_NAME, OpenSeries, Outcome, write_rows
 from pacsifier.transfer.record.reporting import joined_totals, json_lines, rows_of
@@ -167,7 +166,7 @@ def _name_missing(
     for query in table.queries:
         row = query.rows[0]
         for part in missing:
-            mine = not names_patient(query) or Shard(part.number, count).holds(query.cells["PatientID"])
+            mine = Shard(part.number, count).asks(query)
             if mine and (outcomes[row][0] in NOTHING_LEFT or outcomes[row][0] == "not_found"):
                 outcomes[row] = "pending", f"part {part.number} has not run to its tables"
 

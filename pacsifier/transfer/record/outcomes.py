@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,7 +12,7 @@ from pacsifier.disk.files import write_whole
 from pacsifier.disk.tree import Tree
 from pacsifier.figures import counted
 from pacsifier.query import QueryTable
-from pacsifier.transfer.model import DROPPED, Plan, RowReport, SeriesKey, SeriesState, Status
+from pacsifier.transfer.model import DROPPED, Plan, RowReport, SeriesKey, SeriesState, Status, changed
 from pacsifier.transfer.record.tables import csv_lines
 
 ROWS_NAME = "query_rows.csv"
@@ -26,20 +26,26 @@ def write_rows(tree: Tree, table: QueryTable, outcomes: Mapping[int, tuple[str, 
 
     None: there is no row to run again.
     """
-    rows = sorted((row, query.rows[0]) for query in table.queries for row in query.rows)
-    lines = [[str(row), *outcomes[first], *table.raw[row]] for row, first in rows]
+    # A line at a time, and each pair of numbers as one: a series table may have 100,000 rows.
+    rows = sorted(row << 32 | query.rows[0] for query in table.queries for row in query.rows)
+    pairs = ((pair >> 32, pair & 0xFFFFFFFF) for pair in rows)
+    lines = ([str(row), *outcomes[first], *table.raw[row]] for row, first in pairs)
     write_whole(tree.logs / ROWS_NAME, csv_lines(("row", "outcome", "reason", *table.columns), lines), 0o600)
-    again = sorted((row, query.rows[0]) for query in table.queries for row in table.to_run_again(query.rows))
-    redo = [
-        [*table.raw[row], f"{outcome}: {reason}" if reason else outcome]
-        for row, first in again
-        for outcome, reason in [outcomes[first]]
-        if outcome not in NOTHING_LEFT
-    ]
+    again = sorted(
+        row << 32 | query.rows[0]
+        for query in table.queries
+        if outcomes[query.rows[0]][0] not in NOTHING_LEFT
+        for row in table.to_run_again(query.rows)
+    )
     path = tree.logs / REDO_NAME
-    if not redo:
+    if not again:
         path.unlink(missing_ok=True)
         return None
+    redo = (
+        [*table.raw[pair >> 32], f"{outcome}: {reason}" if reason else outcome]
+        for pair in again
+        for outcome, reason in [outcomes[pair & 0xFFFFFFFF]]
+    )
     write_whole(path, csv_lines((*table.columns, "reason"), redo), 0o600)
     return path
 
@@ -81,8 +87,8 @@ def outcomes_of(
     same: dict[Outcome, Outcome] = {}
     return {
         row: same.setdefault(outcome, outcome)
-        for row, report in rows.items()
-        for outcome in [row_outcome(report, wanting[row])]
+        for row in rows
+        for outcome in [row_outcome(rows[row], wanting.get(row, ()))]
     }
 
 
@@ -93,7 +99,7 @@ def rows_in_doubt(
     *,
     saved: bool,
     kept: Collection[str] = (),
-) -> dict[int, RowReport]:
+) -> Mapping[int, RowReport]:
     """The rows' reports, with the studies entered of which something may be missing that the PACS does not list. Pure.
 
     `proven`: studies of which all that is announced is here; `unasked`: objects of each series that came though nobody
@@ -120,19 +126,29 @@ def rows_in_doubt(
                 failures.setdefault(
                     row, f"study {uid}: {shortage.counts}, and not all of it is known to be told{end}"
                 )
-    return {
-        row: replace(report, failure=report.failure or failures[row]) if row in failures else report
-        for row, report in plan.rows.items()
-    }
+    return changed(
+        plan.rows,
+        {
+            row: replace(plan.rows[row], failure=plan.rows[row].failure or why)
+            for row, why in failures.items()
+        },
+    )
 
 
-def by_row(states: Iterable[SeriesState]) -> dict[int, list[SeriesState]]:
+def by_row(states: Iterable[SeriesState]) -> Mapping[int, Sequence[SeriesState]]:
     """The series that each row wants, without those that no row wants after all."""
-    wanting: dict[int, list[SeriesState]] = defaultdict(list)
+    # Of 100,000 rows most want one series, and a tuple is half of a list.
+    wanting: dict[int, tuple[SeriesState] | list[SeriesState]] = {}
     for state in states:
         if state.status is not Status.NOT_WANTED:
             for row in {*state.series.rows, *state.series.undecided}:
-                wanting[row].append(state)
+                known = wanting.get(row)
+                if known is None:
+                    wanting[row] = (state,)
+                elif isinstance(known, tuple):
+                    wanting[row] = [*known, state]
+                else:
+                    known.append(state)
     return wanting
 
 

@@ -171,12 +171,11 @@ def together(outcomes: Iterable[str]) -> str:
 
 def named_patients(table: QueryTable) -> dict[str, list[int]]:
     """The first row numbers of the queries that name each patient; of a series table by what its rows tell."""
-    told = table.patient_ids() if table.chosen else {}
     rows: dict[str, list[int]] = defaultdict(list)
     for query in table.queries:
         first = query.rows[0]
-        patient_id = told[first].text if told else query.cells["PatientID"] if names_patient(query) else ""
-        if patient_id:
+        patient_id = query.cells.get("PatientID", query.patient)
+        if patient_id and names_patient(query):
             rows[patient_id].append(first)
     return rows
 
