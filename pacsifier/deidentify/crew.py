@@ -42,8 +42,8 @@ def shared(
 ) -> Iterator[Outcome]:
     """Yields the outcome of each task, in any order; each process makes one worker and calls it for each of its tasks.
 
-    A worker that has a `close` is closed after its last task, or an error. With one worker or one task all is done here. Raises what a worker raises, and PacsifierError when a process is
-    killed.
+    A worker that has a `close` is closed after its last task, or an error. With one worker or one task all is done
+    here. Raises what a worker raises, and PacsifierError when a process is killed.
     """
     workers = min(workers, len(tasks))
     if workers <= 1:
