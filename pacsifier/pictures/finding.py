@@ -174,7 +174,9 @@ class _Look:
         reading = best.reading
         if sure or (_readable(reading, enough) and not _is_pattern(reading.text, CHARACTERS)):
             line = read_on(sure or best, self.picture, self.strokes, self.engine.read)
-            region = Region(line.box, By.READER, line.reading.text, line.reading.confidence)
+            # Read with more of it, a name may have become another one.
+            read = sure.reading if sure and not self.known(line.reading.text) else line.reading
+            region = Region(line.box, By.READER, read.text, read.confidence)
         else:
             is_line = large and shape.fits(box, likely, reading.text)
             by = By.SHAPE if is_line and not _is_pattern(reading.text, LONG) else By.SEEN
