@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -14,16 +16,16 @@ from pacsifier.dcmtk.toolbox import Toolbox
 from pacsifier.pictures.coders import Coders
 
 
-def coders_in(staging: Path) -> Coders:
-    """The coders of this process, in a folder of its own (0700) below `staging`."""
+@contextmanager
+def coders_in(staging: Path) -> Iterator[Coders]:
+    """The coders of this process, in a folder of its own (0700) below `staging`; afterwards nothing of them runs."""
     scratch = staging / f"coders-{os.getpid()}"
     scratch.mkdir(mode=0o700, parents=True, exist_ok=True)
-    # Not closed: its guardian ends what it started when this process ends.
-    toolbox = Toolbox()
-    return Coders(
-        scratch,
-        djpeg=partial(decode_jpeg, toolbox, staging=scratch),
-        cjpeg=partial(encode_jpeg_lossless, toolbox, staging=scratch),
-        djpls=partial(decode_jpeg_ls, toolbox, staging=scratch),
-        cjpls=partial(encode_jpeg_ls, toolbox, staging=scratch),
-    )
+    with Toolbox() as toolbox:
+        yield Coders(
+            scratch,
+            djpeg=partial(decode_jpeg, toolbox, staging=scratch),
+            cjpeg=partial(encode_jpeg_lossless, toolbox, staging=scratch),
+            djpls=partial(decode_jpeg_ls, toolbox, staging=scratch),
+            cjpls=partial(encode_jpeg_ls, toolbox, staging=scratch),
+        )

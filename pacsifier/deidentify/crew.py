@@ -42,12 +42,13 @@ def shared(
 ) -> Iterator[Outcome]:
     """Yields the outcome of each task, in any order; each process makes one worker and calls it for each of its tasks.
 
-    With one worker or one task all is done here. Raises what a worker raises, and PacsifierError when a process is
-    killed.
+    A worker that has a `close` is closed after its last task, or an error. With one worker or one task all is done
+    here. Raises what a worker raises, and PacsifierError when a process is killed.
     """
     workers = min(workers, len(tasks))
     if workers <= 1:
-        yield from map(make_worker(), tasks)
+        with _closed_at_the_end(make_worker()) as work:
+            yield from map(work, tasks)
         return
     with _crew(make_worker, tasks, workers) as (numbers, ends):
         waiting = iter(range(len(tasks)))
@@ -57,6 +58,14 @@ def shared(
             outcome = _heard(ends)
             _offer_next(waiting, numbers)
             yield outcome
+
+
+@contextlib.contextmanager
+def _closed_at_the_end(worker: Callable[[Task], Outcome]) -> Iterator[Callable[[Task], Outcome]]:
+    try:
+        yield worker
+    finally:
+        getattr(worker, "close", lambda: None)()
 
 
 def _offer_next(waiting: Iterator[int], numbers: int) -> None:
@@ -130,9 +139,9 @@ def _serve(
     # Nobody listens any more where the run has ended before its tasks.
     with contextlib.suppress(BrokenPipeError):
         try:
-            work = make_worker()
-            while number := os.read(taking, _NUMBER_BYTES):
-                sending.send((work(tasks[int.from_bytes(number, "little")]), None, ""))
+            with _closed_at_the_end(make_worker()) as work:
+                while number := os.read(taking, _NUMBER_BYTES):
+                    sending.send((work(tasks[int.from_bytes(number, "little")]), None, ""))
         except Exception as error:  # raised again by the run
             sending.send((None, _as_sent(error), traceback.format_exc()))
 

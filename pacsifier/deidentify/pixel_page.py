@@ -8,7 +8,7 @@ from __future__ import annotations
 import base64
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from importlib.resources import files
 from operator import itemgetter
@@ -101,7 +101,12 @@ class Painter:
     """Makes the pictures of files, one Painter in each process."""
 
     def __init__(self, scratch: Path) -> None:
-        self._coders = coders_in(scratch)
+        self._opened = ExitStack()
+        self._coders = self._opened.enter_context(coders_in(scratch))
+
+    def close(self) -> None:
+        """Ends what runs for it."""
+        self._opened.close()
 
     def __call__(self, task: tuple[int, Wish]) -> tuple[int, list[Pair]]:
         """The number of a wish, and its pictures."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -82,13 +83,18 @@ def _with(places: Places, cleaned: Mapping[str, Cleaned], looks: Mapping[str, Lo
 
 
 class _WithEngine:
-    """What every process needs to look: the engine, made once, and the rules of the last patient."""
+    """What every process needs to look: the engine, made once, and the rules of the last patient; to be closed."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self.request = settings.request
-        self.coders = coders_in(settings.staging)
+        self._opened = ExitStack()
+        self.coders = self._opened.enter_context(coders_in(settings.staging))
         self._rules: Rules | None = None
+
+    def close(self) -> None:
+        """Ends what runs for it."""
+        self._opened.close()
 
     @cached_property
     def engine(self) -> Engine:

@@ -136,6 +136,11 @@ class Writer:
         done = tuple((job, self._write(job, self._rules)) for job in task.jobs)
         return Written(task.subject.key, done, self._rules.told())
 
+    def close(self) -> None:
+        """Ends what runs for the blanking."""
+        if self._blanker:
+            self._blanker.close()
+
     def _write(self, job: Job, rules: Rules) -> instance.Done | Reason:
         """Writes one instance beside its place and renames it there; returns a reason where that cannot be."""
         self._staged += 1

@@ -16,16 +16,19 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from pacsifier.pictures.bars import over_bars
 from pacsifier.pictures.boxes import Box, By, Region
 from pacsifier.pictures.cutting import LEVELS, Blob, Strokes, blobs, strokes
 from pacsifier.pictures.engine import Picture, Reading
+from pacsifier.pictures.readingon import Line, read_on
 from pacsifier.pictures.tiles import parts
 
 Known = Callable[[str], bool]
 _Kind = TypeVar("_Kind", bound=np.generic)
 
-# Grey around the picture, so that text at its border is found; the detector wants sides of whole multiples.
-FRAME = 33
+# Grey around the picture, so that text at its border is found; the detector wants sides of whole multiples, which those
+# of most pictures are: a pixel more costs a twentieth of the time.
+FRAME = 32
 MULTIPLE = 32
 # Small letters are found when larger: in small pictures (pixels) twice, else by half, which finds as many of 8 pixels
 # and more, in half the time (measured).
@@ -46,12 +49,33 @@ CHARACTERS = 2
 SMALLEST = 8
 # One character so many times is no line of another script either.
 LONG = 4
-SURE_SHAPE = 0.85
 SHORT = 50
-LINE = 2.0
 TALL = 1.5
 # What is covered so far by boxes that were blanked is not read again.
 COVERED = 0.9
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What has the shape of a line: how sure the detector is, and by how much it is longer than wide, at least.
+
+    `unread`: and no letter or digit of Latin was read in it, with whatever confidence; what is none is read as T, I, 1.
+    """
+
+    likely: float
+    longer: float
+    unread: bool = False
+
+    def fits(self, box: Box, likely: float, text: str) -> bool:
+        """Whether a region is taken for a line."""
+        short, long = sorted((box.width, box.height))
+        latin = self.unread and any(each.isascii() and each.isalnum() for each in text)
+        return likely >= self.likely and short <= SHORT and long >= self.longer * short and not latin
+
+
+# Lines of scripts that the reader does not know: as the picture is, and in the looks that see more that is none.
+AS_IT_IS = Shape(0.95, 2.0)
+OTHERWISE = Shape(0.96, 2.5, unread=True)
 
 
 class Reader(Protocol):
@@ -71,14 +95,16 @@ def find_text(picture: Picture, engine: Reader, *, turned: bool, known: Known) -
     `known`: whether a text that was read holds a known identifier. Boxes are in the picture's pixels, and already
     larger than what was found.
     """
-    look = _Look(picture, strokes(picture), np.zeros(picture.shape[:2], np.bool_), engine, known)
+    look = _Look(
+        picture, strokes(picture), _median(picture), np.zeros(picture.shape[:2], np.bool_), engine, known
+    )
     rows, columns = picture.shape[:2]
-    found = [*look.regions(1, shapes=True), *look.regions(TWICE if rows * columns <= SMALL else LARGER)]
+    found = [*look.regions(1, AS_IT_IS), *look.regions(TWICE if rows * columns <= SMALL else LARGER)]
     if turned:
         found += [replace(each, box=_back(each.box, columns)) for each in look.turned().regions(1)]
     if rows * columns > LARGE:
         found += [replace(each, box=_doubled(each.box, rows, columns)) for each in look.halved().regions(1)]
-    return merged(found)
+    return merged([*found, *look.over_bars()])
 
 
 def merged(regions: Iterable[Region]) -> tuple[Region, ...]:
@@ -93,10 +119,11 @@ def merged(regions: Iterable[Region]) -> tuple[Region, ...]:
 
 @dataclass(frozen=True)
 class _Look:
-    """A picture being looked at; `blanked`: the pixels that boxes cover so far, which grows."""
+    """A picture being looked at; `grey`: what it is framed in; `blanked`: what boxes cover so far, which grows."""
 
     picture: Picture
     strokes: Strokes
+    grey: NDArray[np.uint8]
     blanked: NDArray[np.bool_]
     engine: Reader
     known: Known
@@ -118,50 +145,59 @@ class _Look:
         blanked = np.ascontiguousarray(self.blanked[::2, ::2])
         return replace(self, picture=picture, strokes=strokes(picture), blanked=blanked)
 
-    def regions(self, scale: float, *, shapes: bool = False) -> Iterator[Region]:
-        """What is found at a scale; `shapes`: also by shape, without being read."""
+    def regions(self, scale: float, shape: Shape = OTHERWISE) -> Iterator[Region]:
+        """What is found at a scale; `shape`: what is blanked without being read."""
         rows, columns = self.picture.shape[:2]
-        grey = _median(self.picture)
         for part in parts(self.strokes, int(LONGEST / scale), int(OVERLAP / scale)):
-            for blob in blobs(self.engine.detect(_framed(_part(self.picture, part), scale, grey))):
+            for blob in blobs(self.engine.detect(_framed(_part(self.picture, part), scale, self.grey))):
                 core = _placed(blob, part, scale)
                 box = _grown(core).within(columns, rows)
                 if box and self._stands_out(core) and _part(self.blanked, box).mean() < COVERED:
-                    yield self._judged(box, blob.likely, shapes)
+                    yield self._judged(box, blob.likely, shape)
+
+    def over_bars(self) -> Iterator[Region]:
+        """What stands over a bar code and was not found yet."""
+        for box in over_bars(self.picture):
+            if _part(self.blanked, box).mean() < COVERED:
+                yield Region(box, By.SHAPE)
 
     def _stands_out(self, box: Box) -> bool:
         part = _part(self.strokes, box)
         return bool(part.size) and float((part >= LEVELS).mean()) >= STANDING_OUT
 
-    def _judged(self, box: Box, likely: float, shapes: bool) -> Region:
-        readings = list(self._readings(_part(self.picture, box)))
-        best = max(readings, key=lambda each: (_readable(each), each.confidence))
-        sure = next((each for each in readings if each.text and self.known(each.text)), None)
+    def _judged(self, box: Box, likely: float, shape: Shape) -> Region:
+        lines = list(self._lines(box))
+        best = max(lines, key=lambda each: (_readable(each.reading), each.reading.confidence))
+        sure = next((each for each in lines if each.reading.text and self.known(each.reading.text)), None)
         large = min(box.width, box.height) >= SMALLEST
         enough = CHARACTERS if large else LONG
-        if sure or (_readable(best, enough) and not _is_pattern(best.text, CHARACTERS)):
-            region = Region(box, By.READER, (sure or best).text, (sure or best).confidence)
+        reading = best.reading
+        if sure or (_readable(reading, enough) and not _is_pattern(reading.text, CHARACTERS)):
+            line = read_on(sure or best, self.picture, self.strokes, self.engine.read)
+            # Read with more of it, a name may have become another one.
+            read = sure.reading if sure and not self.known(line.reading.text) else line.reading
+            region = Region(line.box, By.READER, read.text, read.confidence)
         else:
-            line = shapes and large and likely >= SURE_SHAPE and _is_line(box)
-            by = By.SHAPE if line and not _is_pattern(best.text, LONG) else By.SEEN
-            region = Region(box, by, best.text, best.confidence if best.text else likely)
+            is_line = large and shape.fits(box, likely, reading.text)
+            by = By.SHAPE if is_line and not _is_pattern(reading.text, LONG) else By.SEEN
+            region = Region(box, by, reading.text, reading.confidence if reading.text else likely)
         if region.blanked:
-            _part(self.blanked, box)[...] = True
+            _part(self.blanked, region.box)[...] = True
         return region
 
-    def _readings(self, piece: Picture) -> Iterator[Reading]:
+    def _lines(self, box: Box) -> Iterator[Line]:
         turns = [0, *([2] if self.upside_down else [])]
-        if piece.shape[0] > TALL * piece.shape[1]:
+        if box.height > TALL * box.width:
             turns = [0, 1, 3]
+        piece = _part(self.picture, box)
         for turn in turns:
-            yield self.engine.read(np.ascontiguousarray(np.rot90(piece, turn)))
+            yield Line(box, turn, self.engine.read(np.ascontiguousarray(np.rot90(piece, turn))))
 
 
 def _median(picture: Picture) -> NDArray[np.uint8]:
     """The median of each channel; by counting, for sorting a large picture takes as long as searching it."""
-    channels = picture.reshape(-1, 1 if picture.ndim == 2 else 3).T
-    halves = [np.cumsum(np.bincount(each, minlength=256)) for each in channels]
-    return np.array([np.searchsorted(half, (half[-1] + 1) // 2) for half in halves], np.uint8)
+    counts = np.reshape(Image.fromarray(picture).histogram(), (-1, 256)).cumsum(axis=1)
+    return np.array([np.searchsorted(each, (each[-1] + 1) // 2) for each in counts], np.uint8)
 
 
 def _framed(picture: Picture, scale: float, grey: NDArray[np.uint8]) -> Picture:
@@ -203,11 +239,6 @@ def _is_pattern(text: str, least: int) -> bool:
     """Whether it is one character again and again, or only dots: ticks of a ruler, threads of a screw, teeth."""
     characters = [each for each in text if each.isalnum()] or ["."] * len(text)
     return len(characters) >= least and len(set(characters)) == 1
-
-
-def _is_line(box: Box) -> bool:
-    short, long = sorted((box.width, box.height))
-    return short <= SHORT and long >= LINE * short
 
 
 def _back(box: Box, columns: int) -> Box:

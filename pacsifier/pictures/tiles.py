@@ -18,7 +18,7 @@ from pacsifier.pictures.cutting import LEVELS, Strokes
 BLOCK = 32
 FEWEST = 4
 # What looking at a part costs beyond its pixels, on each side.
-EDGE = 33
+EDGE = 32
 
 
 def parts(strokes: Strokes, longest: int, overlap: int) -> list[Box]:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import multiprocessing
 import os
 import signal
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import pytest
 
@@ -117,6 +119,28 @@ def test_a_run_that_ends_early_leaves_no_process_and_does_not_wait_for_all(size,
     outcomes.close()
     assert multiprocessing.active_children() == []
     assert len(list(tmp_path.iterdir())) < len(tasks)
+
+
+class Holding:
+    """A worker that leaves a mark when it is closed."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def __call__(self, task: int) -> int:
+        return full(task)
+
+    def close(self) -> None:
+        (self.folder / str(os.getpid())).touch()
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+@pytest.mark.parametrize("tasks", [3, 8], ids=["all done", "an error"])
+def test_what_a_worker_holds_is_given_back_on_every_way_out(tasks, workers, tmp_path):
+    with pytest.raises(OSError, match="No space left") if tasks == 8 else contextlib.nullcontext():
+        list(shared(lambda: Holding(tmp_path), range(tasks), workers))
+    closed = [int(each.name) for each in tmp_path.iterdir()]
+    assert len(closed) == workers and (os.getpid() in closed) == (workers == 1)
 
 
 def ignored_signals(_: int) -> Sequence[bool]:

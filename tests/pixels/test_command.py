@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
+import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -13,6 +16,7 @@ from pydicom.dataset import Dataset
 from pacsifier.cli.anonymize import main
 from pacsifier.pictures import needs
 from tests.deid import corpus, helpers
+from tests.pixels.made import by_dcmtk
 
 NAME = "SMITHSON^ALBERTA"
 
@@ -129,6 +133,30 @@ def test_without_the_option_nothing_of_the_extra_is_imported(tmp_path):
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
+
+
+def running_children() -> set[str]:
+    found = set()
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            state, parent = path.read_text().rpartition(")")[2].split()[:2]
+            if int(parent) == os.getpid() and state not in "ZX":
+                found.add(path.parent.name)
+    return found
+
+
+def test_nothing_runs_any_more_when_one_worker_has_cleaned_what_dcmtk_decodes(tmp_path):
+    corpus.save(picture(), tmp_path / "plain.dcm")
+    (tmp_path / "in").mkdir()
+    by_dcmtk("dcmcjpeg", ["+e1"], tmp_path / "plain.dcm", tmp_path / "in" / "1")
+    before = running_children()
+    assert run(tmp_path, "--clean_pixels", "--verify_pixels") == 0
+    assert table(tmp_path / "out.deidentification_report.csv")[0]["pixels_reader"] == "1"
+    # The guardian of DCMTK's programs ends by itself once it is let go, which takes a moment.
+    deadline = time.monotonic() + 10
+    while running_children() - before and time.monotonic() < deadline:
+        os.sched_yield()
+    assert running_children() - before == set()
 
 
 def test_what_is_still_read_in_a_blanked_place_keeps_the_file_out(tmp_path, monkeypatch):

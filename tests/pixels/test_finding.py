@@ -33,7 +33,7 @@ class Scripted:
     def detect(self, picture: Picture) -> np.ndarray:
         self.looks.append(picture.shape)
         likely = np.zeros(picture.shape[:2], np.float32)
-        rows, columns = np.nonzero(picture == 255)
+        rows, columns = np.nonzero(picture > 210)
         if rows.size and (np.ptp(columns) + 1 >= self.box.width * self.only_at or self.only_at <= 1):
             likely[rows.min() : rows.max() + 1, columns.min() : columns.max() + 1] = self.likely
         return likely
@@ -62,17 +62,17 @@ BLOCK = Box(50, 60, 75, 84)
         (LINE, 0.6, Reading("AB", 0.49), By.SEEN),
         (LINE, 0.6, Reading("A", 0.99), By.SEEN),
         (LINE, 0.6, Reading("|-", 0.99), By.SEEN),
-        (LINE, 0.9, Reading("1 11-1", 0.99), By.SEEN),
-        (LINE, 0.9, Reading("1 11", 0.99), By.SHAPE),
+        (LINE, 0.96, Reading("1 11-1", 0.99), By.SEEN),
+        (LINE, 0.96, Reading("1 11", 0.99), By.SHAPE),
         (LINE, 0.6, Reading("1 11", 0.99), By.SEEN),
-        (LINE, 0.9, Reading(".··.", 0.3), By.SEEN),
-        (LINE, 0.9, Reading("...", 0.3), By.SHAPE),
-        (LINE, 0.9, Reading("11112", 0.99), By.READER),
-        (Box(50, 60, 70, 63), 0.9, Reading(), By.SEEN),
+        (LINE, 0.96, Reading(".··.", 0.3), By.SEEN),
+        (LINE, 0.96, Reading("...", 0.3), By.SHAPE),
+        (LINE, 0.96, Reading("11112", 0.99), By.READER),
+        (Box(50, 60, 70, 63), 0.96, Reading(), By.SEEN),
         (Box(50, 60, 60, 63), 0.6, Reading("12", 0.9), By.SEEN),
         (Box(50, 60, 60, 63), 0.6, Reading("Anna", 0.9), By.READER),
-        (LINE, 0.84, Reading(), By.SEEN),
-        (LINE, 0.86, Reading(), By.SHAPE),
+        (LINE, 0.94, Reading(), By.SEEN),
+        (LINE, 0.96, Reading(), By.SHAPE),
         (BLOCK, 0.99, Reading(), By.SEEN),
         (LINE, 0.6, Reading("Q", 0.2), By.READER),
     ],
@@ -89,6 +89,60 @@ def test_what_a_region_is(box: Box, likely: float, reading: Reading, by: By) -> 
         and whole.right > box.right
         and whole.bottom > box.bottom
     )
+
+
+@pytest.mark.parametrize(
+    ("box", "likely", "read", "by"),
+    [
+        (LINE, 0.97, "", By.SHAPE),
+        (LINE, 0.97, "渡<", By.SHAPE),
+        (LINE, 0.97, "T", By.SEEN),
+        (LINE, 0.95, "", By.SEEN),
+        (Box(50, 60, 90, 74), 0.99, "", By.SEEN),
+    ],
+)
+def test_a_look_that_sees_more_must_be_surer_of_a_shape(box: Box, likely: float, read: str, by: By) -> None:
+    readings = dict.fromkeys(("up", "down", "left", "right"), Reading(read, 0.3))
+    engine = Scripted(box, likely, readings, only_at=1.2)
+    found = find_text(picture_with(box), engine, turned=False, known=lambda _: False)
+    assert [each.by for each in found] == [by]
+
+
+def test_what_stands_over_a_bar_code_is_blanked_and_a_bar_code_alone_is_not() -> None:
+    engine = Scripted(LINE, 0.0)
+    alone = np.full((200, 300), 220, np.uint8)
+    alone[100:150, 40:240] = np.repeat(np.random.default_rng(1).permutation([10, 245] * 40), 3)[:200]
+    written = alone.copy()
+    image = Image.fromarray(written)
+    font = ImageFont.truetype(str(FONTS / "dejavu" / "DejaVuSans.ttf"), 16)
+    ImageDraw.Draw(image).text((90, 92), "Ferreira", fill=10, font=font)
+    for turns in (0, 1):
+        found = find_text(
+            np.ascontiguousarray(np.rot90(alone, turns)), engine, turned=False, known=lambda _: False
+        )
+        assert found == ()
+        picture = np.ascontiguousarray(np.rot90(np.asarray(image), turns))
+        found = find_text(picture, engine, turned=False, known=lambda _: False)
+        assert {each.by for each in found} == {By.SHAPE}
+        changed = np.ascontiguousarray(np.rot90(np.asarray(image) != alone, turns))
+        flags = np.zeros(picture.shape, np.bool_)
+        for each in found:
+            flags[each.box.top : each.box.bottom, each.box.left : each.box.right] = True
+        assert flags[changed].mean() > 0.95
+        assert flags.mean() < 0.05
+
+
+def test_a_known_name_stays_one_when_its_line_is_read_on() -> None:
+    @dataclass
+    class Garbling(Scripted):
+        def read(self, piece: Picture) -> Reading:
+            wide = piece.shape[1] > 2 * LINE.width
+            return Reading("Smitb of Nowhere", 0.9, 0.1, 0.9) if wide else Reading("Smith", 0.9, 0.2, 0.8)
+
+    picture = picture_with(LINE)
+    picture[LINE.top : LINE.bottom : 3, LINE.right + 16 : 290] = 205
+    found = find_text(picture, Garbling(LINE, 0.6), turned=False, known=lambda text: text == "Smith")
+    assert found[0].text == "Smith" and found[0].box.width > 2 * LINE.width
 
 
 def test_nothing_is_read_twice_that_is_blanked_already() -> None:
