@@ -17,7 +17,7 @@ from enum import Enum
 from functools import lru_cache
 from itertools import chain, count
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from pacsifier.dicom import part10
 from pacsifier.disk.durable import begin_to_write
@@ -129,7 +129,8 @@ class _Names(Generic[_Who]):
         self._listing = listing
         self._look = look
         self._same = same
-        self._taken: dict[str, dict[str, tuple[tuple[str, _Who], ...]]] = defaultdict(dict)
+        # By parent and name: the name as it is spelled and whose it is, of some names several, one after the other.
+        self._taken: dict[str, dict[str, tuple[Any, ...]]] = defaultdict(dict)
 
     def choose(self, parent: Path, name: str, me: _Who, uid: str) -> Path:
         """My folder in `parent`: of that name, or, where somebody else has it, with a hash of the UID appended."""
@@ -138,12 +139,14 @@ class _Names(Generic[_Who]):
         for candidate in chain((name, suffixed), (f"{suffixed}_{number}" for number in count(2))):
             # Most series are called as series of other studies: each name is held once.
             lower = sys.intern(candidate.casefold())
-            taken = names.get(lower) or tuple(self._on_disk_as(parent, lower))
-            for number, (where, other) in enumerate(taken):
+            taken = names.get(lower) or tuple(chain.from_iterable(self._on_disk_as(parent, lower)))
+            for place in range(0, len(taken), 2):
+                where, other = taken[place : place + 2]
                 if (told := self._same(me, other)) is not None:
-                    names[lower] = (*taken[:number], (where, told), *taken[number + 1 :])
-                    return parent / where
-            names[lower] = taken or ((sys.intern(candidate), me),)
+                    if told is not other or lower not in names:
+                        names[lower] = (*taken[:place], where, told, *taken[place + 2 :])
+                    return parent / str(where)
+            names[lower] = taken or (sys.intern(candidate), me)
             if not taken:
                 return parent / candidate
         raise AssertionError
