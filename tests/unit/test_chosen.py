@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import tracemalloc
 from collections import Counter
 from datetime import date
 from pathlib import Path
@@ -290,6 +291,24 @@ def test_a_part_asks_only_its_share_and_together_they_find_all(tmp_path, zeros):
 def test_a_row_that_tells_no_patient_is_asked_by_every_part(tmp_path):
     table = read(tmp_path, text(row(1, 1, PatientID="")))
     assert [len(Shard(number, 3).part(table).queries) for number in (1, 2, 3)] == [1, 1, 1]
+
+
+def test_a_large_table_takes_little_more_than_the_uids_of_its_series(tmp_path):
+    """What asks for nothing is kept compressed: where images are, their folders would be as large again."""
+    number = 5000
+    rows = [
+        row(each, each // 11, folder=f"sub-{each:05}/ses-2015051209{'30' * 20}/{each}")
+        for each in range(number)
+    ]
+    content = text(*rows)
+    tracemalloc.start()
+    try:
+        table = read(tmp_path, content)
+        live, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert live / number < 350
+    assert table.told(number + 1, "folder") == {"folder": rows[-1]["folder"]}
 
 
 @given(st.lists(st.text(st.characters(codec="utf-8"), max_size=20), min_size=1, max_size=100))
