@@ -17,7 +17,7 @@ from enum import Enum
 from functools import lru_cache
 from itertools import chain, count
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from pacsifier.dicom import part10
 from pacsifier.disk.durable import begin_to_write
@@ -129,7 +129,8 @@ class _Names(Generic[_Who]):
         self._listing = listing
         self._look = look
         self._same = same
-        self._taken: dict[str, dict[str, tuple[tuple[str, _Who], ...]]] = defaultdict(dict)
+        # By parent and name: the name as it is spelled and whose it is, of some names several, one after the other.
+        self._taken: dict[str, dict[str, tuple[Any, ...]]] = defaultdict(dict)
 
     def choose(self, parent: Path, name: str, me: _Who, uid: str) -> Path:
         """My folder in `parent`: of that name, or, where somebody else has it, with a hash of the UID appended."""
@@ -138,12 +139,14 @@ class _Names(Generic[_Who]):
         for candidate in chain((name, suffixed), (f"{suffixed}_{number}" for number in count(2))):
             # Most series are called as series of other studies: each name is held once.
             lower = sys.intern(candidate.casefold())
-            taken = names.get(lower) or tuple(self._on_disk_as(parent, lower))
-            for number, (where, other) in enumerate(taken):
+            taken = names.get(lower) or tuple(chain.from_iterable(self._on_disk_as(parent, lower)))
+            for place in range(0, len(taken), 2):
+                where, other = taken[place : place + 2]
                 if (told := self._same(me, other)) is not None:
-                    names[lower] = (*taken[:number], (where, told), *taken[number + 1 :])
-                    return parent / where
-            names[lower] = taken or ((sys.intern(candidate), me),)
+                    if told is not other or lower not in names:
+                        names[lower] = (*taken[:place], where, told, *taken[place + 2 :])
+                    return parent / str(where)
+            names[lower] = taken or (sys.intern(candidate), me)
             if not taken:
                 return parent / candidate
         raise AssertionError
@@ -166,7 +169,8 @@ class Tree:
         listing = lru_cache(_LISTINGS)(_listing)
         self._patients = _Names(listing, _patient, _one_patient)
         self._studies = _Names(listing, _key_in, _one_study)
-        self._series = _Names(listing, _key_in, _one_series)
+        # A series is told from another by the hash of its key, of which 100,000 take a third of the keys' memory.
+        self._series = _Names(listing, _hash_in, _one_hash)
         self._folders: dict[SeriesKey, tuple[str, str]] = {}
         self._placed: tuple[Path | None, dict[SeriesKey, Path]] = None, {}
         self._logged: Mapping[SeriesKey, str] = {}
@@ -331,7 +335,7 @@ class Tree:
         name = study_folder_name(series.study_date, series.study_time)
         study = self._studies.choose(patient, name, key, me.study_uid)
         name = series_folder_name(series.series_number, series.series_description)
-        return self._series.choose(study, name, key, me.series_uid)
+        return self._series.choose(study, name, hash(key), me.series_uid)
 
 
 def _settle_twins(staged: Path, target: Path) -> Placed:
@@ -360,7 +364,7 @@ def _one_study(me: SeriesKey, there: SeriesKey) -> SeriesKey | None:
     return there if me[0] == there[0] else None
 
 
-def _one_series(me: SeriesKey, there: SeriesKey) -> SeriesKey | None:
+def _one_hash(me: int, there: int) -> int | None:
     return there if me == there else None
 
 
@@ -383,6 +387,11 @@ def _key_in(folder: Path) -> SeriesKey | None:
     """Which study and series it is whose folder it is; of a study folder, its first series."""
     there = _occupant(folder)
     return there.series_key if there else None
+
+
+def _hash_in(folder: Path) -> int | None:
+    key = _key_in(folder)
+    return None if key is None else hash(key)
 
 
 def _patient(folder: Path) -> Occupant | None:

@@ -8,19 +8,20 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import posixpath
 import re
 import warnings
-from collections.abc import Collection, Iterator
+import zipfile
+import zlib
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from pacsifier.errors import Fault, InputError
 from pacsifier.query.csvtext import BLANKS, EMPTY, NumberedRow, read_csv
-
-if TYPE_CHECKING:
-    from openpyxl.cell import Cell
-    from openpyxl.worksheet.worksheet import Worksheet
 
 log = logging.getLogger(__name__)
 
@@ -28,81 +29,161 @@ MAGIC: Final = b"PK\x03\x04"
 _EXACT: Final = 10**15
 """Spreadsheets keep 15 digits of a number."""
 _PADDED: Final = re.compile("0+")
+_BLOCK: Final = 1 << 20
+_TAG: Final = re.compile(rb"<(?:\w+:)?(row|mergeCell|f)\b([^<>]*)>")
+_ATTRIBUTE: Final = re.compile(rb"""\b(ref|r|hidden)=["']([^"']*)["']""")
 
 
 def read_rows(path: Path, known_columns: Collection[str], empty: str = EMPTY) -> Iterator[NumberedRow]:
     """The rows of a CSV file (`read_csv`) or, where the file is one, of a workbook (`read_workbook`)."""
     with contextlib.suppress(OSError), path.open("rb") as file:
         if file.read(len(MAGIC)) == MAGIC:
-            rows = read_workbook(path)
-            if not rows:
-                raise InputError(Fault(str(path), empty))
-            return iter(rows)
+            return read_workbook(path, empty)
     return read_csv(path, known_columns, empty)
 
 
-def read_workbook(path: Path) -> tuple[NumberedRow, ...]:
-    """The rows of the first sheet that hold anything, cells as text, blank cells at the end left out.
+def read_workbook(path: Path, empty: str = EMPTY) -> Iterator[NumberedRow]:
+    """Yields the rows of the first sheet that hold anything, cells as text, blank cells at the end left out.
 
-    Dates become YYYYMMDD, times HHMMSS, numbers lose `.0` and keep the zeros that their format shows.
+    Dates become YYYYMMDD, times HHMMSS, numbers lose `.0` and keep the zeros that their format shows. A row at a time:
+    a sheet of 100,000 rows would take 2 GB. Raises InputError at once, or after the last row.
     """
     source = str(path)
-    sheet, formulas = _sheets(path, results=True), _sheets(path, results=False)
+    _check_reader(source)
+    rows, marks = _rows(path, results=True), _marks(path)
     faults = [
         Fault(
             source,
-            f"the cells {merged.coord} are merged, so that only the first of them holds the value: undo it",
+            f"the cells {merged} are merged, so that only the first of them holds the value: undo it",
         )
-        for merged in sheet.merged_cells.ranges
+        for merged in marks.merged
     ]
-    rows = []
-    for number, cells in enumerate(sheet.iter_rows(min_row=1), start=1):
-        for cell in cells:
-            if cell.value is None and formulas[cell.coordinate].value is not None:
-                problem = f"cell {cell.coordinate} holds a formula without a result: paste its value instead"
-                faults.append(Fault(source, problem, number))
+    formulas = _rows(path, results=False) if marks.formulas else None
+    hidden, filled = 0, False
+    for number, cells in enumerate(rows, start=1):
+        if formulas is not None:
+            faults += _without_result(source, number, cells, next(formulas, ()))
         texts = [_text(cell) for cell in cells]
         while texts and not texts[-1].strip(BLANKS):
             texts.pop()
         if texts:
+            hidden, filled = hidden + (number in marks.hidden), True
             dates = frozenset(
                 i for i, cell in enumerate(cells) if isinstance(cell.value, date | time | timedelta)
             )
-            rows.append(NumberedRow(number, tuple(texts), dates))
+            yield NumberedRow(number, tuple(texts), dates)
     if faults:
         raise InputError(*faults)
-    _say_what_is_hidden(path.name, sheet, rows)
-    return tuple(rows)
+    if not filled:
+        raise InputError(Fault(source, empty))
+    if hidden:
+        log.warning("%s: hidden rows (a filter?) are read all the same: %d", path.name, hidden)
 
 
-def _sheets(path: Path, *, results: bool) -> Worksheet:
-    """The first sheet, with the results of formulas or the formulas themselves."""
+def _check_reader(source: str) -> None:
+    """Raises InputError where openpyxl is not installed."""
     try:
-        import openpyxl
+        import openpyxl  # noqa: F401 - is it there?
     except ImportError as error:
         problem = "is an Excel workbook, which openpyxl reads: pip install 'pacsifier[xlsx]', or export it as CSV UTF-8"
-        raise InputError(Fault(str(path), problem)) from error
+        raise InputError(Fault(source, problem)) from error
+
+
+def _without_result(
+    source: str, number: int, cells: Sequence[Any], formulas: Sequence[Any]
+) -> Iterator[Fault]:
+    for cell, formula in zip(cells, formulas, strict=False):
+        if cell.value is None and formula.value is not None:
+            problem = f"cell {formula.coordinate} holds a formula without a result: paste its value instead"
+            yield Fault(source, problem, number)
+
+
+def _rows(path: Path, *, results: bool) -> Iterator[Sequence[Any]]:
+    """The rows of the first sheet, with the results of formulas or the formulas themselves."""
+    with warnings.catch_warnings(), path.open("rb") as file:
+        warnings.simplefilter("ignore")
+        try:
+            import openpyxl
+
+            sheets = openpyxl.load_workbook(file, data_only=results, read_only=True).worksheets
+            if sheets:
+                # Some programs write a wrong size into the sheet.
+                sheets[0].reset_dimensions()
+        except Exception as error:  # whatever a malformed archive makes of openpyxl
+            raise _malformed(path) from error
+        if not sheets:
+            raise InputError(Fault(str(path), "holds no sheet with cells"))
+        if results and len(sheets) > 1:
+            log.warning(
+                "%s: only the first of %d sheets is read, %r", path.name, len(sheets), sheets[0].title
+            )
+        try:
+            yield from sheets[0].iter_rows(min_row=1)
+        except Exception as error:  # whatever a malformed sheet makes of openpyxl
+            raise _malformed(path) from error
+
+
+def _malformed(path: Path) -> InputError:
+    problem = "is no workbook that can be read (.xlsx): save it anew, or export it as CSV UTF-8"
+    return InputError(Fault(str(path), problem))
+
+
+@dataclass(frozen=True)
+class _Marks:
+    """What a sheet holds beside its cells: ranges of merged cells, the numbers of hidden rows; whether a cell has a
+    formula."""
+
+    merged: tuple[str, ...]
+    hidden: frozenset[int]
+    formulas: bool
+
+
+def _marks(path: Path) -> _Marks:
+    """Reads the marks of the first sheet, which openpyxl leaves out where it reads row by row.
+
+    By patterns: no text of a cell can hold `<`, and a parser of XML takes as long again as the rows.
+    """
+    merged: list[str] = []
+    hidden: set[int] = set()
+    formulas = False
     try:
-        with warnings.catch_warnings(), path.open("rb") as file:
-            warnings.simplefilter("ignore")
-            sheets = openpyxl.load_workbook(file, data_only=results).worksheets
-    except Exception as error:  # whatever a malformed archive makes of openpyxl
-        problem = "is no workbook that can be read (.xlsx): save it anew, or export it as CSV UTF-8"
-        raise InputError(Fault(str(path), problem)) from error
-    if not sheets:
-        raise InputError(Fault(str(path), "holds no sheet with cells"))
-    if results and len(sheets) > 1:
-        log.warning("%s: only the first of %d sheets is read, %r", path.name, len(sheets), sheets[0].title)
-    return sheets[0]
+        with zipfile.ZipFile(path) as archive, archive.open(_first_sheet(archive)) as file:
+            left = b""
+            for block in iter(partial(file.read, _BLOCK), b""):
+                text = left + block
+                whole = text.rfind(b">") + 1
+                left = text[whole:]
+                for name, attributes in _TAG.findall(text, 0, whole):
+                    values = dict(_ATTRIBUTE.findall(attributes))
+                    if name == b"mergeCell":
+                        merged.append(values.get(b"ref", b"").decode("ascii", "replace"))
+                    elif name == b"f":
+                        formulas = True
+                    elif values.get(b"hidden") in (b"1", b"true") and values.get(b"r", b"").isdigit():
+                        hidden.add(int(values[b"r"]))
+    except (OSError, KeyError, ValueError, zipfile.BadZipFile, zlib.error, SyntaxError) as error:
+        raise _malformed(path) from error
+    return _Marks(tuple(merged), frozenset(hidden), formulas)
 
 
-def _say_what_is_hidden(name: str, sheet: Worksheet, rows: list[NumberedRow]) -> None:
-    hidden = sum(sheet.row_dimensions[row.number].hidden for row in rows)
-    if hidden:
-        log.warning("%s: hidden rows (a filter?) are read all the same: %d", name, hidden)
+def _first_sheet(archive: zipfile.ZipFile) -> str:
+    """The name of the first worksheet in the archive (ECMA-376 part 1, 18.2.20; part 2, 9.3)."""
+    from openpyxl.xml.functions import fromstring
+
+    kinds = {
+        each.get("Id"): (each.get("Type", ""), each.get("Target", ""))
+        for each in fromstring(archive.read("xl/_rels/workbook.xml.rels"))
+    }
+    for sheet in fromstring(archive.read("xl/workbook.xml")).iter():
+        ids = [value for name, value in sheet.attrib.items() if name.endswith("}id")]
+        if sheet.tag.endswith("}sheet") and ids:
+            kind, target = kinds[ids[0]]
+            if kind.endswith("/worksheet"):
+                return target.removeprefix("/") if target.startswith("/") else posixpath.join("xl", target)
+    raise KeyError("sheet")
 
 
-def _text(cell: Cell | Any) -> str:
+def _text(cell: Any) -> str:
     value = cell.value
     if isinstance(value, bool):
         return str(value).upper()

@@ -116,6 +116,17 @@ def test_the_whole_table_brings_what_the_query_brings(pacs, listed, hospital, tm
     assert "the PACS tells" not in done.stderr
 
 
+def test_parts_of_a_table_bring_all_of_it_and_no_series_twice(pacs, listed, hospital, tmp_path):
+    rows = series(listed)
+    came: list[str] = []
+    for number in (1, 2, 3):
+        done = run(pacs, tmp_path / str(number), as_csv(rows), "--save", "--shard", f"{number}/3")
+        assert done.status == 0, done.stderr
+        assert {row["outcome"] for row in read_table(done.out / "logs" / "query_rows.csv")} <= {"complete"}
+        came += here(done, hospital)
+    assert sorted(came) == sorted(hospital.by_series)
+
+
 def test_pseudonyms_and_comments_that_were_added_are_carried_along(pacs, listed, tmp_path):
     chosen = [
         {**row, "new_ids": f"P-{row['PatientID'].strip()[-3:]}", "arm": f"arm {number}"}

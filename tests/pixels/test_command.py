@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from pydicom.dataset import Dataset
+from told import of, read
 
 from pacsifier.cli.anonymize import main
 from pacsifier.pictures import needs
@@ -54,6 +55,21 @@ def test_verify_pixels_finds_whom_a_picture_names_and_verify_alone_says_that_it_
         ("pixels", "known identifier, read in the pixels")
     ]
     assert "SMITHSON" not in (tmp_path / "out.verify_report.csv").read_text()
+
+
+def test_a_program_is_told_what_was_seen_in_the_pixels_and_no_name(tmp_path, capsys):
+    corpus.save(picture(), tmp_path / "in" / "1")
+    assert run(tmp_path, "--clean_pixels", "--verify_pixels", "--json") == 0
+    told = capsys.readouterr().out
+    events = read(told)
+    assert events[0]["did"] == ["clean_pixels", "verify_pixels"]
+    assert {"pictures looked at", "pictures drawn", "pictures verified"} <= {
+        event["stage"] for event in of(events, "progress")
+    }
+    summary = events[-1]
+    assert (summary["pixels"]["files"], summary["pixels"]["reader"]) == (1, 1)
+    assert summary["verify"]["hits"] == 0
+    assert not [word for word in ("SMITHSON", "ALBERTA", "4711") if word in told]
 
 
 def test_a_cleaned_output_names_nobody(tmp_path):

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import csv
 import io
+import tracemalloc
+from collections import Counter
 from datetime import date
 from pathlib import Path
 
 import openpyxl
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from test_finding import FakePacs
 
 from pacsifier.errors import InputError
-from pacsifier.query import SERIES_COLUMNS, Query, QueryTable, read_query_file
+from pacsifier.query import SERIES_COLUMNS, Query, QueryTable, Shard, read_query_file
 from pacsifier.query.chosen import is_series_table, noticed, read_deciding
+from pacsifier.query.packed import PackedRows
 from pacsifier.query.series import Series
 from pacsifier.transfer.find.against import differing, held_against
 from pacsifier.transfer.find.finder import find
@@ -253,6 +258,70 @@ def test_the_series_of_a_study_are_asked_for_together(tmp_path):
     assert len(found.series) == 29
     assert [series.rows for series in found.series] == [(number,) for number in range(2, 31)]
     assert len(pacs.asked) == 2, "one C-FIND at the STUDY level, one at the SERIES level"
+
+
+@pytest.mark.parametrize("zeros", ["00", ""], ids=["as told", "zeros lost"])
+def test_a_part_asks_only_its_share_and_together_they_find_all(tmp_path, zeros):
+    """Where a spreadsheet took the zeros of a patient, the part by the table's text takes what the PACS tells."""
+    cells = [
+        row(study * 10 + number, study, PatientID=f"{zeros}{study}")
+        for study in range(1, 7)
+        for number in (1, 2)
+    ]
+    keys = ("StudyInstanceUID", "SeriesInstanceUID", "SeriesNumber")
+    images = [
+        {key: cell[key] for key in keys}
+        | {"PatientID": f"00{cell['PatientID'].lstrip('0')}", "SOPInstanceUID": f"9.{number}"}
+        for number, cell in enumerate(cells)
+    ]
+    table = read(tmp_path, text(*cells))
+    asked: Counter[str] = Counter()
+    for number in range(1, 4):
+        shard = Shard(number, 3)
+        part, pacs = shard.part(table), FakePacs(images)
+        found = find(pacs, part.queries, image_values=False, list_all=False, headers_decide=True, shard=shard)
+        asked.update(series.series_uid for series in found.series)
+        mine = {query.cells["SeriesInstanceUID"] for query in part.queries}
+        assert {series.series_uid for series in found.series} == mine
+        assert list(part.raw) == [query.rows[0] for query in part.queries]
+        assert not any(report.divided or report.not_found for report in found.rows.values())
+    assert asked == {cell["SeriesInstanceUID"]: 1 for cell in cells}
+
+
+def test_a_row_that_tells_no_patient_is_asked_by_every_part(tmp_path):
+    table = read(tmp_path, text(row(1, 1, PatientID="")))
+    assert [len(Shard(number, 3).part(table).queries) for number in (1, 2, 3)] == [1, 1, 1]
+
+
+def test_a_large_table_takes_little_more_than_the_uids_of_its_series(tmp_path):
+    """What asks for nothing is kept compressed: where images are, their folders would be as large again."""
+    number = 5000
+    rows = [
+        row(each, each // 11, folder=f"sub-{each:05}/ses-2015051209{'30' * 20}/{each}")
+        for each in range(number)
+    ]
+    content = text(*rows)
+    tracemalloc.start()
+    try:
+        table = read(tmp_path, content)
+        live, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert live / number < 350
+    assert table.told(number + 1, "folder") == {"folder": rows[-1]["folder"]}
+
+
+@given(st.lists(st.text(st.characters(codec="utf-8"), max_size=20), min_size=1, max_size=100))
+def test_packed_rows_are_those_that_were_packed(texts):
+    rows = {number * 2: (each, "", each * 2) for number, each in enumerate(texts)}
+    packed = PackedRows()
+    for number, cells in rows.items():
+        packed.add(number, cells)
+    assert dict(packed) == rows
+    for number in reversed(rows):
+        assert packed[number] == rows[number]
+    with pytest.raises(KeyError):
+        packed[1]
 
 
 def test_a_series_that_is_gone_is_told_of_its_row_only(tmp_path):

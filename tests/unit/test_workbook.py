@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import builtins
 import logging
+import tracemalloc
 import zipfile
 from datetime import date, datetime, time, timedelta
 from pathlib import Path
@@ -15,6 +16,7 @@ from openpyxl import Workbook
 from pacsifier.errors import InputError
 from pacsifier.flows.get_pseudonyms import read_mapping
 from pacsifier.query import read_query_file
+from pacsifier.query.workbook import read_workbook
 
 
 def workbook(folder: Path, *rows: list[Any], formats: dict[str, str] | None = None) -> Path:
@@ -132,6 +134,29 @@ def test_other_sheets_and_hidden_rows_are_told(tmp_path, caplog):
         assert cells(path) == [{"PatientID": "1"}, {"PatientID": "2"}]
     assert "only the first of 2 sheets is read, 'Sheet'" in caplog.text
     assert "hidden rows (a filter?) are read all the same: 1" in caplog.text
+
+
+def test_a_sheet_is_read_whole_whatever_size_it_says_that_it_has(tmp_path):
+    path = workbook(tmp_path, ["PatientID", "StudyDate"], ["1", "20150512"], ["2", "20150513"])
+    change(path, "xl/worksheets/sheet1.xml", b'<dimension ref="A1:B3"', b'<dimension ref="A1"')
+    assert [row.cells for row in read_workbook(path)] == [
+        ("PatientID", "StudyDate"),
+        ("1", "20150512"),
+        ("2", "20150513"),
+    ]
+
+
+def test_a_large_sheet_is_read_a_row_at_a_time(tmp_path):
+    """Held as a whole, cells take some 50 times the size of their texts."""
+    path = workbook(tmp_path, ["PatientID"], *([f"P{number}" * 20] for number in range(5000)))
+    tracemalloc.start()
+    try:
+        number = sum(1 for _ in read_workbook(path))
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert number == 5001
+    assert peak < 4_000_000
 
 
 def test_without_openpyxl_the_message_says_what_to_do(tmp_path, monkeypatch):

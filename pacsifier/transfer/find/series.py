@@ -104,7 +104,9 @@ def find_series(
         for uid, each in listings.items()
         if each.changed or each.copies or is_short(studies[uid], each.result)
     }
-    return replace(take_series(asked, studies, list(results.values()), keys), doubted=doubted)
+    # What was taken is let go: the answers of 100,000 series are as large as what is kept of them.
+    taken = take_series(asked, studies, (results.pop(uid) for uid in studies), keys)
+    return replace(taken, doubted=doubted)
 
 
 def _ask(finds: Finds, studies: Iterable[str], keys: Iterable[str]) -> dict[str, FindResult]:
@@ -176,16 +178,20 @@ def image_columns(queries: Iterable[Query], *, image_values: bool) -> tuple[str,
 def take_series(
     asked: Mapping[int, Query],
     studies: Mapping[str, Study],
-    results: Sequence[FindResult],
+    results: Iterable[FindResult],
     keys: Collection[str],
 ) -> ListedSeries:
-    """The series in the result of each study that its rows want. Pure."""
+    """The series in the result of each study that its rows want; looks at each result once. Pure."""
     found: dict[tuple[str, str], Series] = {}
     failures: dict[int, str] = {}
     verdicts: Counter[tuple[int, Verdict]] = Counter()
     # Most series are wanted by the same rows.
     shared: dict[tuple[int, ...], tuple[int, ...]] = {}
+    series_of_study: dict[str, int] = {}
+    missing_keys: set[str] = set()
     for (uid, study), result in zip(studies.items(), results, strict=True):
+        series_of_study[uid] = len(uids_of(result, "SeriesInstanceUID"))
+        missing_keys |= absent_keys(keys, result.answers)
         if failure := failure_of(study, result):
             failures.update(dict.fromkeys(study.wanted_by, failure))
         judges = _Judges(asked, study, uid)
@@ -202,11 +208,8 @@ def take_series(
     return ListedSeries(
         tuple(found.values()),
         reports_of(asked, failures, verdicts),
-        {
-            uid: len(uids_of(result, "SeriesInstanceUID"))
-            for uid, result in zip(studies, results, strict=True)
-        },
-        frozenset(key for result in results for key in absent_keys(keys, result.answers)),
+        series_of_study,
+        frozenset(missing_keys),
     )
 
 

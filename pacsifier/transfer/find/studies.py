@@ -6,10 +6,11 @@ their own way. A list of answers that looks cut by the PACS is asked for again b
 
 from __future__ import annotations
 
+from array import array
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final, overload
 
 from pacsifier.dcmtk.findscu import FindResult, Values
 from pacsifier.dcmtk.identifiers import Keys
@@ -20,6 +21,7 @@ from pacsifier.query import (
     Shard,
     Verdict,
     ascii_wildcards,
+    by_first_row,
     is_single_key,
     study_keys,
 )
@@ -77,19 +79,18 @@ def find_studies(
     Raises:
         AssociationError: there was no association.
     """
-    hierarchical = [query for query in queries if not only_series_uid(query)]
-    same: dict[tuple[tuple[str, str], ...], Keys] = {}
-    typed = [
-        (query, same.setdefault((*keys.items(),), keys))
-        for query in hierarchical
-        for keys in study_keys(query)
-    ]
+    typed = _Requests(by_first_row(queries))
+    for query in queries:
+        if not only_series_uid(query):
+            typed.add(query, study_keys(query))
     keys = [key for key in STUDY_RETURN_KEYS if counts or key not in _WORKED_OUT]
     splitter = Splitter(finds, copies=not counts)
     results = _ask(splitter, typed, keys)
     first = take_studies(typed, results, shard)
     answered = answered_rows(first)
-    wider = with_wildcards(query for query in hierarchical if query.rows[0] not in answered)
+    wider = with_wildcards(
+        query for query in queries if not only_series_uid(query) and query.rows[0] not in answered
+    )
     results = _ask(splitter, wider, keys)
     second = take_studies(wider, results, shard)
     series_rows = [query for query in queries if only_series_uid(query)]
@@ -126,6 +127,34 @@ def with_wildcards(queries: Iterable[Query]) -> list[tuple[Query, Keys]]:
 
 
 # -- asking
+
+
+class _Requests(Sequence[tuple[Query, Keys]]):
+    """What rows ask: each row's query, made when somebody asks for it, and its keys; equal keys are held once."""
+
+    def __init__(self, asked: Mapping[int, Query]) -> None:
+        self._asked = asked
+        self._rows = array("I")
+        self._keys: list[Keys] = []
+        self._same: dict[tuple[tuple[str, str], ...], Keys] = {}
+
+    def add(self, query: Query, requests: Iterable[Keys]) -> None:
+        """Takes the requests of a row."""
+        for keys in requests:
+            self._rows.append(query.rows[0])
+            self._keys.append(self._same.setdefault((*keys.items(),), keys))
+
+    @overload
+    def __getitem__(self, place: int) -> tuple[Query, Keys]: ...
+    @overload
+    def __getitem__(self, place: slice) -> list[tuple[Query, Keys]]: ...
+    def __getitem__(self, place: Any) -> Any:
+        if isinstance(place, slice):
+            return [self[each] for each in range(len(self))[place]]
+        return self._asked[self._rows[place]], self._keys[place]
+
+    def __len__(self) -> int:
+        return len(self._rows)
 
 
 def _ask(splitter: Splitter, requests: Sequence[tuple[Query, Keys]], keys: Iterable[str]) -> list[FindResult]:
@@ -180,10 +209,12 @@ def take_studies(
     failures: dict[int, str] = {}
     verdicts: Counter[tuple[int, Verdict]] = Counter()
     elsewhere: dict[int, list[Values]] = defaultdict(list)
+    # The rows of which there is something to be told.
+    asked: dict[int, Query] = {}
     for (query, _), result in zip(requests, results, strict=True):
         row, divided = query.rows[0], shard.divides(query)
         if failure := _failure(result):
-            failures[row] = failure
+            failures[row], asked[row] = failure, query
         for values in result.answers:
             uid = values.get("StudyInstanceUID") or ""
             if not is_single_key(uid):
@@ -191,13 +222,14 @@ def take_studies(
             verdict = compare(query, values, _COLUMNS)
             if verdict.result is not Match.NO and divided and not shard.holds(values.get("PatientID")):
                 elsewhere[row].append(values)
+                asked[row] = query
                 continue
             if is_worth_telling(verdict):
                 verdicts[row, verdict] += 1
+                asked[row] = query
             if verdict.result is not Match.NO:
                 told.setdefault(uid, values)
                 wanted_by[uid][row] = verdict.unknown
-    asked = {query.rows[0]: query for query, _ in requests}
     return Studies(
         {uid: Study(values, wanted_by[uid]) for uid, values in told.items()},
         joined(

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 
 from pacsifier.disk.files import write_whole
 from pacsifier.disk.tree import SeriesIdentity, Tree
@@ -23,20 +22,20 @@ def write_new_ids(
 
     Patients without images have a folder only with `info`.
     """
-    wanted: dict[Path, set[str]] = defaultdict(set)
+    # By the name of the patient's folder; a Path and a set of each of 10,000 patients would be 10 MB.
+    wanted: dict[str, tuple[str, ...]] = {}
     for state in states:
         if state.folder is not None or info:
-            patient = tree.patient_folder(SeriesIdentity.of(state.series.values))
-            new_ids = (rows[row].query.new_id for row in state.series.rows)
-            wanted[patient].update(new_id for new_id in new_ids if new_id)
-    patients: dict[str, set[Path]] = defaultdict(set)
-    for patient, ids in wanted.items():
-        for new_id in ids:
-            patients[new_id].add(patient)
+            patient = tree.patient_folder(SeriesIdentity.of(state.series.values)).name
+            new_ids = [new_id for row in state.series.rows if (new_id := rows[row].query.new_id)]
+            if new_ids and not {*new_ids} <= {*wanted.get(patient, ())}:
+                wanted[patient] = tuple(dict.fromkeys([*wanted.get(patient, ()), *new_ids]))
+    holders = Counter(new_id for ids in wanted.values() for new_id in ids)
     problems = []
     for patient, ids in wanted.items():
-        if len(ids) > 1 or any(len(patients[new_id]) > 1 for new_id in ids):
+        folder = tree.folder / patient
+        if len(ids) > 1 or holders[ids[0]] > 1:
             problems.append(_AMBIGUOUS)
-        elif ids and patient.is_dir():
-            write_whole(patient / "new_id.txt", f"{next(iter(ids))}\n", 0o600)
+        elif folder.is_dir():
+            write_whole(folder / "new_id.txt", f"{ids[0]}\n", 0o600)
     return problems
