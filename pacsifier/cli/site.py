@@ -38,8 +38,13 @@ def add_tls_options(parser: argparse.ArgumentParser) -> None:
         help="The certificates that are trusted, in PEM: those of authorities, or the PACS's own, whatever its name "
         "(default: the authorities of this system)",
     )
-    add("--tls_cert", type=Path, metavar="FILE", help="Our own certificate in PEM, where the PACS demands one, and "
-        "for images by C-MOVE, since the PACS then calls this machine")  # fmt: skip
+    add(
+        "--tls_cert",
+        type=Path,
+        metavar="FILE",
+        help="Our own certificate in PEM, where the PACS demands one, and for images by C-MOVE, since the PACS then "
+        "calls this machine",
+    )
     add(
         "--tls_key",
         type=Path,

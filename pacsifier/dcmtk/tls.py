@@ -135,7 +135,7 @@ class Wrong:
 
 def wrong_certificate(code: int, words: str, shown: Shown | None, name: str, ca: Path | None) -> Wrong:
     """What is wrong with the certificate of the PACS; `code` and `words` are OpenSSL's, `name` is the one it needs."""
-    whose = f"the certificate of the PACS ({shown})" if shown else "the certificate of the PACS"
+    whose = f"the certificate of the PACS{f' ({shown.named})' if shown else ''}"
     if code == _EXPIRED:
         when = f" on {shown.ends:%Y-%m-%d}" if shown else ""
         return Wrong(

@@ -44,7 +44,7 @@ def _no_site(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("code", "shown", "said"),
     [
-        (10, SHOWN, "(pacs.example.org, 10.0.0.5, until 2026-04-30) has expired on 2026-04-30"),
+        (10, SHOWN, "(pacs.example.org, 10.0.0.5) has expired on 2026-04-30"),
         (10, None, "the certificate of the PACS has expired"),
         (9, SHOWN, "is not valid before 2026-01-21"),
         (62, SHOWN, "is of pacs.example.org, 10.0.0.5, and not of pacs"),
