@@ -155,7 +155,8 @@ class _Flow:
     def __init__(self, source: socket.socket, sink: socket.socket) -> None:
         self._source = source
         self._sink = sink
-        self._rest = memoryview(b"")
+        self._piece = memoryview(bytearray(_PIECE_BYTES))
+        self._rest = self._piece[:0]
         self._ended = False
         self.bytes = 0
         self.lost = False
@@ -166,29 +167,37 @@ class _Flow:
 
     def step(self, waits: dict[socket.socket, int]) -> bool:
         """Takes and hands on what can be without waiting; whether anything was, else `waits` says for what to wait."""
-        moved = False
+        before = self.bytes, len(self._rest), self._ended
         if not self._rest and not self._ended:
-            try:
-                data = self._source.recv(_PIECE_BYTES)
-            except _WOULD_WAIT as error:
-                _note(self._source, select.POLLIN, error, waits)
-            except ConnectionError:
-                self._ended = moved = True
-            else:
-                self._ended = not data
-                self._rest = memoryview(data)
-                self.bytes += len(data)
-                moved = True
+            self._take(waits)
         if self._rest:
-            try:
+            self._hand_on(waits)
+        return self.lost or before != (self.bytes, len(self._rest), self._ended)
+
+    def _take(self, waits: dict[socket.socket, int]) -> None:
+        """Fills a piece, as far as there is something: TLS hands out 16 kB at a time."""
+        size = 0
+        try:
+            while size < len(self._piece) and not self._ended:
+                number = self._source.recv_into(self._piece[size:])
+                self._ended = not number
+                size += number
+        except _WOULD_WAIT as error:
+            if not size:
+                _note(self._source, select.POLLIN, error, waits)
+        except ConnectionError:
+            self._ended = True
+        self.bytes += size
+        self._rest = self._piece[:size]
+
+    def _hand_on(self, waits: dict[socket.socket, int]) -> None:
+        try:
+            while self._rest:
                 self._rest = self._rest[self._sink.send(self._rest) :]
-            except _WOULD_WAIT as error:
-                _note(self._sink, select.POLLOUT, error, waits)
-            except ConnectionError:
-                self.lost = moved = True
-            else:
-                moved = True
-        return moved
+        except _WOULD_WAIT as error:
+            _note(self._sink, select.POLLOUT, error, waits)
+        except ConnectionError:
+            self.lost = True
 
 
 def _note(side: socket.socket, usual: int, error: OSError, waits: dict[socket.socket, int]) -> None:
