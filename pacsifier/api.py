@@ -9,7 +9,8 @@
 
 Nothing is printed, no handler of logging or of signals is touched; what goes wrong is raised, as one of `errors`. Works
 from any thread. A configuration is the path of a file or a mapping of its eight keys; queries are the path of a query
-file, rows (mappings of columns to text), or a table of pandas, such as one that `find` gave with rows left out.
+file, rows (mappings of columns to text), or a table of pandas, such as one that `find` gave with rows left out. `tls`
+is a `pacsifier.config.Tls` where the PACS is to be asked by DICOM TLS.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 
     from pacsifier.checkup.probe import Probe
     from pacsifier.checkup.site import Checked
-    from pacsifier.config import PacsConfig
+    from pacsifier.config import PacsConfig, Tls
     from pacsifier.deidentify.report import Totals
     from pacsifier.query import QueryTable
     from pacsifier.transfer.options import Observer
@@ -84,7 +85,9 @@ class Checks:
         return all(probe.outcome is not Outcome.FAILED for probe in self.probes)
 
 
-def check(config: str | os.PathLike[str], out: str | os.PathLike[str] = "data") -> Checks:
+def check(
+    config: str | os.PathLike[str], out: str | os.PathLike[str] = "data", *, tls: Tls | None = None
+) -> Checks:
     """Tries everything that a run into `out` needs, as `pacsifier --check` does; `config` is the path of a file.
 
     Raises only what keeps it from trying at all: what fails is in the probes.
@@ -95,7 +98,7 @@ def check(config: str | os.PathLike[str], out: str | os.PathLike[str] = "data") 
     from pacsifier.dcmtk.toolbox import Toolbox
     from pacsifier.transfer.options import MIN_FREE_BYTES
 
-    site = Site(Path(config).absolute(), Path(out).absolute(), Timeouts(), MIN_FREE_BYTES)
+    site = Site(Path(config).absolute(), Path(out).absolute(), Timeouts(), MIN_FREE_BYTES, tls=_absolute(tls))
     with Toolbox() as toolbox:
         return Checks(*_exhausted(probe_site(site, toolbox, lambda _question: True)))
 
@@ -109,7 +112,14 @@ def _exhausted(route: Generator[Probe, None, Checked]) -> tuple[tuple[Probe, ...
             return tuple(probes), end.value
 
 
-def find(config: Config, queries: Queries, *, on_progress: OnProgress | None = None, **options: Any) -> Found:
+def find(
+    config: Config,
+    queries: Queries,
+    *,
+    tls: Tls | None = None,
+    on_progress: OnProgress | None = None,
+    **options: Any,
+) -> Found:
     """The series that the queries ask for, with all that the PACS tells of them; nothing is fetched or left on disk.
 
     `options` are those of `pacsifier.transfer.options.Options`. Raises as `save` does.
@@ -117,7 +127,7 @@ def find(config: Config, queries: Queries, *, on_progress: OnProgress | None = N
     from pacsifier.disk.names import LOG_FOLDER, SERIES_NAME
 
     with tempfile.TemporaryDirectory(prefix="pacsifier-") as folder:
-        summary = _retrieve(config, queries, Path(folder), on_progress, info=True, **options)
+        summary = _retrieve(config, queries, Path(folder), on_progress, tls, info=True, **options)
         text = (Path(folder) / LOG_FOLDER / SERIES_NAME).read_text(encoding="utf-8-sig")
     return Found(summary, tuple(csv.DictReader(io.StringIO(text))))
 
@@ -127,6 +137,7 @@ def save(
     queries: Queries,
     out: str | os.PathLike[str],
     *,
+    tls: Tls | None = None,
     on_progress: OnProgress | None = None,
     **options: Any,
 ) -> Summary:
@@ -140,7 +151,7 @@ def save(
         AssociationError: there was no association with the PACS.
         ToolError: a DCMTK binary is missing or died.
     """
-    return _retrieve(config, queries, Path(out).absolute(), on_progress, save=True, **options)
+    return _retrieve(config, queries, Path(out).absolute(), on_progress, tls, save=True, **options)
 
 
 def move(
@@ -148,22 +159,27 @@ def move(
     queries: Queries,
     out: str | os.PathLike[str],
     *,
+    tls: Tls | None = None,
     on_progress: OnProgress | None = None,
     **options: Any,
 ) -> Summary:
     """Has the PACS send what the queries ask for to the configuration's move_AET; logs go to `out`. See `save`."""
-    return _retrieve(config, queries, Path(out).absolute(), on_progress, move=True, **options)
+    return _retrieve(config, queries, Path(out).absolute(), on_progress, tls, move=True, **options)
 
 
 def upload(
-    config: Config, folder: str | os.PathLike[str], *, on_progress: OnProgress | None = None
+    config: Config,
+    folder: str | os.PathLike[str],
+    *,
+    tls: Tls | None = None,
+    on_progress: OnProgress | None = None,
 ) -> UploadSummary:
     """Sends every DICOM file below `folder` to the PACS; raises as `save` does."""
     from pacsifier.dcmtk.timeouts import Timeouts
     from pacsifier.dcmtk.toolbox import Toolbox
     from pacsifier.transfer.upload import upload as send
 
-    with _config(config) as checked, Toolbox() as toolbox:
+    with _config(config, tls) as checked, Toolbox() as toolbox:
         return send(checked, Path(folder).absolute(), toolbox, _observer(on_progress), Timeouts())
 
 
@@ -210,14 +226,19 @@ def verify(in_folder: str | os.PathLike[str], out_folder: str | os.PathLike[str]
 
 
 def _retrieve(
-    config: Config, queries: Queries, out: Path, on_progress: OnProgress | None, **options: Any
+    config: Config,
+    queries: Queries,
+    out: Path,
+    on_progress: OnProgress | None,
+    tls: Tls | None,
+    **options: Any,
 ) -> Summary:
     from pacsifier.dcmtk.toolbox import Toolbox
     from pacsifier.transfer.options import Job, Options
     from pacsifier.transfer.retrieve import retrieve
 
     _divided(options, Options)
-    with _config(config) as checked, _table(queries) as table, Toolbox() as toolbox:
+    with _config(config, tls) as checked, _table(queries) as table, Toolbox() as toolbox:
         job = Job.of(checked, table, out, Options(**options))
         return retrieve(job, _observer(on_progress), toolbox)
 
@@ -235,14 +256,26 @@ def _divided(given: Mapping[str, Any], *kinds: type[Any]) -> tuple[dict[str, Any
 
 
 @contextmanager
-def _config(config: Config) -> Iterator[PacsConfig]:
+def _config(config: Config, tls: Tls | None) -> Iterator[PacsConfig]:
     from pacsifier.config import load_pacs_config
 
+    if (tls := _absolute(tls)) is not None:
+        from pacsifier.dcmtk.certificates import check_files
+
+        check_files(tls)
     if not isinstance(config, Mapping):
-        yield load_pacs_config(Path(config).absolute())
+        yield replace(load_pacs_config(Path(config).absolute()), tls=tls)
         return
     with _file("config.json", json.dumps(dict(config))) as path:
-        yield load_pacs_config(path)
+        yield replace(load_pacs_config(path), tls=tls)
+
+
+def _absolute(tls: Tls | None) -> Tls | None:
+    """With every path as the tools need it, which work in another folder than the caller."""
+    if tls is None:
+        return None
+    ca, cert, key = (path and Path(path).absolute() for path in (tls.ca, tls.cert, tls.key))
+    return replace(tls, ca=ca, cert=cert, key=key)
 
 
 @contextmanager

@@ -94,20 +94,66 @@ DEID_SCHEMA: Final[Mapping[str, Any]] = {
     "required": ["deid_URL", "deid_token"],
     "additionalProperties": False,
 }
+_FILE: Final = {
+    "type": "string",
+    "pattern": r"^[^\0\r\n]+\Z",
+    "description": "the path of a file, from where this file lies",
+}
+# What holds for every run of a site; the configuration has no keys for it.
+SITE_SCHEMA: Final[Mapping[str, Any]] = {
+    "$schema": "https://json-schema.org/draft/2020-12/schema",
+    "type": "object",
+    "properties": {
+        "tls": {"type": "boolean", "description": "true or false, without quotes"},
+        "tls_ca": {**_FILE, "description": "the path of a file or folder, from where this file lies"},
+        "tls_cert": _FILE,
+        "tls_key": _FILE,
+        "tls_name": {
+            "type": "string",
+            "pattern": r"^\w[\w.:-]*\Z",
+            "maxLength": 253,
+            "description": "a host name or IP address, without blanks and without the port",
+        },
+        "tls_plain_images": {"type": "boolean", "description": "true or false, without quotes"},
+    },
+    "additionalProperties": False,
+}
+_FILES_OF_SITE: Final = ("tls_ca", "tls_cert", "tls_key")
 TOKEN_FROM_ENVIRONMENT: Final = "DEID_TOKEN"  # noqa: S105 - a name
 _LONGEST_SHOWN: Final = 100
 _PLAIN_WORDS: Final = frozenset(
     {"$schema", "type", "properties", "required", "additionalProperties", "description"}
     | {"pattern", "maxLength", "minimum", "maximum"}
 )
-_PLAIN_TYPES: Final[Mapping[str, type[Any]]] = {"string": str, "integer": int, "number": int, "object": dict}
+_PLAIN_TYPES: Final[Mapping[str, type[Any]]] = {
+    **{"string": str, "integer": int, "number": int},
+    **{"boolean": bool, "object": dict},
+}
+
+
+@dataclass(frozen=True)
+class Tls:
+    """How a PACS is asked by DICOM TLS (PS3.15 B); always verified.
+
+    `ca`: a PEM file, or a folder of such, of the certificates that are trusted: those of authorities, or the PACS's
+    own, whose name then does not matter; None: the authorities of this system. `cert` and `key`: our own certificate
+    and its private key. `name`: the name that the certificate of the PACS must have; "": server_address.
+    `plain_images`: what C-MOVE brings comes unencrypted.
+    """
+
+    ca: Path | None = None
+    cert: Path | None = None
+    key: Path | None = None
+    name: str = ""
+    plain_images: bool = False
 
 
 @dataclass(frozen=True)
 class PacsConfig:
     """The PACS, our own AE title and the move destination; `batch_size` counts series.
 
-    AE titles carry no leading or trailing blanks: those are not significant (PS3.5 6.2, VR AE).
+    AE titles carry no leading or trailing blanks: those are not significant (PS3.5 6.2, VR AE). `tls` stands in no
+    configuration file, which holds its eight keys: it comes from options or a site file; None: nothing is encrypted.
     """
 
     server_address: str
@@ -118,6 +164,12 @@ class PacsConfig:
     move_port: int
     batch_size: int
     batch_wait_s: float
+    tls: Tls | None = None
+
+    @property
+    def receiver_tls(self) -> Tls | None:
+        """With what our receiver encrypts; None: images come to it in plain."""
+        return None if self.tls is None or self.tls.plain_images else self.tls
 
 
 @dataclass(frozen=True)
@@ -175,6 +227,20 @@ def load_pacs_config(path: Path) -> PacsConfig:
         batch_size=int(document["batch_size"]),
         batch_wait_s=float(document["batch_wait_time"]),
     )
+
+
+def load_site(path: Path) -> dict[str, Any]:
+    """Read and check a site file: what it gives of the keys of its schema, with paths made absolute.
+
+    Raises InputError with every fault at once.
+    """
+    document, repeated = load_json(path)
+    faults = repeats(str(path), repeated)
+    faults += _faults(str(path), document, SITE_SCHEMA)
+    if faults:
+        raise InputError(*faults)
+    files = {key: path.absolute().parent / document[key] for key in _FILES_OF_SITE if key in document}
+    return {**document, **files}
 
 
 def load_json(path: Path) -> tuple[Any, tuple[str, ...]]:

@@ -114,6 +114,7 @@ missing_packages() {
     have_pixelmed || say libpixelmed-java
     command -v java >/dev/null || say default-jre-headless
     command -v dciodvfy >/dev/null || say dicom3tools
+    command -v stunnel4 >/dev/null || say stunnel4
     command -v dcm2niix >/dev/null || say dcm2niix
     command -v chromium >/dev/null || say chromium
     command -v chromedriver >/dev/null || say chromium-driver
@@ -138,6 +139,9 @@ say_how_to_get() {
     fi
     if [[ " $* " == *" libpixelmed-java "* || " $* " == *" default-jre-headless "* ]]; then
         warn "PixelMed (/usr/share/java/pixelmed.jar) and a Java to run it are needed by the tests only."
+    fi
+    if [[ " $* " == *" stunnel4 "* ]]; then
+        warn "stunnel, with which the tests put TLS before a PACS that has none, has to be on the PATH."
     fi
     if [[ " $* " == *" chromium"* ]]; then
         warn "Chromium and its driver, in which the tests look at pages, have to be on the PATH."

@@ -24,6 +24,7 @@ from pacsifier.dcmtk.movescu import MoveRequest
 from pacsifier.dcmtk.pacs import Pacs
 from pacsifier.dcmtk.storescp import Receiver
 from pacsifier.dcmtk.timeouts import Timeouts
+from pacsifier.dcmtk.tls import how_to_send
 from pacsifier.dcmtk.transcript import MOVE_DESTINATION_UNKNOWN
 from pacsifier.transfer.fetch.arrivals import Arrivals
 from pacsifier.transfer.retry import is_clean
@@ -135,11 +136,11 @@ def not_reached(delivery: Delivery, config: PacsConfig, own_address: str) -> Pro
             "the PACS says that it sent what was asked, but nothing came here",
             f"the AE title {config.aet} stands for another machine or port: {declare}",
         )
-    return Probe.failed(
-        ONE,
-        f"{status}; the PACS never called this machine",
-        f"{declare}, and to let it pass the firewalls in between",
-    )
+    fault = delivery.tls_fault
+    seen = f"a caller's TLS was not good: {fault}" if fault else "the PACS never called this machine"
+    pass_on = "" if fault else f"{declare}, and to let it pass the firewalls in between"
+    remedy = "; ".join(filter(None, (pass_on, how_to_send(config.receiver_tls))))
+    return Probe.failed(ONE, f"{status}; {seen}", remedy)
 
 
 def probe_list(line: Line, trial: Trial | None, good: Trial) -> tuple[Probe, bool | None]:

@@ -4,17 +4,24 @@ from __future__ import annotations
 
 import contextlib
 import socket
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass, replace
+from datetime import datetime, timezone
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from pacsifier.checkup import securing
 from pacsifier.checkup.probe import Probe
-from pacsifier.config import PacsConfig
+from pacsifier.checkup.securing import CERTIFICATE, HANDSHAKE
+from pacsifier.config import PacsConfig, Tls
 from pacsifier.dcmtk.association import IPV4_ONLY, WRITE_IPV4
 from pacsifier.dcmtk.pacs import Pacs
 from pacsifier.dcmtk.timeouts import Timeouts
 from pacsifier.dcmtk.toolbox import Toolbox
 from pacsifier.errors import AssociationError, OperationError
+
+if TYPE_CHECKING:
+    from pacsifier.dcmtk.dialing import Greeting
 
 NAME, TCP, ECHO = "name resolution", "TCP", "association and C-ECHO"
 
@@ -34,7 +41,7 @@ class Way:
     """How far the way to the PACS has led; `barrier`: why the PACS cannot be asked, None while it can.
 
     `missing`: the tools that cannot be used; `own_address`: the address of this machine as seen from there;
-    `ipv4` and `ipv6`: the addresses of the PACS.
+    `ipv4` and `ipv6`: the addresses of the PACS; `greeting`: what a TLS handshake with it has shown.
     """
 
     missing: frozenset[str]
@@ -42,6 +49,7 @@ class Way:
     own_address: str = ""
     ipv4: tuple[str, ...] = ()
     ipv6: tuple[str, ...] = ()
+    greeting: Greeting | None = None
 
     def barrier_for(self, *tools: str) -> str | None:
         """Why the PACS cannot be asked by these tools; None where it can."""
@@ -49,17 +57,33 @@ class Way:
         return self.barrier or next(unusable, None)
 
 
+Step = Callable[[Access, Way], tuple[Probe, Way]]
+
+
 def reach(access: Access, missing: frozenset[str]) -> Generator[Probe, None, Way]:
     """Goes towards the PACS step by step; what lies behind a step that fails is not tried."""
     way = Way(missing)
-    steps = ((NAME, (), try_name), (TCP, (), try_tcp), (ECHO, ("echoscu",), try_echo))
-    for name, tools, step in steps:
+    for name, (tools, step) in steps(access.pacs.config.tls).items():
         if barrier := way.barrier_for(*tools):
             yield Probe.skipped(name, barrier)
             continue
         probe, way = step(access, way)
         yield probe
     return way
+
+
+def steps(tls: Tls | None) -> dict[str, tuple[tuple[str, ...], Step]]:
+    """The steps by the names of their probes, with the tools that each needs."""
+    secured: dict[str, tuple[tuple[str, ...], Step]] = {
+        HANDSHAKE: ((), try_handshake),
+        CERTIFICATE: ((), try_certificate),
+    }
+    return {
+        NAME: ((), try_name),
+        TCP: ((), try_tcp),
+        **({} if tls is None else secured),
+        ECHO: (("echoscu",), try_echo),
+    }
 
 
 def try_name(access: Access, way: Way) -> tuple[Probe, Way]:
@@ -81,7 +105,7 @@ def try_name(access: Access, way: Way) -> tuple[Probe, Way]:
         for family in (socket.AF_INET, socket.AF_INET6)
     )
     way = replace(way, ipv4=ipv4, ipv6=ipv6)
-    if ipv4:
+    if ipv4 or access.pacs.config.tls is not None:
         return Probe.ok(NAME, f"{host} is {', '.join((*ipv4, *ipv6))}"), way
     probe = Probe.warning(
         NAME,
@@ -130,6 +154,20 @@ def _not_connected(error: OSError, config: PacsConfig, way: Way, patience_s: flo
             seen = f"{seen} at {way.ipv4[0]}, but it is open at {way.ipv6[0]}"
             remedy = f"{IPV4_ONLY}: have the PACS listen at an IPv4 address too"
     return Probe.failed(TCP, f"port {config.port}: {seen}", remedy, AssociationError)
+
+
+def try_handshake(access: Access, way: Way) -> tuple[Probe, Way]:
+    """Opens a connection by TLS, and verifies who answers."""
+    probe, greeting = securing.try_handshake(access.pacs, access.timeouts)
+    barrier = None if greeting else "there is no TLS connection"
+    return probe, replace(way, greeting=greeting, barrier=barrier)
+
+
+def try_certificate(_access: Access, way: Way) -> tuple[Probe, Way]:
+    """Looks until when the certificate is good that the handshake has shown."""
+    if way.greeting is None:
+        return Probe.skipped(CERTIFICATE, "there is no TLS connection"), way
+    return securing.judge_certificate(way.greeting, datetime.now(timezone.utc)), way
 
 
 def try_echo(access: Access, way: Way) -> tuple[Probe, Way]:

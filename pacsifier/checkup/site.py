@@ -11,19 +11,20 @@ from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from pacsifier.checkup import finds, flaws, gets, moves
+from pacsifier.checkup import finds, flaws, gets, moves, securing
 from pacsifier.checkup.finds import Found, Sample
 from pacsifier.checkup.gets import Got
 from pacsifier.checkup.moves import Moved
 from pacsifier.checkup.probe import Outcome, Probe, skipped
-from pacsifier.checkup.reaching import ECHO, NAME, TCP, Access, Way, reach
+from pacsifier.checkup.reaching import Access, Way, reach, steps
 from pacsifier.checkup.recommending import Untried, recommended
-from pacsifier.config import PacsConfig, load_pacs_config
+from pacsifier.config import PacsConfig, Tls, load_pacs_config
 from pacsifier.dcmtk.held import count_admitted
 from pacsifier.dcmtk.identifiers import Keys
 from pacsifier.dcmtk.pacs import Pacs
 from pacsifier.dcmtk.storescp import Receiver, barred
 from pacsifier.dcmtk.timeouts import Timeouts
+from pacsifier.dcmtk.tls import receiver_faults
 from pacsifier.dcmtk.toolbox import Toolbox
 from pacsifier.disk.files import free_bytes
 from pacsifier.disk.lock import temporary_folder
@@ -35,7 +36,7 @@ from pacsifier.transfer.capabilities import Seen
 CONFIG, QUERY = "config", "query file"
 PORT, ASSOCIATIONS, RIGHTS, SPACE = "own port", "associations at a time", "write rights", "free space"
 
-_OF_PACS = (NAME, TCP, ECHO, *finds.NAMES, PORT, *moves.NAMES, gets.NAME, ASSOCIATIONS)
+_OF_PACS = (*finds.NAMES, PORT, *moves.NAMES, gets.NAME, ASSOCIATIONS)
 NEEDED = ("findscu", "movescu", "storescp")
 _WANTED = {
     "echoscu": "only this check needs it, for C-ECHO",
@@ -62,6 +63,7 @@ class Site:
     queryfile: Path | None = None
     sop_classes: tuple[str, ...] = ()
     extra_columns: bool = False
+    tls: Tls | None = None
 
 
 @dataclass(frozen=True)
@@ -86,15 +88,22 @@ def check(site: Site, toolbox: Toolbox, consent: Callable[[str], bool]) -> Gener
     """
     probe, config = read_config(site.config_path)
     yield probe
+    if site.tls is not None:
+        probe = securing.try_files(site.tls)
+        yield probe
+        config = replace(config, tls=site.tls) if config and probe.outcome is not Outcome.FAILED else None
     query = None
     if site.queryfile is not None:
         probe, query = read_query(site.queryfile, extra_columns=site.extra_columns)
         yield probe
     missing = yield from try_tools(toolbox)
     yield flaws.try_flaws(toolbox.binary(name) for name in TOOLS if name not in missing)
-    seen, reason = Seen(), "the config is faulty"
+    seen, reason = (
+        Seen(),
+        "the config is faulty" if site.tls is None else "the config or a TLS file is faulty",
+    )
     if config is None:
-        yield from skipped(_OF_PACS, reason)
+        yield from skipped([*steps(site.tls), *_OF_PACS], reason)
     else:
         silence_s = min(site.timeouts.silence_timeout_s, _LONGEST_SILENCE_S)
         timeouts = replace(site.timeouts, silence_timeout_s=silence_s)
@@ -118,7 +127,9 @@ def _ask_pacs(
     found = yield from _find(access, way, query)
     port = try_port(access.pacs.config.move_port)
     yield port
-    no_move, no_get = _barriers(way, found.samples, port, consent)
+    no_move, no_get = _barriers(
+        way, found.samples, port, consent, receiver_faults(access.pacs.config.receiver_tls)
+    )
     moved, got = Moved(), Got()
     if no_move:
         yield from skipped(moves.NAMES, no_move)
@@ -246,7 +257,11 @@ def _find(access: Access, way: Way, query: Query | None) -> Generator[Probe, Non
 
 
 def _barriers(
-    way: Way, samples: Sequence[Sample], port: Probe, consent: Callable[[str], bool]
+    way: Way,
+    samples: Sequence[Sample],
+    port: Probe,
+    consent: Callable[[str], bool],
+    lacking: Sequence[Fault | str] = (),
 ) -> tuple[str | None, str | None]:
     """Why no image can be fetched by C-MOVE, and why none by C-GET; None where it can.
 
@@ -254,7 +269,8 @@ def _barriers(
     """
     taken = None if port.outcome is Outcome.OK else "the own port cannot be used"
     nothing = None if samples else "no series was found to fetch"
-    no_move = way.barrier_for("movescu", "storescp") or nothing or taken
+    unsafe = str(lacking[0]) if lacking else None
+    no_move = way.barrier_for("movescu", "storescp") or nothing or taken or unsafe
     no_get = way.barrier_for("getscu") or nothing
     if no_move and no_get:
         return no_move, no_get
@@ -281,7 +297,9 @@ def _move(
 ) -> Generator[Probe, None, Moved]:
     config = access.pacs.config
     classes = (*sop_classes, *found.sop_classes)
-    receiver = Receiver(access.toolbox, access.staging, config.aet, config.move_port, classes)
+    receiver = Receiver(
+        *(access.toolbox, access.staging, config.aet, config.move_port, classes), tls=config.receiver_tls
+    )
     return (
         yield from moves.probe_moves(access.pacs, receiver, access.timeouts, found.samples, way.own_address)
     )

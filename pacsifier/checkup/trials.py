@@ -33,7 +33,8 @@ class Delivery:
 
     `said`: why, then, in words; `remedy` where the association itself failed. `contacted`: the PACS has called this
     machine; `refused_classes`: the SOP classes that it offered then and the receiver does not take; `unadmitted`: there
-    was no association, and `temporary`: there may be one later.
+    was no association, and `temporary`: there may be one later; `tls_fault`: why a caller got
+    none with the receiver.
     """
 
     came: frozenset[str]
@@ -46,6 +47,7 @@ class Delivery:
     contacted: bool = False
     unadmitted: bool = False
     temporary: bool = False
+    tls_fault: str = ""
 
 
 def one_instance(samples: Sequence[Sample]) -> list[Trial]:
@@ -126,6 +128,7 @@ def deliver(line: Line, trial: Trial) -> Delivery:
         temporary=error is not None and error.temporary,
         refused_classes=receiver.refused_classes() if receiver else (),
         contacted=receiver.contacted() if receiver else False,
+        tls_fault=receiver.tls_fault() if receiver else "",
     )
 
 

@@ -13,6 +13,7 @@ from pacsifier.checkup.probe import Outcome, Probe
 from pacsifier.checkup.site import Checked, Site, check
 from pacsifier.cli import common
 from pacsifier.cli.events import Events
+from pacsifier.cli.site import tls_of
 from pacsifier.dcmtk.timeouts import Timeouts
 from pacsifier.dcmtk.toolbox import Toolbox
 from pacsifier.errors import AssociationError, Fault, InputError, OperationError, ToolError
@@ -39,6 +40,7 @@ def check_site(arguments: argparse.Namespace, timeouts: Timeouts, events: Events
         arguments.queryfile,
         tuple(arguments.sop_class),
         arguments.extra_columns,
+        tls_of(arguments),
     )
     with Toolbox(arguments.dcmtk_dir) as toolbox:
         common.on_signals(toolbox.kill)

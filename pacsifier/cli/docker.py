@@ -17,6 +17,7 @@ from pathlib import Path
 
 from pacsifier.cli import common, streams
 from pacsifier.cli.container import Needs, engine_command, keep_texts, written_out
+from pacsifier.cli.site import fill_from_site
 from pacsifier.disk.files import make_folders
 from pacsifier.errors import InputError, ToolError
 
@@ -82,6 +83,9 @@ def command_line(name: str, argv: Sequence[str] | None) -> tuple[list[str], list
     parser, wrapped, needs = build_parser(name), _wrapped_parser(name), WRAPPERS[name][1]
     keep_texts(parser)
     arguments = parser.parse_args(argv)
+    if hasattr(arguments, "site"):
+        # The paths that it holds are those of this machine: the command gets them as options.
+        fill_from_site(arguments)
     words, mounts = written_out(wrapped._actions, arguments, needs)
     engine = shlex.split(os.environ.get("PACSIFIER_ENGINE", "")) or ["docker"]
     image = arguments.image or os.environ.get("PACSIFIER_DOCKER_IMAGE") or IMAGE

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from pacsifier.cli import common
 from pacsifier.cli.events import Events, add_json, check_json, given
 from pacsifier.cli.parser import Parser
+from pacsifier.cli.site import add_tls_options, load_config
 from pacsifier.cli.summary import PROG, again, plan_lines, summary_lines
 from pacsifier.dcmtk.timeouts import Timeouts
 from pacsifier.errors import ToolError
@@ -68,6 +69,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_run_options(parser)
     for add_options in (_add_query_options, _add_pace_options, _add_time_limits, _add_site_options):
         add_options(parser)
+    add_tls_options(parser)
     return parser
 
 
@@ -362,7 +364,6 @@ def _check(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> No
 def _retrieve(arguments: argparse.Namespace, words: Sequence[str], events: Events) -> int:
     from pacsifier.cli.progress import Console
     from pacsifier.cli.telling import Teller, tell_plan, told_summary
-    from pacsifier.config import load_pacs_config
     from pacsifier.dcmtk.toolbox import Toolbox
     from pacsifier.query import read_query_file
     from pacsifier.transfer.options import Job
@@ -375,7 +376,7 @@ def _retrieve(arguments: argparse.Namespace, words: Sequence[str], events: Event
             # They answer while the inputs are read; what is wrong with them is told after what is wrong with those.
             toolbox.ask(["findscu", *(["movescu", "storescp"] if arguments.save else [])])
         config, table = common.read_all(
-            lambda: load_pacs_config(arguments.config),
+            lambda: load_config(arguments),
             lambda: read_query_file(arguments.queryfile, extra_columns=arguments.extra_columns),
         )
         options = _options(arguments, config)
@@ -442,11 +443,10 @@ def _check_site(arguments: argparse.Namespace, _words: Sequence[str], events: Ev
 def _upload(arguments: argparse.Namespace, _words: Sequence[str], events: Events) -> int:
     from pacsifier.cli.progress import Console
     from pacsifier.cli.telling import Teller
-    from pacsifier.config import load_pacs_config
     from pacsifier.dcmtk.toolbox import Toolbox
     from pacsifier.transfer.upload import upload
 
-    config = load_pacs_config(arguments.config)
+    config = load_config(arguments)
     with Toolbox(arguments.dcmtk_dir) as toolbox, Console() as console:
         common.on_signals(toolbox.kill)
         teller = Teller(console, events, "upload")

@@ -8,8 +8,10 @@ import socket
 from pacsifier.config import PacsConfig
 from pacsifier.dcmtk.process import Process
 from pacsifier.dcmtk.timeouts import Timeouts
+from pacsifier.dcmtk.tls import WANTS_TLS
 from pacsifier.errors import AssociationError
 
+_MARGIN_S = 5.0
 _NO_GET = "No adequate Presentation Contexts"
 # getscu gives the details of a rejection with `-d` only.
 _REASONS = ("F: ", "E: ", "D: Result: ", "D: Reason: ")
@@ -17,17 +19,25 @@ _TRANSIENT = "Rejected Transient"
 _ACCEPTED = "Association Accepted"
 IPV4_ONLY = "DCMTK 3.6.7 knows IPv4 only"
 WRITE_IPV4 = "write an IPv4 address of the PACS, or a name that has one, as server_address"
+# What a server of TLS does with a request in plain: some hang up, some wait for more.
+_PERHAPS_TLS = ("aborted", "read timeout")
 # What only who was reached can say.
 _OF_A_PACS = ("AE Title", "Presentation Context", "Rejected", "aborted", "refused", "read timeout")
 
 
-def peer_arguments(config: PacsConfig, timeouts: Timeouts) -> list[str]:
-    """The arguments of every SCU: time-outs in whole seconds from 1, AE titles, host and port."""
+def peer_arguments(config: PacsConfig, timeouts: Timeouts, door: tuple[str, int] | None = None) -> list[str]:
+    """The arguments of every SCU: time-outs in whole seconds from 1, AE titles, host and port.
+
+    `door`: host and port of a forwarder that leads to the PACS. It keeps the time-outs itself, to tell what was late.
+    """
+    tcp_s, acse_s = timeouts.tcp_timeout_s, timeouts.acse_timeout_s
+    answer_s = acse_s if door is None else tcp_s + 2 * acse_s + _MARGIN_S
+    host, port = door or (config.server_address, config.port)
     return [
-        *("-to", str(max(1, round(timeouts.tcp_timeout_s)))),
-        *("-ta", str(max(1, round(timeouts.acse_timeout_s)))),
+        *("-to", str(max(1, round(tcp_s)))),
+        *("-ta", str(max(1, round(answer_s)))),
         *("-aet", config.aet, "-aec", config.server_aet),
-        *(config.server_address, str(config.port)),
+        *(host, str(port)),
     ]
 
 
@@ -39,7 +49,9 @@ def association_error(
     `answered`: whether there were pending responses; None: not known. A PACS that accepts the association of a stranger
     and hangs up at the first request does so again: no temporary fault.
     """
-    peer = f"{config.server_aet} at {config.server_address}:{config.port}"
+    peer = _peer(config)
+    if (error := process.failure()) is not None:
+        return error
     if process.silenced:
         return AssociationError(f"{peer} accepted the association as {config.aet} and was then silent")
     lines = process.last_lines()
@@ -50,8 +62,28 @@ def association_error(
     return AssociationError(
         f"{what} {peer} as {config.aet}: {said}",
         temporary=_TRANSIENT in said or (admitted if answered is None else answered),
-        remedy=_remedy(said, config),
+        remedy=_tls_remedy(said, config) or _remedy(said, config),
     )
+
+
+def unreached(config: PacsConfig, said: str) -> AssociationError:
+    """The error for a PACS to which there was no connection, or no answer over it."""
+    return AssociationError(
+        f"no association with {_peer(config)} as {config.aet}: {said}", remedy=_remedy(said, config)
+    )
+
+
+def _peer(config: PacsConfig) -> str:
+    return f"{config.server_aet} at {config.server_address}:{config.port}"
+
+
+def _tls_remedy(said: str, config: PacsConfig) -> str:
+    """What to do where a PACS that was asked in plain answers TLS; "" where it does not."""
+    if config.tls is not None or not any(word in said for word in _PERHAPS_TLS):
+        return ""
+    from pacsifier.dcmtk.handshake import speaks_tls
+
+    return WANTS_TLS if speaks_tls(config.server_address, config.port) else ""
 
 
 def own_place(config: PacsConfig) -> str:

@@ -12,8 +12,8 @@ import time
 from pathlib import Path
 
 from pacsifier.config import PacsConfig
-from pacsifier.dcmtk.association import peer_arguments
 from pacsifier.dcmtk.identifiers import Keys, encode_identifier
+from pacsifier.dcmtk.scu import start_scu
 from pacsifier.dcmtk.timeouts import Timeouts
 from pacsifier.dcmtk.toolbox import Toolbox
 
@@ -55,8 +55,14 @@ class _Held:
         (folder / "q.dcm").write_bytes(encode_identifier(keys))
         self._pipe = folder / _FIRST_ANSWER
         os.mkfifo(self._pipe, mode=0o600)
-        arguments = ["-S", "-X", "-od", ".", *peer_arguments(config, timeouts), "q.dcm"]
-        self._process = toolbox.start("findscu", arguments, folder, "findscu", level="INFO")
+        options = ["-S", "-X", "-od", "."]
+        self._process = start_scu(
+            *("findscu", folder, options, ["q.dcm"]),
+            config=config,
+            toolbox=toolbox,
+            timeouts=timeouts,
+            level="INFO",
+        )
 
     def wait(self) -> bool:
         """Whether the association was admitted, once it is known and findscu is held."""

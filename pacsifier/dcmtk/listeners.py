@@ -1,13 +1,15 @@
 """Who listens on a port of this machine, as Linux's /proc tells it of processes that are ours to see.
 
-For two questions: does the server that was started listen itself, and who is in its way: another run of pacsifier, a
-receiver that outlived its run, or a program that is none of ours.
+For three questions: does the server that was started listen itself; who is in its way: another run of pacsifier, a
+receiver that outlived its run, or a program that is none of ours; and who has connected to a port of ours.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
+import socket
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +19,7 @@ STARTED_BY = "PACSIFIER_STARTED_BY"
 
 _PROC = Path("/proc")
 _LISTEN = "0A"  # linux/tcp_states.h
+_LOOPBACK = socket.inet_aton("127.0.0.1")[:: 1 if sys.byteorder == "big" else -1].hex().upper()
 _RECEIVER = "@storescp"  # how the name of its command file begins
 
 
@@ -57,6 +60,16 @@ def listens(port: int, process: int) -> bool:
     """Whether a process is known to listen on the port; without /proc of none it is."""
     own = _sockets(process)
     return any(each in own for each in _listening(port))
+
+
+def connected_by(port: int, to_port: int, process: int) -> bool:
+    """Whether a connection on 127.0.0.1, from a port to one of ours, is that of a process of our own user."""
+    ends = [f"{_LOOPBACK}:{port:04X}", f"{_LOOPBACK}:{to_port:04X}"]
+    with contextlib.suppress(OSError):
+        for line in (_PROC / "net/tcp").read_text(encoding="ascii").splitlines():
+            if ends[0] in line and (words := line.split())[1:3] == ends:
+                return int(words[7]) == os.geteuid() and words[9] in _sockets(process)
+    return False
 
 
 def holder_of(port: int) -> Holder | None:

@@ -8,15 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from pacsifier.config import PacsConfig
 from pacsifier.dcmtk import confinement, negotiation
-from pacsifier.dcmtk.association import association_error, peer_arguments
+from pacsifier.dcmtk.association import association_error
 from pacsifier.dcmtk.dictionary import dictionary_text
 from pacsifier.dcmtk.findscu import Find, FindResult, listen
 from pacsifier.dcmtk.identifiers import Keys, remove_folder, write_identifiers
 from pacsifier.dcmtk.movescu import INCOMING, Get, Move, MoveRequest
 from pacsifier.dcmtk.process import Process
+from pacsifier.dcmtk.scu import start_scu
 from pacsifier.dcmtk.timeouts import DEFAULT_TIMEOUTS, Timeouts
 from pacsifier.dcmtk.toolbox import Toolbox
 from pacsifier.dcmtk.transcript import echo_response
@@ -24,6 +26,7 @@ from pacsifier.errors import AssociationError, OperationError
 
 STUDY_ROOT_GET = "1.2.840.10008.5.1.4.1.2.2.3"
 _DICTIONARY = "dictionary.dic"
+_DICTIONARY_THERE = f"../{_DICTIONARY}"
 
 Finding = Callable[[str, int, int, int], None]
 """Hears of a running find: its level, how many identifiers were answered to the end, of how many, answers until now."""
@@ -56,8 +59,7 @@ class Pacs:
             OperationError: the answer is not Success.
         """
         folder = self._make_folder("echo")
-        peer = peer_arguments(self.config, self._timeouts)
-        process = self._toolbox.start("echoscu", peer, folder, "echoscu", level="INFO")
+        process = self._start("echoscu", folder, level="INFO")
         words = echo_response(b"".join(process.follow(self._timeouts.silence_timeout_s)))
         if words is None:
             raise self.no_association(process)
@@ -102,22 +104,17 @@ class Pacs:
         folder = self._make_folder("find")
         names = write_identifiers(folder, wanted)
         (folder / "answers").mkdir()
-        peer = peer_arguments(self.config, self._timeouts)
         cancel = ["--cancel", str(at_most)] if at_most else []
-        arguments = ["-S", "-X", "-od", "answers", *cancel, *peer, *names]
-        process = self._toolbox.start(
-            "findscu", arguments, folder, "findscu", level="INFO", dictionary=f"../{_DICTIONARY}"
-        )
+        options = ["-S", "-X", "-od", "answers", *cancel]
+        process = self._start("findscu", folder, options, names, level="INFO", dictionary=_DICTIONARY_THERE)
         return Find(process, folder, wanted, at_most)
 
     def move(self, requests: Sequence[MoveRequest], destination: str) -> Move:
         """Starts C-MOVE of the requests, one after the other over one association, to an AE title."""
         folder = self._make_folder("move")
         names = write_identifiers(folder, [request.keys() for request in requests])
-        arguments = ["-S", "-aem", destination, *peer_arguments(self.config, self._timeouts), *names]
-        process = self._toolbox.start(
-            "movescu", arguments, folder, "movescu", level="DEBUG", dictionary=f"../{_DICTIONARY}"
-        )
+        options = ["-S", "-aem", destination]
+        process = self._start("movescu", folder, options, names, level="DEBUG", dictionary=_DICTIONARY_THERE)
         return Move(len(requests), process, folder)
 
     def get(self, request: MoveRequest, received: Path, syntax: str = "") -> Get:
@@ -132,13 +129,12 @@ class Pacs:
         (folder / INCOMING).mkdir(mode=0o700)
         confined = folder / INCOMING if confinement.is_possible() else None
         prefer = negotiation.GETSCU_PREFERENCES.get(syntax)
-        arguments = [
+        options = [
             *("-d", "-S", "+B" if confined else "-B", "-pdu", "131072", "-od", INCOMING),
             *([prefer] if prefer else []),
-            *(*peer_arguments(self.config, self._timeouts), *names),
         ]
         # Its log comes by the standard output: confined, it could write no other.
-        process = self._toolbox.start("getscu", arguments, folder, "getscu", writes_to=confined)
+        process = self._start("getscu", folder, options, names, writes_to=confined)
         return Get(process, folder, received)
 
     def offers(self, sop_class: str) -> None:
@@ -153,9 +149,8 @@ class Pacs:
         text = negotiation.config_text([(sop_class, negotiation.NATIVE)])
         (folder / "offer.cfg").write_text(text, encoding="ascii")
         (folder / "nothing").touch()
-        peer = peer_arguments(self.config, self._timeouts)
-        arguments = ["-nh", "-xf", "offer.cfg", negotiation.NAME, *peer, "nothing"]
-        process = self._toolbox.start("storescu", arguments, folder, "storescu", level="INFO")
+        options = ["-nh", "-xf", "offer.cfg", negotiation.NAME]
+        process = self._start("storescu", folder, options, ["nothing"], level="INFO")
         if b"Association Accepted" not in b"".join(process.follow(self._timeouts.silence_timeout_s)):
             raise self.no_association(process)
         remove_folder(folder)
@@ -163,6 +158,17 @@ class Pacs:
     def no_association(self, process: Process) -> AssociationError:
         """The error for a tool that ended before any response, with what its log says."""
         return association_error(self.config, process)
+
+    def _start(
+        self, name: str, folder: Path, options: Sequence[str] = (), operands: Sequence[str] = (), **how: Any
+    ) -> Process:
+        return start_scu(
+            *(name, folder, options, operands),
+            config=self.config,
+            toolbox=self._toolbox,
+            timeouts=self._timeouts,
+            **how,
+        )
 
     def _make_folder(self, verb: str) -> Path:
         """A working folder for the next tool."""

@@ -19,7 +19,7 @@ from typing import Any
 from pacsifier.dcmtk import guardian
 from pacsifier.dcmtk.listeners import listens
 from pacsifier.dcmtk.spawn import signal_group
-from pacsifier.errors import ToolError
+from pacsifier.errors import AssociationError, ToolError
 
 log = logging.getLogger(__name__)
 _LAST_LINES = 12
@@ -48,6 +48,8 @@ class Process:
         self._done = done
         self._exit_status: int | None = None
         self.silenced = False
+        # Why it did not reach the PACS, where a forwarder between them knows it.
+        self.failure: Callable[[], AssociationError | None] = lambda: None
 
     @property
     def group(self) -> int:

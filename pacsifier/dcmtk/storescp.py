@@ -16,9 +16,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO
 
+from pacsifier.config import Tls
 from pacsifier.dcmtk import negotiation
 from pacsifier.dcmtk.listeners import holder_of
 from pacsifier.dcmtk.process import Process
+from pacsifier.dcmtk.tls import TRUSTED_NAME, receiver_arguments, trusted_certificates
 from pacsifier.dcmtk.toolbox import Toolbox
 from pacsifier.errors import InputError, ToolError
 
@@ -40,6 +42,8 @@ _PROPOSED = re.compile(
     rb"\(Proposed\)\n.: +Abstract Syntax: =?(\S+)\n.: +Proposed SCP/SCU Role: .*\n"
     rb".: +Proposed Transfer Syntax\(es\):\n((?:.: {7}\S+\n)+)"
 )
+# Who only looks whether it listens hangs up at once, as we do.
+_TLS_FAULT = re.compile(rb"TLS error: (?!unexpected eof|\(unknown)([^\n]+)")
 # A request is shorter, and so is never cut.
 _OVERLAP = 1_000_000
 
@@ -106,11 +110,19 @@ class Receiver:
 
     Objects are stored bit by bit as they are sent (`+B`), under unique names (`+uf`), so that two studies that share
     a SOP Instance UID do not overwrite each other. storescp takes objects from any caller; what nobody asked for is
-    set aside by the caller of this class.
+    set aside by the caller of this class. With `tls` it takes associations only by TLS, of whoever shows a certificate
+    of a trusted authority; of which machine, DCMTK does not check.
     """
 
     def __init__(
-        self, toolbox: Toolbox, staging: Path, ae_title: str, port: int, sop_classes: Iterable[str]
+        self,
+        toolbox: Toolbox,
+        staging: Path,
+        ae_title: str,
+        port: int,
+        sop_classes: Iterable[str],
+        *,
+        tls: Tls | None = None,
     ) -> None:
         self.folder = received_folder(staging)
         self.sop_classes = negotiation.receiver_classes(sop_classes)
@@ -118,6 +130,7 @@ class Receiver:
         self._staging = staging
         self._ae_title = ae_title
         self._port = port
+        self._tls = tls
         self._process: Process | None = None
         self._output: BinaryIO | None = None
         self.version = toolbox.binary("storescp").version
@@ -126,6 +139,7 @@ class Receiver:
         self._refusals: dict[tuple[str, tuple[str, ...], bool], Refusal] = {}
         self._contacted = False
         self._deaths = 0
+        self._tls_fault = ""
 
     def knows(self, sop_classes: Iterable[str]) -> bool:
         """Whether it takes objects of all these SOP classes."""
@@ -170,6 +184,11 @@ class Receiver:
         self._read_log()
         return self._contacted
 
+    def tls_fault(self) -> str:
+        """What the TLS of the last caller failed of, in storescp's words; "" where none did."""
+        self._read_log()
+        return self._tls_fault
+
     def check(self) -> None:
         """Starts storescp again where it has died, and keeps its log short.
 
@@ -192,8 +211,12 @@ class Receiver:
     def _start(self) -> None:
         contexts = [(uid, self._syntaxes) for uid in self.sop_classes]
         (self._staging / "receiver.cfg").write_text(negotiation.config_text(contexts), encoding="ascii")
+        if self._tls is not None and self._tls.ca is not None:
+            trusted = trusted_certificates(self._tls.ca)
+            (self._staging / TRUSTED_NAME).write_text(trusted, encoding="utf-8")
         arguments = [
             *("+v", "--fork", "+B", "+uf", "-pdu", "131072", "-aet", self._ae_title),
+            *receiver_arguments(self._tls),
             *("-xf", "receiver.cfg", negotiation.NAME, "-od", self.folder.name, str(self._port)),
         ]
         # Each has a log of its own: it may say why it died.
@@ -246,6 +269,8 @@ class Receiver:
             return
         text = self._rest + new
         last = 0
+        for fault in _TLS_FAULT.findall(text):
+            self._tls_fault = fault.decode("utf-8", "replace").strip()
         for request in _REQUEST.finditer(text):
             last = request.end()
             self._judge(request[1])

@@ -9,8 +9,9 @@ from pathlib import Path
 
 from pacsifier.config import PacsConfig
 from pacsifier.dcmtk import negotiation
-from pacsifier.dcmtk.association import association_error, peer_arguments
+from pacsifier.dcmtk.association import association_error
 from pacsifier.dcmtk.process import Process
+from pacsifier.dcmtk.scu import start_scu
 from pacsifier.dcmtk.timeouts import Timeouts
 from pacsifier.dcmtk.toolbox import Toolbox
 from pacsifier.dcmtk.transcript import StoreEnd, StoreTranscript
@@ -113,8 +114,14 @@ def store(
         (folder / name).symlink_to(file.path.absolute())
         names[name] = file
     (folder / "sender.cfg").write_text(negotiation.config_text(contexts(files)), encoding="ascii")
-    arguments = ["-nh", "-xf", "sender.cfg", negotiation.NAME, *peer_arguments(config, timeouts), *names]
-    process = toolbox.start("storescu", arguments, folder, "storescu", level="INFO")
+    options = ["-nh", "-xf", "sender.cfg", negotiation.NAME]
+    process = start_scu(
+        *("storescu", folder, options, names),
+        config=config,
+        toolbox=toolbox,
+        timeouts=timeouts,
+        level="INFO",
+    )
     answered = 0
     for end in _outcomes(process, timeouts.silence_timeout_s):
         if end.name in names:

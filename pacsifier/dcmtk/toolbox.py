@@ -14,16 +14,24 @@ import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from pacsifier.config import PacsConfig
 from pacsifier.dcmtk import confinement, guardian
 from pacsifier.dcmtk.binaries import AskedVersion, Binary, check_dictionary, find_binaries, first_of_dcmtk
 from pacsifier.dcmtk.process import Process
 from pacsifier.dcmtk.spawn import muted_sh, run_in_background, signal_group, signals_held
+from pacsifier.dcmtk.timeouts import Timeouts
 from pacsifier.errors import InputError, ToolError
+
+if TYPE_CHECKING:
+    from pacsifier.dcmtk.dialing import Dialer
+    from pacsifier.dcmtk.forwarder import Door
 
 log = logging.getLogger(__name__)
 
+# Within which a connection by TLS ends whose process has ended.
+_GOODBYE_S = 0.5
 # With `-v` or `-d` a tool writes each line in four pieces and a dot for each PDU, up to 200 system calls per instance.
 _LOGGING = """log4cplus.rootLogger = WARN, F
 log4cplus.logger.dcmtk.apps = {level}
@@ -58,6 +66,8 @@ class Toolbox:
         self._running: list[Process] = []
         self._guardian_pipe: int | None = None
         self._asked: dict[str, AskedVersion] = {}
+        self._doors: dict[Process, Door] = {}
+        self._dialers: dict[tuple[PacsConfig, Timeouts], Dialer] = {}
 
     def __enter__(self) -> Toolbox:
         return self
@@ -106,12 +116,13 @@ class Toolbox:
         level: str = "",
         writes_to: Path | None = None,
         dictionary: str = "",
+        door: Door | None = None,
     ) -> Process:
         """Starts a binary in `folder` (0700); its log and command file there are named after `tag`.
 
         `level`: how much it logs of its work, INFO as with `-v`, DEBUG as with `-d`; `writes_to`: it may write below
         that folder only (see `confinement`, which must be possible), and so takes no `level`; `dictionary`: its data
-        dictionary, as a path from `folder`, where DCMDICTPATH names none.
+        dictionary, as a path from `folder`, where DCMDICTPATH names none; `door`: the one by which it reaches the PACS.
         """
         self.require([name])
         if level:
@@ -126,7 +137,25 @@ class Toolbox:
             command = self._spawn(argv, arguments_file, owner, writes_to, dictionary)
             process = Process(name, argv, command, log_path, self._forget)
             self._running.append(process)
+            if door is not None:
+                self._doors[process] = door
+                process.failure = door.failure
+                door.admit(process.group)
         return process
+
+    def door(self, config: PacsConfig, timeouts: Timeouts) -> Door:
+        """A way to the PACS by TLS for the next process; whoever starts none for it has to shut it.
+
+        Raises:
+            InputError: the files of `config.tls` cannot be used.
+        """
+        from pacsifier.dcmtk.dialing import Dialer
+        from pacsifier.dcmtk.forwarder import Door
+
+        key = config, timeouts
+        if key not in self._dialers:
+            self._dialers[key] = Dialer(config, timeouts)
+        return Door(self._dialers[key], timeouts.acse_timeout_s)
 
     def close(self) -> None:
         """Ends every process that still runs, all groups at once, then the guardian."""
@@ -134,6 +163,9 @@ class Toolbox:
             signal_group(process.group, signal.SIGTERM)
         for process in list(self._running):
             process.end()
+        while self._doors:
+            _, door = self._doors.popitem()
+            door.end(_GOODBYE_S)
         self._end_asked()
         if self._guardian_pipe is not None:
             os.close(self._guardian_pipe)
@@ -152,6 +184,10 @@ class Toolbox:
 
     def _forget(self, process: Process) -> None:
         self._running.remove(process)
+        if process in self._doors:
+            self._doors[process].shut()
+            # What was said last may still be on its way: the thread is waited for at the end.
+            self._doors = {each: door for each, door in self._doors.items() if not door.over}
         self._tell_guardian(f"-{process.group}\n")
 
     def _tell_guardian(self, line: str) -> None:

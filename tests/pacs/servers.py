@@ -208,6 +208,7 @@ class Server:
     peers: Peers
     process: subprocess.Popen[bytes] = field(repr=False)
     address: str = LOOPBACK
+    echo_options: Sequence[str] = ()
 
     @property
     def our_aet(self) -> str:
@@ -254,7 +255,8 @@ class Server:
 
     def echo(self) -> bool:
         """Tell whether a C-ECHO in our name is answered."""
-        argv = [find_binary("echoscu"), "-q", "-to", "2", *_titles(self), self.address, str(self.port)]
+        argv = [find_binary("echoscu"), "-q", "-to", "2", *self.echo_options, *_titles(self)]
+        argv += [self.address, str(self.port)]
         return subprocess.run(argv, capture_output=True, env=_environment(True), check=False).returncode == 0
 
     def stop(self) -> None:
@@ -491,12 +493,19 @@ def _archives(files: Sequence[Path], limit: int = 64_000_000) -> Iterator[bytes]
 
 
 def start_orthanc(
-    folder: Path, files: Sequence[Path], peers: Peers, *, nagle_off: bool = True, **overrides: object
+    folder: Path,
+    files: Sequence[Path],
+    peers: Peers,
+    *,
+    nagle_off: bool = True,
+    echo_options: Sequence[str] = (),
+    **overrides: object,
 ) -> OrthancServer:
     """Start Orthanc in `folder` (made) with `files` in it and `peers` allowed.
 
-    `overrides` are keys of its configuration, for example `DefaultEncoding="Latin1"` (here "Utf8", so that every
-    name of the hospital can be answered) or `LimitFindResults=10`.
+    `echo_options` are those of the echoscu that waits for it; `overrides` are keys of its configuration, for example
+    `DefaultEncoding="Latin1"` (here "Utf8", so that every name of the hospital can be answered) or
+    `LimitFindResults=10`.
     """
     folder.mkdir(parents=True, exist_ok=True)
     port, http_port = free_port(), free_port()
@@ -504,7 +513,9 @@ def start_orthanc(
     (folder / "orthanc.json").write_text(json.dumps(config, indent=1), encoding="utf-8")
     process = _spawn([find_binary("Orthanc"), "orthanc.json"], folder, nagle_off)
     server = OrthancServer(
-        "orthanc", folder, str(config["DicomAet"]), port, peers, process, http_port=http_port
+        *("orthanc", folder, str(config["DicomAet"]), port, peers, process),
+        echo_options=echo_options,
+        http_port=http_port,
     )
     try:
         _await_echo(server)

@@ -48,7 +48,7 @@ class Receiver:
     has_contact = False
 
     def __init__(
-        self, toolbox: object, staging: Path, ae_title: str, port: int, classes: Sequence[str]
+        self, toolbox: object, staging: Path, ae_title: str, port: int, classes: Sequence[str], **tls: object
     ) -> None:
         self.place, self.classes = (ae_title, port), list(classes)
         self.folder = staging

@@ -22,6 +22,7 @@ from pacsifier.dcmtk.movescu import Move
 from pacsifier.dcmtk.pacs import Pacs
 from pacsifier.dcmtk.process import Process
 from pacsifier.dcmtk.storescp import Receiver, check_port, received_folder
+from pacsifier.dcmtk.tls import how_to_send, receiver_faults
 from pacsifier.dcmtk.toolbox import Toolbox
 from pacsifier.dcmtk.transcript import MOVE_DESTINATION_UNKNOWN, MoveState
 from pacsifier.errors import AssociationError, InputError
@@ -180,6 +181,14 @@ class Elsewhere(Way):
         """See `Way`."""
         return nullcontext(_Nowhere())
 
+    def prepare(self, finds: Finds, states: Sequence[SeriesState], *, uid_lists: bool) -> Iterator[str]:
+        """See `Way`."""
+        if self.means.config.tls is not None:
+            yield (
+                f"only what is asked goes by TLS: how the PACS sends the images to {self.terms.destination} is entered "
+                "there"
+            )
+
     def advice(self, why: str, end: MoveState | None = None) -> str:
         """See `Way`; whether the destination is known only some statuses tell."""
         place = "with the address and port where it listens"
@@ -216,6 +225,11 @@ class ToReceiver(Way):
             stack.callback(receiver.end)
             receiver.start()
             yield
+
+    def prepare(self, finds: Finds, states: Sequence[SeriesState], *, uid_lists: bool) -> Iterator[str]:
+        """See `Way`."""
+        if self.means.config.tls is not None and self.means.config.receiver_tls is None:
+            yield "only what is asked goes by TLS: the images come unencrypted (--tls_plain_images)"
 
     @contextmanager
     def open(
@@ -274,9 +288,19 @@ class ToReceiver(Way):
         if end is not None and end.failed and end.status != MOVE_DESTINATION_UNKNOWN:
             return (
                 f"the PACS knows {name}, but does not reach it: have {where} entered for it there, and let no firewall "
-                "stand between"
+                f"stand between{self._over_tls()}"
             )
-        return f"{super().advice(why)} with {where}, and let no firewall stand between"
+        return f"{super().advice(why)} with {where}, and let no firewall stand between{self._over_tls()}"
+
+    def _over_tls(self) -> str:
+        """What a PACS has to know besides of a receiver by TLS, and what it ran into."""
+        config = self.means.config
+        tls = config.receiver_tls
+        if tls is None:
+            return "; see that it sends in plain there (--tls_plain_images)" if config.tls else ""
+        said = self._last.tls_fault() if self._last else ""
+        seen = f"; a caller's TLS was not good: {said}" if said else ""
+        return f"{seen}; {how_to_send(tls)}"
 
     def _next_receiver(self, classes: Sequence[str]) -> Receiver:
         ahead, self._ahead = self._ahead, None
@@ -288,7 +312,10 @@ class ToReceiver(Way):
 
     def _receiver(self, classes: Sequence[str]) -> Receiver:
         means = self.means
-        return Receiver(means.toolbox, means.staging, means.config.aet, means.config.move_port, classes)
+        config = means.config
+        return Receiver(
+            *(means.toolbox, means.staging, config.aet, config.move_port, classes), tls=config.receiver_tls
+        )
 
 
 class ByGet(Way):
@@ -496,7 +523,7 @@ def kinds_of(options: Options) -> tuple[Kind, ...]:
 
 
 def passable(kinds: Sequence[Kind], config: PacsConfig, observer: Observer) -> tuple[Kind, ...]:
-    """The kinds without our receiver where its port is taken and another way is left.
+    """The kinds without our receiver where its port is taken, or TLS not possible, and another way is left.
 
     Raises:
         InputError: there is no other.
@@ -504,12 +531,14 @@ def passable(kinds: Sequence[Kind], config: PacsConfig, observer: Observer) -> t
     if ToReceiver not in kinds:
         return tuple(kinds)
     try:
+        if faults := receiver_faults(config.receiver_tls):
+            raise InputError(*faults)
         check_port(config.move_port, "'move_port'")
     except InputError as error:
         others = tuple(kind for kind in kinds if kind is not ToReceiver)
         if not others:
             raise
-        observer.say(turned(str(error)))
+        observer.say(turned(str(error.faults[0])))
         return others
     return tuple(kinds)
 

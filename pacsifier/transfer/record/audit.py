@@ -40,7 +40,7 @@ def write_audit(tree: Tree, job: Job, summary: Summary, ended: str, seconds: flo
         "did": [name for name in ("save", "info", "move", "resume") if getattr(options, name)],
         "shard": str(options.shard),
         **({"retrieve_method": options.retrieve_method} if options.save else {}),
-        "config": asdict(job.config),
+        "config": {name: value for name, value in asdict(job.config).items() if value is not None},
         "query_sha256": _digest(asked),
         "rows": dict(sorted(summary.outcomes.items())),
         "series": {status.value: number for status, number in summary.series.items()},
@@ -51,7 +51,7 @@ def write_audit(tree: Tree, job: Job, summary: Summary, ended: str, seconds: flo
         "excluded_series": summary.excluded_series,
         "excluded_objects": summary.excluded_objects,
     }
-    append_line(tree.logs / AUDIT_NAME, json.dumps(line))
+    append_line(tree.logs / AUDIT_NAME, json.dumps(line, default=str))
 
 
 def _user() -> str:
