@@ -22,7 +22,7 @@ from pacsifier.disk.walk import Progress, Walk
 
 # What lies beside an output; of a folder of images only the first two tell that it is one.
 _BESIDE = tuple(f".{each}" for each in ("key.json", REPORT, SUMMARY, REVIEW, VERIFY, RECORD))
-_PAGES = re.compile(r"\.pixels(\.[0-9]+)?\.html$")
+_PAGES = re.compile(r"\.(pixels(\.[0-9]+)?|report)\.html$")
 _File = TypeVar("_File", Left, There)
 
 
