@@ -123,7 +123,7 @@ def _svg(title: str, height: float) -> ET.Element:
         "viewBox": f"0 0 {WIDTH} {_short(height)}",
         "role": "img",
         "class": "chart",
-        "aria-label": title,
+        "aria-label": _clean(title),
     }
     return ET.Element("svg", attributes)
 

@@ -55,7 +55,7 @@ class Request:
 class Written:
     """What was written: the first page, of which kind; `pictures` counts series that have one.
 
-    `to_review` series come first, `bytes` are those of all pages with their pictures.
+    `to_review` series come first, since no mark says YES; `bytes` are those of all pages with their pictures.
     """
 
     path: Path
@@ -114,7 +114,7 @@ def _written(request: Request, scratch: Path, progress: Progress) -> Written:
         pictures=len(drawn),
         pages=len(sheets(report)),
         bytes=size,
-        to_review=sum(facts.is_suspicious(each.on_disk) for each in series if each.on_disk)
+        to_review=sum(each.on_disk.unclaimed > 0 for each in series if each.on_disk)
         if kind is Kind.ANONYMIZED
         else 0,
         seconds=time.monotonic() - begun,

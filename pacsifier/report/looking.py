@@ -161,7 +161,9 @@ class Looker:
         unclaimed = [each for each in headers if each.by_us and not each.removed]
         pixels = Pixels()
         for each in headers if beside.looks else ():
-            pixels = pixels.and_of(beside.pixels_of(each.name))
+            seen = beside.pixels_of(each.name)
+            # What was seen and left is settled where the mark says YES: a person has looked.
+            pixels = pixels.and_of(replace(seen, unread=0) if each.removed else seen)
         first = headers[0]
         series = OnDisk(
             key=first.key,

@@ -29,17 +29,15 @@ def write_pages(
     pages = sheets(report)
     shared = common(report)
     for number, sheet in enumerate(pages):
-        yield (
-            names[number],
-            template.render(
-                **shared,
-                number=number,
-                pages=[_from(names, number, at) for at in range(len(pages))],
-                suspicious=[_card(each, report, place(number), first=True) for each in sheet.first],
-                patients=list(_patients(sheet.rest, report, place(number))),
-                shown=len(sheet.first) + len(sheet.rest),
-            ),
+        text = template.render(
+            **shared,
+            number=number,
+            pages=[_from(names, number, at) for at in range(len(pages))],
+            suspicious=[_card(each, report, place(number), first=True) for each in sheet.first],
+            patients=list(_patients(sheet.rest, report, place(number))),
         )
+        # A name on disk may hold bytes that are no text.
+        yield names[number], text.encode("utf-8", "replace").decode("utf-8")
 
 
 def _from(names: Sequence[str], here: int, there: int) -> str:

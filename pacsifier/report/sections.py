@@ -16,7 +16,7 @@ from pacsifier.report.charts import Bar, Span
 from pacsifier.report.facts import Kind, Logs, Run, Series
 from pacsifier.report.model import Report, comes_first
 from pacsifier.report.words import COLOURS, UNTOLD, WORDS, date_text
-from pacsifier.transfer.record.outcomes import NOTHING_LEFT
+from pacsifier.transfer.record.outcomes import NOTHING_LEFT, OpenSeries
 
 _MOST_ROWS, _MOST_RUNS = 200, 12
 
@@ -25,7 +25,7 @@ def common(report: Report) -> dict[str, Any]:
     """What all pages of a report are told."""
     sums = facts.totals(report.series)
     identified = report.kind is Kind.IDENTIFIED
-    first = [each for each in report.series if comes_first(report, each)]
+    first = [each.on_disk for each in report.series if each.on_disk and comes_first(report, each)]
     return {
         "identified": identified,
         "folder": report.folder,
@@ -42,8 +42,8 @@ def common(report: Report) -> dict[str, Any]:
         "more_runs": max(len(report.logs.runs) - _MOST_RUNS, 0),
         "notes": _notes(report),
         "beside": report.beside,
-        "to_review": len(first),
-        "unclaimed": sum(each.on_disk.unclaimed for each in first if each.on_disk),
+        "to_review": sum(each.unclaimed > 0 for each in first),
+        "blanked": len(first),
         "total": len(report.series),
         "kind": reviewed.KIND,
         "answers": [reviewed.ALL_GONE, reviewed.LEAVE_OUT],
@@ -99,7 +99,8 @@ def _missing(report: Report) -> dict[str, Any] | None:
     """What is missing, series by series and row by row; None where nothing is, or nothing tells."""
     open_series = [each for each in report.series if each.is_open]
     rows = [row for row in report.logs.rows if row.outcome not in NOTHING_LEFT]
-    unseen = [row for row in rows if row.outcome in ("not_found", "failed")]
+    # Others have series, which are told one by one.
+    unseen = [row for row in rows if not OpenSeries.read(row.reason)]
     if not open_series and not unseen:
         return None
     return {
