@@ -327,9 +327,8 @@ def _anonymize(arguments: argparse.Namespace) -> int:
         common.on_signals(lambda: None)
         totals = deidentify_folder(request, progress)
     _print_summary(totals, request)
-    if arguments.report:
-        report.of_output(request)
-    return common.EXIT_MISSING if totals.failures else common.EXIT_COMPLETE
+    status = common.EXIT_MISSING if totals.failures else common.EXIT_COMPLETE
+    return max(status, report.of_output(request)) if arguments.report else status
 
 
 def _request(arguments: argparse.Namespace) -> Request:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from pacsifier.cli import common
 from pacsifier.cli.parser import Parser
+from pacsifier.errors import PacsifierError
 from pacsifier.figures import counted, size_text, time_text
 
 if TYPE_CHECKING:
@@ -131,19 +132,37 @@ def check_report(parser: argparse.ArgumentParser) -> None:
         parser.error(f"--report needs {', '.join(absent)}, which is not installed: {needs.INSTALL}")
 
 
-def of_run(folder: Path, again: str) -> None:
-    """Writes the report of a run of `pacsifier`, and says where; `again`: the command that goes on with it."""
+def of_run(folder: Path, again: str) -> int:
+    """Writes the report of a run of `pacsifier`; returns an exit status. `again`: the command that goes on with it."""
     from pacsifier.report.folder import Request
 
-    if folder.is_dir():
-        tell(written(Request(folder, again=again)))
+    return _at_the_end(Request(folder, again=again)) if folder.is_dir() else common.EXIT_COMPLETE
 
 
-def of_output(done: Deidentified) -> None:
-    """Writes the report of a run of `pacsifier-anonymize`, and says where."""
+def of_output(done: Deidentified) -> int:
+    """Writes the report of a run of `pacsifier-anonymize`; returns an exit status."""
     from pacsifier.report.folder import Request
 
-    tell(written(Request(done.out_folder, key=done.key, workers=done.workers)))
+    return _at_the_end(Request(done.out_folder, key=done.key, workers=done.workers))
+
+
+def _at_the_end(request: Request) -> int:
+    """Writes a report after the work is done, which stays as it is where that cannot be."""
+    from pacsifier.disk.names import shown
+
+    try:
+        tell(written(request))
+    except PacsifierError as error:
+        why = str(error)
+    except OSError as error:
+        why = error.strerror or type(error).__name__
+    else:
+        return common.EXIT_COMPLETE
+    print(
+        f"{PROG}: no report was written: {why}; all else is done: {PROG} {shown(request.folder)}",
+        file=sys.stderr,
+    )
+    return common.EXIT_MISSING
 
 
 def written(request: Request) -> Written:

@@ -407,9 +407,8 @@ def _retrieve(arguments: argparse.Namespace, given: Sequence[str], events: Event
         lines = summary_lines(summary, arguments, given)
     for line in lines:
         print(line, file=sys.stderr)
-    if arguments.report:
-        report.of_run(arguments.out_directory, again(given))
-    return common.EXIT_COMPLETE if summary.complete else common.EXIT_MISSING
+    status = common.EXIT_COMPLETE if summary.complete else common.EXIT_MISSING
+    return max(status, report.of_run(arguments.out_directory, again(given))) if arguments.report else status
 
 
 def _options(arguments: argparse.Namespace, config: PacsConfig) -> Options:

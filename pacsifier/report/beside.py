@@ -47,10 +47,14 @@ class Beside:
         look = self.looks.get(output)
         if look is None:
             return Pixels()
-        regions = self.boxes.regions(look)
-        boxes = blanked_boxes(regions)
-        unread = sum(each.by is By.SEEN and not any(box.holds(each.box) for box in boxes) for each in regions)
-        return Pixels(1, len(boxes), unread)
+        return Pixels(1, len(self.boxes_of(output)), len(self.left_in(output)))
+
+    def left_in(self, output: str) -> tuple[Box, ...]:
+        """Where something like text was seen in an output, that nobody could read and that was not blanked."""
+        look = self.looks.get(output)
+        seen = {each.box for each in look.regions if each.by is By.SEEN} if look else set()
+        blanked = self.boxes_of(output) if seen else ()
+        return tuple(sorted(each for each in seen if not any(box.holds(each) for box in blanked)))
 
 
 def read_beside(folder: Path, key: Path | None = None) -> Beside:

@@ -35,7 +35,8 @@ class Kind(Enum):
 class Picture:
     """An image of a series, drawn into a file (`size` bytes of JPEG), or `why` there is none.
 
-    `number` is its place in the series, from 1; `columns` and `rows` are those of the image, in which `boxes` count.
+    `number` is its place in the series, from 1; `columns` and `rows` are those of the image, in which `boxes`
+    count, which were blanked, and those `left`, where something like text was seen.
     """
 
     number: int = 1
@@ -47,6 +48,7 @@ class Picture:
     size: int = 0
     why: str = ""
     boxes: tuple[Box, ...] = ()
+    left: tuple[Box, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -99,7 +99,7 @@ def _written(request: Request, scratch: Path, progress: Progress) -> Written:
         beside=beside if kind is Kind.ANONYMIZED else Beside(),
         written_at=datetime.now().astimezone(),
         others=seen.others,
-        again=_again(request, series, logs) if kind is Kind.IDENTIFIED else "",
+        again=_again(request, series, logs) if kind is Kind.IDENTIFIED else (),
         notes=seen.notes,
     )
     size = _write(report, path)
@@ -147,26 +147,26 @@ def place_of(request: Request, kind: Kind) -> Path:
     return home / f"{folder.name}.{REPORT_NAME}"
 
 
-def _again(request: Request, series: Sequence[Series], logs: Logs) -> str:
-    """The command that brings what is missing; "" where nothing is, or nothing tells."""
-    open_series = any(each.is_open for each in series)
-    if not logs.there or not (logs.has_redo or open_series or _only_listed(series)):
-        return ""
-    if request.again and not _only_listed(series):
-        return request.again
-    home = request.folder / LOG_FOLDER
-    table = home / (REDO_NAME if logs.has_redo and not _only_listed(series) else SERIES_NAME)
-    moved = bool(logs.runs) and "move" in logs.runs[-1].did
-    words = [
-        "pacsifier",
-        "--move" if moved else "--save",
-        "--resume",
-        "--config",
-        "config.json",
-        "--queryfile",
-        str(table),
+def _again(request: Request, series: Sequence[Series], logs: Logs) -> Sequence[str]:
+    """The commands that bring what is missing; none where nothing is, or nothing tells."""
+    # The redo table knows nothing of what was lost after the run; a run that was killed has left none.
+    gone = any(each.status == facts.GONE or (each.is_open and not logs.has_redo) for each in series)
+    listed = _only_listed(series)
+    if not logs.there or not (logs.has_redo or gone or listed):
+        return ()
+    if request.again and not listed:
+        return (request.again,)
+    tables = [
+        *([REDO_NAME] if logs.has_redo and not listed else []),
+        *([SERIES_NAME] if gone or listed else []),
     ]
-    return shlex.join([*words, "--out_directory", str(request.folder)])
+    what = "--move" if logs.runs and "move" in logs.runs[-1].did else "--save"
+    words = ["pacsifier", what, "--resume", "--config", "config.json"]
+    folder = request.folder
+    return [
+        shlex.join([*words, "--queryfile", str(folder / LOG_FOLDER / table), "--out_directory", str(folder)])
+        for table in tables
+    ]
 
 
 def _only_listed(series: Sequence[Series]) -> bool:

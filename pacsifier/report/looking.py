@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 
 SMALL_PX, LARGE_PX = 224, 640
 """The longer side of a picture on the contact sheet, and of one in which a person is to find text."""
-_MOST_PICTURES = 4
 _MOST_PIXELS = 1 << 27
 _TAGS: Mapping[int, str] = {
     0x00080018: "SOPInstanceUID",
@@ -192,7 +191,7 @@ class Looker:
         doubted = sorted(headers, key=lambda each: -self._beside.pixels_of(each.name).unread)
         doubted = [each for each in doubted[:1] if self._beside.pixels_of(each.name).unread]
         chosen = [*doubted, _middle(headers), headers[0], headers[-1]]
-        return list({each.name: each for each in chosen}.values())[:_MOST_PICTURES]
+        return sorted({each.name: each for each in chosen}.values(), key=headers.index)
 
     # --- pictures -------------------------------------------------------------------------------------------------
 
@@ -205,7 +204,8 @@ class Looker:
         if header.pixels > _MOST_PIXELS:
             return replace(made, why="too large to be drawn")
         try:
-            return replace(self._drawn(header, made, size), boxes=self._beside.boxes_of(header.name))
+            boxes, left = self._beside.boxes_of(header.name), self._beside.left_in(header.name)
+            return replace(self._drawn(header, made, size), boxes=boxes, left=left)
         except MemoryError:
             return replace(made, why="too large to be drawn")
         except Exception as error:  # whatever a decoder says of a strange file: the tile says why it is grey
@@ -213,16 +213,16 @@ class Looker:
 
     def _drawn(self, header: Header, made: Picture, size: int) -> Picture:
         from pacsifier.pictures.decoding import count, frames_of, shown
-        from pacsifier.pictures.stored import PixelsError
         from pacsifier.pictures.thumbnail import jpeg, middle, squared
 
-        path = self._folder / header.name
-        frames = header.frames if header.frames > 1 else count(path)
+        path, frames = self._folder / header.name, header.frames
         at = middle(frames)
-        with contextlib.closing(frames_of(path, self._coders(), {at})) as drawn:  # type: ignore[type-var]
-            frame = next(iter(drawn), None)
+        frame = next(frames_of(path, self._coders(), {at}), None)
         if frame is None:
-            raise PixelsError("fewer frames than its header says")
+            # Fewer are stored than the header says.
+            frames = count(path)
+            at = middle(frames)
+            frame = next(frames_of(path, self._coders(), {at}))
         rows, columns = frame.values.shape[:2]
         data = jpeg(squared(shown(frame), _aspect(frame)), size)
         self._drawings += 1

@@ -15,7 +15,7 @@ _UIDS_PER_PAGE = 20_000
 
 @dataclass(frozen=True)
 class Report:
-    """All that a report tells. `folder` is its name for the page; `again` the command that brings what is missing.
+    """All that a report tells. `folder` is its name for the page; `again` the commands that bring what is missing.
 
     `others` counts files that are no images, `written_at` is now.
     """
@@ -27,7 +27,7 @@ class Report:
     beside: Beside
     written_at: datetime
     others: int = 0
-    again: str = ""
+    again: Sequence[str] = ()
     notes: Sequence[str] = ()
 
 

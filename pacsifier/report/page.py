@@ -119,10 +119,10 @@ def _picture(picture: Picture, place: Place, several: bool, series: Series) -> d
         "source": place(picture) if picture.file else "",
         "why": picture.why,
         "alt": f"{about}; {which}" if which else about,
-        "which": which if several or picture.boxes else "",
+        "which": which if several or picture.boxes or picture.left else "",
         "columns": picture.columns,
         "rows": picture.rows,
-        "boxes": picture.boxes,
+        "boxes": [*((box, "box") for box in picture.boxes), *((box, "box left") for box in picture.left)],
     }
 
 

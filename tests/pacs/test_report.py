@@ -140,6 +140,21 @@ def test_what_was_deleted_since_is_missed(folder):
     assert "logs/series.csv" in page.select_one("pre code").text
 
 
+def test_what_was_deleted_comes_again_by_the_command_beside_what_was_not_found(dcmqrscp, tmp_path):
+    """The redo table of the run knows only the row that matched nothing."""
+    done = run(dcmqrscp, tmp_path, [*EVERYONE[:2], {"PatientID": "NOBODY"}], "--save")
+    count = len(done.files)
+    instance_paths(done.out)[0].unlink()
+    assert report(done.out).returncode == 0
+    commands = [each.text for each in page_of(done.out / "report.html").select("pre code")]
+    assert ["redo.csv" in each for each in commands] == [True, False]
+    words = shlex.split(commands[1])
+    words[words.index("config.json")] = str(tmp_path / "config.json")
+    again = run_arguments(done.out, words[1:])
+    assert again.status == 0, again.stderr
+    assert len(again.files) == count
+
+
 def test_the_tree_stays_as_it_was_and_a_second_report_takes_the_place_of_the_first(folder):
     before = {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()}
     assert report(folder).returncode == report(folder).returncode == 0
@@ -295,6 +310,14 @@ def test_a_folder_of_the_user_in_the_place_of_ours_is_left_alone(tree):
     assert done.returncode == 2
     assert "report_files was not made by pacsifier" in done.stderr
     assert (tree / "report_files" / "mine").read_text() == "x"
+
+
+def test_a_run_whose_report_cannot_be_written_is_done_all_the_same(dcmqrscp, tmp_path):
+    (tmp_path / "out" / "report_files").mkdir(parents=True)
+    done = run(dcmqrscp, tmp_path, [{"PatientID": "00123"}], "--save", "--report")
+    assert done.status == 1
+    assert "no report was written" in done.stderr and "all else is done" in done.stderr
+    assert {row["Status"] for row in done.log} == {"complete"}
 
 
 def test_nothing_is_written_through_a_link(tree, tmp_path):
