@@ -14,6 +14,7 @@ from pathlib import Path
 from pacsifier.deidentify.cleaning import RECORD, Look, SeriesBoxes, looks_of
 from pacsifier.deidentify.pixel_page import PAGE
 from pacsifier.deidentify.report import REPORT, REVIEW, SUMMARY, VERIFY
+from pacsifier.disk.walk import PASSED_OVER
 from pacsifier.pictures.boxes import Box, By, blanked_boxes
 from pacsifier.report.facts import Pixels
 
@@ -82,7 +83,8 @@ def read_beside(folder: Path, key: Path | None = None) -> Beside:
         there=True,
         doubts=doubts,
         left_out=left_out,
-        summary=tuple(_text(paths[SUMMARY]).splitlines()),
+        # A folder of the input may be named after a patient.
+        summary=tuple(line for line in _text(paths[SUMMARY]).splitlines() if PASSED_OVER not in line),
         hits=sum(bool(row.get("file")) for row in _rows(paths[VERIFY])) if paths[VERIFY].is_file() else None,
         pages=tuple(paths[name].name for name in (PAGE, REVIEW) if paths[name].is_file()),
         looks=of_output,

@@ -287,7 +287,9 @@ def _why(error: Exception) -> str:
 
     if isinstance(error, PixelsError):
         return error.reason
-    return f"cannot be read: {error.strerror}" if isinstance(error, OSError) else type(error).__name__
+    if isinstance(error, OSError):
+        return f"cannot be read: {error.strerror}"
+    return f"cannot be drawn ({type(error).__name__})"
 
 
 def _aspect(frame: Frame) -> float:

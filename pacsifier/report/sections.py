@@ -35,6 +35,8 @@ def common(report: Report) -> dict[str, Any]:
         "logs": report.logs,
         "states": _states(sums),
         "asked": list(_asked(report.logs)),
+        "rows": report.logs.rows[:_MOST_ROWS],
+        "more_rows": max(len(report.logs.rows) - _MOST_ROWS, 0),
         "missing": _missing(report) if identified else None,
         "again": report.again,
         "charts": [each for each in _charts(report) if each],
@@ -145,10 +147,11 @@ def _notes(report: Report) -> list[str]:
         files = counted(report.others, "file in the folder is", "files in the folder are")
         said.append(f"{files} no DICOM image.")
     # Those of the folder itself were read.
-    return [
-        *said,
-        *(each for each in report.notes if not each.startswith((f"{LOG_FOLDER}: ", f"{REPORT_FOLDER}: "))),
-    ]
+    others = [each for each in report.notes if not each.startswith((f"{LOG_FOLDER}: ", f"{REPORT_FOLDER}: "))]
+    if others and report.kind is Kind.ANONYMIZED:
+        # The names of folders may be those of patients.
+        others = [f"{counted(len(others), 'folder')} with logs of a run passed over, not read."]
+    return [*said, *others]
 
 
 # --- charts -------------------------------------------------------------------------------------------------------

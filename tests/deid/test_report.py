@@ -39,6 +39,8 @@ def anonymized(request, tmp_path_factory) -> Path:
     home = tmp_path_factory.mktemp("report")
     corpus.build(home / "in" / f"sub-{corpus.PATIENT_ID}" / "Quetzaltenango")
     (home / "in" / "Quetzaltenango.txt").write_text("not DICOM")
+    (home / "in" / "Ysolde" / "logs").mkdir(parents=True)
+    (home / "in" / "Ysolde" / "logs" / "made_by_pacsifier").touch()
     run(home, *OPTIONS[request.param], "--report")
     return home
 
