@@ -408,7 +408,10 @@ def _retrieve(arguments: argparse.Namespace, given: Sequence[str], events: Event
     for line in lines:
         print(line, file=sys.stderr)
     status = common.EXIT_COMPLETE if summary.complete else common.EXIT_MISSING
-    return max(status, report.of_run(arguments.out_directory, again(given))) if arguments.report else status
+    if arguments.report:
+        on = again(given) if arguments.save or arguments.move else ""
+        status = max(status, report.of_run(arguments.out_directory, on))
+    return status
 
 
 def _options(arguments: argparse.Namespace, config: PacsConfig) -> Options:

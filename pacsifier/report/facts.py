@@ -95,7 +95,7 @@ class OnDisk:
 
 @dataclass(frozen=True)
 class Logged:
-    """What the logs tell of one series; numbers None where they do not tell."""
+    """What the logs tell of one series; numbers None where they do not tell. `run` names the run that tells it."""
 
     key: SeriesKey
     values: Mapping[str, str]
@@ -105,6 +105,7 @@ class Logged:
     arrived: int | None = None
     bytes: int | None = None
     folder: str = ""
+    run: str = ""
 
 
 @dataclass(frozen=True)
@@ -118,6 +119,7 @@ class Run:
     series: int = 0
     instances: int = 0
     bytes: int = 0
+    name: str = ""
 
     @property
     def began_s(self) -> float:
@@ -168,6 +170,7 @@ class Series:
     here: int = 0
     bytes: int = 0
     on_disk: OnDisk | None = None
+    run: str = ""
 
     @property
     def missing(self) -> int | None:
@@ -232,9 +235,8 @@ def _compared(there: OnDisk | None, told: Logged | None) -> Series:
     status, reason = _now(told, here)
     values = {**told.values, **({key: text for key, text in there.values.items() if text} if there else {})}
     announced = told.arrived if status == GONE and told.announced is None else told.announced
-    return Series(
-        told.key, values, status, reason, announced, here, there.bytes if there else 0, on_disk=there
-    )
+    size = there.bytes if there else 0
+    return Series(told.key, values, status, reason, announced, here, size, there, told.run)
 
 
 def _now(told: Logged, here: int) -> tuple[str, str]:

@@ -23,6 +23,7 @@ from pacsifier.disk.walk import Progress
 from pacsifier.errors import InputError
 from pacsifier.pictures import needs
 from pacsifier.pictures.page import data_uri
+from pacsifier.query import read_query_file
 from pacsifier.report import facts
 from pacsifier.report.beside import Beside, read_beside
 from pacsifier.report.facts import Kind, Logs, Picture, Series
@@ -149,24 +150,30 @@ def place_of(request: Request, kind: Kind) -> Path:
 
 def _again(request: Request, series: Sequence[Series], logs: Logs) -> Sequence[str]:
     """The commands that bring what is missing; none where nothing is, or nothing tells."""
-    # The redo table knows nothing of what was lost after the run; a run that was killed has left none.
-    gone = any(each.status == facts.GONE or (each.is_open and not logs.has_redo) for each in series)
+    last = logs.runs[-1] if logs.runs else None
+    missed = [each for each in series if each.is_open]
     listed = _only_listed(series)
-    if not logs.there or not (logs.has_redo or gone or listed):
-        return ()
-    if request.again and not listed:
+    # The redo table is that of the last run, and knows nothing of what was lost afterwards.
+    others = [each for each in missed if each.status == facts.GONE or not last or each.run != last.name]
+    if request.again and (missed or logs.has_redo) and not others:
         return (request.again,)
+    redo = logs.has_redo and not listed
     tables = [
-        *([REDO_NAME] if logs.has_redo and not listed else []),
-        *([SERIES_NAME] if gone or listed else []),
+        *([REDO_NAME] if redo else []),
+        *([SERIES_NAME] if others or listed or (missed and not redo) else []),
     ]
-    what = "--move" if logs.runs and "move" in logs.runs[-1].did else "--save"
-    words = ["pacsifier", what, "--resume", "--config", "config.json"]
-    folder = request.folder
-    return [
-        shlex.join([*words, "--queryfile", str(folder / LOG_FOLDER / table), "--out_directory", str(folder)])
-        for table in tables
-    ]
+    what = "--move" if last and "move" in last.did else "--save"
+    return [_command(what, request.folder / LOG_FOLDER / table, request.folder) for table in tables]
+
+
+def _command(what: str, table: Path, folder: Path) -> str:
+    words = ["pacsifier", what, "--resume", "--config", "config.json", "--queryfile", str(table)]
+    try:
+        read_query_file(table)
+    except InputError:
+        # It has columns of the user's own.
+        words.append("--extra_columns")
+    return shlex.join([*words, "--out_directory", str(folder)])
 
 
 def _only_listed(series: Sequence[Series]) -> bool:

@@ -57,6 +57,7 @@ def _of_series_table(row: Mapping[str, str]) -> Logged:
         arrived=_number(row.get("arrived")),
         bytes=_number(row.get("bytes")),
         folder=row.get("folder", ""),
+        run=row.get("run", ""),
     )
 
 
@@ -103,6 +104,7 @@ def _runs(path: Path) -> Iterator[Run]:
                 series=sum(told.get("series", {}).values()),
                 instances=int(told.get("instances", 0)),
                 bytes=int(told.get("bytes", 0)),
+                name=str(told.get("run", "")),
             )
         except (ValueError, TypeError, KeyError, AttributeError, OverflowError):
             continue

@@ -274,6 +274,6 @@ def _run(run: Run) -> dict[str, str]:
         "ended": run.ended,
         "series": f"{run.series:,}",
         "images": f"{run.instances:,}",
-        "size": size_text(run.bytes),
+        "size": size_text(run.bytes) if run.bytes else "",
         "pace": f"{size_text(run.bytes_per_s)}/s" if run.bytes and run.seconds else "",
     }

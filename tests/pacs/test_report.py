@@ -158,6 +158,30 @@ def test_what_was_deleted_comes_again_by_the_command_beside_what_was_not_found(d
     assert len(again.files) == count
 
 
+def test_what_an_earlier_run_missed_is_not_forgotten_by_a_later_one(dcmqrscp, hospital, tmp_path):
+    done = run(dcmqrscp, tmp_path, EVERYONE, "--save")
+    lost = instance_paths(done.out)[0]
+    lost.unlink()
+    done = run(
+        dcmqrscp, tmp_path, [{"PatientID": "SYN 05", "arm": "B"}], "--info", "--extra_columns", "--report"
+    )
+    (command,) = page_of(done.out / "report.html").select("pre code")
+    words = shlex.split(command.text)
+    assert "--save" in words and words[words.index("--queryfile") + 1].endswith("logs/series.csv")
+    words[words.index("config.json")] = str(tmp_path / "config.json")
+    again = run_arguments(done.out, words[1:])
+    assert again.status == 0, again.stderr
+    assert lost.exists() and len(again.files) == len(hospital.files)
+
+
+def test_a_redo_table_with_columns_of_the_user_is_given_back_as_one(dcmqrscp, tmp_path):
+    rows = [{"PatientID": "NOBODY", "arm": "A"}]
+    done = run(dcmqrscp, tmp_path, rows, "--save", "--extra_columns")
+    assert report(done.out).returncode == 0
+    (command,) = page_of(done.out / "report.html").select("pre code")
+    assert "redo.csv --extra_columns" in command.text
+
+
 def test_the_tree_stays_as_it_was_and_a_second_report_takes_the_place_of_the_first(folder):
     before = {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()}
     assert report(folder).returncode == report(folder).returncode == 0
