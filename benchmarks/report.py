@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+import os
 import resource
 import subprocess
 import sys
@@ -91,12 +92,16 @@ def cpu_s() -> float:
     return sum(each.ru_utime + each.ru_stime for each in usages)
 
 
-def reported(folder: Path, workers: int) -> tuple[float, float]:
-    """The time and the CPU time of the command, in seconds."""
+def reported(folder: Path, workers: int) -> tuple[float, float, float]:
+    """The time and the CPU time of the command, in seconds, and the most memory of one of its processes, in MB."""
     command = [sys.executable, "-m", "pacsifier.cli.report", str(folder), "--workers", str(workers)]
-    begun, before = time.monotonic(), cpu_s()
-    subprocess.run(command, check=True, stderr=subprocess.DEVNULL, cwd=Path(__file__).resolve().parent.parent)
-    return time.monotonic() - begun, cpu_s() - before
+    begun = time.monotonic()
+    process = subprocess.Popen(command, stderr=subprocess.DEVNULL, cwd=Path(__file__).resolve().parent.parent)
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        sys.exit(f"pacsifier-report: exit status {process.returncode}")
+    return time.monotonic() - begun, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024
 
 
 def opening_s(page: Path) -> float:
@@ -127,14 +132,14 @@ def measure(home: Path, series: int, arguments: argparse.Namespace) -> str:
     for path in images:
         path.read_bytes()
     drawn, drawn_cpu = drawing(list(by_series.values()), arguments.workers)
-    took, took_cpu = reported(folder, arguments.workers)
+    took, took_cpu, memory = reported(folder, arguments.workers)
     page = folder / "report.html"
     beside = list((folder / "report_files").glob("*")) if (folder / "report_files").exists() else []
     whole = page.stat().st_size + sum(path.stat().st_size for path in beside)
     pages = 1 + sum(path.suffix == ".html" for path in beside)
     line = (
         f"{len(by_series):7,} {len(images):8,} {took:9.2f} {drawn:9.2f} {took_cpu:8.2f} {drawn_cpu:10.2f}"
-        f" {took_cpu / drawn_cpu:6.2f} {page.stat().st_size / 1e6:8.2f} {whole / 1e6:9.1f} {pages:6}"
+        f" {took_cpu / drawn_cpu:6.2f} {page.stat().st_size / 1e6:8.2f} {whole / 1e6:9.1f} {pages:6} {memory:9.0f}"
     )
     if arguments.browser:
         last = folder / "report_files" / f"{pages}.html" if pages > 1 else page
@@ -153,13 +158,13 @@ def main() -> None:
     parser.add_argument("--browser", action="store_true")
     parser.add_argument("--folder", type=Path)
     arguments = parser.parse_args()
-    head = " series   images  report_s drawing_s    cpu_s drawing_cpu  ratio  page_MB  whole_MB  pages"
+    head = (
+        " series   images  report_s drawing_s    cpu_s drawing_cpu  ratio  page_MB  whole_MB  pages memory_MB"
+    )
     print(head + ("   first_s   last_s" if arguments.browser else ""))
     for series in map(int, arguments.series.split(",")):
         with tempfile.TemporaryDirectory(dir=arguments.folder) as home:
             print(measure(Path(home), series, arguments), flush=True)
-    peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
-    print(f"most memory of one process: {peak:.0f} MB")
 
 
 if __name__ == "__main__":

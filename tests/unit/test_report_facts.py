@@ -66,19 +66,24 @@ def test_a_series_in_two_folders_is_one():
 
 
 def test_patients_studies_and_numbers_stand_in_their_order():
-    def values(patient: str, date: str, number: str) -> dict[str, str]:
-        return {"PatientID": patient, "StudyDate": date, "SeriesNumber": number}
-
-    mixed = [("b", "2", "1"), ("a", "2", "10"), ("a", "2", "9"), ("a", "1", "x"), ("a", "1", "3")]
-    on_disk = {
-        (each[0] + each[1], str(at)): there(key=(each[0] + each[1], str(at)), values=values(*each))
-        for at, each in enumerate(mixed)
-    }
+    """Patients by PatientID, studies by date and time, series by number: never by UID."""
+    names = ("PatientID", "StudyDate", "StudyTime", "SeriesNumber")
     ordered = [
-        tuple(each.values[name] for name in ("PatientID", "StudyDate", "SeriesNumber"))
-        for each in facts.compared(on_disk, Logs())
+        ("a", "1", "5", "3"),
+        ("a", "1", "5", "x"),
+        ("a", "1", "6", "1"),
+        ("a", "2", "4", "9"),
+        ("a", "2", "4", "10"),
+        ("b", "1", "1", "1"),
     ]
-    assert ordered == [("a", "1", "3"), ("a", "1", "x"), ("a", "2", "9"), ("a", "2", "10"), ("b", "2", "1")]
+    studies = {each[:3]: f"1.{9 - at}" for at, each in enumerate(ordered)}
+    on_disk = {
+        key: there(key=key, values=dict(zip(names, each, strict=True)))
+        for at, each in enumerate(reversed(ordered))
+        for key in [(studies[each[:3]], f"{at}")]
+    }
+    series = facts.compared(on_disk, Logs())
+    assert [tuple(each.values[name] for name in names) for each in series] == ordered
 
 
 # --- sums
