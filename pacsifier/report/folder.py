@@ -100,6 +100,7 @@ def _written(request: Request, scratch: Path, progress: Progress) -> Written:
         beside=beside if kind is Kind.ANONYMIZED else Beside(),
         written_at=datetime.now().astimezone(),
         others=seen.others,
+        unread=seen.unread,
         again=_again(request, series, logs) if kind is Kind.IDENTIFIED else (),
         notes=seen.notes,
     )

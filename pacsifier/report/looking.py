@@ -17,7 +17,7 @@ from pacsifier.deidentify.crew import shared
 from pacsifier.deidentify.engine.profile import METHOD
 from pacsifier.dicom.kinds import Examined, Kind, examine
 from pacsifier.disk.files import open_new
-from pacsifier.disk.names import REPORT_NAME, is_by_product
+from pacsifier.disk.names import is_by_product
 from pacsifier.disk.walk import Progress, Walk
 from pacsifier.errors import PacsifierError
 from pacsifier.pictures import needs
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 SMALL_PX, LARGE_PX = 224, 640
 """The longer side of a picture on the contact sheet, and of one in which a person is to find text."""
 _MOST_PIXELS = 1 << 27
+_LONGEST = 200  # characters of a value: LO has 64
 _TAGS: Mapping[int, str] = {
     0x00080018: "SOPInstanceUID",
     0x00080020: "StudyDate",
@@ -56,6 +57,8 @@ _SHOWN = (
 )
 _NUMBER_OF = {keyword: tag for tag, keyword in _TAGS.items()}
 _BY_US = METHOD.partition(" edition")[0]
+_INSTANCES = (Kind.INSTANCE, Kind.NOT_WHOLE, Kind.BARE)
+_UNREAD = (Kind.UNREADABLE, Kind.FOLDER, Kind.DEAD_LINK)
 _UID_CHARACTERS = frozenset("0123456789abcdefghijklmnopqrstuvwxyz_.")
 
 
@@ -79,10 +82,11 @@ class Header:
 
 @dataclass(frozen=True)
 class Found:
-    """What one folder holds: its series, and how many files that are no images."""
+    """What one folder holds: its series, how many files that are no images, and how many that cannot be read."""
 
     series: tuple[OnDisk, ...] = ()
     others: int = 0
+    unread: int = 0
 
 
 @dataclass(frozen=True)
@@ -92,6 +96,7 @@ class Surveyed:
     series: tuple[OnDisk, ...]
     others: int
     notes: tuple[str, ...]
+    unread: int = 0
 
 
 def survey(
@@ -114,7 +119,9 @@ def survey(
             "a process that draws pictures was killed (out of memory?); try --workers 1"
         ) from error
     series = tuple(series for each in found for series in each.series)
-    return Surveyed(series, sum(each.others for each in found), walk.notes)
+    return Surveyed(
+        series, sum(each.others for each in found), walk.notes, sum(each.unread for each in found)
+    )
 
 
 class Looker:
@@ -131,28 +138,19 @@ class Looker:
 
     def __call__(self, names: Sequence[str]) -> Found:
         """Looks at the files of one folder."""
-        headers, others = [], 0
-        for name in names:
-            header = self._header(name)
-            if header:
-                headers.append(header)
-            else:
-                others += not (is_by_product(Path(name).name) or name == REPORT_NAME)
         groups: dict[SeriesKey, list[Header]] = defaultdict(list)
-        for header in headers:
-            groups[header.key].append(header)
-        return Found(tuple(self._series(group) for group in groups.values()), others)
-
-    def _header(self, name: str) -> Header | None:
-        """None where it is no DICOM instance."""
-        path = self._folder / name
-        file = examine(path, _TAGS)
-        if file.kind not in (Kind.INSTANCE, Kind.NOT_WHOLE, Kind.BARE) or not file.sop_class:
-            return None
-        with contextlib.suppress(OSError):
-            stat = path.stat()
-            return header_of(name, file, stat.st_size, stat.st_mtime)
-        return None
+        others = unread = 0
+        for name in names:
+            path = self._folder / name
+            file = examine(path, _TAGS)
+            if file.kind in _INSTANCES and file.sop_class:
+                header = header_of(name, file, file.file.size, _written_s(path))
+                groups[header.key].append(header)
+            elif file.kind in _UNREAD:
+                unread += 1
+            else:
+                others += not is_by_product(path.name)
+        return Found(tuple(self._series(group) for group in groups.values()), others, unread)
 
     def _series(self, headers: list[Header]) -> OnDisk:
         headers.sort(key=attrgetter("number", "name"))
@@ -166,7 +164,7 @@ class Looker:
         first = headers[0]
         series = OnDisk(
             key=first.key,
-            values={keyword: _text(first.file, keyword) for keyword in _SHOWN},
+            values={keyword: _text(first.file, keyword)[:_LONGEST] for keyword in _SHOWN},
             folder=str(Path(first.name).parent),
             files=len(headers),
             bytes=sum(each.size for each in headers),
@@ -258,6 +256,14 @@ def header_of(name: str, file: Examined, size: int, written_s: float) -> Header:
         removed=_text(file, "PatientIdentityRemoved").upper() == "YES",
         file=file,
     )
+
+
+def _written_s(path: Path) -> float:
+    """When a file was written; 0 where it has gone meanwhile."""
+    try:
+        return path.stat().st_mtime
+    except OSError:
+        return 0.0
 
 
 def _middle(headers: Sequence[Header]) -> Header:

@@ -17,7 +17,7 @@ _UIDS_PER_PAGE = 20_000
 class Report:
     """All that a report tells. `folder` is its name for the page; `again` the commands that bring what is missing.
 
-    `others` counts files that are no images, `written_at` is now.
+    `others` counts files that are no images, `unread` those that cannot be read, `written_at` is now.
     """
 
     kind: Kind
@@ -27,6 +27,7 @@ class Report:
     beside: Beside
     written_at: datetime
     others: int = 0
+    unread: int = 0
     again: Sequence[str] = ()
     notes: Sequence[str] = ()
 

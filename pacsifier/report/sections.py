@@ -44,6 +44,7 @@ def common(report: Report) -> dict[str, Any]:
         "more_runs": max(len(report.logs.runs) - _MOST_RUNS, 0),
         "notes": _notes(report),
         "beside": report.beside,
+        "cleaned": bool(report.beside.looks),
         "to_review": sum(each.unclaimed > 0 for each in first),
         "blanked": len(first),
         "total": len(report.series),
@@ -143,6 +144,8 @@ def _notes(report: Report) -> list[str]:
     broken = sum(each.on_disk.broken for each in report.series if each.on_disk)
     if broken:
         said.append(f"{counted(broken, 'file is', 'files are')} cut or damaged.")
+    if report.unread:
+        said.append(f"{counted(report.unread, 'file or link', 'files or links')} cannot be read.")
     if report.others:
         files = counted(report.others, "file in the folder is", "files in the folder are")
         said.append(f"{files} no DICOM image.")

@@ -16,6 +16,7 @@ import pytest
 from bs4 import BeautifulSoup
 from commands import Done, invoke
 from PIL import Image
+from pydicom.encaps import encapsulate
 
 from pacs.runs import Run, instance_paths, read_table, run, run_arguments
 from pacs.servers import Hospital, Server
@@ -278,13 +279,29 @@ def test_a_file_that_cannot_be_drawn_has_a_grey_tile_that_says_why(tree):
     for path in second.iterdir():
         change(path, Rows=65535, Columns=65535)
     for path in third.iterdir():
-        change(path, BitsAllocated=7)
+        # A video, for which there is no decoder.
+        data = pydicom.dcmread(path)
+        data.file_meta.TransferSyntaxUID = "1.2.840.10008.1.2.4.107"
+        data.PixelData = encapsulate([b"no picture at all"])
+        data["PixelData"].is_undefined_length = True
+        data.save_as(path)
     assert report(tree).returncode == 0
     page = page_of(tree / "report.html")
     grey = [each.text.strip() for each in page.select(".picture.grey")]
     assert len(grey) == 6 and all(grey)
     assert "too large to be drawn" in grey
     assert re.search(r"[0-9]+ files are cut or damaged", text_of(page))
+
+
+def test_what_cannot_be_read_is_told(tree):
+    (tree / "nowhere").symlink_to(tree / "gone")
+    (tree / "long").mkdir()
+    shutil.copy(next(tree.rglob("IM0001")), tree / "long" / "image")
+    change(tree / "long" / "image", SeriesDescription="x" * 5000, SeriesInstanceUID="1.2.3")
+    assert report(tree).returncode == 0
+    page = page_of(tree / "report.html")
+    assert "1 file or link cannot be read" in text_of(page)
+    assert max(map(len, cards(page))) < 300
 
 
 def test_the_middle_image_is_the_one_in_the_middle_by_its_number(tree):
