@@ -72,15 +72,16 @@ class Pixels:
 class OnDisk:
     """What lies on the disk of one series; `values` by keyword, as its first image tells them.
 
-    `first_s` and `last_s`: when its files were written, in seconds since 1970. `broken` are files that are cut.
-    `by_us` carry our mark of a de-identification; of these `unclaimed` do not say YES in PatientIdentityRemoved, for
-    `doubts`. `uids` are the SOP Instance UIDs of its files where a person may have to answer for them.
+    `frames` counts every frame of every file. `first_s` and `last_s`: when its files were written, in seconds since
+    1970. `broken` are files that are cut. `by_us` carry our mark of a de-identification; of these `unclaimed` do not
+    say YES in PatientIdentityRemoved, for `doubts`. `uids` are the SOP Instance UIDs of those, for a person's answer.
     """
 
     key: SeriesKey
     values: Mapping[str, str]
     folder: str
     files: int = 0
+    frames: int = 0
     bytes: int = 0
     first_s: float = 0.0
     last_s: float = 0.0
@@ -207,6 +208,7 @@ def _together(one: OnDisk, other: OnDisk) -> OnDisk:
     return replace(
         large,
         files=one.files + other.files,
+        frames=one.frames + other.frames,
         bytes=one.bytes + other.bytes,
         first_s=min(one.first_s, other.first_s),
         last_s=max(one.last_s, other.last_s),

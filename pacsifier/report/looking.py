@@ -167,6 +167,7 @@ class Looker:
             values={keyword: _text(first.file, keyword)[:_LONGEST] for keyword in _SHOWN},
             folder=str(Path(first.name).parent),
             files=len(headers),
+            frames=sum(each.frames for each in headers),
             bytes=sum(each.size for each in headers),
             first_s=min(each.written_s for each in headers),
             last_s=max(each.written_s for each in headers),
@@ -180,7 +181,11 @@ class Looker:
         chosen = self._chosen(headers) if first_to_see else [_middle(headers)]
         size = LARGE_PX if first_to_see else SMALL_PX
         numbers = {each.name: number for number, each in enumerate(headers, start=1)}
-        pictures = tuple(self._picture(each, numbers[each.name], size) for each in chosen)
+        pictures = tuple(
+            self._picture(each, Picture(number=numbers[each.name], frame=at + 1, frames=each.frames), size)
+            for each in chosen
+            for at in _frames_of(each, first_to_see and len(chosen) < 3)
+        )
         uids = tuple(each.uid for each in headers if each.by_us and each.uid)
         return replace(series, pictures=pictures, uids=uids)
 
@@ -193,8 +198,7 @@ class Looker:
 
     # --- pictures -------------------------------------------------------------------------------------------------
 
-    def _picture(self, header: Header, number: int, size: int) -> Picture:
-        made = Picture(number=number, frames=header.frames)
+    def _picture(self, header: Header, made: Picture, size: int) -> Picture:
         if self._why:
             return replace(made, why=self._why)
         if not header.pixels:
@@ -213,8 +217,7 @@ class Looker:
         from pacsifier.pictures.decoding import count, frames_of, shown
         from pacsifier.pictures.thumbnail import jpeg, middle, squared
 
-        path, frames = self._folder / header.name, header.frames
-        at = middle(frames)
+        path, frames, at = self._folder / header.name, header.frames, made.frame - 1
         frame = next(frames_of(path, self._coders(), {at}), None)
         if frame is None:
             # Fewer are stored than the header says.
@@ -256,6 +259,12 @@ def header_of(name: str, file: Examined, size: int, written_s: float) -> Header:
         removed=_text(file, "PatientIdentityRemoved").upper() == "YES",
         file=file,
     )
+
+
+def _frames_of(header: Header, several: bool) -> Sequence[int]:
+    """The numbers of the frames that are drawn, from 0: the middle one, or the first, middle and last."""
+    last = header.frames - 1
+    return sorted({0, last // 2, last}) if several else [last // 2]
 
 
 def _written_s(path: Path) -> float:

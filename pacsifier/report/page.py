@@ -92,6 +92,8 @@ def _card(each: Series, report: Report, place: Place, *, first: bool = False) ->
         "why": "" if pictures else _no_picture(each),
         "doubts": _doubts(each) if first else [],
         "files": each.here,
+        "hidden": max(there.frames - len(pictures), 0) if there else 0,
+        "cines": there is not None and there.frames > there.files,
         "uids": there.uids if there and report.kind is Kind.ANONYMIZED else (),
     }
 

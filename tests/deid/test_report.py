@@ -144,6 +144,18 @@ def test_what_was_read_in_pixels_is_not_in_the_text_but_its_box_is_drawn(cleaned
     assert len(page.select(".card")) == 1
 
 
+def test_of_a_cine_the_first_and_last_frames_are_seen_and_the_others_counted(tmp_path):
+    """Text may stand in the first frames only; an answer is for all of them."""
+    ds = corpus.add_image(corpus.ultrasound(1), frames=20, bits=8, size=64)
+    ds.SamplesPerPixel, ds.PhotometricInterpretation = 1, "MONOCHROME2"
+    corpus.save(ds, tmp_path / "in" / "1")
+    assert run(tmp_path, "--report") == 0
+    (first,) = page_of(tmp_path / "out.report.html").select(".first")
+    told = [each.text.strip() for each in first.select("figcaption")]
+    assert told == ["frame 1 of 20", "frame 10 of 20", "frame 20 of 20"]
+    assert "Not shown: 17 of its 20 frames" in first.text
+
+
 def test_what_is_answered_is_taken_and_then_nothing_comes_first(cleaned, tmp_path):
     folder = Path(shutil.copytree(cleaned, tmp_path / "copy"))
     page = page_of(folder / "out.report.html")
