@@ -19,6 +19,11 @@ ROOT=$(CDPATH='' cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd -P)
 VENV=${PACSIFIER_VENV:-$ROOT/.venv}
 [[ $VENV == /* ]] || VENV=$PWD/$VENV
 
+# What looks at pages for barriers (tests/browser). It lies in the virtual environment, never in this repository.
+AXE_VERSION=4.10.3
+AXE_SHA256=880970c081707360e64f34cea25ff91892f5bc95675b0776925b9709dd8a68bb
+AXE=axe/node_modules/axe-core/axe.min.js
+
 DCMTK_TOOLS=(echoscu findscu movescu getscu storescu storescp dcmqrscp dcmqridx dcmmkdir dcmdump)
 
 say() { printf '%s\n' "$*"; }
@@ -71,6 +76,7 @@ have_dcmtk() {
 }
 
 have_orthanc() { command -v Orthanc >/dev/null || [[ -x /usr/sbin/Orthanc ]]; }
+have_axe() { [[ -r $VENV/$AXE && $(sha256sum <"$VENV/$AXE") == "$AXE_SHA256 "* ]]; }
 have_pixelmed() { [[ -r /usr/share/java/pixelmed.jar ]]; }
 
 # --- installing what is missing -----------------------------------------------------------------
@@ -118,6 +124,7 @@ missing_packages() {
     command -v dcm2niix >/dev/null || say dcm2niix
     command -v chromium >/dev/null || say chromium
     command -v chromedriver >/dev/null || say chromium-driver
+    command -v npm >/dev/null || say npm
     # What the pictures of the tests are written with.
     local fonts=/usr/share/fonts/truetype
     [[ -e $fonts/dejavu/DejaVuSerif.ttf ]] || say fonts-dejavu-core
@@ -142,6 +149,9 @@ say_how_to_get() {
     fi
     if [[ " $* " == *" stunnel4 "* ]]; then
         warn "stunnel, with which the tests put TLS before a PACS that has none, has to be on the PATH."
+    fi
+    if [[ " $* " == *" npm "* ]]; then
+        warn "npm, which fetches what looks at pages for barriers, has to be on the PATH; only the tests need it."
     fi
     if [[ " $* " == *" chromium"* ]]; then
         warn "Chromium and its driver, in which the tests look at pages, have to be on the PATH."
@@ -226,6 +236,20 @@ install_packages() {
     say "$1 $(fingerprint)" >"$stamp"
 }
 
+# axe-core, of one version, by npm and without running anything of it
+install_axe() {
+    have_axe && return
+    say "set-up: installing axe-core $AXE_VERSION"
+    quietly npm install --prefix "$VENV/axe" --no-save --ignore-scripts --no-audit --no-fund "axe-core@$AXE_VERSION" || {
+        warn "set-up: the tests of pages need axe-core $AXE_VERSION from an npm registry, which cannot be reached from here."
+        warn "Where it can be: npm install --prefix '$VENV/axe' --no-save --ignore-scripts axe-core@$AXE_VERSION"
+        exit 3
+    }
+    have_axe && return
+    warn "set-up: what npm installed is not the axe-core $AXE_VERSION that was tried ('$VENV/$AXE')"
+    exit 3
+}
+
 wanted_python() { [[ -z ${PACSIFIER_PYTHON:-} ]] || venv_works; }
 
 # What the environment names is used or refused, never replaced.
@@ -253,6 +277,7 @@ set_up() {
         trap 'rm -f -- "$LOG"' EXIT
         install_missing missing_packages "$1"
         install_packages "$1"
+        [[ $1 != test ]] || install_axe
     ) || exit 3
     [[ -z ${lock:-} ]] || exec {lock}<&-
     export VIRTUAL_ENV=$VENV PATH=$VENV/bin:$PATH

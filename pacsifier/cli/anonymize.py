@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pacsifier.cli import common
+from pacsifier.cli import common, report
 from pacsifier.cli.events import Events, add_json, check_json, given
 from pacsifier.cli.parser import Parser
 
@@ -296,6 +296,7 @@ def _add_run_options(group: argparse._ArgumentGroup) -> None:
         metavar="N",
         help="Processes at a time (default: the CPUs of this job)",
     )
+    report.add_report(add, "<out_folder>.report.html, beside the key")
     add(
         "--resume", action="store_true", help="Go on where an earlier run with the same options and key ended"
     )
@@ -314,6 +315,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         parser.error("--keep_words cannot be used together with --retain_descriptors")
     if arguments.keep_pixel_words and not arguments.clean_pixels:
         parser.error("--keep_pixel_words needs --clean_pixels")
+    if arguments.report:
+        report.check_report(parser)
     common.set_up_logging(arguments.verbose)
     remedy = "; the originals that are left are untouched, --resume goes on from here"
     events = Events.of(_PROG, arguments)
@@ -336,7 +339,8 @@ def _anonymize(arguments: argparse.Namespace, events: Events) -> int:
         totals = deidentify_folder(request, progress, lambda end: _tell_end(end, events))
     _tell(totals, events)
     _print_summary(totals, request)
-    return common.EXIT_MISSING if totals.failures else common.EXIT_COMPLETE
+    status = common.EXIT_MISSING if totals.failures else common.EXIT_COMPLETE
+    return max(status, report.of_output(request)) if arguments.report else status
 
 
 def _tell_end(end: Ended, events: Events) -> None:

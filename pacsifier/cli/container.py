@@ -82,7 +82,8 @@ def written_out(
     written: dict[Path, Path] = {}
     for action in actions:
         value = getattr(namespace, action.dest, None)
-        name = max(action.option_strings, key=len)
+        # A positional one has no name.
+        name = max(action.option_strings, key=len, default="")
         if isinstance(value, Path) and action.dest not in needs.inside:
             path = value.resolve()
             value = _in_container(path)
@@ -101,7 +102,7 @@ def _words(name: str, action: argparse.Action, value: Any) -> list[str]:
     if action.nargs == 0:
         return [name] * int(value or 0)
     values = value if isinstance(value, list) else [value]
-    return [f"{name}={each}" for each in values]
+    return [f"{name}={each}" if name else str(each) for each in values]
 
 
 def _mounts(read: Sequence[Path], written: Mapping[Path, Path]) -> list[Mount]:

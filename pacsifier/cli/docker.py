@@ -51,6 +51,7 @@ WRAPPERS = {
     "docker_move_dumps": ("move_csv", _needs("data_folder", made="info_folder")),
     "docker_add_karnak_tags": ("add_karnak_tags", _needs("in_folder")),
     "docker_extract_carestream_report": ("extract_report", _needs("data_folder")),
+    "docker_report": ("report", _needs(beside="folder key out_file")),
 }
 
 _ENVIRONMENT = """

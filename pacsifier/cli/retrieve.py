@@ -12,7 +12,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pacsifier.cli import common
+from pacsifier.cli import common, report
 from pacsifier.cli.events import Events, add_json, check_json, given
 from pacsifier.cli.parser import Parser
 from pacsifier.cli.site import add_tls_options, load_config
@@ -251,6 +251,7 @@ def _add_site_options(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="What the PACS can do: written by --check, read by later runs",
     )
+    report.add_report(add, "<out_directory>/report.html")
     add(
         "--dcmtk_dir",
         type=Path,
@@ -336,6 +337,7 @@ def _remedy(arguments: argparse.Namespace, words: Sequence[str]) -> str:
 def _check(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> None:
     """Exactly one of save, move, upload, check, or info alone."""
     check_json(parser, arguments)
+    _check_report(parser, arguments)
     for uid in arguments.sop_class:
         if not set(uid) <= set("0123456789.") or not 0 < len(uid) <= 64:
             parser.error("--sop_class: a UID of digits and dots is allowed")
@@ -359,6 +361,14 @@ def _check(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> No
         parser.error("nothing to do: give one of --save, --move, --upload, --check, or --info")
     if not arguments.upload and arguments.queryfile is None:
         parser.error("--queryfile is needed with --save, --move and --info")
+
+
+def _check_report(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> None:
+    if not arguments.report:
+        return
+    if arguments.check or arguments.upload or arguments.dry_run:
+        parser.error("--report shows what --save, --move and --info leave in the output folder")
+    report.check_report(parser)
 
 
 def _retrieve(arguments: argparse.Namespace, words: Sequence[str], events: Events) -> int:
@@ -396,7 +406,11 @@ def _retrieve(arguments: argparse.Namespace, words: Sequence[str], events: Event
         lines = summary_lines(summary, arguments, words)
     for line in lines:
         print(line, file=sys.stderr)
-    return common.EXIT_COMPLETE if summary.complete else common.EXIT_MISSING
+    status = common.EXIT_COMPLETE if summary.complete else common.EXIT_MISSING
+    if arguments.report:
+        on = again(words) if arguments.save or arguments.move else ""
+        status = max(status, report.of_run(arguments.out_directory, on))
+    return status
 
 
 def _options(arguments: argparse.Namespace, config: PacsConfig) -> Options:

@@ -5,12 +5,10 @@ Shown of a series are its first and last image, and those in which most was seen
 
 from __future__ import annotations
 
-import base64
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
-from importlib.resources import files
 from operator import itemgetter
 from pathlib import Path, PurePath
 from typing import Any
@@ -22,6 +20,7 @@ from pacsifier.deidentify.crew import shared
 from pacsifier.deidentify.model import Request, Settings
 from pacsifier.disk.files import write_whole
 from pacsifier.disk.walk import Progress
+from pacsifier.pictures import page
 from pacsifier.pictures.boxes import By, Region
 from pacsifier.pictures.decoding import frames_of, shown
 from pacsifier.pictures.stored import PixelsError
@@ -134,10 +133,10 @@ def write(
         request.beside(PAGE if not number else f"pixels.{number + 1}.html") for number in range(len(pages))
     ]
     failed = [(look.file, look.problem) for look in looks.values() if look.problem]
-    template = _template()
+    template = page.template("pacsifier.deidentify", "pixels.html")
     done = 0
-    for number, page in enumerate(pages):
-        wishes = [_wish(look, targets, request) for each in page for look in each.chosen]
+    for number, shown_here in enumerate(pages):
+        wishes = [_wish(look, targets, request) for each in shown_here for look in each.chosen]
         made: list[list[Pair]] = []
         # In order: each picture must stand beside its own boxes.
         numbered = list(enumerate(wishes))
@@ -150,7 +149,7 @@ def write(
         pictures = iter(made)
         text = template.render(
             folder=request.out_folder.resolve().name,
-            series=[_as_values(each, pictures) for each in page],
+            series=[_as_values(each, pictures) for each in shown_here],
             failed=failed if number == 0 else [],
             pages=[name.name for name in names],
             number=number,
@@ -168,13 +167,6 @@ def _wish(look: Look, targets: Mapping[str, str], request: Request) -> Wish:
     return Wish(source, output, frames)
 
 
-def _template() -> Any:
-    import jinja2
-
-    text = files("pacsifier.deidentify").joinpath("pixels.html").read_text(encoding="utf-8")
-    return jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined).from_string(text)
-
-
 def _as_values(shown: Shown, pictures: Iterator[list[Pair]]) -> dict[str, Any]:
     """What the page says of one series, as the template takes it."""
     images = []
@@ -185,8 +177,8 @@ def _as_values(shown: Shown, pictures: Iterator[list[Pair]]) -> dict[str, Any]:
                     "file": look.file,
                     "frame": pair.frame + 1,
                     "frames": look.frames,
-                    "before": _data_uri(pair.before),
-                    "after": _data_uri(pair.after),
+                    "before": page.data_uri(pair.before),
+                    "after": page.data_uri(pair.after),
                     "regions": [_region(each) for each in shown.regions[look.file]],
                 }
             )
@@ -218,7 +210,3 @@ def _region(region: Region) -> dict[str, Any]:
         "text": region.text,
         "confidence": f"{region.confidence:.2f}",
     }
-
-
-def _data_uri(jpeg: bytes) -> str:
-    return f"data:image/jpeg;base64,{base64.b64encode(jpeg).decode()}" if jpeg else ""

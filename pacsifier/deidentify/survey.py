@@ -18,11 +18,11 @@ from pacsifier.deidentify.patients import adopted
 from pacsifier.deidentify.report import REPORT, REVIEW, SUMMARY, VERIFY
 from pacsifier.deidentify.scan import Gathered, Scanner
 from pacsifier.disk.names import shown
-from pacsifier.disk.walk import Progress, Walk
+from pacsifier.disk.walk import PASSED_OVER, Progress, Walk
 
 # What lies beside an output; of a folder of images only the first two tell that it is one.
 _BESIDE = tuple(f".{each}" for each in ("key.json", REPORT, SUMMARY, REVIEW, VERIFY, RECORD))
-_PAGES = re.compile(r"\.pixels(\.[0-9]+)?\.html$")
+_PAGES = re.compile(r"\.(pixels(\.[0-9]+)?|report)\.html$")
 _File = TypeVar("_File", Left, There)
 
 
@@ -129,7 +129,7 @@ class _Outputs:
     def notes(self) -> Iterator[str]:
         """What the run says of the outputs that it passed over."""
         for folder in sorted(self._met):
-            yield f"{shown(folder.relative_to(self.source))}: passed over, not read: the output of a de-identification"
+            yield f"{shown(folder.relative_to(self.source))}: {PASSED_OVER}: the output of a de-identification"
 
     def _is_within(self, folder: Path) -> bool:
         known = self._folders.get(folder)

@@ -30,9 +30,14 @@ UNEXPECTED_FOLDER = "unexpected"
 UNEXPECTED_NAME = "unexpected.csv"
 CONFLICTS_NAME = "conflicts.json"
 PARTS_FOLDER = "parts"
+# The page that shows what a folder holds, and where its pictures and further pages lie when they are many.
+REPORT_NAME = "report.html"
+REPORT_FOLDER = "report_files"
 # What pacsifier itself lays beside images, in any folder of a tree; tables and logs apart.
 # What pacsifier's commands lay beside images: no input of any of them, and no failure.
-_BY_PRODUCTS = re.compile(r"DICOMDIR|new_id\.txt|Clean_Report_.*\.txt|.*\.(csv|json|partial)", re.IGNORECASE)
+_BY_PRODUCTS = re.compile(
+    r"DICOMDIR|new_id\.txt|Clean_Report_.*\.txt|report\.html|.*\.(csv|json|partial)", re.IGNORECASE
+)
 NO_PATIENT_ID = "No_patient_ID"
 NO_STUDY_DATE = "No_study_date"
 NO_SERIES_DESCRIPTION = "No_series_description"

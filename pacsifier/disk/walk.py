@@ -27,6 +27,9 @@ _SET_ASIDE = re.compile(r"[A-Za-z0-9_]+\.([0-9.]+|malformed_[0-9a-f]{8})(_[0-9]+
 _AUDIT_KEYS = frozenset(("ended_at", "did", "query_sha256"))
 _LONGEST_AUDIT_LINE = 1 << 20
 
+PASSED_OVER = "passed over, not read"
+"""What a note says of a folder after its name."""
+
 
 class Progress(Protocol):
     """Called now and then with what is done, how many, of how many (0: not known), and how many bytes that were."""
@@ -75,7 +78,7 @@ class Walk:
     def notes(self) -> tuple[str, ...]:
         """What a run says of each folder that was passed over, fit for the console."""
         return tuple(
-            f"{shown(each.relative_to(self.folder))}: passed over, not read: the logs of a pacsifier run"
+            f"{shown(each.relative_to(self.folder))}: {PASSED_OVER}: the logs of a pacsifier run"
             for each in self.passed_over
         )
 

@@ -10,8 +10,12 @@ _LIBRARIES = (
     *("openjpeg", "rle"),
 )
 """By the names they are imported under."""
+PAGE = ("jinja2",)
+"""What a page is written with."""
+DRAWING = ("numpy", "PIL")
+"""What pictures are drawn with; decoders of compressed ones apart."""
 
 
-def missing() -> tuple[str, ...]:
-    """The libraries that are not installed."""
-    return tuple(name for name in _LIBRARIES if find_spec(name) is None)
+def missing(libraries: tuple[str, ...] = _LIBRARIES) -> tuple[str, ...]:
+    """Those of the libraries that are not installed."""
+    return tuple(name for name in libraries if find_spec(name) is None)

@@ -15,6 +15,7 @@ from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import WebDriverWait
 
 from pacsifier.cli.anonymize import main
+from tests.browser.axe import barriers
 from tests.deid import corpus, helpers
 
 SERIES = ("first", "second", "third")
@@ -144,6 +145,7 @@ def test_the_page_fits_its_window_and_values_are_data(tmp_path, browser, width):
     assert evil.replace("/", "_") in browser.find_element(By.TAG_NAME, "h2").text
     wide, seen = browser.execute_script("return [document.documentElement.scrollWidth, window.innerWidth]")
     assert wide <= seen
+    assert barriers(browser) == []
     if folder := os.environ.get("PACSIFIER_SCREENSHOTS"):
         browser.save_screenshot(str(Path(folder) / f"pixels-{width}.png"))
 

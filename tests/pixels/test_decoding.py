@@ -281,6 +281,17 @@ def test_small_pictures_fit_and_keep_their_form(shape):
 
 
 def test_the_middle_of_frames_and_slices():
+    picture = np.zeros((40, 60), np.uint8)
+    shapes = {aspect: thumbnail.squared(picture, aspect).shape for aspect in (1, 1.01, 2, 0.5, 0.01, 100, 0)}
+    assert shapes == {
+        1: (40, 60),
+        1.01: (40, 60),
+        2: (80, 60),
+        0.5: (20, 60),
+        0.01: (40, 60),
+        100: (40, 60),
+        0: (40, 60),
+    }
     assert [thumbnail.middle(number) for number in (0, 1, 2, 3, 4, 101)] == [0, 0, 0, 1, 1, 50]
 
 

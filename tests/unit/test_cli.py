@@ -214,7 +214,7 @@ def test_every_path_is_absolute_once_it_is_read_and_links_stay(command, tmp_path
     paths = [action for action in parser._actions if action.type is Path]
     for action in parser._actions:
         action.required = False
-    given = [word for action in paths for word in (action.option_strings[0], "link/../x")]
+    given = [word for action in paths for word in (*action.option_strings[:1], "link/../x")]
     assert paths
     for words, expected in ((given, tmp_path / "link/../x"), ([], None)):
         arguments = vars(common.parsed(parser, words))

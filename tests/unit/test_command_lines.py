@@ -21,7 +21,7 @@ MODULES = (
         "add_karnak_tags",
         "extract_report",
     ),
-    *("merge_parts", "demo_pacs"),
+    *("merge_parts", "demo_pacs", "report"),
 )
 SECRET = "Mueller^Hans"
 
@@ -87,8 +87,10 @@ def test_no_mistake_tells_a_value(name, capsys):
         else:
             words = [option]
         assert SECRET not in refused(capsys, parser, *words)
+    # A command that takes a folder without the name of an option takes one.
+    taken = [SECRET for action in parser._actions if not action.option_strings]
     for word in (SECRET, f"-Z{SECRET}", f"--zzzz={SECRET}"):
-        assert SECRET not in refused(capsys, parser, word)
+        assert SECRET not in refused(capsys, parser, *taken, word)
 
 
 def test_a_long_option_with_one_hyphen_is_not_taken_for_a_short_one_with_a_value(capsys):
