@@ -115,6 +115,9 @@ missing_packages() {
     command -v java >/dev/null || say default-jre-headless
     command -v dciodvfy >/dev/null || say dicom3tools
     command -v dcm2niix >/dev/null || say dcm2niix
+    # The shells whose completion is tried.
+    command -v zsh >/dev/null || say zsh
+    command -v fish >/dev/null || say fish
     command -v chromium >/dev/null || say chromium
     command -v chromedriver >/dev/null || say chromium-driver
     # What the pictures of the tests are written with.

@@ -6,7 +6,7 @@ import sys
 import time
 from types import TracebackType
 
-from pacsifier.cli.streams import Unfiltered
+from pacsifier.cli.streams import Unfiltered, moves
 
 _PLAIN_EVERY_S = 30.0
 _TERMINAL_EVERY_S = 0.2
@@ -16,7 +16,7 @@ class Ticker:
     """The progress of a run over files: called with what is done, how many, of how many; a context manager."""
 
     def __init__(self) -> None:
-        self._terminal = sys.stderr.isatty()
+        self._terminal = moves(sys.stderr)
         self._said = time.monotonic()
 
     def __enter__(self) -> Ticker:

@@ -361,7 +361,9 @@ def test_a_first_request_is_as_large_as_it_may_be(most: int, first: int) -> None
 
 
 @pytest.mark.parametrize(("requests", "first"), [(1, 1), (2, 2), (3, 3), (9, 3), (None, 3)])
-def test_a_first_association_has_no_more_requests_than_may_fail_unseen(requests: int | None, first: int) -> None:
+def test_a_first_association_has_no_more_requests_than_may_fail_unseen(
+    requests: int | None, first: int
+) -> None:
     parts = [(MoveRequest((uid,)), (state(uid, f"{uid}.1", 1),)) for uid in ("1", "2", "3")]
     chunk, others = beginning(one_chunk(parts), 100, requests)
     assert (list(chunk.parts), list(others)) == (parts[:first], parts[first:])
