@@ -20,7 +20,7 @@ COMMANDS = {
 }
 # What is typed, and a word that Tab offers for it.
 TYPED = [
-    ("pacsifier", "--retr", "--retrieve_method"),
+    ("pacsifier", "--retri", "--retrieve_method"),
     ("pacsifier", "--retrieve_method au", "auto"),
     ("pacsifier", "--config my_c", "my_config.json"),
     ("pacsifier", "--out_directory my_f", "my_folder"),
@@ -61,14 +61,13 @@ def _zsh(script: Path, command: str, typed: str) -> str:
     function = f"""
 zmodload zsh/zpty
 zpty -b inner zsh -f -i
-zpty -w inner 'PS1=; PROMPT_EOL_MARK=; fpath=({script.parent} $fpath); autoload -U compinit; compinit -u -D'
-zpty -w inner 'LISTMAX=9999; zstyle ":completion:*" list-colors ""; zstyle ":completion:*" menu no; print READY''NOW'
+zpty -w inner 'PS1=; fpath=({script.parent} $fpath); autoload -U compinit; compinit -u -D'
+zpty -w inner 'probe() {{ zle complete-word; print -r -- "GO""T:$BUFFER:EN""D"; }}; zle -N probe; bindkey "^X" probe'
+zpty -w inner 'print READY''NOW'
 zpty -r inner out '*READYNOW*'
-zpty -w -n inner {shlex.quote(f"{command} {typed}")}$'\\t'
-zpty -w inner ''
-zpty -w inner 'print DONE''NOW'
-zpty -r inner out '*DONENOW*'
-print -r -- $out
+zpty -w -n inner {shlex.quote(f"{command} {typed}")}$'\\x18'
+zpty -r inner out '*GOT:*:END*'
+print -r -- ${{out##*GOT:}}
 zpty -d inner
 """
     return _output(["zsh", "-f", "-c", function], script.parent)
