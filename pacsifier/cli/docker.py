@@ -5,7 +5,6 @@ Another wrapper: one line in `WRAPPERS`, one in setup.cfg.
 
 from __future__ import annotations
 
-import argparse
 import errno
 import importlib
 import os
@@ -68,7 +67,7 @@ def _wrapped_parser(name: str) -> Parser:
     return parser
 
 
-def build_parser(name: str) -> argparse.ArgumentParser:
+def build_parser(name: str) -> Parser:
     """The parser of one wrapper: that of the wrapped command, and options for the container; no side effects."""
     parser = _wrapped_parser(name)
     wrapped, closing = parser.prog, parser.closing
