@@ -21,6 +21,10 @@ html_title = f"pacsifier {__version__}"
 html_show_sphinx = False
 html_last_updated_fmt = None
 myst_heading_anchors = 3
+html_static_path = ["_static"]
+html_css_files = ["tables.css"]
+# Two hyphens are two hyphens: they begin an option.
+smartquotes = False
 exclude_patterns = ["_build"]
 # Pages beside the README, which link to each other where they lie; in the tree they are pages as well.
 _BESIDE = {name: f"{name.lower()}.md" for name in ("README", "BENCHMARKS", "CHANGELOG", "CONTRIBUTING")}

@@ -11,6 +11,7 @@ import configparser
 import importlib
 import json
 import os
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -123,17 +124,21 @@ def _group(group: argparse._ArgumentGroup) -> str:
 
 def _option(action: argparse.Action) -> tuple[str, str, str, str]:
     names = ", ".join(f"`{each}`" for each in action.option_strings)
-    value = action.metavar or (action.dest.upper() if action.choices is None else "")
+    values = [str(action.metavar or action.dest.upper())]
     if action.choices is not None and action.metavar is None:
-        value = " or ".join(map(str, action.choices))
-    default = (
-        "" if action.nargs == 0 or action.default in (None, argparse.SUPPRESS, []) else str(action.default)
-    )
+        values = [*map(str, action.choices)]
+    meant = str(action.help or "") % {"prog": "the command", "default": action.default}
+    # Where the help itself names the default, it says it as people do: 200MB.
+    told_default = re.search(r"( \(|; )default: ([^()]+)\)$", meant)
+    unset = action.nargs == 0 or action.default in (None, argparse.SUPPRESS, [])
+    default = told_default[2].strip('"') if told_default else "" if unset else str(action.default)
+    if told_default:
+        meant = meant[: told_default.start()] + (")" if told_default[1] == "; " else "")
     return (
         names,
-        "" if action.nargs == 0 else f"`{value}`",
+        "" if action.nargs == 0 else ", ".join(f"`{each}`" for each in values),
         "required" if action.required else f"`{default}`" if default else "",
-        plain(str(action.help or "") % {"prog": "the command", "default": action.default}),
+        plain(meant),
     )
 
 
@@ -305,7 +310,8 @@ def elements() -> str:
             int(row.tag, 16)
             for name in ("table_e1_1.txt", "beyond_table.txt")
             for row in read_table(name)
-            if row.tag != "private" and "x" not in row.tag.lower()
+            # What belongs to messages and file meta information is written anew.
+            if row.tag >= "0008" and row.tag != "private" and "x" not in row.tag.lower()
         }
     )
     rows = [
@@ -327,15 +333,11 @@ def marks() -> str:
         "out_but_keep_sr": "`-i`, not with `--keep_sr`",
         "always_out": "always",
     }
-    rows = [
-        (
-            row.kind,
-            row.mark if row.mark in ("YES", "NO") else "",
-            left.get(row.asked_out, row.asked_out),
-            row.reason,
-        )
-        for row in claims.table()
-    ]
+    kinds: dict[tuple[str, str, str], dict[str, None]] = {}
+    for row in claims.table():
+        mark = row.mark if row.mark in ("YES", "NO") else ""
+        kinds.setdefault((row.kind, mark, left.get(row.asked_out, row.asked_out)), {})[row.reason] = None
+    rows = [(*kind, "; ".join(reasons)) for kind, reasons in kinds.items()]
     return table(("kind of file", "mark", "left out by", "why"), rows)
 
 
@@ -396,7 +398,8 @@ def notebook() -> str:
     for cell in book["cells"]:
         text = "".join(cell["source"])
         parts.append(text if cell["cell_type"] == "markdown" else f"```python\n{text}\n```")
-    return "\n\n".join(parts)
+    # The page has a heading of its own.
+    return re.sub(r"\A# .*\n", "", "\n\n".join(parts))
 
 
 # --- pages that lie beside the README --------------------------------------------------------------------------------

@@ -74,7 +74,7 @@ _NEXT_STEPS: tuple[tuple[type[PacsifierError], str], ...] = (
     (InputError, "once that is put right, run the same command again; --help tells what is allowed"),
     (PacsError, "pacsifier --check tries config, network and PACS one by one, with a remedy for each"),
     (ServiceError, "once the service answers, run the same command again"),
-    (ToolError, "once DCMTK works, run the same command again; --dcmtk_dir names the folder of another one"),
+    (ToolError, "once that is put right, run the same command again"),
 )
 
 

@@ -29,7 +29,7 @@ class Parser(argparse.ArgumentParser):
     documented: tuple[str, ...] = ()
 
     def __init__(self, **settings: Any) -> None:
-        super().__init__(exit_on_error=False, formatter_class=HelpFormatter, **settings)
+        super().__init__(exit_on_error=False, **{"formatter_class": HelpFormatter, **settings})
         # From Python 3.14 on argparse would write colours, which our streams spell out.
         self.color = False
         self._optionals.title = "about this command"
