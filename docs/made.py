@@ -25,7 +25,7 @@ from pacsifier.cli.docker import build_parser as wrapper_parser
 from pacsifier.cli.helping import laid_out
 from pacsifier.cli.parser import Parser
 from pacsifier.config import PACS_SCHEMA
-from pacsifier.dcmtk import negotiation
+from pacsifier.dcmtk import negotiation, transcript
 from pacsifier.deidentify import claims, report, review, told
 from pacsifier.deidentify.engine.dictionary import keyword, public_vr
 from pacsifier.deidentify.engine.profile import CODES, Options, Profile, codes, read_table
@@ -280,6 +280,14 @@ def statuses() -> str:
     )
 
 
+def dicom_statuses() -> str:
+    """The final statuses of C-FIND, C-MOVE and C-GET, and what a run does about each."""
+    known = {value for name, value in vars(transcript).items() if name.isupper() and isinstance(value, int)}
+    named = sorted(known | {*transcript._FIND_STATUS.values()})
+    rows = explained((f"0x{each:04X}" for each in named), meanings.DICOM_STATUS, "statuses of DICOM")
+    return table(("status", "what the PACS says", "what a run does", "what you do"), rows)
+
+
 def _row_outcomes() -> tuple[str, ...]:
     open_ones = (each.value for each in Status if not each.settled)
     return tuple(dict.fromkeys((*outcomes.NOTHING_LEFT, "not_found", *open_ones)))
@@ -441,7 +449,7 @@ PARTS: Mapping[str, Callable[[], str]] = {
     for part in (
         *(commands, config_keys, query_columns, files, statuses, elements, marks, characteristics),
         *(options_of_the_standard, transfer_syntaxes, storage_classes, notebook),
-        *(readme, benchmarks, changelog, contributing, plan_of_the_house),
+        *(dicom_statuses, readme, benchmarks, changelog, contributing, plan_of_the_house),
     )
 }
 

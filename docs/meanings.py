@@ -263,3 +263,21 @@ CONFIG_KEYS: Meanings = {
     "batch_size": "series that are fetched before a pause",
     "batch_wait_time": "s, the pause",
 }
+
+DICOM_STATUS: Meanings = {
+    "0x0000": "Success; believed only when the counts agree | complete, or asked for once more | nothing",
+    "0x0213": "resource limitation | asked again after a growing wait | then `--associations 1`, `--hours`",
+    "0xA700": "refused: out of resources | asked again after a growing wait | as before",
+    "0xA701": "refused: unable to calculate the number of matches | asked again after a growing wait | as before",
+    "0xA702": "refused: unable to perform sub-operations | asked again after a growing wait; with failed "
+    "sub-operations it may be for good | look at `Reason`: often the PACS does not reach `move_port`",
+    "0xA801": "the move destination is unknown | the run stops, unless something has come | "
+    "have your AE title declared with address and port",
+    "0xA900": "the identifier does not match the SOP class | simpler requests, one series at a time | nothing; "
+    "`--check --capabilities FILE` finds it out beforehand",
+    "0xB000": "sub-operations complete, some failed or with warnings | what is missing is asked for once more | "
+    "look at `Reason`",
+    "0xC000": "unable to process (0xCxxx, and whatever is not named here) | simpler requests, then failed for good | "
+    "ask the administrator what the log of the PACS says",
+    "0xFE00": "cancelled, which nobody asked for; some PACS end long lists so | lists are asked for in parts | nothing",
+}
