@@ -122,6 +122,9 @@ missing_packages() {
     command -v dciodvfy >/dev/null || say dicom3tools
     command -v stunnel4 >/dev/null || say stunnel4
     command -v dcm2niix >/dev/null || say dcm2niix
+    # The shells whose completion is tried.
+    command -v zsh >/dev/null || say zsh
+    command -v fish >/dev/null || say fish
     command -v chromium >/dev/null || say chromium
     command -v chromedriver >/dev/null || say chromium-driver
     command -v npm >/dev/null || say npm

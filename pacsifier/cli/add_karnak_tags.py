@@ -25,7 +25,7 @@ _EXAMPLES = """examples:
       --day_shift ids/day_shift_MYPROJECT.json --album_name "My album"
       writes (000B,xx01) patient code, (000B,xx02) album and (000B,xx03) day shift under the creator CHUV_DEV_TML into
       every instance below data, in place, each file whole or as it was; pixel data stays as it is
-  pacsifier-add-karnak-tags ... --dry_run
+  pacsifier-add-karnak-tags --in_folder data --new_ids ids/new_ids_MYPROJECT.json --album_name "My album" --dry_run
       checks everything and says how many files would change
 
   The maps: {"sub-1234": "P0001"} and {"sub-1234": -12}, sub-<PatientID> or PatientID. The images stay identified.
@@ -40,10 +40,9 @@ def build_parser() -> argparse.ArgumentParser:
         description="Add private DICOM tags to several studies so that Karnak can de-identify them using provided "
         "patient codes and route them to the appropriate Kheops album.",
         epilog=_EXAMPLES + common.exit_statuses(),
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.documented = ("--help", "--in_folder", "--new_ids", "--day_shift", "--album_name")
-    add = parser.add_argument
+    add = parser.add_argument_group("what is read and written").add_argument
     add(
         *("--in_folder", "-d"),
         type=Path,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import sys
-import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -31,18 +30,18 @@ _EXPLANATION = """what it does:
   compressed frames, bytes behind the last pixel. The pixels are the same.
 
 what of the patient stays (no part of it is a name; all of it together may tell who it is):
-{stays}
+    {stays}
   Word by word, as descriptions:
-{cleaned}
+    {cleaned}
   With --profile basic, for Table E.1-1 does not name them:
-{basic}
+    {basic}
 
 what it cannot do:
   Text that is part of the picture stays without --clean_pixels, and faces in the volume do. PatientIdentityRemoved
   says YES only where there is no such text as far as is known, for
-{claimed}
+    {claimed}
   and NO, until --reviewed names the file, for whatever else has pixels, and always for
-{doubted}
+    {doubted}
   whatever BurnedInAnnotation says. The report gives the reason for each file. Times of day stay, and are linkable.
 
 what --clean_pixels does:
@@ -50,13 +49,13 @@ what --clean_pixels does:
   finds with one flat colour, decodes the file again, and looks once more; a file that cannot be searched or blanked is
   left out. ImageType stays: no pixel outside the boxes changes, and cohorts are selected by it; DerivationDescription
   tells what was done. Once cleaned, with nothing seen and left, PatientIdentityRemoved says YES for
-{cleaned_enough}
+    {cleaned_enough}
   and for all others only when --reviewed says that a person has looked. <out_folder>.pixels.html, beside the key and
   as secret, shows what was blanked and saves what that person answers. Not found: handwriting, mirrored or curved text,
   text under 8 pixels or of little contrast, logos, bar codes, faces on photographs.
 
 what --delete_identifiable leaves out:
-{asked_out}
+    {asked_out}
   Never radiographs or mammograms as such.
 
 where the key lies:
@@ -73,7 +72,11 @@ where in_folder is out_folder:
 
 examples:
   pacsifier-anonymize --in_folder images --out_folder shared --fuzz_acq_dates --remove_private_tags --verify
+      the usual one: dates shifted, private tags out, and the output searched for all that is known of the input
   pacsifier-anonymize -d images -o shared --new_ids new_ids_project.json --day_shift day_shift_project.json -a
+      with the pseudonyms and day shifts of pacsifier-get-pseudonyms
+  pacsifier-anonymize -d images -o shared -a -p --clean_pixels
+      with text in pixels searched and blanked; look at shared.pixels.html afterwards
 
 """
 
@@ -86,43 +89,32 @@ _DOCUMENTED = (
 )
 
 
-class _Parser(Parser):
-    """A parser that reads the tables of the rules when it is asked for help, and only then."""
-
-    def format_help(self) -> str:
-        """The help, with what the tables say."""
-        self.epilog = _explanation() + common.EXIT_STATUSES
-        return super().format_help()
-
-
 def _explanation() -> str:
+    """What the tables of the rules say."""
     from pacsifier.deidentify import told
     from pacsifier.deidentify.engine.profile import Options
 
     stays, cleaned = told.patient_characteristics()
-    return _EXPLANATION.format(
-        stays=_listed(stays),
-        cleaned=_listed(cleaned, 4),
-        basic=_listed(told.patient_characteristics(Options(basic=True))[0], 4),
-        claimed=_listed(told.claimed(), 4),
-        doubted=_listed(told.doubted(), 4),
-        cleaned_enough=_listed(told.cleaned_enough(), 4),
-        asked_out=_listed(told.asked_out()),
-    )
-
-
-def _listed(names: Sequence[str], indent: int = 2) -> str:
-    text = "; ".join(names)
-    return textwrap.fill(text, 118, initial_indent=" " * indent, subsequent_indent=" " * indent)
+    lists = {
+        "stays": stays,
+        "cleaned": cleaned,
+        "basic": told.patient_characteristics(Options(basic=True))[0],
+        "claimed": told.claimed(),
+        "doubted": told.doubted(),
+        "cleaned_enough": told.cleaned_enough(),
+        "asked_out": told.asked_out(),
+    }
+    said = _EXPLANATION.format_map({name: "; ".join(names) for name, names in lists.items()})
+    return said + common.exit_statuses(common.EXIT_TOOL, again="--resume")
 
 
 def build_parser() -> argparse.ArgumentParser:
     """The parser of the command; no side effects."""
-    parser = _Parser(
+    parser = Parser(
         prog=_PROG,
         description="Anonymize DICOM files.",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    parser.closing = _explanation
     parser.documented = _DOCUMENTED
     _add_documented_options(parser)
     common.add_common_arguments(parser)
@@ -134,7 +126,11 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def _add_documented_options(parser: argparse.ArgumentParser) -> None:
-    add, flag = parser.add_argument, "store_true"
+    paths, work = (
+        parser.add_argument_group(title) for title in ("what is read and written", "what is changed")
+    )
+    # In the order of the documentation, which is that of the usage.
+    add, flag = paths.add_argument, "store_true"
     data = Path("./data")
     add(
         "--in_folder",
@@ -152,6 +148,7 @@ def _add_documented_options(parser: argparse.ArgumentParser) -> None:
         help="Output directory where the anonymized dicoms will be saved; the same as --in_folder: the originals "
         "are replaced",
     )
+    add = work.add_argument
     add(
         *("--delete_identifiable", "-i"),
         action=flag,
@@ -163,7 +160,7 @@ def _add_documented_options(parser: argparse.ArgumentParser) -> None:
         action=flag,
         help="Fuzz acquisition dates: every date of a patient moves by the same number of days, 1 to 30",
     )
-    add(
+    paths.add_argument(
         *("--new_ids", "-n"),
         type=Path,
         help='List of new ids: a JSON file {"sub-1234": "P0001"}; without it new_id.txt of the patient\'s folder, '

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from pacsifier import __version__
 from pacsifier.cli import streams
+from pacsifier.cli.completion import SHELLS, PrintCompletion
 from pacsifier.errors import (
     AnswerError,
     AssociationError,
@@ -60,14 +61,21 @@ _STATUS_LINES = {
 }
 
 
-def exit_statuses(*further: int) -> str:
+def exit_statuses(*further: int, again: str = "the same command again") -> str:
     """The exit statuses of a command that works on files: 0, 1, 2, interruptions, and `further` ones."""
     statuses = sorted({EXIT_COMPLETE, EXIT_MISSING, EXIT_INPUT, *further})
     lines = [f"  {status}    {_STATUS_LINES[status]}" for status in statuses]
-    lines.append(
-        "  130  interrupted (Ctrl-C); 143: terminated; 129: hung up; the same command again goes on from there"
-    )
+    lines.append(f"  130  interrupted (Ctrl-C); 143: terminated; 129: hung up; {again} goes on from there")
     return "\n".join(["exit status:", *lines])
+
+
+# What a person does next, by who must act; what an error itself says of it stands before.
+_NEXT_STEPS: tuple[tuple[type[PacsifierError], str], ...] = (
+    (InputError, "once that is put right, run the same command again; --help tells what is allowed"),
+    (PacsError, "pacsifier --check tries config, network and PACS one by one, with a remedy for each"),
+    (ServiceError, "once the service answers, run the same command again"),
+    (ToolError, "once that is put right, run the same command again"),
+)
 
 
 class Interrupted(BaseException):
@@ -79,8 +87,15 @@ class Interrupted(BaseException):
 
 
 def add_common_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds `--version`."""
+    """Adds `--version` and `--print_completion`."""
     parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
+    parser.add_argument(
+        "--print_completion",
+        action=PrintCompletion,
+        choices=SHELLS,
+        metavar="SHELL",
+        help="Print a script by which a shell completes the options of this command, and exit: bash, zsh or fish",
+    )
 
 
 def add_extra_columns(add: Callable[..., argparse.Action]) -> None:
@@ -197,6 +212,7 @@ def run(
         return work()
     except PacsifierError as error:
         print(f"{prog}: {error}", file=sys.stderr)
+        print(f"{prog}: {_next_step(error)}", file=sys.stderr)
         if verbosity:
             logging.getLogger(__name__).debug("raised here", exc_info=error)
         return _status(error)
@@ -215,7 +231,8 @@ def run(
         logging.getLogger(__name__).debug("raised here", exc_info=error)
         places = "".join(traceback.format_tb(error.__traceback__))
         print(
-            f"{places}{prog}: {type(error).__name__}, a fault of pacsifier itself{remedied()}",
+            f"{places}{prog}: {type(error).__name__}, a fault of pacsifier itself: please report the lines above"
+            f"{remedied()}",
             file=sys.stderr,
         )
         return EXIT_MISSING
@@ -265,6 +282,10 @@ def read_all(first: Callable[[], _First], second: Callable[[], _Second]) -> tupl
     if faults:
         raise InputError(*faults)
     return results[0], results[1]
+
+
+def _next_step(error: PacsifierError) -> str:
+    return next((step for kind, step in _NEXT_STEPS if isinstance(error, kind)), _NEXT_STEPS[0][1])
 
 
 def _status(error: PacsifierError) -> int:

@@ -41,16 +41,16 @@ def build_parser() -> argparse.ArgumentParser:
         prog=_PROG,
         description="Create a DICOMDIR of all dicoms within a folder.",
         epilog=_EXAMPLES + common.exit_statuses(common.EXIT_TOOL),
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.documented = ("--help", "--in_folder", "--out_folder")
-    parser.add_argument(
+    paths = parser.add_argument_group("what is read and written")
+    paths.add_argument(
         *("--in_folder", "-d"),
         type=Path,
         default=Path("./data"),
         help='Directory to the dicom files (default: "./data")',
     )
-    parser.add_argument(
+    paths.add_argument(
         *("--out_folder", "-o"),
         type=Path,
         default=Path("./data"),

@@ -15,6 +15,16 @@ from pacsifier.figures import counted
 
 _PROG = "pacsifier-demo-pacs"
 
+_EXAMPLES = """examples:
+  pacsifier-demo-pacs --directory demo-pacs
+      serve the synthetic hospital on port 11112 until Ctrl-C; in another terminal, in the same folder:
+  pacsifier --save --info --config demo-pacs/config.json --queryfile demo-pacs/query.csv --out_directory images
+      bring its images to disk
+  pacsifier-demo-pacs --port 11200 --move_port 11201
+      where another program has the usual ports
+
+"""
+
 
 def build_parser() -> argparse.ArgumentParser:
     """The parser of the command; no side effects."""
@@ -22,27 +32,25 @@ def build_parser() -> argparse.ArgumentParser:
         prog=_PROG,
         description="Make a small synthetic hospital and serve it by DCMTK's dcmqrscp until interrupted (Ctrl-C). "
         "A matching config.json and query.csv are written into the directory.",
-        epilog=common.EXIT_STATUSES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog=_EXAMPLES + common.exit_statuses(common.EXIT_TOOL),
     )
-    parser.add_argument(
-        "--port", type=_port, default=11112, metavar="N", help="Port to serve on (default: 11112)"
-    )
-    parser.add_argument(
+    add = parser.add_argument_group("what is served, and where").add_argument
+    add("--port", type=_port, default=11112, metavar="N", help="Port to serve on (default: 11112)")
+    add(
         "--move_port",
         type=_port,
         default=11113,
         metavar="N",
         help="Port on which pacsifier will receive images (default: 11113)",
     )
-    parser.add_argument(
+    add(
         "--directory",
         type=Path,
         default=Path("./demo-pacs"),
         metavar="DIR",
         help='Where the archive, config.json and query.csv go (default: "./demo-pacs")',
     )
-    parser.add_argument("--dcmtk_dir", type=Path, metavar="DIR", help="Folder of DCMTK's binaries")
+    add("--dcmtk_dir", type=Path, metavar="DIR", help="Folder of DCMTK's binaries (default: on PATH)")
     common.add_common_arguments(parser)
     return parser
 

@@ -5,10 +5,10 @@ Another wrapper: one line in `WRAPPERS`, one in setup.cfg.
 
 from __future__ import annotations
 
-import argparse
 import errno
 import importlib
 import os
+import re
 import shlex
 import shutil
 import sys
@@ -17,6 +17,7 @@ from pathlib import Path
 
 from pacsifier.cli import common, streams
 from pacsifier.cli.container import Needs, engine_command, keep_texts, written_out
+from pacsifier.cli.parser import Parser
 from pacsifier.cli.site import fill_from_site
 from pacsifier.disk.files import make_folders
 from pacsifier.errors import InputError, ToolError
@@ -62,21 +63,27 @@ The container sees only the paths that the options name, and what they link to o
 The exit status is the command's own; 125: the engine could not start it."""
 
 
-def _wrapped_parser(name: str) -> argparse.ArgumentParser:
+def _wrapped_parser(name: str) -> Parser:
     module = importlib.import_module(f"pacsifier.cli.{WRAPPERS[name][0]}")
-    parser: argparse.ArgumentParser = module.build_parser()
+    parser: Parser = module.build_parser()
     return parser
 
 
-def build_parser(name: str) -> argparse.ArgumentParser:
+def build_parser(name: str) -> Parser:
     """The parser of one wrapper: that of the wrapped command, and options for the container; no side effects."""
     parser = _wrapped_parser(name)
+    wrapped, closing = parser.prog, parser.closing
+    parser.closing = lambda: f"{_renamed(closing(), wrapped, name)}\n{_ENVIRONMENT}"
     parser.prog = name
-    parser.epilog = f"{parser.epilog}\n{_ENVIRONMENT}"
     add = parser.add_argument_group("the container").add_argument
     add("--image", metavar="IMAGE", help=f"The image to run (default: PACSIFIER_DOCKER_IMAGE, else {IMAGE})")
     add("--print", action="store_true", help="Only print the command line of the engine")
     return parser
+
+
+def _renamed(text: str, wrapped: str, name: str) -> str:
+    """The examples with the name of the wrapper."""
+    return re.sub(rf"^(\s+){re.escape(wrapped)} (?=-)", rf"\1{name} ", text, flags=re.MULTILINE)
 
 
 def command_line(name: str, argv: Sequence[str] | None) -> tuple[list[str], list[Path], bool]:

@@ -32,10 +32,9 @@ def build_parser() -> argparse.ArgumentParser:
         prog=_PROG,
         description="Extract plain text from Carestream radiology reports in SR.",
         epilog=_EXAMPLES + common.exit_statuses(),
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.documented = ("--help", "--data_folder")
-    parser.add_argument(
+    parser.add_argument_group("what is read and written").add_argument(
         *("--data_folder", "-d"), type=Path, required=True, help="Path to the folder containing the reports"
     )
     common.add_common_arguments(parser)

@@ -36,7 +36,6 @@ def build_parser() -> argparse.ArgumentParser:
         prog=_PROG,
         description="Create new pseudonyms for a list of PatientIDs.",
         epilog=_EXAMPLES + common.exit_statuses(common.EXIT_ASSOCIATION),
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.documented = (
         *("--help", "--mode", "--config", "--queryfile", "--mappingfile", "--shift-days", "--project_name"),
@@ -67,7 +66,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def _add_documented(parser: argparse.ArgumentParser) -> None:
-    add = parser.add_argument
+    add = parser.add_argument_group("what is read and written").add_argument
     add(
         *("--mode", "-m"),
         choices=("de-id", "custom"),
@@ -109,7 +108,7 @@ def _add_documented(parser: argparse.ArgumentParser) -> None:
         required=True,
         help="Output directory where the pseudonyms will be saved as a json",
     )
-    add(*("--verbose", "-v"), action="count", default=0, help="Print verbose output")
+    parser.add_argument("--verbose", "-v", action="count", default=0, help="Print verbose output")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

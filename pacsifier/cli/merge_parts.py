@@ -18,6 +18,14 @@ if TYPE_CHECKING:
 
 _PROG = "pacsifier-merge-parts"
 
+_EXAMPLES = """examples:
+  pacsifier-merge-parts --queryfile query.csv --out_directory export --parts 100
+      after 100 runs with --shard 1/100 to 100/100 into export/parts/1 to export/parts/100
+  pacsifier-merge-parts --queryfile query.csv --out_directory export --parts 100 --extra_columns
+      where the runs had --extra_columns, too
+
+"""
+
 
 def build_parser() -> argparse.ArgumentParser:
     """The parser of the command; no side effects."""
@@ -26,10 +34,9 @@ def build_parser() -> argparse.ArgumentParser:
         description="Write the logs of <out_directory>/parts/1 to N, each of a run with --shard I/N, as those of one "
         "run into <out_directory>/logs, and link the patients' folders into <out_directory>. Also when parts failed; "
         "may be run again.",
-        epilog=common.EXIT_STATUSES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog=_EXAMPLES + common.exit_statuses(),
     )
-    add = parser.add_argument
+    add = parser.add_argument_group("what is read and written").add_argument
     add("--queryfile", "-q", type=Path, required=True, help="The query file of the parts")
     add("--out_directory", "-d", type=Path, required=True, help="The folder that holds parts/1 to parts/N")
     add("--parts", type=common.positive, required=True, metavar="N", help="How many parts there are")

@@ -29,12 +29,14 @@ def build_parser() -> argparse.ArgumentParser:
         prog=_PROG,
         description="Move all csv files within a dicom folder into a new folder.",
         epilog=_EXAMPLES + common.exit_statuses(),
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.documented = ("--help", "--data_folder", "--info_folder")
-    parser.add_argument("--data_folder", "-d", type=Path, help="Path to the dicom folder")
-    parser.add_argument(
-        "--info_folder", "-o", type=Path, help="Path to the folder where all csv files will be moved"
+    add = parser.add_argument_group("what is read and written").add_argument
+    add("--data_folder", "-d", type=Path, help="Path to the dicom folder (needed)")
+    add(
+        *("--info_folder", "-o"),
+        type=Path,
+        help="Path to the folder where all csv files will be moved (needed)",
     )
     common.add_common_arguments(parser)
     group = parser.add_argument_group("further options")

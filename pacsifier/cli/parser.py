@@ -8,8 +8,10 @@ from __future__ import annotations
 import argparse
 import difflib
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NoReturn
+
+from pacsifier.cli.helping import HelpFormatter
 
 _LIKENESS = 0.6
 
@@ -27,7 +29,22 @@ class Parser(argparse.ArgumentParser):
     documented: tuple[str, ...] = ()
 
     def __init__(self, **settings: Any) -> None:
-        super().__init__(exit_on_error=False, **settings)
+        super().__init__(exit_on_error=False, **{"formatter_class": HelpFormatter, **settings})
+        # From Python 3.14 on argparse would write colours, which our streams spell out.
+        self.color = False
+        self._optionals.title = "about this command"
+        # What stands below the options; what is read of tables for it is read when somebody asks for help.
+        self.closing: Callable[[], str] = lambda: self.epilog or ""
+
+    def format_help(self) -> str:
+        """The help; what is the same for every command stands last."""
+        groups = self._action_groups
+        groups.append(groups.pop(groups.index(self._optionals)))
+        epilog, self.epilog = self.epilog, self.closing()
+        try:
+            return super().format_help()
+        finally:
+            self.epilog = epilog
 
     def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
         """Parses as usual; a word that belongs to no option is refused without telling it."""

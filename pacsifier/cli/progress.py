@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import Any, TextIO, cast
 
 from pacsifier.cli import common
-from pacsifier.cli.streams import Unfiltered, visible
+from pacsifier.cli.streams import Unfiltered, moves, visible
 from pacsifier.cli.ticker import Ticker
 from pacsifier.figures import time_text
 from pacsifier.transfer.options import Observer
@@ -69,7 +69,7 @@ class Console(Observer):
     def planned(self, series: int, instances: int | None) -> None:
         """Starts the bar."""
         self._series, self._instances = series, instances
-        if sys.stderr.isatty() and series:
+        if moves(sys.stderr) and series:
             from rich.console import Console as RichConsole
             from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 

@@ -60,22 +60,23 @@ def build_parser() -> argparse.ArgumentParser:
         prog=PROG,
         description="Query, move and retrieve DICOM images from a PACS server.",
         epilog=_EXAMPLES + common.EXIT_STATUSES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.documented = _DOCUMENTED
-    _add_retrieve_options(parser)
-    _add_upload_options(parser)
+    paths, work = (parser.add_argument_group(title) for title in ("what is read and written", "what is done"))
+    _add_retrieve_options(paths, work)
+    _add_upload_options(paths, work)
     common.add_common_arguments(parser)
-    _add_run_options(parser)
+    _add_run_options(parser, work)
     for add_options in (_add_query_options, _add_pace_options, _add_time_limits, _add_site_options):
         add_options(parser)
     add_tls_options(parser)
     return parser
 
 
-def _add_retrieve_options(parser: argparse.ArgumentParser) -> None:
-    add, flag = parser.add_argument, "store_true"
-    add("--config", "-c", type=Path, required=True, help="Configuration file path")
+def _add_retrieve_options(paths: argparse._ArgumentGroup, work: argparse._ArgumentGroup) -> None:
+    # In the order of the documentation, which is that of the usage.
+    add, flag = work.add_argument, "store_true"
+    paths.add_argument("--config", "-c", type=Path, required=True, help="Configuration file path")
     add(
         *("--save", "-s"),
         action=flag,
@@ -87,12 +88,12 @@ def _add_retrieve_options(parser: argparse.ArgumentParser) -> None:
         action=flag,
         help="Move images resulting from query (cannot be used together with '--save')",
     )
-    add(
+    paths.add_argument(
         *("--queryfile", "-q"),
         type=Path,
         help="Path to query file (mandatory if '--save', '--move' or '--info' is used)",
     )
-    add(
+    paths.add_argument(
         *("--out_directory", "-d"),
         type=Path,
         default=Path("./data"),
@@ -100,10 +101,9 @@ def _add_retrieve_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _add_upload_options(parser: argparse.ArgumentParser) -> None:
-    add, flag = parser.add_argument, "store_true"
-    add("--upload", "-u", action=flag, help="Upload DICOM images to PACS server")
-    add(
+def _add_upload_options(paths: argparse._ArgumentGroup, work: argparse._ArgumentGroup) -> None:
+    work.add_argument("--upload", "-u", action="store_true", help="Upload DICOM images to PACS server")
+    paths.add_argument(
         *("--upload_directory", "-ud"),
         type=Path,
         default=Path("./data"),
@@ -112,14 +112,13 @@ def _add_upload_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _add_run_options(parser: argparse.ArgumentParser) -> None:
-    add, flag = parser.add_argument, "store_true"
-    add(
+def _add_run_options(parser: argparse.ArgumentParser, work: argparse._ArgumentGroup) -> None:
+    work.add_argument(
         "--resume",
-        action=flag,
+        action="store_true",
         help="Resume extraction by skipping already downloaded series",
     )
-    add(
+    parser.add_argument(
         *("--verbose", "-v"),
         action="count",
         default=0,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import io
 import os
@@ -22,6 +23,18 @@ def visible(text: str) -> str:
 
 def _spelled(character: str) -> str:
     return character.encode("unicode_escape").decode("ascii")
+
+
+# What our own sentences hold beyond ASCII, for a terminal that has no such letters.
+_PLAIN = {"…": "...", "→": "->"}
+
+
+def _plain(error: UnicodeError) -> tuple[str, int]:
+    """An error handler of encodings: the plain form of what cannot be shown, else its number."""
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    unshown = error.object[error.start : error.end]
+    return "".join(_PLAIN.get(each) or _spelled(each) for each in unshown), error.end
 
 
 class _LastingStream(io.TextIOWrapper):
@@ -52,8 +65,14 @@ class Unfiltered:
         return getattr(self._stream, name)
 
 
+def moves(stream: Any) -> bool:
+    """Whether a line on it can be taken back: a terminal, and none that says it cannot."""
+    return bool(stream.isatty()) and os.environ.get("TERM", "") not in ("dumb", "unknown")
+
+
 def secure() -> None:
     """Opens streams that are closed, on /dev/null, and keeps one that breaks later from ending the run."""
+    codecs.register_error("pacsifier_plain", _plain)
     for number in range(3):
         try:
             os.fstat(number)
@@ -66,6 +85,6 @@ def secure() -> None:
             setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115
         elif stream is getattr(sys, f"__{name}__"):
             lasting = _LastingStream(
-                stream.buffer, stream.encoding, "backslashreplace", line_buffering=stream.line_buffering
+                stream.buffer, stream.encoding, "pacsifier_plain", line_buffering=stream.line_buffering
             )
             setattr(sys, name, lasting)

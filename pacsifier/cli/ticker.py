@@ -7,7 +7,7 @@ import time
 from types import TracebackType
 
 from pacsifier.cli.events import Events
-from pacsifier.cli.streams import Unfiltered
+from pacsifier.cli.streams import Unfiltered, moves
 
 _PLAIN_EVERY_S = 30.0
 _TERMINAL_EVERY_S = 0.2
@@ -21,7 +21,7 @@ class Ticker:
 
     def __init__(self, events: Events | None = None) -> None:
         self._events = events
-        self._terminal = sys.stderr.isatty()
+        self._terminal = moves(sys.stderr)
         self._said = time.monotonic()
 
     def __enter__(self) -> Ticker:

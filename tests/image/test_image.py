@@ -23,8 +23,8 @@ NOBODY = ("--user=54321:54321", "--read-only", "--tmpfs=/tmp", "--cap-drop=ALL",
 
 
 def _documented_line(folder: Path) -> str:
-    """The `docker run` of README.md, word for word but for the folder."""
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    """The `docker run` of docs/docker.md, word for word but for the folder."""
+    text = (ROOT / "docs" / "docker.md").read_text(encoding="utf-8")
     (line,) = re.findall(r"^    (docker run (?:.*\\\n)+.*)$", text, re.MULTILINE)
     assert line.count("/path/to/my_dir:") == 1
     return line.replace("/path/to/my_dir", shlex.quote(str(folder)))

@@ -40,6 +40,7 @@ PACKAGES = {
     "requests": ("2.31.0", "2.32.3", "3.0.0"),
     "ftfy": ("6.0.3", "6.3.1"),
     "openpyxl": ("3.0.10", "3.1.5"),
+    "shtab": ("1.7.2", "1.10.0", "2.0.0"),
 }
 # What `pip install .` brings into the environment.
 BY_PIP = {"ahocorasick_rs"}

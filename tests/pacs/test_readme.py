@@ -1,146 +1,43 @@
-"""README read aloud: its commands, in their order, on the demo PACS, as a newcomer would type them."""
+"""README and the pages of docs/ read aloud: their commands, in their order, on the demo PACS, as a newcomer would."""
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 import sysconfig
-import time
-from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 from pytest_httpserver import HTTPServer
 from werkzeug import Request, Response
 
-from pacs.servers import find_binary, free_port
+from pacs.walking import ROOT, Step, Walk, end, headers, steps
 
-ROOT = Path(__file__).resolve().parents[2]
-README = ROOT / "README.md"
-BACKGROUND = "in another terminal"
-DEMO_PORT, MOVE_PORT = "11112", "11113"
-OF_DCMTK = ("storescp",)
-OF_A_SHELL = ("cp", "mkdir", "chmod")
-
-
-@dataclass(frozen=True)
-class Step:
-    """A command line of README, or a file that it shows (`name` is its name)."""
-
-    text: str
-    name: str = ""
-
-    @property
-    def in_background(self) -> bool:
-        return BACKGROUND in self.text.partition("#")[2]
-
-    @property
-    def words(self) -> list[str]:
-        return shlex.split(self.text, comments=True)
+sys.path.insert(0, str(ROOT / "docs"))
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+FIRST, LAST = "\n## First query, on the demo PACS", "\n## What is proven"
+# Every page of docs/ whose commands are typed here, from the first to the last.
+PAGES = ("tutorial.md", "look-choose-fetch.md", "retrieving.md", "other-commands.md", "bids.md")
+# What a page expects that does not begin with the demo PACS itself.
+BEFORE = (
+    Step("pacsifier-demo-pacs             # in another terminal"),
+    Step("cp demo-pacs/config.json ."),
+    Step("StudyDate,PatientID\n20150512,123421\n,45322\n20180102,\n", "query.csv"),
+)
 
 
-def steps(text: str) -> Iterator[Step]:
-    """Everything between "Use it" and "Exit status" that is to be typed or written, in order."""
-    part = text[text.index("\n## Use it") : text.index("\n### Exit status")]
-    name, fenced = "", None
-    for line in part.splitlines():
-        if line.startswith("```"):
-            if fenced is not None and name:
-                yield Step("\n".join(fenced) + "\n", name)
-            fenced, name = (None, "") if fenced is not None else ([], name)
-        elif fenced is not None:
-            fenced.append(line)
-        elif line.startswith("    "):
-            yield Step(line.strip())
-        elif shown := re.match(r"`(\w+\.(?:csv|json))` ", line):
-            name = shown[1]
-        elif line.startswith("#"):
-            name = ""
+def _steps(page: str) -> tuple[Step, ...]:
+    if page == "README.md":
+        return tuple(steps(README[README.index(FIRST) : README.index(LAST)]))
+    return tuple(steps((ROOT / "docs" / page).read_text(encoding="utf-8")))
 
 
-STEPS = tuple(steps(README.read_text(encoding="utf-8")))
-
-
-class Walk:
-    """A folder of a newcomer, with what runs in other terminals."""
-
-    def __init__(self, folder: Path, service: str) -> None:
-        self.folder, self.service = folder, service
-        self.ports = {DEMO_PORT: str(free_port()), MOVE_PORT: str(free_port())}
-        self.others: list[subprocess.Popen[str]] = []
-
-    def take(self, step: Step) -> None:
-        if step.name:
-            self.write(step)
-        elif step.in_background:
-            self.start(step)
-        else:
-            done = subprocess.run(
-                self.argv(step), cwd=self.folder, capture_output=True, text=True, timeout=120, check=False
-            )
-            assert done.returncode == 0, f"{step.text}\n{done.stdout}{done.stderr}"
-            if step.words[0] not in OF_A_SHELL:
-                self.end_all_but_the_pacs()
-
-    def argv(self, step: Step) -> list[str]:
-        program, *words = (self.ports.get(word, word) for word in step.words)
-        if program in OF_A_SHELL:
-            return [program, *words]
-        if program in OF_DCMTK:
-            return [find_binary(program), *words]
-        own = {"pacsifier": "retrieve", "pacsifier-extract-carestream-report": "extract_report"}
-        module = own.get(program, program.removeprefix("pacsifier-").replace("-", "_"))
-        if module == "demo_pacs":
-            words += ["--port", self.ports[DEMO_PORT], "--move_port", self.ports[MOVE_PORT]]
-        return [sys.executable, "-m", f"pacsifier.cli.{module}", *words]
-
-    def write(self, step: Step) -> None:
-        text = step.text.replace("https://deid.example.org/api/pseudonyms", self.service)
-        if step.name == "config.json":
-            # The one of the demo PACS lies there already; this one has the same keys.
-            assert set(json.loads(text)) == set(json.loads((self.folder / step.name).read_text("utf-8")))
-            return
-        (self.folder / step.name).write_text(text, encoding="utf-8")
-
-    def start(self, step: Step) -> None:
-        process = subprocess.Popen(
-            self.argv(step), cwd=self.folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-        )
-        self.others.append(process)
-        if process is self.others[0]:
-            assert process.stdout is not None
-            assert any("Ctrl-C ends it." in line for line in process.stdout)
-        else:
-            deadline = time.monotonic() + 20
-            while not listens(int(self.ports[MOVE_PORT])):
-                assert process.poll() is None and time.monotonic() < deadline, step.text
-
-    def end_all_but_the_pacs(self) -> None:
-        for process in self.others[1:]:
-            end(process)
-        del self.others[1:]
-
-
-def listens(port: int) -> bool:
-    wanted = f":{port:04X} "
-    tables = (Path(f"/proc/net/{name}") for name in ("tcp", "tcp6"))
-    lines = (line for table in tables if table.exists() for line in table.read_text().splitlines())
-    return any(wanted in line and " 0A " in line for line in lines)
-
-
-def end(process: subprocess.Popen[str]) -> None:
-    process.terminate()
-    with contextlib.suppress(subprocess.TimeoutExpired):
-        process.communicate(timeout=15)
-    if process.poll() is None:
-        process.kill()
-        process.communicate()
+STEPS = {page: _steps(page) for page in ("README.md", *PAGES)}
 
 
 @pytest.fixture
@@ -155,6 +52,49 @@ def service(httpserver: HTTPServer) -> str:
 
     httpserver.expect_request(re.compile("/deid(_shift)?"), method="POST").respond_with_handler(answer)
     return httpserver.url_for("/deid")
+
+
+def walked(page: str, folder: Path, service: str = "") -> Path:
+    """Types all of a page; where it does not say so, the demo PACS is there. Returns the newcomer's folder."""
+    with Walk(folder, service) as walk:
+        if not any(step.program == "pacsifier-demo-pacs" for step in STEPS[page]):
+            for step in BEFORE:
+                walk.take(step)
+        for step in STEPS[page]:
+            walk.take(step)
+    return walk.folder
+
+
+def explained(folder: Path) -> set[str]:
+    """The kinds of tables below a folder, each of whose columns stands in the reference (docs/files.md)."""
+    import made
+    import meanings
+
+    known = {
+        "pacsifier_log.csv": meanings.SERIES_LOG,
+        "series.csv": meanings.SERIES_TABLE,
+        "query_rows.csv": meanings.QUERY_ROWS,
+        "redo.csv": meanings.REDO,
+        "summary.csv": meanings.SUMMARY,
+        "audit.jsonl": meanings.AUDIT,
+        "reports.csv": meanings.REPORTS,
+        "log_get_pseudonyms.csv": meanings.PSEUDONYMS,
+        "deidentification_report.csv": meanings.DEIDENTIFIED,
+        "verify_report.csv": meanings.VERIFIED,
+        "descriptor_words.csv": meanings.WORDS,
+    }
+    # A series table is a query as well.
+    asked = {*made.QUERY_COLUMNS, *meanings.SERIES_TABLE, "new_ids"}
+    anywhere = {*asked, *(f"query_{name}" for name in asked), *made.INFO_COLUMNS}
+    seen = set()
+    for path, columns in headers(folder):
+        name = next((name for name in known if path.name.endswith(name)), "")
+        # The page's own files; those beside an output folder are ours.
+        if path.parent == folder and not name:
+            continue
+        assert {*columns} <= {*known.get(name, ())} | anywhere, path
+        seen.add(name)
+    return seen
 
 
 def set_up_here() -> bool:
@@ -190,24 +130,66 @@ def test_the_demo_ends_with_two_commands_that_start_its_pacs_again_and_query_it(
     assert "rows: 7 (7 complete)" in again.stderr
 
 
-def test_every_command_of_the_package_is_in_the_walk():
-    told = {step.words[0] for step in STEPS if not step.name and step.words}
-    shown = set(re.findall(r"^\| `(pacsifier-[a-z-]+)`", README.read_text(encoding="utf-8"), re.MULTILINE))
+def test_every_command_of_the_package_is_typed_on_some_page():
+    told = {step.program for page in STEPS.values() for step in page}
+    shown = set(re.findall(r"^\| `(pacsifier-[a-z-]+)`", README, re.MULTILINE))
     assert shown | {"pacsifier", "pacsifier-anonymize", "pacsifier-demo-pacs"} <= told
 
 
-def test_the_commands_of_readme_work_in_their_order_on_the_demo_pacs(tmp_path, service):
-    walk = Walk(tmp_path, service)
-    try:
-        for step in STEPS:
-            walk.take(step)
-    finally:
-        for process in walk.others:
-            end(process)
-    images = [path for path in (tmp_path / "data").rglob("*.2.25.*") if path.suffix != ".csv"]
-    assert len(list((tmp_path / "elsewhere").iterdir())) == len(images) > 30
-    assert len(list((tmp_path / "coded").glob("sub-P000*"))) == 3
-    assert (tmp_path / "cd" / "DICOMDIR").is_file()
-    assert list((tmp_path / "info").rglob("*.csv"))
-    assert (tmp_path / "data" / "reports.csv").is_file() != (tmp_path / "info" / "reports.csv").is_file()
-    assert len(json.loads((tmp_path / "ids" / "new_ids_OTHERPROJECT.json").read_text())) == 3
+def test_readme_brings_the_images_and_a_copy_without_identities(tmp_path):
+    folder = walked("README.md", tmp_path)
+    images = [path for path in (folder / "data").rglob("*.2.25.*") if path.suffix != ".csv"]
+    shared = [path for path in (folder / "shared").rglob("*.dcm") if path.is_file()]
+    assert len(images) == len(shared) > 30
+    assert (folder / "shared.key.json").is_file()
+
+
+def test_the_tutorial_leads_from_a_query_to_data_that_can_be_shared(tmp_path):
+    folder = walked("tutorial.md", tmp_path)
+    shared = list((folder / "shared").rglob("*.dcm"))
+    assert len({path.relative_to(folder / "shared").parts[0] for path in shared}) == 3
+    assert all(path.relative_to(folder / "shared").parts[0].startswith("sub-P000") for path in shared)
+    assert (folder / "handed_over" / "DICOMDIR").is_file()
+    assert explained(folder) >= {
+        *("pacsifier_log.csv", "series.csv", "query_rows.csv", "summary.csv", "audit.jsonl"),
+        *("deidentification_report.csv", "verify_report.csv", "descriptor_words.csv"),
+    }
+    for path in (folder / "handed_over").rglob("*"):
+        held = path.read_bytes() if path.is_file() else b""
+        assert not any(name in held for name in (b"123421", b"45322", b"YODA", "Müller".encode("latin-1"))), (
+            path
+        )
+
+
+@pytest.mark.parametrize("page", ["look-choose-fetch.md", "retrieving.md"])
+def test_the_commands_of_a_page_work_in_their_order(page, tmp_path):
+    folder = walked(page, tmp_path)
+    assert [path for path in (folder / "data").rglob("*.2.25.*") if path.suffix != ".csv"]
+
+
+def test_the_smaller_commands_work_in_their_order(tmp_path, service):
+    folder = walked("other-commands.md", tmp_path, service)
+    assert len(list((folder / "coded").glob("sub-P000*"))) == 3
+    assert explained(folder) >= {"reports.csv", "log_get_pseudonyms.csv"}
+    assert (folder / "cd" / "DICOMDIR").is_file()
+    assert list((folder / "info").rglob("*.csv"))
+    assert (folder / "data" / "reports.csv").is_file() != (folder / "info" / "reports.csv").is_file()
+    assert len(json.loads((folder / "ids" / "new_ids_OTHERPROJECT.json").read_text())) == 3
+
+
+def test_the_produced_tree_becomes_nifti_and_bids_by_the_programs_of_others(tmp_path):
+    for program in ("dcm2niix", "dcm2bids"):
+        if shutil.which(program) is None:
+            pytest.skip(f"{program} is not here")
+    folder = walked("bids.md", tmp_path)
+    assert len(list((folder / "nifti").glob("*.nii.gz"))) >= 8
+    kinds: dict[str, set[str]] = {}
+    for path in (folder / "bids").glob("sub-*/anat/*.nii.gz"):
+        patient, _, kind = path.name.removesuffix(".nii.gz").partition("_")
+        assert path.parts[-3] == patient
+        kinds.setdefault(patient, set()).add(kind)
+    # Which patient got which number is drawn.
+    assert sorted(map(sorted, kinds.values())) == [["FLAIR", "T1w"], ["T2w"], ["T2w"]]
+    for path in (folder / "bids").glob("sub-*/anat/*.json"):
+        said = path.read_text(encoding="utf-8")
+        assert not any(name in said for name in ("123421", "45322", "Müller", "PatientBirthDate")), path

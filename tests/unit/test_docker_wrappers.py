@@ -73,7 +73,9 @@ def test_every_documented_wrapper_is_installed():
     scripts = setup["options.entry_points"]["console_scripts"].split("\n")
     installed = {line.split("=")[0].strip() for line in scripts if line.strip().startswith("docker_")}
     assert installed == set(WRAPPERS) == set(LEAST)
-    assert all(f"`{name}`" in (ROOT / "README.md").read_text(encoding="utf-8") for name in WRAPPERS)
+    page = (ROOT / "docs" / "docker.md").read_text(encoding="utf-8")
+    assert all(f"`{name}`" in page for name in WRAPPERS)
+    assert "docs/docker.md" in (ROOT / "README.md").read_text(encoding="utf-8")
 
 
 @every_wrapper

@@ -35,6 +35,8 @@ def stderr(monkeypatch, *, terminal: bool) -> Stream:
     """In the test itself: pytest sets the stream anew after the fixtures."""
     stream = Stream(terminal=terminal)
     monkeypatch.setattr(sys, "stderr", stream)
+    # A job of CI may have a terminal that says it cannot move its lines.
+    monkeypatch.setenv("TERM", "xterm")
     return stream
 
 

@@ -98,8 +98,8 @@ def _stops(
         name = f"{terms.server} does not know the move destination {terms.destination}"
         yield Stop(f"{name} (0xA801)", unreachable=True)
     if unreached and health.unreached == UNREACHED_BEFORE_STOP:
-        times = f"{terms.server} failed {health.unreached} times"
-        yield Stop(f"{times} without ever {terms.reaching}", unreachable=True)
+        words = f"{terms.server} failed {health.unreached} times without ever {terms.reaching}"
+        yield Stop(words, unreachable=True)
     if health.failures >= terms.max_failures:
         in_a_row = f"{health.failures} {terms.verb} requests failed in a row (--max_failures)"
         yield Stop(f"{in_a_row}: {told(end, terms.act)}", failures=True)
