@@ -83,7 +83,8 @@ def build_parser(name: str) -> Parser:
 
 def _renamed(text: str, wrapped: str, name: str) -> str:
     """The examples with the name of the wrapper."""
-    return re.sub(rf"^(\s+){re.escape(wrapped)} (?=-)", rf"\1{name} ", text, flags=re.MULTILINE)
+    before, title, examples = text.partition("\nexamples:")
+    return before + title + re.sub(rf"^  {re.escape(wrapped)} ", f"  {name} ", examples, flags=re.MULTILINE)
 
 
 def command_line(name: str, argv: Sequence[str] | None) -> tuple[list[str], list[Path], bool]:

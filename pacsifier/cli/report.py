@@ -20,11 +20,13 @@ if TYPE_CHECKING:
 PROG = "pacsifier-report"
 
 _EPILOG = """two kinds of report:
-  identified   of what pacsifier brought: FOLDER/report.html. It names patients, says so at its top, and only its owner
-               may read it (0600).
-  anonymized   of what pacsifier-anonymize wrote: FOLDER.report.html beside FOLDER, never in it. Its text names nobody.
-               Series that may show a patient come first; what is ticked there is saved as the file that
-               pacsifier-anonymize --reviewed takes. Until somebody has looked, only its owner may read it (0600).
+  Of what pacsifier brought (identified): FOLDER/report.html. It names patients, says so at its top, and only its owner
+  may read it (0600).
+
+  Of what pacsifier-anonymize wrote (anonymized): FOLDER.report.html beside FOLDER, never in it. Its text names nobody.
+  Series that may show a patient come first; what is ticked there is saved as the file that pacsifier-anonymize
+  --reviewed takes. Until somebody has looked, only its owner may read it (0600).
+
   A report is of the second kind only where every image says that pacsifier has de-identified it, and there are no logs.
 
   The page asks nothing of a network, and is read without scripts. Where it would be large, its pictures and further
@@ -48,7 +50,6 @@ def build_parser() -> argparse.ArgumentParser:
         "and arrived, what is missing and how to get it, and the middle image of each series "
         "(needs: pip install 'pacsifier[pixels]').",
         epilog=_EPILOG + common.exit_statuses(),
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
         "folder",

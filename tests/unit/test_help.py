@@ -43,7 +43,11 @@ def _help(name: str, columns: int, monkeypatch: pytest.MonkeyPatch) -> str:
 
 def _examples(text: str) -> list[list[str]]:
     part = text[text.index("\nexamples:") : text.index("\nexit status:")].replace("\\\n", " ")
-    return [shlex.split(line) for line in part.splitlines() if re.match(r"  (pacsifier|docker)\S* -", line)]
+    return [
+        shlex.split(line)
+        for line in part.splitlines()
+        if re.match(r"  (pacsifier|docker)\S* (-|\w+( --|$))", line)
+    ]
 
 
 @every_parser
@@ -74,7 +78,7 @@ def test_every_default_is_told_and_so_is_what_must_be_given(name, monkeypatch):
     formatter = PARSERS[name]._get_formatter()
     for action in PARSERS[name]._actions:
         said = formatter._get_help_string(action) or ""
-        if action.required:
+        if action.required and action.option_strings:
             assert said.endswith("(required)"), action.dest
         elif action.nargs != 0 and action.default not in (None, [], argparse.SUPPRESS):
             assert "default" in said, action.dest
@@ -84,7 +88,7 @@ def test_every_default_is_told_and_so_is_what_must_be_given(name, monkeypatch):
 def test_a_number_is_told_with_what_it_counts(name):
     for action in PARSERS[name]._actions:
         if callable(action.type) and action.type is not Path:
-            assert action.metavar in {"N", "I/N", "SECONDS", "SIZE", "RATE", "FROM-TO"}, action.dest
+            assert action.metavar in {"N", "I/N", "SECONDS", "SIZE", "RATE", "FROM-TO", "NAME"}, action.dest
 
 
 @every_parser
