@@ -83,7 +83,7 @@ def build_parser(name: str) -> Parser:
 
 def _renamed(text: str, wrapped: str, name: str) -> str:
     """The examples with the name of the wrapper."""
-    before, title, examples = text.partition("\nexamples:")
+    before, title, examples = text.partition("examples:\n")
     return before + title + re.sub(rf"^  {re.escape(wrapped)} ", f"  {name} ", examples, flags=re.MULTILINE)
 
 
