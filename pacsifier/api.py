@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from pacsifier.config import PacsConfig, Tls
     from pacsifier.deidentify.report import Totals
     from pacsifier.query import QueryTable
+    from pacsifier.report.folder import Written
     from pacsifier.transfer.options import Observer
     from pacsifier.transfer.record.summary import Summary
     from pacsifier.transfer.upload import UploadSummary
@@ -220,6 +221,23 @@ def verify(in_folder: str | os.PathLike[str], out_folder: str | os.PathLike[str]
     The same choices as the run that wrote it. `hits` of what it returns must be 0.
     """
     return anonymize(in_folder, out_folder, **{**choices, "verify": True, "resume": True})
+
+
+def report(
+    folder: str | os.PathLike[str],
+    *,
+    key: str | os.PathLike[str] | None = None,
+    on_progress: OnProgress | None = None,
+    workers: int | None = None,
+) -> Written:
+    """Writes the page that shows what a folder holds, as `pacsifier-report` does; returns where, and of how much.
+
+    Raises InputError where the folder is none, or what a page is written with is not installed, and OSError.
+    """
+    from pacsifier.report.folder import Request, write_report
+
+    request = Request(Path(folder).absolute(), Path(key).absolute() if key else None)
+    return write_report(replace(request, workers=workers or request.workers), _told(on_progress))
 
 
 # --- what goes in -------------------------------------------------------------------------------------------------

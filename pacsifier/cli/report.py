@@ -29,7 +29,8 @@ _EPILOG = """two kinds of report:
 
   A report is of the second kind only where every image says that pacsifier has de-identified it, and there are no logs.
 
-  The page asks nothing of a network, and is read without scripts. Where it would be large, its pictures and further
+  A page is written whatever it shows: that something is missing is no failure of this command (exit status 0).
+  It asks nothing of a network, and is read without scripts. Where it would be large, its pictures and further
   pages lie in a folder beside it (report_files). It is written anew as a whole each time. Without logs (a folder that
   was moved, a tree of PACSIFIER 1.0.0) it tells what the images tell, and says what is not known.
 
@@ -177,10 +178,11 @@ def written(request: Request) -> Written:
 
 def tell(done: Written) -> None:
     """Says what was written, and where."""
+    series = counted(done.series, "series", "series")
     pages = f" on {done.pages} pages" if done.pages > 1 else ""
+    took = f"{size_text(done.bytes)} in {time_text(done.seconds)}"
     print(
-        f"report: {counted(done.series, 'series', 'series')}, {done.pictures} with a picture{pages}; "
-        f"{size_text(done.bytes)} in {time_text(done.seconds)}",
+        f"report of {done.kind.value} images: {series}, {done.pictures} with a picture{pages}; {took}",
         file=sys.stderr,
     )
     if done.to_review:

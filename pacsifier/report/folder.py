@@ -81,6 +81,8 @@ def write_report(request: Request, progress: Progress = lambda *_: None) -> Writ
     check_libraries()
     if not request.folder.is_dir():
         raise InputError(f"{request.folder}: is no folder")
+    if request.key and not request.key.is_file():
+        raise InputError(f"--key {request.key}: is no file; the tables of the run lie beside it")
     with tempfile.TemporaryDirectory(prefix="pacsifier-") as scratch:
         return _written(request, Path(scratch), progress)
 

@@ -102,6 +102,7 @@ def test_a_key_kept_elsewhere_has_the_report_beside_it(tmp_path):
     (tmp_path / "keys" / "out.report.html").unlink()
     assert main([str(tmp_path / "out"), "--key", str(tmp_path / "keys" / "k.json")]) == 0
     assert "text is burned in" in text_of(tmp_path / "keys" / "out.report.html")
+    assert main([str(tmp_path / "out"), "--key", str(tmp_path / "keys" / "typo.json")]) == 2
     assert main([str(tmp_path / "out")]) == 0
     assert "tables of pacsifier-anonymize are not beside this folder" in text_of(tmp_path / "out.report.html")
 

@@ -38,6 +38,10 @@ def test_look_choose_fetch_in_python(config, hospital: Hospital, tmp_path, capfd
     assert (totals.written, totals.failures) == (summary.instances, 0)
     proof = api.verify(tmp_path / "out", tmp_path / "shared", fuzz_dates=True, workers=1)
     assert (proof.verified, proof.hits, proof.written) == (summary.instances, 0, 0)
+    for folder, page in (("out", "out/report.html"), ("shared", "shared.report.html")):
+        written = api.report(tmp_path / folder, workers=1, on_progress=steps.append)
+        assert (written.path, written.images) == (tmp_path / page, summary.instances)
+    assert steps[-1].things == "folders looked at"
     assert capfd.readouterr() == ("", "")
 
 
