@@ -26,12 +26,13 @@ from pacsifier.cli.helping import laid_out
 from pacsifier.cli.parser import Parser
 from pacsifier.config import PACS_SCHEMA
 from pacsifier.dcmtk import negotiation, transcript
-from pacsifier.deidentify import claims, report, review, told
+from pacsifier.deidentify import claims, key, report, review, told
 from pacsifier.deidentify.engine.dictionary import keyword, public_vr
 from pacsifier.deidentify.engine.profile import CODES, Options, Profile, codes, read_table
 from pacsifier.flows import extract_report
 from pacsifier.query.attributes import ATTRIBUTES, INFO_COLUMNS, QUERY_COLUMNS
 from pacsifier.query.chosen import RUN_COLUMNS
+from pacsifier.transfer import capabilities
 from pacsifier.transfer.model import Lasting, Status
 from pacsifier.transfer.record import journal, outcomes, reporting, unexpected
 
@@ -241,6 +242,24 @@ TABLES: Mapping[str, tuple[str, Sequence[str], Meanings]] = {
 }
 
 
+def _json_files() -> Iterator[tuple[str, str, Iterable[str], Meanings]]:
+    key_file = json.loads(key._spelled(key.Key(b"")))
+    capable = capabilities.SCHEMA["properties"]
+    yield (
+        "`logs/summary.json`",
+        "The totals of the run, and the rows of `summary.csv`.",
+        meanings.SUMMARY_JSON,
+        meanings.SUMMARY_JSON,
+    )
+    yield (
+        "`NAME.key.json`",
+        "`pacsifier-anonymize`, beside the output folder NAME: **the key to the patients.**",
+        key_file,
+        meanings.KEY,
+    )
+    yield "The file of `--capabilities`", "What the PACS can do.", capable, meanings.CAPABILITIES
+
+
 def files() -> str:
     """The columns of every table that is written."""
     info = table(("column", "tag", "VR", "level"), [_attribute(name)[:4] for name in INFO_COLUMNS])
@@ -252,7 +271,11 @@ def files() -> str:
         f"## {name}\n\n{about}\n\n{table(('column', 'what it holds'), explained(columns, words, name))}"
         for name, (about, columns, words) in TABLES.items()
     ]
-    return "\n\n".join([first, *others])
+    documents = [
+        f"## {name}\n\n{about}\n\n{table(('key', 'what it holds'), explained(keys, words, name))}"
+        for name, about, keys, words in _json_files()
+    ]
+    return "\n\n".join([first, *others, *documents])
 
 
 # --- statuses ------------------------------------------------------------------------------------------------------

@@ -178,6 +178,45 @@ PSEUDONYMS: Meanings = {
     "DayShift": "days by which the patient's dates are to move",
 }
 
+SUMMARY_JSON: Meanings = {
+    "run": "the name of the run",
+    "ended": "`ended`, `stopped`, or what ended it",
+    "did": "`save`, `info`, `move`, `resume`",
+    "patients": "patients by outcome; `asked`, `found`, `excluded`, `opted_out`",
+    "studies": "studies by outcome",
+    "series": "series by status",
+    "rows": "rows of the query by outcome",
+    "instances": "instances in place",
+    "bytes": "bytes received",
+    "problems": "why the run gave up, where it did",
+    "outcomes": "the rows of `summary.csv`",
+}
+
+CAPABILITIES: Meanings = {
+    "format": "of this file",
+    "server": "the PACS that it was made for; refused with another one",
+    "checked_at": "when",
+    "uid_lists": "whether several SeriesInstanceUIDs in one C-MOVE are understood; null: not known",
+    "image_moves": "whether C-MOVE at the IMAGE level is",
+    "associations": "how many it admits at a time",
+    "relational": "whether a series is found by its UID alone",
+    "c_get": "whether images come by C-GET",
+    "retrieve_method": "the way that the check recommends",
+    "returned_keys": "by level, which keys its answers hold",
+}
+
+KEY: Meanings = {
+    "keep_apart": "a warning to whoever opens it",
+    "version": "of this file",
+    "secret": "32 bytes, hexadecimal: from it follow all new UIDs and shifts",
+    "pseudonyms": "patient (issuer and PatientID) to pseudonym",
+    "day_shifts": "patient to the days by which dates and birth date move",
+    "kept_words": "words of descriptions that a person accepted",
+    "shared_words": "words that stayed by their spread, and how many patients have them",
+    "options": "output folder to the options of its run",
+    "studies": "pseudonym to new StudyInstanceUIDs, by which an output tells its key",
+}
+
 # --- statuses: what they mean, and what to do ----------------------------------------------------------------------
 
 SERIES_STATUS: Meanings = {

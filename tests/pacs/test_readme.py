@@ -77,6 +77,8 @@ def explained(folder: Path) -> set[str]:
         "redo.csv": meanings.REDO,
         "summary.csv": meanings.SUMMARY,
         "audit.jsonl": meanings.AUDIT,
+        "summary.json": meanings.SUMMARY_JSON,
+        "key.json": meanings.KEY,
         "reports.csv": meanings.REPORTS,
         "log_get_pseudonyms.csv": meanings.PSEUDONYMS,
         "deidentification_report.csv": meanings.DEIDENTIFIED,
@@ -152,7 +154,13 @@ def test_the_tutorial_leads_from_a_query_to_data_that_can_be_shared(tmp_path):
     assert (folder / "handed_over" / "DICOMDIR").is_file()
     assert explained(folder) >= {
         *("pacsifier_log.csv", "series.csv", "query_rows.csv", "summary.csv", "audit.jsonl"),
-        *("deidentification_report.csv", "verify_report.csv", "descriptor_words.csv"),
+        *(
+            "deidentification_report.csv",
+            "verify_report.csv",
+            "descriptor_words.csv",
+            "summary.json",
+            "key.json",
+        ),
     }
     for path in (folder / "handed_over").rglob("*"):
         held = path.read_bytes() if path.is_file() else b""

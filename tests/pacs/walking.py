@@ -195,3 +195,6 @@ def headers(folder: Path) -> Iterator[tuple[Path, list[str]]]:
             yield path, next(csv.reader(file), [])
     for path in sorted(folder.rglob("audit.jsonl")):
         yield path, list(json.loads(path.read_text(encoding="utf-8").splitlines()[0]))
+    for name in ("summary.json", "*.key.json"):
+        for path in sorted(folder.rglob(name)):
+            yield path, list(json.loads(path.read_text(encoding="utf-8")))
