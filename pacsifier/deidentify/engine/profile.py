@@ -136,6 +136,11 @@ def data_lines(name: str) -> list[str]:
     return [line for line in text.splitlines() if line and not line.startswith("#")]
 
 
+def data_bytes(name: str) -> bytes:
+    """The content of a data file that is no text."""
+    return (_DATA / name).read_bytes()
+
+
 class Profile:
     """The action for each public element under the chosen options; `private` decides about private ones."""
 
