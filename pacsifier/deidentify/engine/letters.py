@@ -2,7 +2,7 @@
 
 Each run of three to five letters has a weight, above zero where words of the five languages and of medicine have it
 more often than names do. `scripts/letters.py` learns the weights from the sources of the vocabulary, and sets the bar
-where one in two hundred of the surnames that it did not learn from is taken for a word.
+where three in a thousand of the surnames that it did not learn from are taken for words.
 """
 
 from __future__ import annotations
