@@ -51,7 +51,7 @@ from pacsifier.deidentify.engine.letters import Letters, is_a_word, packed  # no
 DATA = HOME.parent / "pacsifier/deidentify/engine/data"
 LANGUAGES = ("de", "en", "es", "fr", "it")
 # Beyond these ranks the lists of frequent words hold more names and misspellings than words of use here.
-FREQUENT = 25_000
+FREQUENT = 24_000
 # Names of these locales are what is likely to be met; of the census the most frequent ones.
 NAME_LOCALES = (
     "de",

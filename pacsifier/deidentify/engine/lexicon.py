@@ -164,7 +164,7 @@ def lexicon() -> Lexicon:
     parts = data_parts("vocabulary.txt")
 
     def words(title: str) -> frozenset[str]:
-        return frozenset(" ".join(parts.get(title, ())).split())
+        return frozenset(word for line in parts.get(title, ()) for word in line.split())
 
     pairs = (line.partition(": ") for line in parts.get("eponyms", ()))
     return Lexicon(
