@@ -164,7 +164,7 @@ def lexicon() -> Lexicon:
     parts = data_parts("vocabulary.txt")
 
     def words(title: str) -> frozenset[str]:
-        return frozenset(word for line in parts.get(title, ()) for word in line.split())
+        return frozenset().union(*map(str.split, parts.get(title, ())))
 
     pairs = (line.partition(": ") for line in parts.get("eponyms", ()))
     return Lexicon(

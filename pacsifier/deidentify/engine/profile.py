@@ -106,7 +106,7 @@ def read_table(name: str = "table_e1_1.txt") -> tuple[Row, ...]:
 @cache
 def read_words(name: str) -> frozenset[str]:
     """Every word of a data file."""
-    return frozenset(word for line in data_lines(name) for word in line.split())
+    return frozenset().union(*map(str.split, data_lines(name)))
 
 
 @cache
