@@ -1,6 +1,7 @@
 """What cleaning does to descriptions and region names, step by step: what stays whole, and which strangers' names stay.
 
     python benchmarks/words.py [--half tuning|held_out|both] [--show]
+    python benchmarks/words.py --letters      # the strangers that the judgement by letters did not learn from
     python benchmarks/words.py --sources      # by source of the vocabulary; needs what scripts/make_vocabulary.py needs
 
 The lists are those of tests/deid/words. Each row adds a rule of `lexicon.RULES`, or a source, to those above it.
@@ -98,6 +99,8 @@ def rare_words() -> Iterator[tuple[str, list[str]]]:
     """The lists that were written to hold rare words, in the order in which they were."""
     for number in (6, 7, 8):
         yield f"list {number}", [row.split("|", 3)[3] for row in rows(f"descriptions_{number}.txt")]
+    for half in ("tuning", "held_out"):
+        yield f"rarer exams, {half}", rows("rare_exams.txt", half)
 
 
 # --- by source ----------------------------------------------------------------------------------------------------
@@ -137,7 +140,9 @@ def sources() -> Iterator[tuple[str, Lexicon, dict[str, Rule]]]:
     ):
         sure = {**sure, "(names end the matter)": RULES["(names end the matter)"], title: RULES[title]}
         yield f"and {title}", whole, sure
-    yield "and the last two rules: **the product**", whole, dict(RULES)
+    lists = {name: rule for name, rule in RULES.items() if name != "a word by its letters"}
+    yield "and common words that are rare names, and endings, in small letters", whole, lists
+    yield "and words by their letters: **the product**", whole, dict(RULES)
     wide = replace(whole, common=frozenset(frequent), names=nothing)
     yield "not taken: common words that are names as well, in any case", wide, dict(RULES)
 
@@ -149,12 +154,36 @@ def by_source(measure: Measure) -> None:
         measure.row(title, Vocabulary(rules=rules))
 
 
+def strangers() -> None:
+    """How many rare surnames stay of those that nothing was learned from; they count once each, however rare."""
+    import make_vocabulary as maker
+    from letters import is_set_aside
+
+    somebody, known = maker.people(), lexicon.lexicon()
+    surnames = maker.census("dist.all.last") | maker.of_locales(
+        "person", maker.AVAILABLE_LOCALES, "last_name"
+    )
+    words = maker.frequent_words() | known.technical | known.technical_names
+    rare = sorted(
+        name for name in surnames - somebody.frequent - words if len(name) > 3 and is_set_aside(name)
+    )
+    stay = [verdict for verdict in (judged(name.title()) for name in rare) if verdict.stays]
+    by_letters = sum(verdict.why == lexicon.BY_LETTERS for verdict in stay)
+    print(f"of {len(rare)} rare surnames {_share(len(stay), len(rare))} stay, {by_letters} by their letters")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--half", choices=HALVES, default="both")
     parser.add_argument("--sources", action="store_true", help="steps by source of the vocabulary")
     parser.add_argument("--show", action="store_true", help="show what is damaged or let through in the end")
+    parser.add_argument(
+        "--letters", action="store_true", help="strangers that the letters did not learn from"
+    )
     arguments = parser.parse_args()
+    if arguments.letters:
+        strangers()
+        return
     measure = Measure(arguments.half)
     measure.head()
     if arguments.sources:

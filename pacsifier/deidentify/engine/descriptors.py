@@ -16,6 +16,8 @@ from pacsifier.deidentify.engine.gluing import glued
 from pacsifier.deidentify.engine.identifiers import Matcher, fold_for_search, is_ideographic
 from pacsifier.deidentify.engine.lexicon import (
     ABBREVIATION,
+    BY_LETTERS,
+    NAME,
     NAME_WITH_ONE_CAPITAL,
     RARE_NAME,
     RULES,
@@ -158,16 +160,16 @@ class Vocabulary:
         return any(each in nouns for each in (*folded[max(0, at - 2) : at], *folded[at + 1 : at + 3]))
 
     def _beside_names(self, tokens: Sequence[Token], verdicts: list[Verdict]) -> list[Verdict]:
-        """A word that can be a name goes where it stands beside a word that went."""
+        """A word that can be a name goes beside a word that went, and one judged by its letters beside a name."""
         gone = {
             at
             for at, verdict in enumerate(verdicts)
             if not verdict.stays and _LETTERS.search(tokens[at].text)
         }
+        names = {at for at in gone if verdicts[at] in (NAME, _MET, _TITLED)}
+        unsure = {NAME_WITH_ONE_CAPITAL: gone, RARE_NAME: gone, BY_LETTERS: names}
         return [
-            _BESIDE
-            if verdict.why in (NAME_WITH_ONE_CAPITAL, RARE_NAME) and {at - 1, at + 1} & gone
-            else verdict
+            _BESIDE if {at - 1, at + 1} & unsure.get(verdict.why, set()) else verdict
             for at, verdict in enumerate(verdicts)
         ]
 

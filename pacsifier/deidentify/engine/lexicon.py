@@ -13,6 +13,7 @@ from functools import cache, cached_property
 from typing import NamedTuple
 
 from pacsifier.deidentify.engine.identifiers import fold_for_search
+from pacsifier.deidentify.engine.letters import is_a_word
 from pacsifier.deidentify.engine.profile import data_parts, read_words
 
 SHORTEST_JUDGED = 3
@@ -40,6 +41,8 @@ _SPELLINGS = tuple(
         (r"([bcdfgklmnpqrstvx])\1", r"\1"),
     )
 )
+# Names of hospitals are made of words: Inselspital.
+_OF_A_HOUSE = re.compile("spital|klinik|clini[ck]|hopital|ospedal|krankenh|stift$|heim$|zentrum|centre?$")
 # What names begin with: a capital behind it says nothing.
 _PARTICLES = frozenset(
     ("mc", "mac", "le", "la", "de", "di", "du", "da", "del", "van", "von", "al", "el", "st")
@@ -102,7 +105,7 @@ class Lexicon:
         ):
             return True
         # Wichtung, Anlage: long enough to be no second half of a name, as Mann and Berg are.
-        return len(tail) >= _SHORTEST_STEM and tail in self.common
+        return len(tail) >= _SHORTEST_STEM and (tail in self.common or is_a_word(tail))
 
     def _begins(self, head: str) -> bool:
         if head in self.first:
@@ -161,7 +164,7 @@ def lexicon() -> Lexicon:
     parts = data_parts("vocabulary.txt")
 
     def words(title: str) -> frozenset[str]:
-        return frozenset(" ".join(parts.get(title, ())).split())
+        return frozenset().union(*map(str.split, parts.get(title, ())))
 
     pairs = (line.partition(": ") for line in parts.get("eponyms", ()))
     return Lexicon(
@@ -260,6 +263,11 @@ def _bent(word: str, folded: str, known: Lexicon) -> Verdict | None:
     return None
 
 
+def _by_letters(word: str, folded: str, known: Lexicon) -> Verdict | None:  # noqa: ARG001
+    return Verdict(True, BY_LETTERS) if is_a_word(folded) and not _OF_A_HOUSE.search(folded) else None
+
+
+BY_LETTERS = "it is in no list, and by its letters a word, not a name"
 ABBREVIATION = "it is an abbreviation: without a vowel, or short and in capitals"
 RARE_NAME = "it is a common word in small letters, and a rare name as well"
 NAME_WITH_ONE_CAPITAL = "it is a word of the vocabulary, and a name where only its first letter is a capital"
@@ -277,6 +285,7 @@ RULES: Mapping[str, Rule] = {
     "common words": _common,
     "common words that are rare names, in small letters": _common_in_small_letters,
     "endings of adjectives and nouns, in small letters": _bent,
+    "a word by its letters": _by_letters,
 }
 """The rules in their order; `benchmarks/words.py` shows what each of them keeps."""
 

@@ -7,10 +7,16 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from pacsifier.deidentify.engine import dates, uids
+from pacsifier.deidentify.engine import csa, dates, uids
 from pacsifier.deidentify.engine.dictionary import private_groups
 from pacsifier.deidentify.engine.identifiers import Matcher
-from pacsifier.deidentify.engine.private_numbers import NUMBERS, number, number_of_unknown_vr, safe_number
+from pacsifier.deidentify.engine.private_numbers import (
+    NUMBERS,
+    is_safe,
+    number,
+    number_of_unknown_vr,
+    safe_number,
+)
 from pacsifier.deidentify.engine.profile import TEXT_VRS, Options, safe_private
 from pacsifier.deidentify.engine.replacing import (
     BINARY_VRS,
@@ -70,10 +76,18 @@ def replacement(value: Value, creator: str, knowledge: Knowledge) -> Replacement
     options = knowledge.options
     if is_barred(value.tag, creator, options):
         barred = is_barred(value.tag, creator, replace(options, safe_private=False))
-        return GONE if barred else safe_number(value, creator, knowledge)
+        return GONE if barred else _safe(value, creator, knowledge)
     if _is_creator(value.tag) and value.vr in ("LO", "UN"):
         return _creator(value, options)
     return _of_vr(value, creator, knowledge)
+
+
+def _safe(value: Value, creator: str, knowledge: Knowledge) -> Replacement:
+    """What no table calls safe: numbers stay, by themselves and in a header of Siemens."""
+    if creator == csa.CREATOR and value.tag & 0xFF in csa.ELEMENTS and value.vr in BINARY_VRS:
+        cut = csa.cut_to_numbers(value.raw, lambda text: is_safe(text, knowledge))
+        return Replacement(cut, "cleaned") if cut else GONE
+    return safe_number(value, creator, knowledge)
 
 
 def _of_vr(value: Value, creator: str, knowledge: Knowledge) -> Replacement:

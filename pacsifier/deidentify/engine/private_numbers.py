@@ -70,6 +70,12 @@ def safe_number(value: Value, creator: str, knowledge: Knowledge) -> Replacement
     return _number(value, "", knowledge, near=_ANY_DAYS)
 
 
+def is_safe(text: str, knowledge: Knowledge) -> bool:
+    """Whether a number within a listed element stays: it is no day, and no identifier of the patient."""
+    number = _read(text)
+    return not _as_day(number) and not _is_identifier(number, knowledge.subject.known)
+
+
 def _called(value: Value, creator: str) -> str:
     """Whether a dictionary calls a number a date or a time stamp; "" for neither."""
     name = private_name(value.tag, creator)

@@ -106,7 +106,7 @@ def read_table(name: str = "table_e1_1.txt") -> tuple[Row, ...]:
 @cache
 def read_words(name: str) -> frozenset[str]:
     """Every word of a data file."""
-    return frozenset(" ".join(data_lines(name)).split())
+    return frozenset().union(*map(str.split, data_lines(name)))
 
 
 @cache
@@ -134,6 +134,11 @@ def data_lines(name: str) -> list[str]:
     """The lines of a data file, without comments."""
     text = (_DATA / name).read_text(encoding="utf-8")
     return [line for line in text.splitlines() if line and not line.startswith("#")]
+
+
+def data_bytes(name: str) -> bytes:
+    """The content of a data file that is no text."""
+    return (_DATA / name).read_bytes()
 
 
 class Profile:

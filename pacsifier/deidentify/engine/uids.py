@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hmac
 import re
+from collections.abc import Iterator
 from functools import cache
 
 from pacsifier.deidentify.engine.profile import read_words
@@ -15,6 +16,8 @@ IN_BYTES = re.compile(
     rb"(?![0-9]|\.[0-9])"
 )
 _SHORTEST_IN_BYTES = 14
+# The second part of every UID, between its dots.
+_SECOND_PART = re.compile(rb"\.[0-9]{1,39}(?=\.[0-9])")
 
 
 def new_uid(secret: bytes, old: str) -> str:
@@ -55,16 +58,20 @@ def registered() -> frozenset[str]:
 
 def replace_in_bytes(raw: bytes, secret: bytes) -> bytes:
     """The bytes with every UID in them that is not the standard's own replaced by one of equal length."""
-    if b"." not in raw:
-        return raw
+    parts, done = [], 0
+    for start, stop in in_bytes(raw):
+        old = raw[start:stop].decode("ascii")
+        if len(old) >= _SHORTEST_IN_BYTES and old not in registered():
+            parts += [raw[done:start], same_length_uid(secret, old).encode("ascii")]
+            done = stop
+    return b"".join([*parts, raw[done:]]) if parts else raw
 
-    def replacement(match: re.Match[bytes]) -> bytes:
-        old = match[0].decode("ascii")
-        if len(old) < _SHORTEST_IN_BYTES or old in registered():
-            return match[0]
-        return same_length_uid(secret, old).encode("ascii")
 
-    return IN_BYTES.sub(replacement, raw)
+def in_bytes(raw: bytes) -> Iterator[tuple[int, int]]:
+    """Where UIDs stand in bytes: as the pattern finds them, by their dots, which takes half of the time."""
+    for dot in _SECOND_PART.finditer(raw):
+        if dot.start() and (found := IN_BYTES.match(raw, dot.start() - 1)):
+            yield found.span()
 
 
 def _digest(secret: bytes, purpose: bytes, value: str) -> bytes:
