@@ -48,7 +48,7 @@ def load_excluded(path: Path) -> Excluded:
     cells = {number: _unquoted(line.strip()) for number, line in enumerate(lines, 1)}
     if cells and _normal(cells.get(1, "")) == _HEADER:
         del cells[1]
-    cells = {number: cell for number, cell in cells.items() if cell.strip()}
+    cells = {number: cell for number, cell in cells.items() if _normal(cell.strip(BLANKS))}
     faults = [
         Fault(
             str(path),
@@ -71,7 +71,8 @@ def load_excluded(path: Path) -> Excluded:
         raise InputError(*faults)
     # Signs that only save a text from a spreadsheet may as well belong to it: both are left out.
     spelled = {_normal(each) for cell in cells.values() for each in (cell.strip(BLANKS), as_typed(cell).text)}
-    return Excluded(frozenset(spelled), len({_normal(as_typed(cell).text) for cell in cells.values()}))
+    # `=""` says nothing, and is no patient without a PatientID.
+    return Excluded(frozenset(spelled - {""}), len({_normal(as_typed(cell).text) for cell in cells.values()}))
 
 
 def _unquoted(line: str) -> str:

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pacsifier.errors import InputError
+from pacsifier.query.csvtext import BLANKS
 from pacsifier.query.spreadsheet import as_typed
 from pacsifier.transfer.exclusion import NOBODY, load_excluded
 
@@ -48,11 +49,19 @@ def test_every_patient_of_the_list_is_excluded(tmp_path: Path, text: str) -> Non
 def test_any_id_that_a_line_can_hold_is_found_again(
     tmp_path_factory: pytest.TempPathFactory, name: str
 ) -> None:
-    if not name.strip() or name.strip().casefold() == "patientid" or len(name.splitlines()) != 1:
+    if not name.strip(BLANKS) or name.strip().casefold() == "patientid" or len(name.splitlines()) != 1:
         return
     if as_typed(unicodedata.normalize("NFKC", name)).problem:
         return
     assert name in load_excluded(write(tmp_path_factory.mktemp("list"), f"PatientID\n{name}\n"))
+
+
+@pytest.mark.parametrize("line", ["\ufeff", "\u200b", "\u00a0 ", '""', '=""'])
+def test_a_line_that_says_nothing_excludes_nobody_who_has_no_id(tmp_path: Path, line: str) -> None:
+    excluded = load_excluded(write(tmp_path, f"PatientID\nA-1\n{line}\n"))
+    assert "A-1" in excluded
+    assert "" not in excluded
+    assert len(excluded) == 1
 
 
 @pytest.mark.parametrize(
