@@ -541,6 +541,8 @@ def _orthanc_config(folder: Path, port: int, http_port: int, peers: Peers) -> di
         "SynchronousCMove": True,
         "SaveJobs": False,
         "CheckRevisions": False,
+        # Where a receiver takes both, 1.12 decompresses by default.
+        "DicomScuPreferredTransferSyntax": RLE,
     }
 
 
