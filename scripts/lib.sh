@@ -1,9 +1,10 @@
 # shellcheck shell=bash
 # Set-up that scripts/test and scripts/demo share. Sourced, never run.
 #
-#   set_up LEVEL    LEVEL is "run" (DCMTK, Python, pacsifier) or "test" (Orthanc, PixelMed and the test packages too).
-#                   Afterwards $VENV holds pacsifier and stands first on PATH. Exit status 3: something is
-#                   missing that cannot be installed from here, and stderr says what to do.
+#   set_up LEVEL    LEVEL is "run" (DCMTK, Python, pacsifier), "pacs" (Orthanc, PixelMed and the test packages too)
+#                   or "test" (what pictures and pages need, too). Afterwards $VENV holds pacsifier and stands first
+#                   on PATH. Exit status 3: something is missing that cannot be installed from here, and stderr says
+#                   what to do.
 #
 # Read from the environment:
 #   PACSIFIER_VENV        the virtual environment to make or use (default: .venv beside setup.cfg)
@@ -44,7 +45,7 @@ suitable_python() {
 }
 
 find_python() {
-    local candidate candidates=(python3 python3.{13,12,11,10} /usr/bin/python3)
+    local candidate candidates=(python3 python3.{14,13,12,11,10} /usr/bin/python3)
     # A Python that was asked for by name is not replaced by another one.
     [[ -z ${PACSIFIER_PYTHON:-} ]] || candidates=("$PACSIFIER_PYTHON")
     for candidate in "${candidates[@]}"; do
@@ -109,10 +110,11 @@ apt_install() (
 missing_packages() {
     if [[ ! -x $VENV/bin/python ]] && ! find_python >/dev/null; then say python3 python3-venv; fi
     have_dcmtk || say dcmtk
-    [[ $1 == test ]] || return 0
+    [[ $1 != run ]] || return 0
     have_orthanc || say orthanc
     have_pixelmed || say libpixelmed-java
     command -v java >/dev/null || say default-jre-headless
+    [[ $1 == test ]] || return 0
     command -v dciodvfy >/dev/null || say dicom3tools
     command -v dcm2niix >/dev/null || say dcm2niix
     command -v chromium >/dev/null || say chromium
@@ -206,7 +208,7 @@ make_venv() {
     printf '%s' "$VENV" >"$VENV/.made-by-pacsifier"
 }
 
-# install_packages LEVEL: pacsifier itself, editable, and at level "test" what the tests need
+# install_packages LEVEL: pacsifier itself, editable, and above level "run" what the tests need
 install_packages() {
     local stamp=$VENV/.pacsifier-stamp want target=$ROOT
     if [[ -f $stamp && -x $VENV/bin/python ]]; then
@@ -217,7 +219,10 @@ install_packages() {
     venv_works || make_venv
     say "set-up: installing pacsifier and the Python packages that it needs"
     rm -f -- "$stamp"
-    [[ $1 != test ]] || target+='[test,pixels]'
+    case $1 in
+        test) target+='[test,pixels]' ;;
+        pacs) target+='[test]' ;;
+    esac
     quietly "$VENV/bin/python" -m pip install --quiet --no-input --editable "$target" || exit 3
     say "$1 $(fingerprint)" >"$stamp"
 }
