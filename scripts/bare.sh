@@ -1,24 +1,48 @@
 # shellcheck shell=bash
-# A bare Debian 12 made here, and the network set-up of this machine handed in to it. Sourced, never run, by
+# A bare Debian made here, and the network set-up of this machine handed in to it. Sourced, never run, by
 # scripts/bare-debian and the tests of the image. Needs root, debootstrap, Python 3 with pip; `say` and `fail`.
 #
-#   make_base [PACKAGES]   a bare system in the folder $BARE, with PACKAGES (a,b) too; its log goes to $WORK
+#   make_base [PACKAGES]   a bare system of $RELEASE (bookworm, which is Debian 12, unless set later) in the folder
+#                          $BARE, with PACKAGES (a,b) too; its log goes to $WORK
 #   hand_in_network        what apt and pip are set up for here, in $BARE; sets ENVIRONMENT and BINDS (folders that
 #                          have to be bind-mounted: from, to, from, to, ...)
+#   apart COMMAND...       runs a command in namespaces of its own; $CHILD is its process
 #
 # Read from the environment: PACSIFIER_BARE_CACHE, PACSIFIER_BARE_MIRROR (see scripts/bare-debian)
 
 RELEASE=bookworm
+CHILD=''
 NET=/srv/net # certificates and local mirrors of this machine, inside the bare system
 BINDS=()
 
 # --- the bare system ----------------------------------------------------------------------------
 
-# What apt uses here for the release, as lines of a sources.list; nothing where apt does not know it.
+# Process and mount namespaces: when the command ends, every process and every mount in it is gone; and it ends, at
+# the latest, when this script does, however that ends.
+apart() {
+    local status=0
+    setpriv --pdeathsig KILL unshare --mount --pid --fork --kill-child -- "$@" </dev/null &
+    CHILD=$!
+    wait "$CHILD" || status=$?
+    CHILD=''
+    return "$status"
+}
+
+# Where apt fetches the release from, as lines of a sources.list. Of a release that apt does not know here: where this
+# machine's own comes from, with its updates and security, which sid has none of. Nothing where this is no Debian.
 apt_sources() {
     # shellcheck disable=SC2016  # fields that apt fills in
     apt-get indextargets --format '$(ORIGIN) $(REPO_URI) $(RELEASE) $(COMPONENT)' 2>/dev/null |
-        awk -v release="$RELEASE" '$1 == "Debian" && index($3, release) == 1 { print "deb", $2, $3, $4 }' | sort -u
+        awk -v release="$RELEASE" '
+            $1 != "Debian" { next }
+            $3 == release || index($3, release "-") == 1 { known[n++] = "deb " $2 " " $3 " " $4; next }
+            { end = match($3, /-(updates|security)$/) ? substr($3, RSTART) : "" }
+            $3 ~ /-/ && !end || release == "sid" && end { next }
+            { like[m++] = "deb " $2 " " release end " " $4 }
+            END {
+                for (i = 0; i < n; i++) print known[i]
+                for (i = 0; i < m && !n; i++) print like[i]
+            }' | sort -u
 }
 
 mirror() {
@@ -35,8 +59,8 @@ make_base() {
     fi
     say "making a bare $RELEASE"
     # shellcheck disable=SC2046  # no mirror known: no argument, and debootstrap takes its default
-    debootstrap --variant=minbase ${also:+"--include=$also"} "$RELEASE" "$BARE" $(mirror) \
-        >"$WORK/debootstrap.log" 2>&1 </dev/null ||
+    apart debootstrap --variant=minbase ${also:+"--include=$also"} "$RELEASE" "$BARE" $(mirror) \
+        >"$WORK/debootstrap.log" 2>&1 ||
         { tail -n 20 "$WORK/debootstrap.log" >&2; fail "debootstrap failed"; }
     rm -f -- "$BARE"/var/cache/apt/archives/*.deb
     [[ -n $kept ]] || return 0
@@ -98,6 +122,8 @@ hand_in_apt() {
         printf '%s\n' "$line"
     done < <(apt-config dump | grep -E '^Acquire::(https?|Check|Retries|AllowInsecure)') \
         >"$BARE/etc/apt/apt.conf.d/90host"
+    # Nothing in it has to outlast a power cut.
+    echo 'DPkg::Options { "--force-unsafe-io"; };' >"$BARE/etc/apt/apt.conf.d/90bare"
 }
 
 hand_in_network() {

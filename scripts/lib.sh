@@ -1,9 +1,10 @@
 # shellcheck shell=bash
 # Set-up that scripts/test and scripts/demo share. Sourced, never run.
 #
-#   set_up LEVEL    LEVEL is "run" (DCMTK, Python, pacsifier) or "test" (Orthanc, PixelMed and the test packages too).
-#                   Afterwards $VENV holds pacsifier and stands first on PATH. Exit status 3: something is
-#                   missing that cannot be installed from here, and stderr says what to do.
+#   set_up LEVEL    LEVEL is "run" (DCMTK, Python, pacsifier), "pacs" (Orthanc, PixelMed and the test packages too)
+#                   or "test" (what pictures and pages need, too). Afterwards $VENV holds pacsifier and stands first
+#                   on PATH. Exit status 3: something is missing that cannot be installed from here, and stderr says
+#                   what to do.
 #
 # Read from the environment:
 #   PACSIFIER_VENV        the virtual environment to make or use (default: .venv beside setup.cfg)
@@ -49,7 +50,7 @@ suitable_python() {
 }
 
 find_python() {
-    local candidate candidates=(python3 python3.{13,12,11,10} /usr/bin/python3)
+    local candidate candidates=(python3 python3.{14,13,12,11,10} /usr/bin/python3)
     # A Python that was asked for by name is not replaced by another one.
     [[ -z ${PACSIFIER_PYTHON:-} ]] || candidates=("$PACSIFIER_PYTHON")
     for candidate in "${candidates[@]}"; do
@@ -115,13 +116,14 @@ apt_install() (
 missing_packages() {
     if [[ ! -x $VENV/bin/python ]] && ! find_python >/dev/null; then say python3 python3-venv; fi
     have_dcmtk || say dcmtk
-    [[ $1 == test ]] || return 0
+    [[ $1 != run ]] || return 0
     have_orthanc || say orthanc
     have_pixelmed || say libpixelmed-java
     command -v java >/dev/null || say default-jre-headless
-    command -v dciodvfy >/dev/null || say dicom3tools
     command -v stunnel4 >/dev/null || say stunnel4
     command -v dcm2niix >/dev/null || say dcm2niix
+    [[ $1 == test ]] || return 0
+    command -v dciodvfy >/dev/null || say dicom3tools
     # The shells whose completion is tried.
     command -v zsh >/dev/null || say zsh
     command -v fish >/dev/null || say fish
@@ -223,7 +225,7 @@ make_venv() {
     printf '%s' "$VENV" >"$VENV/.made-by-pacsifier"
 }
 
-# install_packages LEVEL: pacsifier itself, editable, and at level "test" what the tests need
+# install_packages LEVEL: pacsifier itself, editable, and above level "run" what the tests need
 install_packages() {
     local stamp=$VENV/.pacsifier-stamp want target=$ROOT
     if [[ -f $stamp && -x $VENV/bin/python ]]; then
@@ -235,7 +237,7 @@ install_packages() {
     say "set-up: installing pacsifier and the Python packages that it needs"
     rm -f -- "$stamp"
     # With what draws the pictures of a report; a Python too new for the reader of texts goes without that.
-    if [[ $1 == test ]]; then target+='[test,pixels]'; else target+='[pixels]'; fi
+    if [[ $1 == run ]]; then target+='[pixels]'; else target+='[test,pixels]'; fi
     quietly "$VENV/bin/python" -m pip install --quiet --no-input --editable "$target" || exit 3
     say "$1 $(fingerprint)" >"$stamp"
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import codecs
 import contextlib
 import io
@@ -53,6 +54,22 @@ class _LastingStream(io.TextIOWrapper):
         with contextlib.suppress(OSError):
             super().flush()
 
+    def give_up(self) -> None:
+        """Lets go of what could not be written to the very end: Python would make an exit status of it, or a traceback.
+
+        Only then: a disk that is full may have room again while a run goes on.
+        """
+        try:
+            super().flush()
+        except ValueError:
+            return  # closed meanwhile
+        except OSError:
+            with contextlib.suppress(OSError):
+                nowhere = os.open(os.devnull, os.O_WRONLY)
+                os.dup2(nowhere, self.fileno())
+                os.close(nowhere)
+                super().flush()
+
 
 class Unfiltered:
     """A stream as it was, for what draws on a terminal."""
@@ -88,3 +105,4 @@ def secure() -> None:
                 stream.buffer, stream.encoding, "pacsifier_plain", line_buffering=stream.line_buffering
             )
             setattr(sys, name, lasting)
+            atexit.register(lasting.give_up)

@@ -1,7 +1,7 @@
 """Reads what findscu, movescu, storescu and echoscu say while they work.
 
-The wordings are those of DCMTK 3.6.7; recorded logs of real runs stand in `tests/transcripts/`. Only lines that
-the tools write themselves are read: answers go to files (`-X`), never into the log.
+The wordings are those of DCMTK 3.6.7 to 3.7.0; recorded logs of real runs stand in `tests/transcripts/`. Only lines
+that the tools write themselves are read: answers go to files (`-X`), never into the log.
 """
 
 from __future__ import annotations

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from pacs.runs import Run, arguments, interrupt, left_over, port_is_free, processes, until
-from pacs.servers import RLE, Hospital, Record, free_port
+from pacs.runs import Run, arguments, instance_paths, interrupt, left_over, port_is_free, processes, until
+from pacs.servers import RLE, Hospital, Record, dcmtk_version, free_port
 
 from faults.quirk_pacs import FOR_EVER, QuirkPacs, Quirks, altered, start_quirk_pacs
 from faults.test_far_side import (
@@ -220,7 +220,7 @@ def test_two_objects_of_one_study_that_share_a_uid_are_both_kept(quirky, hospita
 
 
 def test_no_file_that_a_pacs_names_is_written_to(quirky, hospital: Hospital, tmp_path):
-    """getscu takes an absolute path as SOP Instance UID for the file to write."""
+    """getscu 3.6.7 takes an absolute path as SOP Instance UID for the file to write, 3.6.9 for no name."""
     first, second, *others = of(hospital, LOCALIZER)
     # A UID has 64 characters at most.
     with tempfile.TemporaryDirectory(dir="/tmp") as folder:
@@ -230,7 +230,10 @@ def test_no_file_that_a_pacs_names_is_written_to(quirky, hospital: Hospital, tmp
         done = got(quirky(header_says=says), tmp_path, LOCALIZER)
         assert list(Path(folder).iterdir()) == [mine]
         assert mine.read_text(encoding="ascii") == "mine"
-    if confinement.is_possible():
+    if dcmtk_version() >= (3, 6, 9):
+        assert done.status == 0, done.stderr
+        assert len(instance_paths(done.out)) == len(of(hospital, LOCALIZER))
+    elif confinement.is_possible():
         assert done.status == 1, done.stderr
         assert set(done.files) <= {each.sop_uid for each in others}
     assert unexpected(done) == []

@@ -619,7 +619,11 @@ def mounts() -> Iterator[Mounts]:
     user = () if os.geteuid() == 0 else ("--user", "--map-root-user")
     argv = ["unshare", "--mount", *user, "sh", "-c", "echo ready; exec cat"]
     with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as holder:
-        assert holder.stdout.readline() == "ready\n", "unshare cannot make a mount namespace"
+        if holder.stdout.readline() != "ready\n":
+            holder.wait(10)
+            reason = "unshare cannot make a mount namespace here, as in a chroot whose root is no mount point"
+            # CI leaves nothing untried.
+            (pytest.fail if os.environ.get("CI") else pytest.skip)(reason)
         enter = ("nsenter", "--mount", *(("--user", "--preserve-credentials") if user else ()))
         yield Mounts(holder, (*enter, "--target", str(holder.pid)))
         holder.stdin.close()

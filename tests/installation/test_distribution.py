@@ -20,7 +20,7 @@ from pacsifier import __version__
 
 ROOT = Path(__file__).resolve().parents[2]
 OLDEST = Path(__file__).with_name("oldest.txt")
-SUPPORTED = ("3.10", "3.11", "3.12", "3.13")
+SUPPORTED = ("3.10", "3.11", "3.12", "3.13", "3.14")
 
 
 def _run(argv: Sequence[object], folder: Path, **environment: str) -> str:

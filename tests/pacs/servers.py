@@ -114,6 +114,12 @@ def find_binary(name: str) -> str:
     raise RuntimeError(f"{name} is not installed: the tests need the packages dcmtk and orthanc")
 
 
+def dcmtk_version() -> tuple[int, ...]:
+    """Return the version of DCMTK that the tests meet, such as (3, 6, 7)."""
+    banner = subprocess.run([find_binary("getscu"), "--version"], capture_output=True, check=True).stdout
+    return tuple(map(int, banner.split()[2].decode("ascii").strip("v+").split(".")))
+
+
 # --- the hospital ------------------------------------------------------------------------------------------------
 
 
@@ -552,6 +558,8 @@ def _orthanc_config(folder: Path, port: int, http_port: int, peers: Peers) -> di
         "SynchronousCMove": True,
         "SaveJobs": False,
         "CheckRevisions": False,
+        # Where a receiver takes both, 1.12 decompresses by default.
+        "DicomScuPreferredTransferSyntax": RLE,
     }
 
 

@@ -31,7 +31,7 @@ from pacs.runs import (
     value,
     wanted_series,
 )
-from pacs.servers import RLE, Hospital, Server, free_port, start_dcmqrscp
+from pacs.servers import EXPLICIT_LE, RLE, Hospital, Server, free_port, start_dcmqrscp, start_orthanc
 from pacsifier.demo import make_archive
 from pacsifier.dicom import part10
 
@@ -125,6 +125,23 @@ def test_a_compressed_series_stays_compressed_and_can_be_looked_at(everything, h
     got = pydicom.dcmread(everything.files[echo.sop_uid])
     assert got.file_meta.TransferSyntaxUID == RLE
     assert (got.pixel_array == pydicom.dcmread(echo.path).pixel_array).all()
+
+
+def test_an_orthanc_as_it_is_installed_loses_no_pixel(hospital, peers, tmp_path):
+    """From 1.12 on it decompresses what a receiver takes either way, and no Orthanc tells how it holds an image."""
+    (echo,) = [record for record in hospital.records if record.transfer_syntax == RLE]
+    files = [record.path for record in hospital.by_study[echo.study_uid]]
+    with start_orthanc(tmp_path / "pacs", files, peers, DicomScuPreferredTransferSyntax=EXPLICIT_LE) as pacs:
+        done = run(pacs, tmp_path, [{"StudyInstanceUID": echo.study_uid}], "--save")
+        version = tuple(map(int, pacs.rest("GET", "/system")["Version"].split(".")))
+    assert done.status == 0, done.stderr
+    assert done.statuses() == {("complete", "True")}
+    got = pydicom.dcmread(done.files[echo.sop_uid])
+    assert got.file_meta.TransferSyntaxUID == (EXPLICIT_LE if version >= (1, 12) else RLE)
+    assert (got.pixel_array == pydicom.dcmread(echo.path).pixel_array).all()
+    # What cannot be known is not said.
+    assert not [row["Reason"] for row in done.log if row["Reason"]]
+    assert "convert" not in done.stderr
 
 
 def test_accents_become_plain_letters_in_folder_names(everything, hospital):

@@ -1,11 +1,13 @@
-"""Records the logs of this folder anew: real DCMTK tools against a real dcmqrscp and a real Orthanc.
+"""Records anew what the DCMTK of this machine says: its tools against a real dcmqrscp and a real Orthanc.
 
-`.venv/bin/python tests/transcripts/record.py` (3.6.7 made those that are here). Paths, hosts and process
-numbers are taken out of the logs, nothing else; `test_transcript.py` says what must be read from them.
+`.venv/bin/python tests/transcripts/record.py` writes into the folder of that version beside this file,
+`record.py FOLDER` elsewhere. Paths, hosts and process numbers are taken out of the logs, nothing else;
+`test_transcript.py` says what must be read from them, whatever the version. `scripts/test-systems` has other versions.
 """
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 import subprocess
@@ -21,6 +23,7 @@ HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent))
 
 from pacs.servers import (  # noqa: E402
+    IMPLICIT_LE,
     LOOPBACK,
     OUR_AET,
     RLE,
@@ -52,6 +55,18 @@ _NOISE = re.compile(
 ENVIRONMENT = {**os.environ, "TCP_NODELAY": "1"}
 
 
+@functools.cache
+def _target() -> Path:
+    """The folder that the logs go to, made."""
+    if sys.argv[1:]:
+        folder = Path(sys.argv[1]).absolute()
+    else:
+        told = subprocess.run([find_binary("findscu"), "--version"], capture_output=True, check=True).stdout
+        folder = HERE / told.split()[2].decode("ascii").removeprefix("v")
+    folder.mkdir(exist_ok=True)
+    return folder
+
+
 def run(name: str, tool: str, folder: Path, arguments: Sequence[str]) -> None:
     """Run a tool in `folder` and keep what it says as `<name>.log`."""
     (folder / "answers").mkdir(exist_ok=True)
@@ -73,7 +88,7 @@ def run(name: str, tool: str, folder: Path, arguments: Sequence[str]) -> None:
     ):
         text = re.sub(pattern, kept, text)
     kept = [line for line in text.splitlines(keepends=True) if not _NOISE.match(line)]
-    (HERE / f"{name}.log").write_text("".join(kept), encoding="latin-1")
+    (_target() / f"{name}.log").write_text("".join(kept), encoding="latin-1")
     sys.stdout.write(f"{name}: {len(kept)} lines, exit {ended.returncode}\n")
 
 
@@ -185,7 +200,9 @@ def stores(server: Server, folder: Path, hospital: Hospital) -> None:
         with _only(MR, toolbox, staging, server.our_port):
             arguments = [*fixed, "-aet", "US", "-aec", OUR_AET, LOOPBACK, str(server.our_port), *names]
             run("store_refused_class", "storescu", folder, arguments)
-    arguments = [*fixed, "-aet", "US", "-aec", OUR_AET, LOOPBACK, str(server.our_port), *names]
+        (folder / "sender.cfg").write_text(negotiation.config_text([(MR, (IMPLICIT_LE,))]))
+        with _only(MR, toolbox, staging, server.our_port):
+            run("store_encoded", "storescu", folder, arguments[: -len(names) + 1])
     run("store_unreachable", "storescu", folder, arguments)
 
 

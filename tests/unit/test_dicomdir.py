@@ -417,8 +417,11 @@ def test_what_is_no_dicomdir_is_said(hospital, tmp_path, damage):
         list(mediadir.read(data[:-1000] if damage is None else damage).leaves())
 
 
-def test_what_dcmmkdir_says_is_understood():
-    log = (Path(__file__).parent.parent / "transcripts/media_refused.log").read_text()
+@pytest.mark.parametrize(
+    "path", sorted((Path(__file__).parent.parent / "transcripts").glob("*/media_refused.log")), ids=str
+)
+def test_what_dcmmkdir_says_is_understood(path):
+    log = path.read_text()
     names = ("GOOD", "OTHER", "CLASS", "NONUMBER", "NOID", "CUT")
     assert dcmmkdir._refused(log, names) == {
         "CLASS": "invalid SOP class (1.3.12.2.1107.5.9.1) for STD-GEN-MIME profile",
