@@ -8,6 +8,7 @@ from pathlib import Path
 
 from pacs.servers import (
     RLE,
+    OrthancServer,
     Peers,
     Server,
     start_dcmqrscp,
@@ -163,6 +164,14 @@ ARCHIVES = (
         },
     ),
 )
+
+
+def cells_of(archive: Archive, server: Server) -> Mapping[str, Cell]:
+    """What comes of the flows with the version that runs here; the table is of those of Debian 12."""
+    if isinstance(server, OrthancServer) and server.version >= (1, 12):
+        # It decompresses JPEG 2000, too.
+        return {**archive.cells, "get": Cell(recodes=True)}
+    return archive.cells
 
 
 def as_markdown() -> str:

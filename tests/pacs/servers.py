@@ -458,6 +458,11 @@ class OrthancServer(Server):
         with urllib.request.urlopen(urllib.request.Request(url, body, method=method), timeout=120) as answer:
             return json.loads(answer.read() or b"null")
 
+    @cached_property
+    def version(self) -> tuple[int, ...]:
+        """Its version, such as (1, 10, 1)."""
+        return tuple(map(int, self.rest("GET", "/system")["Version"].split(".")))
+
     def count(self) -> int:
         """Return the number of instances it holds."""
         return int(self.rest("GET", "/statistics")["CountInstances"])

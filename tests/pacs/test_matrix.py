@@ -12,7 +12,7 @@ from pathlib import Path
 import pydicom
 import pytest
 
-from pacs.matrix import ALL_WELL, ANY, ARCHIVES, FLOWS, Archive, Cell, as_markdown
+from pacs.matrix import ALL_WELL, ANY, ARCHIVES, FLOWS, Archive, Cell, as_markdown, cells_of
 from pacs.runs import INFO_HEADER, Run, arguments, run, value
 from pacs.servers import Hospital, Record, Server, find, read_record, run_pacsifier, start_storescp
 from pacs.test_check import check
@@ -221,7 +221,9 @@ def test_every_flow_on_an_archive_brings_everything_or_says_what_it_does_not(
         for flow in FLOWS:
             (tmp_path / flow).mkdir()
             seen = RUN[flow](Site(archive, server, held, tmp_path / flow))
-            departures += [f"{flow}: {words}" for words in departs(archive.cells.get(flow, ALL_WELL), seen)]
+            departures += [
+                f"{flow}: {words}" for words in departs(cells_of(archive, server).get(flow, ALL_WELL), seen)
+            ]
     assert not departures, "\n".join(departures)
 
 
