@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# What the tasks of scripts/slurm share: their settings, a word about their state, and ending so that they can go on.
+# What the tasks share: their settings, a word about their state, and ending so that they can go on.
 # What a command tells of itself is read from its events (--json), in <job folder>/WHAT-I.events.
 # Sourced with the job folder as the first argument; WHAT says what the task does, STATUS how it ended.
 
