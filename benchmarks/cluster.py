@@ -51,7 +51,8 @@ def fetch(
     (folder / "seats").write_text("".join(seats[:at_a_time]))
     started = time.monotonic()
     told = slurm.run(
-        *(ROOT / "scripts/slurm/submit", "--config", server.write_config(folder / "config.json")),
+        *(sys.executable, "-m", "pacsifier.cli.slurm", "submit"),
+        *("--config", server.write_config(folder / "config.json")),
         *("--queryfile", folder / "query.csv", "--out_directory", folder / "out", "--parts", PARTS),
         *(
             "--seats",

@@ -303,9 +303,7 @@ def _rate(text: str) -> Rate:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command; returns its exit status."""
-    parser = build_parser()
-    arguments = common.parsed(parser, argv)
-    _check(parser, arguments)
+    arguments = checked(argv)
     common.set_up_logging(arguments.verbose)
     # What a run holds lives to its end and has no cycles: a collection would only walk it again.
     gc.set_threshold(100_000, 50, 50)
@@ -319,6 +317,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         remedy=lambda: _remedy(arguments, words),
         arguments=arguments,
     )
+
+
+def checked(argv: Sequence[str] | None) -> argparse.Namespace:
+    """The command line, read and checked; ends the process with exit status 2 where it is wrong."""
+    parser = build_parser()
+    arguments = common.parsed(parser, argv)
+    _check(parser, arguments)
+    return arguments
 
 
 def _remedy(arguments: argparse.Namespace, words: Sequence[str]) -> str:

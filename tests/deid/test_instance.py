@@ -413,7 +413,7 @@ def test_the_character_set_of_a_file_stays(declared, tmp_path):
 
 
 def test_memory_does_not_grow_with_the_file(tmp_path):
-    """300 MB of pixels pass through a process that may have 100 MB more than it has at its start."""
+    """300 MB of pixels pass through a process that may have 24 MB more than it has at its start: the lists of words."""
     ds = corpus.ct(1)
     path = corpus.save(ds, tmp_path / "small.dcm")
     raw = path.read_bytes()
@@ -439,7 +439,7 @@ def test_memory_does_not_grow_with_the_file(tmp_path):
         [sys.executable, "-c", program], capture_output=True, text=True, check=True, env=environment
     )
     grown, before = (int(each) // 1024 for each in run.stdout.split())
-    assert grown < 20
+    assert grown < 24
     assert grown + before < 150
     assert (tmp_path / "out.dcm").stat().st_size > size
     shutil.rmtree(tmp_path)

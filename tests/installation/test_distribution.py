@@ -81,6 +81,7 @@ def test_wheel_and_archive_hold_what_they_must_and_nothing_else(built):
     names = zipfile.ZipFile(wheel).namelist()
     assert {name.split("/")[0] for name in names} == {"pacsifier", f"pacsifier-{__version__}.dist-info"}
     assert {"pacsifier/py.typed", "pacsifier/deidentify/engine/data/table_e1_1.txt"} <= set(names)
+    assert {f"pacsifier/slurm/{each.name}" for each in (ROOT / "pacsifier/slurm").glob("*.*")} <= set(names)
     with tarfile.open(archive) as tar:
         held = {name.partition("/")[2] for name in tar.getnames()}
     listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, encoding="utf-8", check=False)
@@ -103,7 +104,7 @@ def test_the_wheel_works_in_a_clean_environment(version, built, tmp_path):
     commands = [
         line.split()[0] for line in config["options.entry_points"]["console_scripts"].strip().splitlines()
     ]
-    assert len(commands) == 16
+    assert len(commands) == 19
     for command in commands:
         told = _run([python.with_name(command), "--version"], tmp_path)
         assert told.split()[-1] == __version__, told

@@ -214,4 +214,5 @@ def test_every_command_is_tried_here():
     lines = setup["options.entry_points"]["console_scripts"].strip().splitlines()
     commands = {line.partition("=")[0].strip() for line in lines}
     wrappers = {name for name in commands if name.startswith("docker_")}
-    assert commands - wrappers == {*OTHERS, "pacsifier", "pacsifier-demo-pacs"}
+    # pacsifier-slurm needs a Slurm: tests/slurm.
+    assert commands - wrappers == {*OTHERS, "pacsifier", "pacsifier-demo-pacs", "pacsifier-slurm"}

@@ -1,4 +1,7 @@
-"""A real Slurm of one node, from Debian's packages: munged, slurmctld and slurmd on free ports, in a folder of its own.
+"""A real Slurm of two nodes, from Debian's packages: munged, slurmctld, a slurmd for each node, all on free ports.
+
+Both nodes are this machine: a slurmd tells itself from the other by its name, its port and its folder. Partition `main`
+is the default; jobs of `urgent` preempt those of `main`, which are requeued.
 
 What was seen on 22.05: a unix socket's path must be short; without a database there is no sacct; a requeued task waits
 for its credential to expire (`cred_expire`, 120 s unless set); time limits are whole minutes, and looked at every 30 s.
@@ -22,7 +25,8 @@ from types import TracebackType
 from pacs.runs import until
 from pacs.servers import find_binary, free_port
 
-CPUS = 8
+NODES = ("node1", "node2")
+CPUS = 2  # of each node, as far as Slurm knows: it fills a node before the next
 PATIENCE_S = 120
 
 _CONF = """\
@@ -31,13 +35,12 @@ SlurmctldHost={host}(127.0.0.1)
 SlurmUser={user}
 SlurmdUser={user}
 SlurmctldPort={ctld_port}
-SlurmdPort={slurmd_port}
 AuthType=auth/munge
 AuthInfo=socket={folder}/munge.sock,cred_expire=5
 StateSaveLocation={folder}/ctld
-SlurmdSpoolDir={folder}/slurmd
+SlurmdSpoolDir={folder}/%n
 SlurmctldPidFile={folder}/slurmctld.pid
-SlurmdPidFile={folder}/slurmd.pid
+SlurmdPidFile={folder}/%n.pid
 ProctrackType=proctrack/linuxproc
 TaskPlugin=task/none
 JobAcctGatherType=jobacct_gather/none
@@ -53,8 +56,11 @@ KillWait=5
 MinJobAge=3600
 Licenses=pacs:2
 SlurmdParameters=config_overrides
-NodeName={host} NodeAddr=127.0.0.1 CPUs={cpus} RealMemory=2000 State=UNKNOWN
-PartitionName=main Nodes=ALL Default=YES MaxTime=01:00:00 State=UP
+PreemptType=preempt/partition_prio
+PreemptMode=REQUEUE
+{nodes}
+PartitionName=main Nodes=ALL Default=YES MaxTime=01:00:00 State=UP PriorityTier=1
+PartitionName=urgent Nodes=ALL MaxTime=01:00:00 State=UP PriorityTier=10 PreemptMode=OFF
 """
 
 
@@ -66,6 +72,7 @@ class Slurm:
         self.folder = Path(tempfile.mkdtemp(prefix="slurm-", dir="/tmp"))
         self.folder.chmod(0o755)
         self._processes: list[subprocess.Popen[bytes]] = []
+        self._slurmd: dict[str, subprocess.Popen[bytes]] = {}
         self._write_commands(commands)
         self.environment = {
             name: value for name, value in os.environ.items() if not name.startswith("SLURM")
@@ -134,7 +141,7 @@ class Slurm:
 
     def _start(self) -> None:
         folder, host = self.folder, socket.gethostname().partition(".")[0]
-        for name in ("ctld", "slurmd"):
+        for name in ("ctld", *NODES):
             (folder / name).mkdir()
         key = folder / "munge.key"
         key.write_bytes(os.urandom(128))
@@ -143,9 +150,12 @@ class Slurm:
             host=host,
             user=getpass.getuser(),
             ctld_port=free_port(),
-            slurmd_port=free_port(),
             folder=folder,
-            cpus=CPUS,
+            nodes="\n".join(
+                f"NodeName={name} NodeHostname={host} NodeAddr=127.0.0.1 Port={free_port()} CPUs={CPUS} "
+                "RealMemory=2000 State=UNKNOWN"
+                for name in NODES
+            ),
         )
         (folder / "slurm.conf").write_text(conf, encoding="ascii")
         self._spawn(
@@ -160,22 +170,41 @@ class Slurm:
         )
         until((folder / "munge.sock").exists, PATIENCE_S)
         self._spawn("slurmctld", "-D", "-c")
-        self._spawn("slurmd", "-D", "-c", "-N", host)
-        until(lambda: "idle" in self.run("sinfo", "--noheader", "--format=%T", check=False), PATIENCE_S)
+        for node in NODES:
+            self.start_node(node, "-c")
+        until(lambda: self.node_states() == dict.fromkeys(NODES, "idle"), PATIENCE_S)
 
-    def _spawn(self, name: str, *arguments: str) -> None:
-        with (self.folder / f"{name}.out").open("wb") as log:
-            self._processes.append(
-                subprocess.Popen(
-                    [find_binary(name), *arguments],
-                    env=self.environment,
-                    cwd=self.folder,
-                    stdin=subprocess.DEVNULL,
-                    stdout=log,
-                    stderr=subprocess.STDOUT,
-                    start_new_session=True,
-                )
+    def node_states(self) -> dict[str, str]:
+        """Each node and its state, such as `idle`, `mixed`, `down`."""
+        told = self.run("sinfo", "--noheader", "--Node", "--format=%N %T", "--partition=main", check=False)
+        return dict(line.split() for line in told.splitlines())
+
+    def start_node(self, node: str, *options: str) -> None:
+        """Start the slurmd of a node; with `-c` it forgets what ran there."""
+        self._slurmd[node] = self._spawn("slurmd", "-D", "-N", node, *options)
+
+    def cut_off(self, node: str) -> None:
+        """A node that Slurm cannot reach any more: its slurmd is killed, what runs there goes on."""
+        self._slurmd[node].kill()
+        self._slurmd[node].wait(PATIENCE_S)
+
+    def lose(self, *nodes: str) -> None:
+        """Say that nodes are lost, as Slurm does by itself after SlurmdTimeout."""
+        self.run("scontrol", "update", f"NodeName={','.join(nodes)}", "State=DOWN", "Reason=lost")
+
+    def _spawn(self, name: str, *arguments: str) -> subprocess.Popen[bytes]:
+        with (self.folder / f"{name}.out").open("ab") as log:
+            process = subprocess.Popen(
+                [find_binary(name), *arguments],
+                env=self.environment,
+                cwd=self.folder,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
             )
+        self._processes.append(process)
+        return process
 
     def _stop(self) -> None:
         for number, patience_s in ((signal.SIGTERM, 10), (signal.SIGKILL, 10)):

@@ -10,120 +10,27 @@ import json
 import os
 import signal
 import subprocess
-import sys
 from collections import Counter
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from pacs.runs import run_arguments, until
-from pacs.servers import LOOPBACK, Server, free_port, start_dcmqrscp
+from pacs.runs import until
+from pacs.servers import Server
 
-from pacsifier.demo import make_archive
 from slurm.cluster import PATIENCE_S, Slurm
+from slurm.work import (
+    COMMAND,
+    LIMIT_MIN,
+    PARTS,
+    PATIENTS,
+    Work,
+    assert_same_tables,
+    processes_of,
+    tree,
+)
 
-ROOT = Path(__file__).resolve().parents[2]
-SUBMIT = ROOT / "scripts" / "slurm" / "submit"
-COMMANDS = {
-    "pacsifier": (sys.executable, "-m", "pacsifier.cli.retrieve"),
-    "pacsifier-anonymize": (sys.executable, "-m", "pacsifier.cli.anonymize"),
-    "pacsifier-merge-parts": (sys.executable, "-m", "pacsifier.cli.merge_parts"),
-}
-PARTS, SEATS, PATIENTS = 8, 3, 24
 KILLED, REQUEUED, LIMITED = "1", "2", "3"
-# Columns that tell how long something took.
-CLOCKS = ("Seconds",)
-
-
-@pytest.fixture(scope="module")
-def slurm() -> Iterator[Slurm]:
-    with Slurm(COMMANDS) as cluster:
-        yield cluster
-
-
-@pytest.fixture(scope="module")
-def seats() -> dict[str, tuple[str, int]]:
-    return {aet: (LOOPBACK, free_port()) for aet in ("PACSIFIER", *(f"SEAT{n}" for n in range(1, SEATS + 1)))}
-
-
-@pytest.fixture(scope="module")
-def archive(tmp_path_factory: pytest.TempPathFactory, seats: dict[str, tuple[str, int]]) -> Iterator[Server]:
-    """A PACS of its own: it must know every seat."""
-    files = make_archive(tmp_path_factory.mktemp("archive"), PATIENTS, 1, 2, 2, 16)
-    with start_dcmqrscp(tmp_path_factory.mktemp("pacs"), files, seats) as server:
-        yield server
-
-
-@dataclass
-class Work:
-    """The folder of a submission and its files."""
-
-    folder: Path
-    server: Server
-    seats: dict[str, tuple[str, int]]
-    ids: dict[str, str] = field(default_factory=dict)
-    told: str = ""
-
-    @property
-    def out(self) -> Path:
-        return self.folder / "out"
-
-    def part(self, number: str) -> Path:
-        return self.out / "parts" / number
-
-    def write_inputs(self, **config: object) -> None:
-        self.folder.mkdir(exist_ok=True)
-        self.server.write_config(self.folder / "config.json", **config)
-        lines = [f"{aet_host_port}" for aet_host_port in self._seat_lines()]
-        (self.folder / "seats").write_text("# node AET port\n" + "\n".join(lines) + "\n")
-        names = [f"BENCH{number:05d},,\n" for number in range(1, PATIENTS + 1, 2)]
-        query = ["PatientID,StudyDate,StudyDescription\n", *names, "BENCH0000?,,\n", ",19000101-,\n"]
-        (self.folder / "query.csv").write_text("".join(query))
-
-    def _seat_lines(self) -> list[str]:
-        return [f"* {aet} {port}" for aet, (_, port) in self.seats.items() if aet.startswith("SEAT")]
-
-    def submit(self, slurm: Slurm, *options: object) -> dict[str, str]:
-        """Submit, and return the ids that were printed by what the jobs do."""
-        self.told = slurm.run(
-            *(SUBMIT, "--config", self.folder / "config.json", "--queryfile", self.folder / "query.csv"),
-            *("--out_directory", self.out, "--parts", PARTS, "--seats", self.folder / "seats"),
-            *("--at_a_time", SEATS, "--time", "1", "--sbatch=--signal=B:USR1@55", *options),
-            *("--", "--save", "--info", "--associations", 1),
-        )
-        jobs = (line.split() for line in self.told.splitlines() if " job " in line)
-        self.ids = {words[0]: words[2] for words in jobs if len(words) == 3 and words[2].isdigit()}
-        return self.ids
-
-    def go_fast(self) -> None:
-        """Take the pauses out of the configs of tasks that start from now on."""
-        for path in (self.out / "slurm" / "seats").glob("*.json"):
-            config = json.loads(path.read_text()) | {"batch_size": 30, "batch_wait_time": 0}
-            new = path.with_suffix(".new")
-            new.write_text(json.dumps(config))
-            new.rename(path)
-
-    def table(self, name: str) -> list[dict[str, str]]:
-        with (self.out / "logs" / name).open(encoding="utf-8", newline="") as file:
-            return list(csv.DictReader(file))
-
-    def has_begun(self, number: str) -> bool:
-        """Whether the first series of a part is in place: from then on it pauses."""
-        return any(path.is_file() for path in self.part(number).glob("sub-*/ses-*/*/*"))
-
-
-def processes_of(part: Path) -> list[int]:
-    """The processes of pacsifier itself that work in the folder of a part."""
-    found = []
-    for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            words = (folder / "cmdline").read_bytes().split(b"\0")
-        except OSError:
-            continue
-        if b"pacsifier.cli.retrieve" in words and str(part).encode() in words:
-            found.append(int(folder.name))
-    return found
 
 
 @dataclass
@@ -141,7 +48,7 @@ class Story:
 
 
 @pytest.fixture(scope="module")
-def story(tmp_path_factory, slurm: Slurm, archive: Server, seats) -> Story:
+def story(tmp_path_factory, slurm: Slurm, archive: Server, seats, one: Path) -> Story:
     work = Work(tmp_path_factory.mktemp("cluster"), archive, seats)
     # After its first series each part pauses longer than any patience: there it is met by what ends it.
     work.write_inputs(batch_size=1, batch_wait_time=3600)
@@ -151,28 +58,27 @@ def story(tmp_path_factory, slurm: Slurm, archive: Server, seats) -> Story:
     (process,) = processes_of(work.part(KILLED))
     os.kill(process, signal.SIGKILL)
     slurm.run("scontrol", "requeue", f"{first['retrieve']}_{REQUEUED}")
+    meet_the_limit(slurm, work, f"{first['retrieve']}_{LIMITED}")
     first_states = slurm.await_end(first["retrieve"])
     (first_merge,) = slurm.await_end(first["merge"]).values()
     tables = {name: work.table(name) for name in ("pacsifier_log.csv", "query_rows.csv", "redo.csv")}
-    shown = slurm.run(SUBMIT, "--states", work.out)
+    shown = slurm.run(*COMMAND, "states", work.out)
     work.write_inputs()
     second = dict(work.submit(slurm))
     second_states = slurm.await_end(second["retrieve"]) | slurm.await_end(second["merge"])
-    one = tmp_path_factory.mktemp("one")
-    config = archive.write_config(one / "config.json")
-    arguments = ("--save", "--info", "-c", config, "-q", work.folder / "query.csv", "-d", one / "out")
-    assert run_arguments(one / "out", arguments).status == 0
-    return Story(work, one / "out", first_states, first_merge, tables, shown, second, second_states)
+    return Story(work, one, first_states, first_merge, tables, shown, second, second_states)
 
 
-def tree(folder: Path) -> dict[str, bytes]:
-    """Every file of the patients' folders, links followed, by its path: its bytes."""
-    return {
-        str(path.relative_to(folder)): path.read_bytes()
-        for top in folder.glob("sub-*")
-        for path in top.rglob("*")
-        if path.is_file()
-    }
+def meet_the_limit(slurm: Slurm, work: Work, task: str) -> None:
+    """Lower the limit of a task so that it is told soon, and lift it again once it is back in the queue."""
+    array, _, number = task.partition("_")
+    (job,) = (each for each in slurm.jobs(array) if each.get("ArrayTaskId") == number)
+    hours, minutes, seconds = map(int, job["RunTime"].split(":"))
+    # Whole minutes, of which 50 s at least are left: Slurm looks every 30 s.
+    limit_min = hours * 60 + minutes + (seconds + 50) // 60 + 1
+    slurm.run("scontrol", "update", f"JobId={task}", f"TimeLimit={limit_min}")
+    until(lambda: work.state(LIMITED)[0] == "again", PATIENCE_S)
+    slurm.run("scontrol", "update", f"JobId={task}", f"TimeLimit={LIMIT_MIN}")
 
 
 def test_a_part_that_was_killed_fails_alone(story: Story):
@@ -184,14 +90,9 @@ def test_a_part_that_was_killed_fails_alone(story: Story):
 def test_parts_that_were_requeued_or_hit_their_limit_went_on_by_themselves(story: Story):
     jobs = story.work.out / "slurm"
     for number in (REQUEUED, LIMITED):
-        state, status, requeues, *_ = (jobs / f"part-{number}.state").read_text().split()
-        assert (state, status, requeues) == ("complete", "0", "1")
+        assert story.work.state(number)[:3] == ["complete", "0", "1"]
     assert "ended by SIGTERM; --resume goes on from here" in (jobs / f"part-{LIMITED}.log").read_text()
-    did = [
-        json.loads(line)
-        for line in (story.work.part(LIMITED) / "logs" / "audit.jsonl").read_text().splitlines()
-    ]
-    assert [line["ended"] for line in did] == ["interrupted", "ended"]
+    assert [run["ended"] for run in story.work.runs(LIMITED)] == ["interrupted", "ended"]
 
 
 def test_the_merge_runs_though_a_part_failed_and_names_what_is_missing(story: Story):
@@ -256,16 +157,7 @@ def test_a_patient_lies_in_one_part(story: Story):
 
 
 def test_the_tables_are_those_of_one_run(story: Story):
-    def lines(out: Path, name: str) -> list[dict[str, str]]:
-        with (out / "logs" / name).open(encoding="utf-8", newline="") as file:
-            rows = list(csv.DictReader(file))
-        # A series that an earlier run of a part brought is `skipped` by the last one, as it is on one machine.
-        resumed = {"Status": "complete", "Reason": "", **dict.fromkeys(CLOCKS, "")}
-        return [row | {each: new for each, new in resumed.items() if each in row} for row in rows]
-
-    for name in ("pacsifier_log.csv", "query_rows.csv"):
-        assert lines(story.work.out, name) == lines(story.one, name), name
-    assert not (story.work.out / "logs" / "redo.csv").exists()
+    assert_same_tables(story.work.out, story.one)
 
 
 def test_nothing_of_the_runs_is_left(story: Story):
@@ -281,7 +173,7 @@ def test_nothing_of_the_runs_is_left(story: Story):
 
 def refused(slurm: Slurm, *arguments: object) -> str:
     ended = subprocess.run(
-        [str(SUBMIT), *map(str, arguments)],
+        [*COMMAND, "submit", *map(str, arguments)],
         env=slurm.environment,
         capture_output=True,
         encoding="utf-8",
@@ -323,7 +215,7 @@ def test_two_tasks_hold_two_licences_and_are_not_submitted_twice(
     assert states.pop(ids["merge"]) == "FAILED", "it runs all the same, and says what is open"
     assert set(states.values()) == {"CANCELLED"}
     for number in ("1", "2"):
-        assert (work.out / "slurm" / f"part-{number}.state").read_text().startswith("interrupted 143 0 ")
+        assert work.state(number)[:3] == ["interrupted", "143", "0"]
     assert not list(work.out.rglob(".pacsifier"))
     # A series that was just on its way when Slurm ended everything is failed, the others are pending.
     assert {row["outcome"] for row in work.table("query_rows.csv")} <= {"pending", "failed"}

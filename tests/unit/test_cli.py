@@ -155,9 +155,9 @@ def test_version_is_printed_without_any_other_option(command, tmp_path):
 
 @every_command
 def test_a_mistyped_option_is_a_usage_error_on_stderr(command, tmp_path):
-    run = _run(command, "--no_such_option", cwd=tmp_path)
+    run = _run(command, "--xyzzy", cwd=tmp_path)
     assert run.returncode == 2
-    assert run.stderr == f"{command}: error: unknown option --no_such_option (see --help)\nHEAVY\n"
+    assert run.stderr == f"{command}: error: unknown option --xyzzy (see --help)\nHEAVY\n"
     assert run.stdout == ""
     assert not list(tmp_path.iterdir())
 
@@ -211,7 +211,7 @@ def test_every_path_is_absolute_once_it_is_read_and_links_stay(command, tmp_path
     monkeypatch.chdir(tmp_path)
     (tmp_path / "link").symlink_to(tmp_path.parent)
     parser = _parser(command)
-    paths = [action for action in parser._actions if action.type is Path]
+    paths = [action for action in parser._actions if action.type is Path and action.option_strings]
     for action in parser._actions:
         action.required = False
     given = [word for action in paths for word in (*action.option_strings[:1], "link/../x")]

@@ -86,7 +86,7 @@ def _open_once(way: Way, *, contacted: bool) -> None:
         check=lambda: None,
     )
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(module, "Receiver", lambda *_: nullcontext(receiver))
+        patch.setattr(module, "Receiver", lambda *_, **__: nullcontext(receiver))
         patch.setattr(module, "Arrivals", lambda folder: folder)
         patch.setattr(module, "_emptied", lambda *_: nullcontext())
         with way.open([], [], {}):

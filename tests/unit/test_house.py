@@ -6,6 +6,7 @@ Imports are read with `ast`, those under TYPE_CHECKING and inside functions incl
 from __future__ import annotations
 
 import ast
+import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -38,6 +39,7 @@ FLOORS: Mapping[str, int] = {
     "demo": 1,
     "errors": 1,
     "figures": 1,
+    "slurm": 1,
     "": 0,
 }
 # What a file in a room may import besides the floors below: inside `transfer`, and doors that stand among flows.
@@ -65,6 +67,8 @@ INSIDE: Mapping[str, tuple[str, ...]] = {
 NEVER = {"deidentify.engine": ("disk", "deidentify.key"), "transfer.run": ("transfer.fetch",)}
 # Only the door starts processes; wrappers of the container replace themselves by docker or podman.
 STARTS_PROCESSES = ("dcmtk", "cli.docker")
+# What Slurm runs is copied into the folder of the jobs, where there need be no package.
+ALONE = ("slurm",)
 
 
 def _name(path: Path) -> str:
@@ -243,6 +247,19 @@ def test_only_the_door_starts_processes() -> None:
         for each in ([alias.name for alias in node.names] + [getattr(node, "module", None) or ""])
         if each.split(".")[0] in ("sh", "subprocess")
     ] == []
+
+
+def test_what_slurm_runs_needs_the_standard_library_only() -> None:
+    assert {
+        each.split(".")[0]
+        for name, tree in TREES.items()
+        if any(_within(name, place) for place in ALONE)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Import | ast.ImportFrom)
+        for each in (
+            [alias.name for alias in node.names] if isinstance(node, ast.Import) else [node.module or ""]
+        )
+    } <= sys.stdlib_module_names
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""What the tasks of scripts/slurm make of events: the words of a command itself, also where it never said its last."""
+"""What the tasks on Slurm make of events: the words of a command itself, also where it never said its last."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 from pacsifier.cli.events import Events
 from pacsifier.errors import HeldError, InputError
 
-SCRIPT = Path(__file__).resolve().parents[2] / "scripts" / "slurm" / "told.py"
+SCRIPT = Path(__file__).resolve().parents[2] / "pacsifier" / "slurm" / "told.py"
 
 
 def told(what: str, *paths: Path) -> list[str]:

@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# What the tasks of scripts/slurm share: their settings, a word about their state, and ending so that they can go on.
+# What the tasks share: their settings, a word about their state, and ending so that they can go on.
 # What a command tells of itself is read from its events (--json), in <job folder>/WHAT-I.events.
 # Sourced with the job folder as the first argument; WHAT says what the task does, STATUS how it ended.
 
@@ -14,11 +14,20 @@ LIMIT=0
 RESTARTS=${SLURM_RESTART_COUNT:-0}
 NODE=${SLURMD_NODENAME:-$(hostname -s)}
 
+STATE=$JOB/$WHAT-$SLURM_ARRAY_TASK_ID.state
+EVENTS=$JOB/$WHAT-$SLURM_ARRAY_TASK_ID.events
+
 # note WORD EXIT_STATUS: what the table of states shows of this task
 note() {
-    local state=$JOB/$WHAT-$SLURM_ARRAY_TASK_ID.state
-    printf '%s %s %s %s %(%Y-%m-%dT%H:%M:%S)T %s\n' "$1" "$2" "$RESTARTS" "$NODE" -1 "$SLURM_ARRAY_JOB_ID" >"$state.new"
-    mv -- "$state.new" "$state"
+    printf '%s %s %s %s %(%Y-%m-%dT%H:%M:%S)T %s\n' "$1" "$2" "$RESTARTS" "$NODE" -1 "$SLURM_ARRAY_JOB_ID" >"$STATE.$NODE"
+    mv -- "$STATE.$NODE" "$STATE"
+}
+
+# superseded: whether Slurm has started this task anew elsewhere, because it lost sight of the node that this one is on
+superseded() {
+    local restarts=0 id=''
+    [[ ! -f $STATE ]] || read -r _ _ restarts _ _ id <"$STATE"
+    [[ $id == "$SLURM_ARRAY_JOB_ID" ]] && ((restarts > RESTARTS))
 }
 
 # Before the time limit Slurm sends SIGUSR1 to this shell only; SIGTERM (scancel, preemption) comes to all processes.
@@ -33,7 +42,9 @@ trap 'WOKEN=1' TERM INT HUP
 # run COMMAND...: runs it to its end and sets STATUS
 run() {
     local status
-    "$@" --json </dev/null >"$JOB/$WHAT-$SLURM_ARRAY_TASK_ID.events" &
+    # A task that was superseded goes on telling, into the file that it has open.
+    rm -f -- "$EVENTS"
+    "$@" --json </dev/null >"$EVENTS" &
     CHILD=$!
     ((!LIMIT)) || kill -TERM "$CHILD"
     STATUS=127
@@ -47,10 +58,11 @@ run() {
 }
 
 # error: the kind of the error that ended what was run, as its last event tells it
-error() { "$PYTHON" "$JOB/told.py" error "$JOB/$WHAT-$SLURM_ARRAY_TASK_ID.events"; }
+error() { "$PYTHON" "$JOB/told.py" error "$EVENTS"; }
 
 # conclude: notes STATUS down, goes on after the time limit, and ends
 conclude() {
+    if superseded; then exit "$STATUS"; fi
     if ((LIMIT && STATUS && RESTARTS < REQUEUES)); then
         note again "$STATUS"
         if scontrol requeue "${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID"; then exit "$STATUS"; fi

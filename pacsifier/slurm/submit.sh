@@ -1,95 +1,34 @@
-#!/usr/bin/env bash
-# Fetches what a query asks for with many Slurm tasks: N parts of the query, divided by patient, K at a time; then a job
-# that merges their logs (also when a part failed); and, if asked, N tasks that anonymize, and a merge of their reports.
-# Prints the ids of the jobs and the table of states.
-# Usage: scripts/slurm/submit --config FILE --queryfile FILE --out_directory DIR --parts N [OPTIONS] -- --save --info ...
-#        scripts/slurm/submit --states DIR        only the table of states of the out directory DIR
-#   --parts N            parts of the query (1 to 1000, or what MaxArraySize of the site allows)
-#   --at_a_time K        tasks at a time, as many as the PACS admits (default: 1)
-#   --seats FILE         the places that the PACS can send to, a line each: NODE AET PORT (NODE * is any node); a running
-#                        task holds one. Default: AET and move_port of the config. "none": no place is needed (--move)
-#   --licenses NAME:1    a licence that a running task holds, where the site limits the PACS in this way
-#   --time LIMIT         time limit of a task (default: that of the partition); one that hits it goes on by itself
-#   --requeues M         how many times (default: 20)
-#   --sbatch OPTION      a further option of sbatch for every job, such as --sbatch=--partition=long; may be repeated
-#   --all                also parts that are complete already
-#   --anonymize DIR      afterwards, if all is complete, pacsifier-anonymize into DIR; the key and reports in DIR.key
-#   --anonymize_at_a_time K, --anonymize_option OPTION (may be repeated, such as --anonymize_option=--fuzz_acq_dates)
-# What follows -- goes to pacsifier. Submitting again goes on: only parts that are not complete are taken.
-# DIR must lie on a disk that all nodes share. Exit status: 0 submitted, 2 wrong use, 3 something is missing.
+# shellcheck shell=bash
+# Submits the jobs of a query in parts, or prints their table of states: what `pacsifier-slurm` becomes, once it has read
+# and checked its options and found the programs; its --help says what they mean.
+# Usage: bash submit.sh submit|states NAME=VALUE... -- OPTION OF PACSIFIER...
+# The names are the variables below; SBATCH and ANONYMIZE_OPTIONS may come several times.
+# Exit status: 0 submitted, 1 Slurm has refused a job, 2 what is there does not fit what is asked for.
 
 set -euo pipefail
 umask 077
 HERE=$(CDPATH='' cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd -P)
 
-CONFIG='' QUERY='' OUT='' STATES='' SEATS='' LICENSES='' ANONYMIZE='' PARTS='' KEY_DIR=''
+CONFIG='' QUERY='' OUT='' SEATS='' LICENSES='' ANONYMIZE='' PARTS='' KEY_DIR=''
+PYTHON='' PACSIFIER='' MERGE='' ANONYMIZER=''
 AT_A_TIME=1 ANONYMIZE_AT_A_TIME=1 TIME='' REQUEUES=20 ALL=0
 SBATCH=() OPTIONS=() ANONYMIZE_OPTIONS=()
 
-warn() { printf 'submit: %s\n' "$*" >&2; }
+warn() { printf 'pacsifier-slurm: %s\n' "$*" >&2; }
 wrong() { warn "$*" && exit 2; }
-missing() { warn "$*" && exit 3; }
-usage() { sed -n '2,/^$/s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"; }
 
-parse_arguments() {
-    local name value
+take_values() {
+    local word
     while (($#)); do
-        case $1 in
-            -h | --help) usage && exit 0 ;;
-            --) shift && OPTIONS=("$@") && return ;;
-            --all) ALL=1 && shift && continue ;;
-            --*=*) name=${1%%=*} value=${1#*=} && shift ;;
-            --*) (($# > 1)) || wrong "$1 needs a value"
-                name=$1 value=$2 && shift 2 ;;
-            *) wrong "not understood: $1 (options of pacsifier follow --)" ;;
-        esac
-        case $name in
-            --config) CONFIG=$value ;;
-            --queryfile) QUERY=$value ;;
-            --out_directory) OUT=$value ;;
-            --parts) PARTS=$value ;;
-            --at_a_time) AT_A_TIME=$value ;;
-            --seats) SEATS=$value ;;
-            --licenses) LICENSES=$value ;;
-            --time) TIME=$value ;;
-            --requeues) REQUEUES=$value ;;
-            --sbatch) SBATCH+=("$value") ;;
-            --anonymize) ANONYMIZE=$value ;;
-            --anonymize_at_a_time) ANONYMIZE_AT_A_TIME=$value ;;
-            --anonymize_option) ANONYMIZE_OPTIONS+=("$value") ;;
-            --states) STATES=$value ;;
-            *) wrong "no such option: $name" ;;
+        word=$1
+        shift
+        case $word in
+            --) OPTIONS=("$@") && return ;;
+            SBATCH=*) SBATCH+=("${word#*=}") ;;
+            ANONYMIZE_OPTIONS=*) ANONYMIZE_OPTIONS+=("${word#*=}") ;;
+            *) printf -v "${word%%=*}" %s "${word#*=}" ;;
         esac
     done
-}
-
-check_arguments() {
-    local number
-    [[ -n $CONFIG && -n $QUERY && -n $OUT && -n $PARTS ]] ||
-        wrong "--config, --queryfile, --out_directory and --parts are needed; --help explains"
-    for number in "$PARTS" "$AT_A_TIME" "$REQUEUES" "$ANONYMIZE_AT_A_TIME"; do
-        [[ $number =~ ^[1-9][0-9]{0,5}$ ]] || wrong "$number: a whole number from 1 is allowed"
-    done
-    [[ -f $CONFIG ]] || wrong "$CONFIG: no such file"
-    [[ -f $QUERY ]] || wrong "$QUERY: no such file"
-    [[ -z $SEATS || $SEATS == none || -f $SEATS ]] || wrong "$SEATS: no such file"
-    ((${#OPTIONS[@]})) || wrong "nothing to do: options of pacsifier follow --, such as -- --save --info"
-    [[ " ${OPTIONS[*]} " != *" --shard"* && " ${OPTIONS[*]} " != *" --out_directory"* ]] ||
-        wrong "--shard and --out_directory are set for each part"
-}
-
-# tool NAME: the path of a program that the nodes see, too
-tool() { command -v -- "$1" || missing "$1 is not on the PATH"; }
-
-find_tools() {
-    local each
-    for each in sbatch squeue scontrol; do tool "$each" >/dev/null || exit 3; done
-    PACSIFIER=$(tool pacsifier)
-    MERGE=$(tool pacsifier-merge-parts)
-    ANONYMIZER=''
-    [[ -z $ANONYMIZE ]] || ANONYMIZER=$(tool pacsifier-anonymize)
-    PYTHON=$(dirname -- "$PACSIFIER")/python
-    [[ -x $PYTHON ]] || PYTHON=$(tool python3)
 }
 
 # --- the folder of the jobs: <out>/slurm ----------------------------------------------------------------------------
@@ -118,25 +57,7 @@ make_job_folder() {
 make_seats() {
     local seats=0
     rm -f -- "$JOB"/seats/*.{json,node}
-    seats=$("$PYTHON" - "$CONFIG" "$SEATS" "$JOB/seats" <<'PYTHON'
-import json, pathlib, sys
-
-config_path, seats_path, folder = sys.argv[1:]
-config = json.loads(pathlib.Path(config_path).read_text(encoding="utf-8"))
-seats = [("*", config.get("AET"), config.get("move_port"))]
-if seats_path not in ("", "none"):
-    lines = [line.split("#")[0].split() for line in pathlib.Path(seats_path).read_text(encoding="utf-8").splitlines()]
-    seats = [tuple(line) for line in lines if line]
-    wrong = [seat for seat in seats if len(seat) != 3 or not seat[2].isdecimal()]
-    if wrong or not seats or len({seat[:1] + seat[2:] for seat in seats}) < len(seats):
-        sys.exit(f"submit: {seats_path}: lines of NODE AET PORT are expected, no port twice on a node")
-for number, (node, aet, port) in enumerate(seats, 1):
-    values = dict(config, AET=aet, move_port=int(port))
-    pathlib.Path(folder, f"{number}.json").write_text(json.dumps(values, indent=4) + "\n", encoding="utf-8")
-    pathlib.Path(folder, f"{number}.node").write_text(node + "\n", encoding="utf-8")
-print(len(seats))
-PYTHON
-    ) || exit 2
+    seats=$("$PYTHON" "$HERE/seats.py" "$CONFIG" "$SEATS" "$JOB/seats") || exit 2
     if [[ $SEATS != none ]] && ((AT_A_TIME > seats)); then
         wrong "$AT_A_TIME tasks at a time need as many places that the PACS can send to (--seats); there are $seats"
     fi
@@ -181,7 +102,7 @@ in_queue() {
 submit() {
     local what=$1
     shift
-    ID=$(sbatch --parsable --job-name="pacsifier-$what" ${SBATCH[@]+"${SBATCH[@]}"} "$@" "$JOB") || exit 3
+    ID=$(sbatch --parsable --job-name="pacsifier-$what" ${SBATCH[@]+"${SBATCH[@]}"} "$@" "$JOB") || exit 1
     ID=${ID%%;*}
     printf '%s %s\n' "$what" "$ID" >>"$JOB/jobs"
     printf '%-16s job %s\n' "$what" "$ID"
@@ -216,7 +137,7 @@ told() {
     local part files=()
     for ((part = 1; part <= PARTS; part++)); do files+=("$JOB/$1-$part.events"); done
     [[ $1 != merge ]] || files=("$JOB/merge.events")
-    "${PYTHON:-python3}" "$HERE/told.py" progress "${files[@]}"
+    "$PYTHON" "$HERE/told.py" progress "${files[@]}"
 }
 
 print_states() {
@@ -259,18 +180,14 @@ print_states() {
     done
 }
 
-main() {
-    shopt -s extglob nullglob
-    parse_arguments "$@"
-    if [[ -n $STATES ]]; then
-        OUT=$STATES JOB=$STATES/slurm
-        [[ -f $JOB/parts ]] || wrong "$OUT holds no jobs of this script"
-        PARTS=$(<"$JOB/parts")
-        print_states
-        return
-    fi
-    check_arguments
-    find_tools
+states_of_folder() {
+    JOB=$OUT/slurm
+    [[ -f $JOB/parts ]] || wrong "$OUT holds no jobs of pacsifier-slurm"
+    PARTS=$(<"$JOB/parts")
+    print_states
+}
+
+submit_query() {
     make_job_folder
     if [[ -n $ANONYMIZE ]]; then
         KEY_DIR=${ANONYMIZE%/}.key
@@ -284,7 +201,18 @@ main() {
     rm -f -- "$JOB/merge.events"
     submit_all
     print_states
-    printf '\nlater: %q --states %q\n' "${BASH_SOURCE[0]}" "$OUT"
+    printf '\nlater: pacsifier-slurm states %q\n' "$OUT"
+}
+
+main() {
+    local what=$1
+    shift
+    shopt -s extglob nullglob
+    take_values "$@"
+    case $what in
+        submit) submit_query ;;
+        states) states_of_folder ;;
+    esac
 }
 
 main "$@"
