@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from itertools import groupby
 
 _WIDEST = 120
-_COMMAND = re.compile(r"\s+(?:pacsifier|docker)[\w-]* --?\w")
+_COMMAND = re.compile(r"\s+(?:pacsifier|docker)[\w-]* (?:submit )?--?\w")
 _ROW = re.compile(r"(\s*\S+(?: \S+)*?\s{2,})\S")
 _BEFORE_OPTION = re.compile(r" (?=--?[A-Za-z])")
 

@@ -20,16 +20,27 @@ from pacsifier.errors import ToolError
 
 _PROG = "pacsifier-slurm"
 _USAGE = """\
-%(prog)s submit --config FILE --queryfile FILE --out_directory DIR --parts N [OPTIONS] -- --save ...
+%(prog)s submit OPTIONS -- OPTIONS OF PACSIFIER
        %(prog)s states DIR"""
 _EPILOG = """What follows -- goes to pacsifier, in each part. Submitting again goes on: only parts that are not complete
 are taken. DIR must lie on a disk that all nodes share, and so must the environment that this command is installed in.
 
+examples:
+  pacsifier-slurm submit --config config.json --queryfile query.csv \\
+      --out_directory /shared/export --parts 100 --at_a_time 4 \\
+      --seats seats.txt -- --save --info
+      fetches in 100 parts, four at a time, each at a place of seats.txt
+  pacsifier-slurm states /shared/export
+      prints how far each part is
+
 exit status:
   0    submitted; or the table was printed
-  1    Slurm has refused a job: its message says why; what was submitted before stays
-  2    a mistake in an option, the config or the seats; or another query or number of parts than DIR was begun with
-  4    a program of Slurm is not on the PATH, or one of pacsifier's is neither beside this one nor there"""
+  1    Slurm has refused a job: its message says why; what was submitted
+       before stays
+  2    a mistake in an option, the config or the seats; or another query or
+       number of parts than DIR was begun with
+  4    a program of Slurm is not on the PATH, or one of pacsifier's is neither
+       beside this one nor there"""
 
 _SLURM = ("sbatch", "squeue", "scontrol")
 # Stands for a path that the tasks set; nobody names it by chance.
@@ -45,7 +56,6 @@ def build_parser() -> argparse.ArgumentParser:
         "a time; then a job that merges their logs, also when a part failed; and, if asked, N tasks that anonymize, "
         "and a merge of their reports.",
         epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
         "what",

@@ -134,7 +134,7 @@ def _said() -> str:
         text for path in package.rglob("*.py") for text in _texts(ast.parse(path.read_text(encoding="utf-8")))
     ]
     # What DCMTK says, as it was recorded.
-    logs = (ROOT / "tests" / "transcripts").glob("*.log")
+    logs = (ROOT / "tests" / "transcripts").rglob("*.log")
     return "\n".join([*texts, *(path.read_text(encoding="utf-8", errors="replace") for path in logs)])
 
 

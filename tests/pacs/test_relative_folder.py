@@ -143,6 +143,7 @@ OTHERS = {
         "in/sub-00123/MR",
     ),
     "pacsifier-extract-carestream-report": ("extract_report", "-d in", "in/reports.csv"),
+    "pacsifier-report": ("report", "in", "in/report.html"),
     "pacsifier-merge-parts": (
         "merge_parts",
         "-q query.csv -d parts_of --parts 1",

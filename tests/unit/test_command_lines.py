@@ -21,7 +21,7 @@ MODULES = (
         "add_karnak_tags",
         "extract_report",
     ),
-    *("merge_parts", "demo_pacs", "slurm"),
+    *("merge_parts", "demo_pacs", "report", "slurm"),
 )
 SECRET = "Mueller^Hans"
 

@@ -80,7 +80,7 @@ def test_a_program_that_is_missing_is_named(here):
     (here / "bin").mkdir()
     done = run(here, here / "bin", "submit", *FILES, "--", "--save")
     assert (done.returncode, done.stdout) == (4, "")
-    assert done.stderr == "pacsifier-slurm: sbatch is not on the PATH\n"
+    assert done.stderr.splitlines()[0] == "pacsifier-slurm: sbatch is not on the PATH"
     assert not (here / "out").exists()
 
 
