@@ -115,7 +115,7 @@ missing_packages() {
     have_pixelmed || say libpixelmed-java
     command -v java >/dev/null || say default-jre-headless
     # A disk that loses its power is a file system in a file.
-    (PATH=$PATH:/usr/sbin:/sbin && command -v mkfs.ext4 >/dev/null) || say e2fsprogs
+    [[ -x /usr/sbin/mkfs.ext4 || -x /sbin/mkfs.ext4 ]] || say e2fsprogs
     [[ $1 == test ]] || return 0
     command -v dciodvfy >/dev/null || say dicom3tools
     command -v dcm2niix >/dev/null || say dcm2niix
