@@ -122,6 +122,8 @@ missing_packages() {
     command -v java >/dev/null || say default-jre-headless
     command -v stunnel4 >/dev/null || say stunnel4
     command -v dcm2niix >/dev/null || say dcm2niix
+    # A disk that loses its power is a file system in a file.
+    [[ -x /usr/sbin/mkfs.ext4 || -x /sbin/mkfs.ext4 ]] || say e2fsprogs
     [[ $1 == test ]] || return 0
     command -v dciodvfy >/dev/null || say dicom3tools
     # The shells whose completion is tried.
