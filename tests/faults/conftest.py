@@ -25,7 +25,11 @@ def quirky(quirk_process: QuirkPacs, hospital: Hospital) -> Iterator[Callable[..
     before = len(quirk_process.log)
 
     def become(files: Sequence[Path] | None = None, **quirks: object) -> QuirkPacs:
-        return quirk_process.become(Quirks(**quirks), files or hospital.files)
+        # One that has died fails the test that it died in, not all that come after.
+        dead = quirk_process.process.poll() is not None
+        return (quirk_process.restart if dead else quirk_process.become)(
+            Quirks(**quirks), files or hospital.files
+        )
 
     yield become
     assert "quirk_server.py" not in quirk_process.log[before:], "a fault of the quirk PACS itself"
