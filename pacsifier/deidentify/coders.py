@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
-from functools import partial
+from contextlib import ExitStack, contextmanager
+from functools import cached_property, partial
 from pathlib import Path
 
 from pacsifier.dcmtk.dcmcjpeg import encode_jpeg_lossless
@@ -29,3 +29,20 @@ def coders_in(staging: Path) -> Iterator[Coders]:
             djpls=partial(decode_jpeg_ls, toolbox, staging=scratch),
             cjpls=partial(encode_jpeg_ls, toolbox, staging=scratch),
         )
+
+
+class WithCoders:
+    """A worker that may need the coders of its process: made when they are first asked for, ended by `close`."""
+
+    def __init__(self, staging: Path) -> None:
+        self._staging = staging
+        self._opened = ExitStack()
+
+    @cached_property
+    def coders(self) -> Coders:
+        """The coders, in a folder of their own below `staging`."""
+        return self._opened.enter_context(coders_in(self._staging))
+
+    def close(self) -> None:
+        """Ends what runs for the worker."""
+        self._opened.close()

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from operator import itemgetter
 from pathlib import Path, PurePath
@@ -15,7 +15,7 @@ from typing import Any
 
 from pacsifier.deidentify import reviewed
 from pacsifier.deidentify.cleaning import Look, SeriesBoxes
-from pacsifier.deidentify.coders import coders_in
+from pacsifier.deidentify.coders import WithCoders
 from pacsifier.deidentify.crew import shared
 from pacsifier.deidentify.model import Request, Settings
 from pacsifier.disk.files import write_whole
@@ -96,16 +96,8 @@ class Pair:
     after: bytes
 
 
-class Painter:
+class Painter(WithCoders):
     """Makes the pictures of files, one Painter in each process."""
-
-    def __init__(self, scratch: Path) -> None:
-        self._opened = ExitStack()
-        self._coders = self._opened.enter_context(coders_in(scratch))
-
-    def close(self) -> None:
-        """Ends what runs for it."""
-        self._opened.close()
 
     def __call__(self, task: tuple[int, Wish]) -> tuple[int, list[Pair]]:
         """The number of a wish, and its pictures."""
@@ -117,7 +109,7 @@ class Painter:
         """The pictures that can be made, by the numbers of their frames."""
         made = {}
         with suppress(PixelsError, OSError):
-            for frame in frames_of(path, self._coders, frames):
+            for frame in frames_of(path, self.coders, frames):
                 made[frame.index] = jpeg(shown(frame), _SIDE_PX)
         return made
 

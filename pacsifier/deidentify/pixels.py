@@ -7,13 +7,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 
 from pacsifier.deidentify.cleaning import RECORD, Cleaned, Look, Wanted, kept, line_of, looks_of, settle
-from pacsifier.deidentify.coders import coders_in
+from pacsifier.deidentify.coders import WithCoders
 from pacsifier.deidentify.crew import shared
 from pacsifier.deidentify.engine.rules import Rules
 from pacsifier.deidentify.engine.subject import Subject
@@ -82,19 +81,14 @@ def _with(places: Places, cleaned: Mapping[str, Cleaned], looks: Mapping[str, Lo
     return replace(places, tasks=tuple(tasks), left=tuple(left))
 
 
-class _WithEngine:
+class _WithEngine(WithCoders):
     """What every process needs to look: the engine, made once, and the rules of the last patient; to be closed."""
 
     def __init__(self, settings: Settings) -> None:
+        super().__init__(settings.staging)
         self._settings = settings
         self.request = settings.request
-        self._opened = ExitStack()
-        self.coders = self._opened.enter_context(coders_in(settings.staging))
         self._rules: Rules | None = None
-
-    def close(self) -> None:
-        """Ends what runs for it."""
-        self._opened.close()
 
     @cached_property
     def engine(self) -> Engine:

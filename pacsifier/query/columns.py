@@ -7,7 +7,6 @@ somebody asks for them.
 from __future__ import annotations
 
 from array import array
-from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, field
@@ -16,6 +15,7 @@ from typing import Any, overload
 from pacsifier.query.attributes import ATTRIBUTES
 from pacsifier.query.cells import NEW_IDS, Cell, read_cell
 from pacsifier.query.csvtext import BLANKS
+from pacsifier.query.packed import place_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,9 +192,7 @@ class RawRows(Mapping[int, tuple[str, ...]]):
     columns: Sequence[Column]
 
     def __getitem__(self, number: int) -> tuple[str, ...]:
-        at = bisect_left(self.numbers, number)
-        if at == len(self.numbers) or self.numbers[at] != number:
-            raise KeyError(number)
+        at = place_of(self.numbers, number)
         return tuple(column.raw(at) for column in self.columns)
 
     def __iter__(self) -> Iterator[int]:
@@ -339,10 +337,7 @@ class _ByFirstRow(Mapping[int, Query]):
         self._at = array("I", (pair & 0xFFFFFFFF for pair in pairs))
 
     def __getitem__(self, number: int) -> Query:
-        place = bisect_left(self._numbers, number)
-        if place == len(self._numbers) or self._numbers[place] != number:
-            raise KeyError(number)
-        return self._queries[self._at[place]]
+        return self._queries[self._at[place_of(self._numbers, number)]]
 
     def __iter__(self) -> Iterator[int]:
         return iter(self._numbers)

@@ -14,6 +14,14 @@ _ROWS: Final = 32
 _FASTEST: Final = 1
 
 
+def place_of(numbers: Sequence[int], number: int) -> int:
+    """The place of a number among ascending ones; raises KeyError where it is none of them."""
+    at = bisect_left(numbers, number)
+    if at == len(numbers) or numbers[at] != number:
+        raise KeyError(number)
+    return at
+
+
 class PackedRows(Mapping[int, tuple[str, ...]]):
     """The cells of each row by its number; 100,000 rows of a series table take 5 MB, as texts some 30."""
 
@@ -39,9 +47,7 @@ class PackedRows(Mapping[int, tuple[str, ...]]):
         return self._last[1]
 
     def __getitem__(self, number: int) -> tuple[str, ...]:
-        at = bisect_left(self._numbers, number)
-        if at == len(self._numbers) or self._numbers[at] != number:
-            raise KeyError(number)
+        at = place_of(self._numbers, number)
         return self._block(at // _ROWS)[at % _ROWS]
 
     def __iter__(self) -> Iterator[int]:
@@ -59,9 +65,7 @@ class SomeRows(Mapping[int, tuple[str, ...]]):
         self._numbers = numbers
 
     def __getitem__(self, number: int) -> tuple[str, ...]:
-        at = bisect_left(self._numbers, number)
-        if at == len(self._numbers) or self._numbers[at] != number:
-            raise KeyError(number)
+        place_of(self._numbers, number)
         return self._rows[number]
 
     def __iter__(self) -> Iterator[int]:

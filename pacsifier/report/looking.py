@@ -12,7 +12,7 @@ from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pacsifier.deidentify.coders import coders_in
+from pacsifier.deidentify.coders import WithCoders
 from pacsifier.deidentify.crew import shared
 from pacsifier.deidentify.engine.profile import METHOD
 from pacsifier.dicom.kinds import Examined, Kind, examine
@@ -25,7 +25,6 @@ from pacsifier.report.beside import NOT_TOLD, Beside
 from pacsifier.report.facts import OnDisk, Picture, Pixels, SeriesKey, is_suspicious
 
 if TYPE_CHECKING:
-    from pacsifier.pictures.coders import Coders
     from pacsifier.pictures.decoding import Frame
 
 SMALL_PX, LARGE_PX = 224, 640
@@ -124,18 +123,17 @@ def survey(
     )
 
 
-class Looker:
+class Looker(WithCoders):
     """Looks at the files of folders, one Looker in each process."""
 
     def __init__(self, folder: Path, beside: Beside, scratch: Path, *, draw: bool) -> None:
+        super().__init__(scratch)
         self._folder, self._beside = folder, beside
         self._why = "" if draw else "no pictures were asked for"
         if draw and (absent := needs.missing(needs.DRAWING)):
             self._why = f"{', '.join(absent)} not installed: {needs.INSTALL}"
         self._scratch = scratch
         self._drawings = 0
-        self._made: Coders | None = None
-        self._opened = contextlib.ExitStack()
 
     def __call__(self, names: Sequence[str]) -> Found:
         """Looks at the files of one folder."""
@@ -219,12 +217,12 @@ class Looker:
         from pacsifier.pictures.thumbnail import jpeg, middle, squared
 
         path, frames, at = self._folder / header.name, header.frames, made.frame - 1
-        frame = next(frames_of(path, self._coders(), {at}), None)
+        frame = next(frames_of(path, self.coders, {at}), None)
         if frame is None:
             # Fewer are stored than the header says.
             frames = count(path)
             at = middle(frames)
-            frame = next(frames_of(path, self._coders(), {at}))
+            frame = next(frames_of(path, self.coders, {at}))
         rows, columns = frame.values.shape[:2]
         data = jpeg(squared(shown(frame), _aspect(frame)), size)
         self._drawings += 1
@@ -234,15 +232,6 @@ class Looker:
         return replace(
             made, frame=at + 1, frames=frames, columns=columns, rows=rows, file=str(file), size=len(data)
         )
-
-    def close(self) -> None:
-        """Ends what runs for the decoding."""
-        self._opened.close()
-
-    def _coders(self) -> Coders:
-        if self._made is None:
-            self._made = self._opened.enter_context(coders_in(self._scratch))
-        return self._made
 
 
 def header_of(name: str, file: Examined, size: int, written_s: float) -> Header:

@@ -94,11 +94,7 @@ def test_wheel_and_archive_hold_what_they_must_and_nothing_else(built):
 @pytest.mark.parametrize("version", PYTHONS)
 def test_the_wheel_works_in_a_clean_environment(version, built, tmp_path):
     (wheel,) = built.glob("*.whl")
-    _run([PYTHONS[version], "-m", "venv", tmp_path / "venv"], tmp_path)
-    python = tmp_path / "venv" / "bin" / "python"
-    _run(
-        [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", f"{wheel}[xlsx]"], tmp_path
-    )
+    python = _installed(PYTHONS[version], wheel, tmp_path)
     config = configparser.ConfigParser()
     config.read(ROOT / "setup.cfg", encoding="utf-8")
     commands = [
@@ -118,26 +114,36 @@ def test_the_list_of_the_oldest_packages_is_that_of_the_lower_bounds():
     config = configparser.ConfigParser()
     config.read(ROOT / "setup.cfg", encoding="utf-8")
     wanted = config["options"]["install_requires"] + config["options.extras_require"]["xlsx"]
-    bounds = dict(re.findall(r"^([\w-]+)>=([\d.]+)", wanted, re.MULTILINE))
-    listed = dict(re.findall(r"^([\w-]+)==([\d.]+)", OLDEST.read_text(), re.MULTILINE))
+    listed = _versions(OLDEST.read_text())
     assert listed.pop("numpy")
-    assert {name: _padded(each) for name, each in listed.items()} == {
-        name: _padded(each) for name, each in bounds.items()
-    }
-
-
-def _padded(version: str) -> tuple[int, ...]:
-    numbers = [int(each) for each in version.split(".")]
-    return (*numbers, *[0] * (3 - len(numbers)))
+    assert listed == _versions(wanted)
 
 
 def test_the_oldest_packages_that_are_admitted_are_enough(built, tmp_path):
     (wheel,) = built.glob("*.whl")
-    _run([next(iter(PYTHONS.values())), "-m", "venv", tmp_path / "venv"], tmp_path)
-    python = tmp_path / "venv" / "bin" / "python"
-    options = ("--quiet", "--disable-pip-version-check", "-c", OLDEST)
-    _run([python, "-m", "pip", "install", *options, f"{wheel}[xlsx]"], tmp_path)
+    python = _installed(next(iter(PYTHONS.values())), wheel, tmp_path, "-c", OLDEST)
+    frozen = _versions(_run([python, "-m", "pip", "list", "--format=freeze"], tmp_path))
+    oldest = _versions(OLDEST.read_text())
+    assert oldest == {name: frozen[name] for name in oldest}, "newer ones were tried"
     _brings_the_images_of_a_demo_pacs(python, tmp_path)
+
+
+def _versions(text: str) -> dict[str, tuple[int, ...]]:
+    """The versions that lines such as `name==1.2` or `name>=1.2` give, by name; 3.0 is 3.0.0."""
+    listed = re.findall(r"^([\w-]+)[=>]=([\d.]*\d)", text, re.MULTILINE)
+    numbers = {
+        name.lower().replace("-", "_"): [int(each) for each in version.split(".")] for name, version in listed
+    }
+    return {name: (*each, *[0] * (3 - len(each))) for name, each in numbers.items()}
+
+
+def _installed(base: Path, wheel: Path, folder: Path, *options: object) -> Path:
+    """The Python of a new environment with the wheel in it."""
+    _run([base, "-m", "venv", folder / "venv"], folder)
+    python = folder / "venv" / "bin" / "python"
+    quietly = ("--quiet", "--disable-pip-version-check")
+    _run([python, "-m", "pip", "install", *quietly, *options, f"{wheel}[xlsx]"], folder)
+    return python
 
 
 def _brings_the_images_of_a_demo_pacs(python: Path, folder: Path) -> None:
