@@ -26,6 +26,17 @@ class Done:
     stderr: str
 
 
+def glimpse(folder: Path, pattern: str) -> list[Path]:
+    """Return what matches in a folder that a command changes meanwhile: nothing where a folder went under the look.
+
+    `Path.glob` asks whether a folder is there, then lists it: in between it may be gone.
+    """
+    try:
+        return list(folder.glob(pattern))
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+
+
 def invoke(command: str, *arguments: object, cwd: Path, **environment: str) -> Done:
     """Runs `pacsifier.cli.<command>` in a folder; proxies of the environment do not count."""
     out, err = io.StringIO(), io.StringIO()

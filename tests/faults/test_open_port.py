@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pydicom
 import pytest
-from pacs.runs import MARK, arguments, instance_paths, port_is_free, read_table, until
+from pacs.runs import MARK, arguments, has_received, instance_paths, port_is_free, read_table, until
 from pacs.servers import EXPLICIT_LE, LOOPBACK, start_dcmqrscp
 from pydicom.uid import DeflatedExplicitVRLittleEndian
 
@@ -179,7 +179,7 @@ def test_a_receiver_that_was_killed_is_started_again_and_all_comes(paced, tmp_pa
 def test_a_receiver_of_a_real_pacs_that_was_killed_is_started_again_and_all_comes(archive, tmp_path, moment):
     out = tmp_path / "out"
     came = {
-        "objects arrive": lambda: any(out.glob(".pacsifier-*/received/*")),
+        "objects arrive": lambda: has_received(out),
         "between two batches": lambda: len(instance_paths(out)) == 60,
     }
     args = arguments(archive, tmp_path, ARCHIVE, "--save", *QUICK, batch_size=1, batch_wait_time=2)

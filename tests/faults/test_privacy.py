@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-from commands import invoke
+from commands import glimpse, invoke
 from pacs.runs import Row, arguments, interrupt, read_table, write_query
 from pacs.servers import MOVE_AET, RawScp, Server, free_port, pacsifier_argv, start_dcmqrscp, start_orthanc
 
@@ -104,7 +104,7 @@ def _watch(args: Sequence[object], out: Path, *, umask: int = 0o022, code: str =
             assert time.monotonic() < deadline, "it does not end"
             for child in _descendants(process.pid):
                 _look_at(child, seen)
-            for each in out.glob(".pacsifier*"):
+            for each in glimpse(out, ".pacsifier*"):
                 _look_into(each, seen)
             time.sleep(0.003)
         output.seek(0)
@@ -296,7 +296,7 @@ def test_an_interrupted_run_tells_no_patient(secret, tmp_path):
     status, said, _ = interrupt(
         args,
         signal.SIGINT,
-        lambda: log.exists() and bool(list((tmp_path / "out").glob("sub-*/ses-*/*/SRt.*"))),
+        lambda: log.exists() and bool(glimpse(tmp_path / "out", "sub-*/ses-*/*/SRt.*")),
     )
     assert status == 130
     assert not [token for token in TOKENS if token in said], said

@@ -17,6 +17,7 @@ from pathlib import Path
 
 import pydicom
 import pytest
+from commands import glimpse
 from pacs.runs import (
     MARK,
     Row,
@@ -126,7 +127,7 @@ SHOTS: dict[str, tuple[Callable[[subprocess.Popen[str]], object], int]] = {
 
 MOMENTS: dict[str, Callable[[Path], bool]] = {
     "the lock is taken": lambda out: (out / ".pacsifier" / "holder.json").exists(),
-    "the PACS is asked": lambda out: any(out.glob(".pacsifier-*/find*")),
+    "the PACS is asked": lambda out: bool(glimpse(out, ".pacsifier-*/find*")),
     "objects arrive": has_received,
     "objects are placed": lambda out: bool(instance_paths(out)),
 }

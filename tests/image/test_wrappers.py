@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from commands import glimpse
 
 from image.conftest import OWNER, Demo
 from image.engines import WITHIN_S, Engine, wait_until
@@ -124,7 +125,7 @@ def test_a_signal_reaches_the_run_which_ends_resumable(engine: Engine, here: Pat
         encoding="utf-8",
     ) as process:
         assert process.stderr is not None
-        begun = lambda: process.poll() is not None or list(here.glob("out/.*"))  # noqa: E731
+        begun = lambda: process.poll() is not None or glimpse(here, "out/.*")  # noqa: E731
         wait_until(begun, "the run has not begun")
         assert process.poll() is None, process.stderr.read()
         process.send_signal(signal.SIGTERM)

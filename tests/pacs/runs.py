@@ -20,6 +20,7 @@ from itertools import groupby
 from pathlib import Path
 
 import pydicom
+from commands import glimpse
 
 from pacs.servers import Record, Server, pacsifier_argv, run_pacsifier
 
@@ -86,7 +87,7 @@ class Run:
 
 def instance_paths(out: Path) -> list[Path]:
     """Return what lies in `sub-*/ses-*/*/`."""
-    return sorted(path for path in out.glob("sub-*/ses-*/*/*") if path.is_file())
+    return sorted(path for path in glimpse(out, "sub-*/ses-*/*/*") if path.is_file())
 
 
 def read_table(path: Path) -> list[dict[str, str]]:
@@ -154,7 +155,7 @@ def left_over(out: Path, mark: str) -> list[str]:
 
 def has_received(out: Path) -> bool:
     """Tell whether objects lie in the staging folder of the run at work, not yet placed."""
-    return any(out.glob(".pacsifier-*/received/*"))
+    return bool(glimpse(out, ".pacsifier-*/received/*"))
 
 
 def processes(mark: str) -> list[str]:
