@@ -14,14 +14,19 @@ PATIENCE_S = 60.0
 """After so long without an end, `syncfs` waits for other people's data: then each file is waited for by itself."""
 
 _SYNC_FILE_RANGE_WRITE = 2
+_START = ctypes.c_int64(0)
 
 
 def begin_to_write(path: Path) -> None:
     """Lets the kernel begin to write a file to the disk, without waiting for it; does nothing where that is unknown."""
     libc = _libc()
     if libc is not None:
-        with contextlib.suppress(OSError), path.open("rb", buffering=0) as file:
-            libc.sync_file_range(file.fileno(), ctypes.c_int64(0), ctypes.c_int64(0), _SYNC_FILE_RANGE_WRITE)
+        with contextlib.suppress(OSError):
+            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            try:
+                libc.sync_file_range(descriptor, _START, _START, _SYNC_FILE_RANGE_WRITE)
+            finally:
+                os.close(descriptor)
 
 
 def wait_until_on_disk(folder: Path, files: Iterable[Path], patience_s: float = PATIENCE_S) -> None:

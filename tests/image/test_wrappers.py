@@ -75,6 +75,12 @@ def test_a_run_from_the_pacs_to_shareable_images_belongs_to_the_caller(engine: E
     run = _wrapper(engine, "docker_create_dicomdir", "-d shared -o disc", here)
     assert (here / "disc" / "DICOMDIR").exists(), run.stderr
     assert _files(here / "out") == images, "the input of the de-identification changed"
+    for reported, page in (("out", "out/report.html"), ("shared", "shared.report.html")):
+        run = _wrapper(engine, "docker_report", reported, here)
+        assert run.returncode == 0, run.stderr
+        assert "data:image/" in (here / page).read_text(), "the image has what draws pictures"
+        assert (here / page).lstat().st_mode & 0o777 == 0o600
+    assert {(path.lstat().st_uid, path.lstat().st_gid) for path in here.glob("*.report.html")} == caller
     made = [here / each for each in ("out", "shared", "dumps", "disc")]
     assert set().union(*map(_owners, made)) == caller
     assert engine.containers() == []
