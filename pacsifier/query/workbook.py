@@ -16,7 +16,7 @@ import zlib
 from collections.abc import Collection, Generator, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import IO, Any, Final
 
@@ -122,15 +122,15 @@ def _plain_rows(path: Path, sheet: Any, rows: int) -> Generator[NumberedRow, Non
     strings = getattr(sheet, "_shared_strings", None)
     if strings is None:
         return 1
-    kinds = _Kinds(sheet)
+    # By the other attributes of a cell.
+    formats: dict[bytes, str | None] = {}
     last = 0
     with zipfile.ZipFile(path) as archive, archive.open(_first_sheet(archive)) as file:
         for attributes, content in _row_elements(file):
             named = _ROW_NUMBER.search(attributes)
             cells = _CELL.findall(content)
-            filled = sum(1 for _, _, value in cells if value)
             # Each is `<c/>` or `<c><v></v></c>`, and there is nothing else.
-            plain = content.count(b"<") == len(cells) + 3 * filled
+            plain = content.count(b"<") == len(cells) + 3 * content.count(b"<v>")
             if named is None or int(named[1]) <= last or not plain:
                 return last + 1
             number = int(named[1])
@@ -138,14 +138,18 @@ def _plain_rows(path: Path, sheet: Any, rows: int) -> Generator[NumberedRow, Non
             for letters, kind, value in cells:
                 if not value:
                     continue
-                place = kinds.place(letters)
-                number_format = kinds.of(kind, number, place)
-                if number_format is None or place < len(texts):
+                place = _place(letters)
+                if kind not in formats:
+                    formats[kind] = (
+                        _learned(sheet, kind, number, place) if len(formats) < _MOST_KINDS else None
+                    )
+                number_format = formats[kind]
+                gap = place - len(texts)
+                if number_format is None or gap < 0:
                     return last + 1
-                texts += [""] * (place - len(texts))
-                texts.append(
-                    strings[int(value)] if number_format == "" else _number(_cast(value), number_format)
-                )
+                if gap:
+                    texts += [""] * gap
+                texts.append(_number(_cast(value), number_format) if number_format else strings[int(value)])
             last, rows = number, rows - 1
             yield NumberedRow(number, tuple(texts))
     return last + 1 if rows else 0
@@ -163,41 +167,27 @@ def _row_elements(file: IO[bytes]) -> Iterator[tuple[bytes, bytes]]:
         left = text[end:]
 
 
-class _Kinds:
-    """What the attributes of cells say of their values."""
+@cache
+def _place(letters: bytes) -> int:
+    """The place of a column in its row, from 0."""
+    from openpyxl.utils import column_index_from_string
 
-    def __init__(self, sheet: Any) -> None:
-        self._sheet = sheet
-        self._known: dict[bytes, str | None] = {}
-        self._places: dict[bytes, int] = {}
+    return column_index_from_string(letters.decode()) - 1
 
-    def place(self, letters: bytes) -> int:
-        """The place of a column in its row, from 0."""
-        from openpyxl.utils import column_index_from_string
 
-        place = self._places.get(letters)
-        if place is None:
-            place = self._places[letters] = column_index_from_string(letters.decode()) - 1
-        return place
+def _learned(sheet: Any, attributes: bytes, row: int, place: int) -> str | None:
+    """The number format of the numbers in cells of such attributes, by the one at hand; "" where they are shared texts.
 
-    def of(self, attributes: bytes, row: int, place: int) -> str | None:
-        """The number format of the numbers in such cells, as the one at hand shows; "" where they are shared texts.
-
-        None: they are neither.
-        """
-        if attributes not in self._known:
-            self._known[attributes] = self._learned(attributes, row, place)
-        return self._known[attributes]
-
-    def _learned(self, attributes: bytes, row: int, place: int) -> str | None:
-        if _SHARED_TEXT.fullmatch(attributes):
-            return ""
-        if not _NUMBER.fullmatch(attributes) or row > _LEARNED_ROWS or len(self._known) > _MOST_KINDS:
-            return None
-        (cells,) = self._sheet.iter_rows(min_row=row, max_row=row)
-        cell = cells[place]
-        is_number = isinstance(cell.value, int | float) and not isinstance(cell.value, bool)
-        return cell.number_format if is_number else None
+    None: they are neither.
+    """
+    if _SHARED_TEXT.fullmatch(attributes):
+        return ""
+    if row > _LEARNED_ROWS or not _NUMBER.fullmatch(attributes):
+        return None
+    (cells,) = sheet.iter_rows(min_row=row, max_row=row)
+    cell = cells[place]
+    is_number = isinstance(cell.value, int | float) and not isinstance(cell.value, bool)
+    return (cell.number_format or "General") if is_number else None
 
 
 def _cast(value: bytes) -> int | float:
