@@ -40,7 +40,7 @@ from pacsifier.query.attributes import ATTRIBUTES, INFO_COLUMNS
 _DEPTH = 3
 # Folders whose contents are remembered: series come study by study.
 _LISTINGS = 64
-_NO_NAMES = marshal.dumps({})
+_NOTHING = marshal.dumps({})
 SeriesKey = tuple[str, str]
 
 _NAMING = (
@@ -113,30 +113,32 @@ class Occupant:
 
 
 _Who = TypeVar("_Who")
+_Key = TypeVar("_Key")
 
 
-class _Taken(Generic[_Who]):
-    """The names taken in each folder; those of folders that nobody asked for lately are held as bytes.
+class _Remembered(Generic[_Key]):
+    """What is remembered of the children of each folder or study, in dicts; as bytes where nobody asked for it lately.
 
-    So 100,000 series in 9,000 studies take 10 MB, as dicts 40. Where there are several folders, whose a name is must be
-    numbers, texts, or tuples of them.
+    So the names of 100,000 series in 9,000 studies take 10 MB instead of 40. Where there are several dicts, they may
+    hold numbers, texts, and tuples of them.
     """
 
     def __init__(self) -> None:
-        self._used: dict[str, dict[str, tuple[Any, ...]]] = {}
+        self._used: dict[str, dict[_Key, tuple[Any, ...]]] = {}
         self._packed: dict[str, bytes] = {}
 
-    def of(self, folder: str) -> dict[str, tuple[Any, ...]]:
-        """By the name in lower case: the name as it is spelled and whose it is, of some names several of both."""
-        names = self._used.pop(folder, None)
-        if names is None:
-            names = marshal.loads(self._packed.pop(folder, _NO_NAMES))  # noqa: S302 - our own bytes
+    def of(self, parent: str) -> dict[_Key, tuple[Any, ...]]:
+        """What is remembered of the children of one parent, to be read and added to before another one is asked for."""
+        children = self._used.pop(parent, None)
+        if children is None:
+            children = marshal.loads(self._packed.pop(parent, _NOTHING))  # noqa: S302 - our own bytes
         # Last, where what was used last stands.
-        self._used[folder] = names
+        self._used[parent] = children
         if len(self._used) > _LISTINGS:
             longest_ago = next(iter(self._used))
-            self._packed[longest_ago] = marshal.dumps(self._used.pop(longest_ago))
-        return names
+            if packed := self._used.pop(longest_ago):
+                self._packed[longest_ago] = marshal.dumps(packed)
+        return children
 
 
 class _Names(Generic[_Who]):
@@ -155,7 +157,8 @@ class _Names(Generic[_Who]):
         self._listing = listing
         self._look = look
         self._same = same
-        self._taken = _Taken[_Who]()
+        # By the name in lower case: the name as it is spelled and whose it is, of some names several of both.
+        self._taken = _Remembered[str]()
 
     def choose(self, parent: Path, name: str, me: _Who, uid: str) -> Path:
         """My folder in `parent`: of that name, or, where somebody else has it, with a hash of the UID appended."""
@@ -195,7 +198,8 @@ class Tree:
         self._studies = _Names(listing, _key_in, _one_study)
         # A series is told from another by the hash of its key, of which 100,000 take a third of the keys' memory.
         self._series = _Names(listing, _hash_in, _one_hash)
-        self._folders: dict[SeriesKey, tuple[str, str]] = {}
+        # Of each study by the hash of a series' key: where it lies.
+        self._folders = _Remembered[int]()
         self._placed: tuple[Path | None, dict[SeriesKey, Path]] = None, {}
         self._logged: Mapping[SeriesKey, str] = {}
 
@@ -226,7 +230,8 @@ class Tree:
         """
         me = _me(series)
         folder = self._folder_of(series, me)
-        self._folders.setdefault(me.series_key, (sys.intern(str(folder.parent)), sys.intern(folder.name)))
+        chosen = self._folders.of(me.study_uid)
+        chosen.setdefault(hash(me.series_key), (sys.intern(str(folder.parent)), folder.name))
         return folder
 
     def placed_folders(self, series: SeriesIdentity) -> list[Path]:
@@ -350,8 +355,8 @@ class Tree:
 
     def _folder_of(self, series: SeriesIdentity, me: Occupant) -> Path:
         key = me.series_key
-        if key in self._folders:
-            return Path(*self._folders[key])
+        if chosen := self._folders.of(me.study_uid).get(hash(key)):
+            return Path(*chosen)
         folder, there = self._logged_place(me)
         if there is not None and there.series_key != key and _may_be(me, there):
             return folder

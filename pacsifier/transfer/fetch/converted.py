@@ -6,14 +6,15 @@ one object of each SOP class, study and syntax that came uncompressed or with lo
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from array import array
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from pacsifier.dcmtk import negotiation
 from pacsifier.figures import counted
 from pacsifier.transfer.fetch.arrivals import Arrival
-from pacsifier.transfer.model import Finds, SeriesState
+from pacsifier.transfer.model import Finds, SeriesKey, SeriesState
 
 AVAILABLE = "AvailableTransferSyntaxUID"
 _UNIQUE = ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID")
@@ -25,15 +26,28 @@ _Kind = tuple[str, str]
 
 @dataclass(slots=True)
 class _Came:
-    """Objects of one SOP class, study and transfer syntax: one of them, and how many of each series.
+    """Objects of one SOP class, study and transfer syntax: one of them, and how many came of each series.
 
-    A series is told from another by the hash of its key, of which 100,000 take a tenth of the keys' memory.
+    They come series by series: of each a number, and the hash of its key, are a tenth of what the key itself takes.
     """
 
     sample: tuple[str, str, str]
-    numbers: Counter[int] = field(default_factory=Counter)
+    series: array[int] = field(default_factory=lambda: array("q"))
+    numbers: array[int] = field(default_factory=lambda: array("I"))
     # The syntaxes in which the PACS tells to have them; None: not asked.
     held: frozenset[str] | None = None
+
+    def count(self, key: SeriesKey) -> None:
+        """One more of that series has come."""
+        if not self.series or self.series[-1] != hash(key):
+            self.series.append(hash(key))
+            self.numbers.append(0)
+        self.numbers[-1] += 1
+
+    def number(self, key: SeriesKey) -> int:
+        """How many of that series have come."""
+        numbers = zip(self.series, self.numbers, strict=True)
+        return sum(number for each, number in numbers if each == hash(key))
 
 
 class Converted:
@@ -50,7 +64,7 @@ class Converted:
             study_uid, series_uid = arrival.series_key
             kind = arrival.sop_class, syntax
             sample = study_uid, series_uid, arrival.sop_instance_uid
-            self._came[study_uid].setdefault(kind, _Came(sample)).numbers[hash(arrival.series_key)] += 1
+            self._came[study_uid].setdefault(kind, _Came(sample)).count(arrival.series_key)
 
     def ask(self, finds: Finds) -> None:
         """Asks the PACS in which syntaxes it has what came; once only where it does not tell.
@@ -69,12 +83,11 @@ class Converted:
 
     def remark(self, state: SeriesState) -> str:
         """What is to be said of a series of which objects were converted; "" for nothing."""
-        key = hash(state.series.key)
         return "; ".join(
-            f"{counted(came.numbers[key], 'instance')} came as {negotiation.named(syntax)}, held by the PACS as "
+            f"{counted(number, 'instance')} came as {negotiation.named(syntax)}, held by the PACS as "
             f"{', '.join(map(negotiation.named, sorted(came.held)))}"
             for (_, syntax), came in self._came.get(state.series.study_uid, {}).items()
-            if came.held and key in came.numbers and _is_converted(syntax, came.held)
+            if came.held and _is_converted(syntax, came.held) and (number := came.number(state.series.key))
         )
 
     def afterword(self, states: Iterable[SeriesState]) -> str:

@@ -323,8 +323,8 @@ def _completed(values: Mapping[str, str | None], header: Mapping[str, str | None
     taken = {
         keyword: own
         for keyword, own in header.items()
-        # The UID of one of its instances is none of a series, and no two series have the same.
-        if keyword != "SOPInstanceUID" and (not values.get(keyword) or (own and not own.isascii()))
+        if own and own != values.get(keyword) and not (values.get(keyword) and own.isascii())
     }
-    new = {keyword: own for keyword, own in taken.items() if keyword not in values or values[keyword] != own}
-    return PackedValues(new, values)
+    # The UID of one of its instances is none of a series, and no two series have the same.
+    taken.pop("SOPInstanceUID", None)
+    return PackedValues(taken, values)
