@@ -1,12 +1,13 @@
 """Look, choose, fetch with very many series: `--info`, the series table edited, and given back. Time and memory.
 
-    python benchmarks/choose.py [--series N] [--shape one|many] [--keep SHARE] [--limit MB]
+    python benchmarks/choose.py [--series N] [--shape one|many] [--keep SHARE] [--limit MB] [--without STEP ...]
 
 The PACS is the synthetic one of `memory.py` (127.0.0.1, a process of its own). A first run lists every series into
 `logs/series.csv`; of the table that share of the rows is kept (by default all), each with a pseudonym and a comment;
-then the table is asked for again by `--info`, and by `--move`, of which the PACS only says that it has moved all.
-Beside the runs stands what it takes to read the table alone. Measured is the process of pacsifier itself (VmHWM, CPU
-time), without DCMTK's tools.
+then the table is asked for again by `--info`, by `--move`, of which the PACS only says that it has moved all, and by
+`--save`, for which it holds one tiny image of each series and sends it: each must lie on disk at the end. Beside the
+runs stands what it takes to read the table alone. Measured is the process of pacsifier itself (VmHWM, CPU time),
+without DCMTK's tools.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,6 +29,7 @@ import memory
 from pacsifier.query import read_query_file
 
 _OWN = ("new_ids", "comment")
+_AGAIN = ("--info again", "--move")
 
 
 @dataclass(frozen=True)
@@ -81,20 +83,22 @@ def read(path: Path) -> None:
     print(json.dumps([cpu_s, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, rows]))
 
 
-def steps(series: int, shape: str, share: float) -> Iterator[Step]:
+def steps(series: int, shape: str, share: float, without: Collection[str]) -> Iterator[Step]:
     """Runs the loop; each step is checked before its figures count."""
-    with (
-        tempfile.TemporaryDirectory(prefix="pacsifier-choose-") as name,
-        memory.synthetic_pacs(series, shape) as port,
-    ):
+    with tempfile.TemporaryDirectory(prefix="pacsifier-choose-") as name:
         folder = Path(name)
-        memory.prepare(folder, port)
-        yield step("--info", folder, folder / "query.csv", folder / "listed", series)
         chosen = folder / "chosen.csv"
-        kept = choose(folder / "listed/logs/series.csv", chosen, share)
-        yield read_alone(chosen)
-        yield step("--info again", folder, chosen, folder / "again", kept)
-        yield step("--move", folder, chosen, folder / "moved", kept)
+        with memory.synthetic_pacs(series, shape) as ports:
+            memory.prepare(folder, ports)
+            yield step("--info", folder, folder / "query.csv", folder / "listed", series)
+            kept = choose(folder / "listed/logs/series.csv", chosen, share)
+            yield read_alone(chosen)
+            for number, each in enumerate(each for each in _AGAIN if each not in without):
+                yield step(each, folder, chosen, folder / f"again{number}", kept)
+        if "--save" not in without:
+            with memory.synthetic_pacs(series, shape, instances=1) as ports:
+                memory.prepare(folder, ports)
+                yield step("--save", folder, chosen, folder / "saved", kept)
 
 
 def step(name: str, folder: Path, query: Path, out: Path, expected: int) -> Step:
@@ -105,7 +109,9 @@ def step(name: str, folder: Path, query: Path, out: Path, expected: int) -> Step
     with path.open(encoding="utf-8", newline="") as table:
         for row in csv.DictReader(table):
             rows += 1
-            sound = row["status"] == ("complete" if name == "--move" else "listed")
+            sound = row["status"] == ("complete" if name in ("--move", "--save") else "listed")
+            if name == "--save":
+                sound = sound and sum(1 for _ in (out / row["folder"]).iterdir()) == 1
             if not sound or (query.name == "chosen.csv" and row["new_ids"] != f"P{row['PatientID']}"):
                 sys.exit(f"{name}: row {rows} of {path} is not what it should be: {row}")
     if rows != expected:
@@ -122,11 +128,14 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--series", type=int, default=100_000)
     parser.add_argument("--shape", choices=["one", "many"], default="many")
     parser.add_argument("--keep", type=float, default=1.0, metavar="SHARE", help="of the rows; default: 1")
+    parser.add_argument(
+        "--without", nargs="+", default=[], choices=[*_AGAIN, "--save"], help="steps left out"
+    )
     parser.add_argument("--limit", type=float, metavar="MB", help="exit 1 when a step needs more")
     options = parser.parse_args(argv)
     print(f"{'step':14}{'peak MB':>9}{'wall s':>9}{'CPU s':>9}{'rows':>10}{'table MB':>9}")
     worst = 0.0
-    for each in steps(options.series, options.shape, options.keep):
+    for each in steps(options.series, options.shape, options.keep, options.without):
         print(each, flush=True)
         worst = max(worst, each.peak_kb / 1000)
     return int(options.limit is not None and worst > options.limit)

@@ -20,11 +20,12 @@ import struct
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "tests"))
@@ -53,8 +54,12 @@ INSTANCES_OF_A_SERIES = 192
 _LEVEL, _STUDY, _SERIES = (
     ATTRIBUTES[keyword].tag for keyword in ("QueryRetrieveLevel", "StudyInstanceUID", "SeriesInstanceUID")
 )
+_DESTINATION, _STATUS = 0x00000600, 0x00000900
 _INSTANCES = ATTRIBUTES["NumberOfSeriesRelatedInstances"].tag
-_UIDS = {0x00000002, *(each.tag for each in ATTRIBUTES.values() if each.vr == "UI")}
+_UIDS = {0x00000002, 0x00001000, *(each.tag for each in ATTRIBUTES.values() if each.vr == "UI")}
+_IMPLICIT = b"1.2.840.10008.1.2"
+_IMPLEMENTATION = b"1.2.826.0.1.3680043.8.498.1"
+_AET = "PACSIFIER"
 _TICKS = os.sysconf("SC_CLK_TCK")
 _LOOK_EVERY_S = 0.02
 
@@ -64,11 +69,15 @@ _LOOK_EVERY_S = 0.02
 
 @dataclass(frozen=True)
 class Held:
-    """What the PACS holds: so many series of so many instances each, and how many series make a study."""
+    """What the PACS holds: so many series of so many instances each, and how many series make a study.
+
+    `receiver`: the port at which `PACSIFIER` listens.
+    """
 
     series: int
     of_a_study: int
     instances: int
+    receiver: int
 
     def study(self, first: int) -> range:
         """The numbers of the series of the study that begins with `first`."""
@@ -76,25 +85,29 @@ class Held:
 
 
 def serve(port: int, held: Held) -> None:
-    """Answers C-FIND and C-MOVE until it is ended, one association after the other."""
+    """Answers C-FIND and C-MOVE until it is ended, each association by a thread of its own."""
     with socket.create_server(("127.0.0.1", port)) as listening:
         while True:
             connection, _ = listening.accept()
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            with (
-                connection,
-                connection.makefile("rb") as source,
-                contextlib.suppress(ConnectionError, struct.error),
-            ):
-                associate(connection, source, held)
+            threading.Thread(target=attend, args=(connection, held), daemon=True).start()
+
+
+def attend(connection: socket.socket, held: Held) -> None:
+    """Serves one association until either side ends it."""
+    with (
+        connection,
+        connection.makefile("rb") as source,
+        contextlib.suppress(ConnectionError, struct.error),
+    ):
+        associate(connection, source, held)
 
 
 def associate(connection: socket.socket, source: BinaryIO, held: Held) -> None:
     """One association, as PS3.8 9.3 spells it, in Implicit VR Little Endian; only C-FIND and C-MOVE are known."""
     command: dict[int, bytes] = {}
     while True:
-        kind, length = struct.unpack(">BxL", source.read(6))
-        body = source.read(length)
+        kind, body = read_pdu(source)
         if kind == _ASSOCIATE_RQ:
             connection.sendall(pdu(_ASSOCIATE_AC, accepted(body)))
         elif kind == _RELEASE_RQ:
@@ -122,10 +135,14 @@ def accepted(request: bytes) -> bytes:
         if kind == 0x10:
             items += rest[: 4 + length]
         if kind == 0x20:
-            items += item(0x21, rest[4:5] + bytes(3) + item(0x40, b"1.2.840.10008.1.2"))
+            items += item(0x21, rest[4:5] + bytes(3) + item(0x40, _IMPLICIT))
         rest = rest[4 + length :]
-    user = item(0x51, struct.pack(">L", 1 << 16)) + item(0x52, b"1.2.826.0.1.3680043.8.498.1")
-    return request[:68] + items + item(0x50, user)
+    return request[:68] + items + user_information()
+
+
+def user_information() -> bytes:
+    """What both sides of an association say of themselves."""
+    return item(0x50, item(0x51, struct.pack(">L", 1 << 16)) + item(0x52, _IMPLEMENTATION))
 
 
 def answers(context: int, command: dict[int, bytes], asked: dict[int, bytes], held: Held) -> Iterator[bytes]:
@@ -151,17 +168,66 @@ def answers(context: int, command: dict[int, bytes], asked: dict[int, bytes], he
 
 
 def moved(context: int, command: dict[int, bytes], asked: dict[int, bytes], held: Held) -> Iterator[bytes]:
-    """The response to one C-MOVE: all instances were moved, which nobody did."""
-    uids = asked.get(_SERIES, b"")
-    number = uids.count(b"\\") + 1
-    if not uids.strip(b"\0"):
-        firsts = (int(uid.rpartition(b".")[2]) for uid in asked[_STUDY].rstrip(b"\0").split(b"\\"))
-        number = sum(len(held.study(first)) for first in firsts)
+    """The response to one C-MOVE: all was sent to `PACSIFIER`; of another destination it is only said."""
+    wanted = asked_series(asked, held)
+    if command[_DESTINATION].strip() == _AET.encode():
+        send(wanted, held)
     said = {0x00000002: command[0x00000002], 0x00000100: b"\x21\x80", 0x00000120: command[0x00000110]}
     said |= {0x00000800: b"\1\1", 0x00000900: b"\0\0"}
-    counts = {0x00001021: number * held.instances, 0x00001022: 0, 0x00001023: 0}
+    counts = {0x00001021: len(wanted) * held.instances, 0x00001022: 0, 0x00001023: 0}
     said |= {tag: struct.pack("<H", count & 0xFFFF) for tag, count in counts.items()}
     yield pdu(_P_DATA, pdv(context, 3, encoded(said)))
+
+
+def asked_series(asked: dict[int, bytes], held: Held) -> list[int]:
+    """The numbers of the series that a C-MOVE asks for, by their own UIDs or by those of their studies."""
+    if uids := asked.get(_SERIES, b"").rstrip(b"\0"):
+        return last_numbers(uids)
+    return [number for first in last_numbers(asked[_STUDY].rstrip(b"\0")) for number in held.study(first)]
+
+
+def last_numbers(uids: bytes) -> list[int]:
+    """What the UIDs of a list end with."""
+    return [int(uid.rpartition(b".")[2]) for uid in uids.split(b"\\")]
+
+
+def send(numbers: Sequence[int], held: Held) -> None:
+    """Stores all instances of the series by one association, each once the one before was answered."""
+    with (
+        socket.create_connection(("127.0.0.1", held.receiver)) as connection,
+        connection.makefile("rb") as source,
+    ):
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        connection.sendall(pdu(_ASSOCIATE_RQ, requested()))
+        if read_pdu(source)[0] != _ASSOCIATE_AC:
+            sys.exit("the receiver takes no association")
+        for number in numbers:
+            for instance in range(held.instances):
+                connection.sendall(stored(number, instance, held))
+                command = parsed(read_pdu(source)[1][6:])
+                if command[_STATUS] != b"\0\0":
+                    sys.exit(f"the receiver does not take series {number}: {command[_STATUS]!r}")
+        connection.sendall(pdu(_RELEASE_RQ, bytes(4)))
+        read_pdu(source)
+
+
+def requested() -> bytes:
+    """The fields of an A-ASSOCIATE-RQ for MR images in Implicit VR Little Endian."""
+    syntaxes = item(0x30, texts(0, 0)["SOPClassesInStudy"].encode()) + item(0x40, _IMPLICIT)
+    titles = _AET.ljust(16).encode() + b"SYNTHETIC".ljust(16)
+    context = item(0x20, b"\1\0\0\0" + syntaxes)
+    return (
+        b"\0\1\0\0" + titles + bytes(32) + item(0x10, b"1.2.840.10008.3.1.1.1") + context + user_information()
+    )
+
+
+def stored(number: int, instance: int, held: Held) -> bytes:
+    """A C-STORE of one instance, of a header and no pixels."""
+    header = in_header(number, number - number % held.of_a_study, instance)
+    said = {0x00000002: header["SOPClassUID"].encode(), 0x00000100: b"\1\0", 0x00000110: b"\1\0"}
+    said |= {0x00000700: b"\0\0", 0x00000800: b"\0\0", 0x00001000: header["SOPInstanceUID"].encode()}
+    data_set = {ATTRIBUTES[keyword].tag: text.encode() for keyword, text in header.items()}
+    return pdu(_P_DATA, pdv(1, 3, encoded(said)) + pdv(1, 2, encoded(data_set)))
 
 
 def values(number: int, held: Held) -> dict[int, bytes]:
@@ -194,6 +260,19 @@ def texts(number: int, study: int) -> dict[str, str]:
         "SequenceName": "*tfl3d1_16ns",
         "AcquisitionDate": "20120101",
     }
+
+
+def in_header(number: int, study: int, instance: int = 0) -> dict[str, str]:
+    """What stands in the header of an image of a series, by keyword."""
+    told = texts(number, study)
+    told |= {"SOPClassUID": told["SOPClassesInStudy"], "SOPInstanceUID": f"1.2.3.{number}.{instance}"}
+    return {keyword: told[keyword] for keyword in IN_HEADER}
+
+
+def read_pdu(source: BinaryIO) -> tuple[int, bytes]:
+    """The kind and the body of the next protocol data unit."""
+    kind, length = struct.unpack(">BxL", source.read(6))
+    return kind, source.read(length)
 
 
 def pdu(kind: int, body: bytes) -> bytes:
@@ -232,14 +311,21 @@ def parsed(data: bytes) -> dict[int, bytes]:
     return found
 
 
+class Ports(NamedTuple):
+    """Where the PACS listens, and where it sends what is moved to `PACSIFIER`."""
+
+    pacs: int
+    receiver: int
+
+
 @contextlib.contextmanager
-def synthetic_pacs(series: int, shape: str, instances: int = INSTANCES_OF_A_SERIES) -> Iterator[int]:
-    """A synthetic PACS of so many series of so many instances; gives its port."""
-    port = free_port()
-    numbers = (port, series, SERIES_OF_A_STUDY[shape], instances)
+def synthetic_pacs(series: int, shape: str, instances: int = INSTANCES_OF_A_SERIES) -> Iterator[Ports]:
+    """A synthetic PACS of so many series of so many instances; gives its ports."""
+    ports = Ports(free_port(), free_port())
+    numbers = (ports.pacs, series, SERIES_OF_A_STUDY[shape], instances, ports.receiver)
     process = subprocess.Popen([sys.executable, __file__, "--serve", *map(str, numbers)])
     try:
-        yield port
+        yield ports
     finally:
         process.kill()
         process.wait()
@@ -275,8 +361,7 @@ def lay(out: Path, series: int, shape: str) -> None:
     of_a_study = SERIES_OF_A_STUDY[shape]
     tree = Tree(out)
     for number in range(series):
-        told = texts(number, number - number % of_a_study)
-        told |= {"SOPClassUID": told["SOPClassesInStudy"], "SOPInstanceUID": f"1.2.3.{number}"}
+        told = in_header(number, number - number % of_a_study)
         keywords = sorted(IN_HEADER, key=lambda keyword: ATTRIBUTES[keyword].tag)
         elements = [(ATTRIBUTES[each].tag, ATTRIBUTES[each].vr, told[each].encode()) for each in keywords]
         folder = tree.series_folder(SeriesIdentity.of(told))
@@ -288,10 +373,10 @@ def measure(series: int, shape: str, runs: int, *, there: bool) -> Iterator[Figu
     """Runs `pacsifier --info`, or `--save --resume`, for all series, `runs` times into one folder."""
     with (
         tempfile.TemporaryDirectory(prefix="pacsifier-memory-") as name,
-        synthetic_pacs(series, shape, 1 if there else INSTANCES_OF_A_SERIES) as port,
+        synthetic_pacs(series, shape, 1 if there else INSTANCES_OF_A_SERIES) as ports,
     ):
         folder = Path(name)
-        prepare(folder, port)
+        prepare(folder, ports)
         out = folder / "out"
         if there:
             lay(out, series, shape)
@@ -306,11 +391,11 @@ def measure(series: int, shape: str, runs: int, *, there: bool) -> Iterator[Figu
             yield figures
 
 
-def prepare(folder: Path, port: int) -> None:
+def prepare(folder: Path, ports: Ports) -> None:
     """Writes config and query of a run, and waits until the synthetic PACS listens."""
-    wait_for(port)
-    config = {"server_address": "127.0.0.1", "port": port, "server_AET": "SYNTHETIC", "AET": "PACSIFIER"}
-    config |= {"move_AET": "OTHER", "move_port": free_port(), "batch_size": 30, "batch_wait_time": 0}
+    wait_for(ports.pacs)
+    config = {"server_address": "127.0.0.1", "port": ports.pacs, "server_AET": "SYNTHETIC", "AET": _AET}
+    config |= {"move_AET": "OTHER", "move_port": ports.receiver, "batch_size": 30, "batch_wait_time": 0}
     (folder / "config.json").write_text(json.dumps(config), encoding="utf-8")
     (folder / "query.csv").write_text("Modality\nMR\n", encoding="utf-8")
 

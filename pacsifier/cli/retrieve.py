@@ -305,8 +305,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command; returns its exit status."""
     arguments = checked(argv)
     common.set_up_logging(arguments.verbose)
-    # What a run holds lives to its end and has no cycles: a collection would only walk it again.
-    gc.set_threshold(100_000, 50, 50)
+    # What a run holds lives to its end and has no cycles: a collection would only walk it again. What the library sh
+    # leaves of each tool is one, of 12 kB, so that some hundred of them are enough for one.
+    gc.set_threshold(10_000, 50, 50)
     work = _check_site if arguments.check else _upload if arguments.upload else _retrieve
     words = [*(sys.argv[1:] if argv is None else argv)]
     events = Events.of(PROG, arguments)

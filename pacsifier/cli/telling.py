@@ -77,7 +77,7 @@ class Teller(Observer):
             folder=str(state.folder) if state.folder else None,
             reason=state.reason,
         )
-        counts = {"announced": series.expected, "arrived": state.files, "bytes": sum(state.found.values())}
+        counts = {"announced": series.expected, "arrived": state.files, "bytes": state.bytes}
         rows = sorted({*series.rows, *series.undecided})
         self._events.emit("series", {"status": state.status.value, "query_rows": rows, **counts, **who})
 

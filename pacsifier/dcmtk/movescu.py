@@ -15,7 +15,7 @@ from pacsifier.dcmtk.transcript import MoveState, MoveTranscript
 INCOMING = "incoming"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class MoveRequest:
     """One C-MOVE identifier: whole studies, those series of one study that are named, or instances of one series."""
 

@@ -71,7 +71,7 @@ class FindEnd:
     words: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class MoveState:
     """Counters and status of the `request`-th C-MOVE (PS3.4 C.4.2.1.4); counters are None until told.
 

@@ -7,6 +7,7 @@ names are spelled in `names.py`. Staging and the run lock: `lock.py`.
 from __future__ import annotations
 
 import contextlib
+import marshal
 import os
 import shutil
 import sys
@@ -39,6 +40,7 @@ from pacsifier.query.attributes import ATTRIBUTES, INFO_COLUMNS
 _DEPTH = 3
 # Folders whose contents are remembered: series come study by study.
 _LISTINGS = 64
+_NOTHING = marshal.dumps({})
 SeriesKey = tuple[str, str]
 
 _NAMING = (
@@ -111,6 +113,32 @@ class Occupant:
 
 
 _Who = TypeVar("_Who")
+_Key = TypeVar("_Key")
+
+
+class _Remembered(Generic[_Key]):
+    """What is remembered of the children of each folder or study, in dicts; as bytes where nobody asked for it lately.
+
+    So the names of 100,000 series in 9,000 studies take 10 MB instead of 40. Where there are several dicts, they may
+    hold numbers, texts, and tuples of them.
+    """
+
+    def __init__(self) -> None:
+        self._used: dict[str, dict[_Key, tuple[Any, ...]]] = {}
+        self._packed: dict[str, bytes] = {}
+
+    def of(self, parent: str) -> dict[_Key, tuple[Any, ...]]:
+        """What is remembered of the children of one parent, to be read and added to before another one is asked for."""
+        children = self._used.pop(parent, None)
+        if children is None:
+            children = marshal.loads(self._packed.pop(parent, _NOTHING))  # noqa: S302 - our own bytes
+        # Last, where what was used last stands.
+        self._used[parent] = children
+        if len(self._used) > _LISTINGS:
+            longest_ago = next(iter(self._used))
+            if packed := self._used.pop(longest_ago):
+                self._packed[longest_ago] = marshal.dumps(packed)
+        return children
 
 
 class _Names(Generic[_Who]):
@@ -129,16 +157,15 @@ class _Names(Generic[_Who]):
         self._listing = listing
         self._look = look
         self._same = same
-        # By parent and name: the name as it is spelled and whose it is, of some names several, one after the other.
-        self._taken: dict[str, dict[str, tuple[Any, ...]]] = defaultdict(dict)
+        # By the name in lower case: the name as it is spelled and whose it is, of some names several of both.
+        self._taken = _Remembered[str]()
 
     def choose(self, parent: Path, name: str, me: _Who, uid: str) -> Path:
         """My folder in `parent`: of that name, or, where somebody else has it, with a hash of the UID appended."""
         suffixed = f"{name}_{short_hash(uid)}"
-        names = self._taken[sys.intern(str(parent))]
+        names = self._taken.of(sys.intern(str(parent)))
         for candidate in chain((name, suffixed), (f"{suffixed}_{number}" for number in count(2))):
-            # Most series are called as series of other studies: each name is held once.
-            lower = sys.intern(candidate.casefold())
+            lower = candidate.casefold()
             taken = names.get(lower) or tuple(chain.from_iterable(self._on_disk_as(parent, lower)))
             for place in range(0, len(taken), 2):
                 where, other = taken[place : place + 2]
@@ -146,7 +173,7 @@ class _Names(Generic[_Who]):
                     if told is not other or lower not in names:
                         names[lower] = (*taken[:place], where, told, *taken[place + 2 :])
                     return parent / str(where)
-            names[lower] = taken or (sys.intern(candidate), me)
+            names[lower] = taken or (candidate, me)
             if not taken:
                 return parent / candidate
         raise AssertionError
@@ -171,7 +198,8 @@ class Tree:
         self._studies = _Names(listing, _key_in, _one_study)
         # A series is told from another by the hash of its key, of which 100,000 take a third of the keys' memory.
         self._series = _Names(listing, _hash_in, _one_hash)
-        self._folders: dict[SeriesKey, tuple[str, str]] = {}
+        # Of each study by the hash of a series' key: where it lies.
+        self._folders = _Remembered[int]()
         self._placed: tuple[Path | None, dict[SeriesKey, Path]] = None, {}
         self._logged: Mapping[SeriesKey, str] = {}
 
@@ -202,7 +230,8 @@ class Tree:
         """
         me = _me(series)
         folder = self._folder_of(series, me)
-        self._folders.setdefault(me.series_key, (sys.intern(str(folder.parent)), sys.intern(folder.name)))
+        chosen = self._folders.of(me.study_uid)
+        chosen.setdefault(hash(me.series_key), (sys.intern(str(folder.parent)), folder.name))
         return folder
 
     def placed_folders(self, series: SeriesIdentity) -> list[Path]:
@@ -326,8 +355,8 @@ class Tree:
 
     def _folder_of(self, series: SeriesIdentity, me: Occupant) -> Path:
         key = me.series_key
-        if key in self._folders:
-            return Path(*self._folders[key])
+        if chosen := self._folders.of(me.study_uid).get(hash(key)):
+            return Path(*chosen)
         folder, there = self._logged_place(me)
         if there is not None and there.series_key != key and _may_be(me, there):
             return folder

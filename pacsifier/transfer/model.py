@@ -18,8 +18,11 @@ An interrupted run leaves PENDING. `enter` and `postpone` keep the state: they w
 
 from __future__ import annotations
 
+import marshal
+import sys
+import zlib
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, KeysView, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum
 from pathlib import Path
@@ -81,6 +84,38 @@ class Lasting(Enum):
     MISSING = "missing"
 
 
+class _Settled(Mapping[str, int]):
+    """Instances by SOP Instance UID, with their sizes, of a series of which no more is expected: as bytes.
+
+    The 200 of a usual series take 2 kB, as texts and numbers 30.
+    """
+
+    __slots__ = ("_number", "_packed", "bytes")
+
+    def __init__(self, sizes: Mapping[str, int]) -> None:
+        self._packed = zlib.compress(marshal.dumps(dict(sizes)), 1)
+        self._number = len(sizes)
+        self.bytes = sum(sizes.values())
+
+    def unpacked(self) -> dict[str, int]:
+        """The same as a dict of its own."""
+        sizes: dict[str, int] = marshal.loads(zlib.decompress(self._packed))  # noqa: S302 - our own bytes
+        return sizes
+
+    def keys(self) -> KeysView[str]:
+        """The UIDs, unpacked once for all comparisons."""
+        return self.unpacked().keys()
+
+    def __getitem__(self, sop_instance_uid: str) -> int:
+        return self.unpacked()[sop_instance_uid]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.unpacked())
+
+    def __len__(self) -> int:
+        return self._number
+
+
 @dataclass(slots=True)
 class SeriesState:
     """The progress of one series, changed by its own methods only; `reason` is text for people, never read back.
@@ -92,9 +127,8 @@ class SeriesState:
     series: Series
     status: Status = Status.PENDING
     reason: str = ""
-    found: dict[str, int] = field(default_factory=lambda: _NOTHING_FOUND)
+    found: Mapping[str, int] = field(default_factory=lambda: _NOTHING_FOUND)
     moved: int = 0
-    folder: Path | None = None
     seconds: float = 0.0
     # An object contradicted another or belongs to another patient: nothing can make this series complete.
     spoiled: str = ""
@@ -115,6 +149,19 @@ class SeriesState:
     failed_by: str = ""
     # What is in place would survive a power cut.
     secure: bool = False
+    # The folder in two texts that other series share, "" while there is none: a Path has 500 bytes.
+    _parent: str = field(default="", init=False, repr=False)
+    _name: str = field(default="", init=False, repr=False)
+
+    @property
+    def folder(self) -> Path | None:
+        """Where its instances lie; None: nowhere."""
+        return Path(self._parent, self._name) if self._name else None
+
+    @property
+    def bytes(self) -> int:
+        """The size of its instances on disk."""
+        return self.found.bytes if isinstance(self.found, _Settled) else sum(self.found.values())
 
     @property
     def files(self) -> int:
@@ -153,6 +200,7 @@ class SeriesState:
     def skip(self, reason: str = "", moved: int = 0) -> None:
         """An earlier run has all of it; `moved`: that many instances to the same AE title."""
         self.status, self.reason, self.moved = Status.SKIPPED, reason, max(moved, self.moved)
+        self._pack()
 
     def recall(self, lasting: Lasting, failed_by: str) -> None:
         """An earlier run found that it fails for good by this way."""
@@ -166,20 +214,33 @@ class SeriesState:
 
     def put(self, sop_instance_uid: str, size: int) -> bool:
         """An instance of `size` bytes is in place; whether it is new."""
-        new = sop_instance_uid not in self.found
-        if self.found is _NOTHING_FOUND:
-            self.found = {}
-        self.found[sop_instance_uid] = size
+        found = self._unpacked()
+        new = sop_instance_uid not in found
+        found[sop_instance_uid] = size
         self.secure = self.secure and not new
         return new
 
     def drop(self, sop_instance_uid: str) -> None:
         """An instance does not count any more, whether it is still in its folder or not."""
-        self.found.pop(sop_instance_uid, None)
+        self._unpacked().pop(sop_instance_uid, None)
+
+    def _pack(self) -> None:
+        if self.found and not isinstance(self.found, _Settled):
+            self.found = _Settled(self.found)
+
+    def _unpacked(self) -> dict[str, int]:
+        """What is in place, to be changed."""
+        if isinstance(self.found, _Settled):
+            self.found = self.found.unpacked()
+        elif self.found is _NOTHING_FOUND or not isinstance(self.found, dict):
+            self.found = dict(self.found)
+        return self.found
 
     def lie_in(self, folder: Path | None) -> None:
         """Its instances are in this folder; None: in none."""
-        self.folder = folder
+        self._parent, self._name = (
+            (sys.intern(str(folder.parent)), sys.intern(folder.name)) if folder else ("", "")
+        )
 
     def complete_values(self, values: Mapping[str, str | None]) -> None:
         """Takes the values that its images completed."""
@@ -247,6 +308,7 @@ class SeriesState:
     def complete(self, note: str = "") -> None:
         """All of it is where it was asked for."""
         self.status, self.reason = Status.COMPLETE, note
+        self._pack()
 
     def settle_on_disk(self, error: str = "") -> None:
         """What is in place was waited for; `error`: it could not be written."""
@@ -430,7 +492,7 @@ Part = tuple[MoveRequest, tuple[SeriesState, ...]]
 class Chunk:
     """The requests of one association, each with the series it brings; `size` in instances."""
 
-    parts: tuple[Part, ...]
+    parts: Sequence[Part]
     size: int
 
     @property
@@ -483,6 +545,29 @@ class Note:
     words: str
 
 
+class _EverySeries(Mapping[SeriesKey, SeriesState]):
+    """Series by their UIDs, held by the Series Instance UID alone: 100,000 pairs of UIDs would be 6 MB."""
+
+    def __init__(self, states: Iterable[SeriesState]) -> None:
+        self._by_uid: dict[str, SeriesState] = {}
+        # Those whose Series Instance UID another one has, in another study.
+        self._others: dict[SeriesKey, SeriesState] = {}
+        for state in states:
+            if self._by_uid.setdefault(state.series.series_uid, state) is not state:
+                self._others[state.series.key] = state
+
+    def __getitem__(self, key: SeriesKey) -> SeriesState:
+        state = self._by_uid.get(key[1])
+        return state if state is not None and state.series.study_uid == key[0] else self._others[key]
+
+    def __iter__(self) -> Iterator[SeriesKey]:
+        yield from (state.series.key for state in self._by_uid.values())
+        yield from self._others
+
+    def __len__(self) -> int:
+        return len(self._by_uid) + len(self._others)
+
+
 @dataclass(frozen=True)
 class Plan:
     """What a run will do: the series in the order of the work, the rows with what became of them until now.
@@ -508,9 +593,9 @@ class Plan:
         return [state for state in self.states if state.pending]
 
     @property
-    def every(self) -> dict[SeriesKey, SeriesState]:
+    def every(self) -> Mapping[SeriesKey, SeriesState]:
         """All series by their UIDs."""
-        return {state.series.key: state for state in self.states}
+        return _EverySeries(self.states)
 
 
 @dataclass(frozen=True)

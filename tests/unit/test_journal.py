@@ -90,7 +90,8 @@ def test_a_query_by_uid_does_not_give_a_column_twice(tmp_path: Path) -> None:
 
 def test_a_log_row_tells_what_became_of_a_series(tmp_path: Path) -> None:
     done = state(rows=(2,))
-    done.folder, done.reason, done.seconds = tmp_path / "sub-1" / "ses-1" / "00003-T1", "was complete", 1.5
+    done.lie_in(tmp_path / "sub-1" / "ses-1" / "00003-T1")
+    done.reason, done.seconds = "was complete", 1.5
     write(tmp_path, [done])
     _, (row,) = log(tmp_path)
     expected = {

@@ -405,6 +405,6 @@ def test_a_rate_counts_instances_or_bytes(per_s: float, instances: int, size: in
 def test_a_chunk_is_divided_without_losing_a_request_or_beginning_with_too_much(work, associations, most):
     for chunk in chunks(*work[:1], associations, work[1]):
         first, others = beginning(chunk, most)
-        assert (*first.parts, *others) == chunk.parts
+        assert (*first.parts, *others) == (*chunk.parts,)
         assert len(first.parts) == 1 or first.size <= most
         assert not others or first.size + size_of(others[0][1]) > most

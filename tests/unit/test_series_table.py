@@ -31,7 +31,8 @@ def state(number: int, status: Status, *, files: int = 0, folder: Path | None = 
         "SeriesDescription": 'a "b", c\nd',
         "ImageType": None,
     }
-    made = SeriesState(Series(values, (2,), {}, 2, (Instance("9", ""),)), status, folder=folder)
+    made = SeriesState(Series(values, (2,), {}, 2, (Instance("9", ""),)), status)
+    made.lie_in(folder)
     for each in range(files):
         made.put(f"9.{each}", 10)
     made.settle_on_disk()

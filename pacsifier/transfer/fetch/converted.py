@@ -6,7 +6,8 @@ one object of each SOP class, study and syntax that came uncompressed or with lo
 
 from __future__ import annotations
 
-from collections import Counter
+from array import array
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
@@ -19,32 +20,51 @@ AVAILABLE = "AvailableTransferSyntaxUID"
 _UNIQUE = ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID")
 _LOOKED_AT = frozenset({*negotiation.NATIVE, *negotiation.LOSSY})
 
-_Kind = tuple[str, str, str]
+_Kind = tuple[str, str]
+"""SOP class and transfer syntax."""
 
 
-@dataclass
+@dataclass(slots=True)
 class _Came:
-    """Objects of one SOP class, study and transfer syntax: one of them, and how many of each series."""
+    """Objects of one SOP class, study and transfer syntax: one of them, and how many came of each series.
+
+    They come series by series: of each a number, and the hash of its key, are a tenth of what the key itself takes.
+    """
 
     sample: tuple[str, str, str]
-    numbers: Counter[SeriesKey] = field(default_factory=Counter)
+    series: array[int] = field(default_factory=lambda: array("q"))
+    numbers: array[int] = field(default_factory=lambda: array("I"))
+    # The syntaxes in which the PACS tells to have them; None: not asked.
+    held: frozenset[str] | None = None
+
+    def count(self, key: SeriesKey) -> None:
+        """One more of that series has come."""
+        if not self.series or self.series[-1] != hash(key):
+            self.series.append(hash(key))
+            self.numbers.append(0)
+        self.numbers[-1] += 1
+
+    def number(self, key: SeriesKey) -> int:
+        """How many of that series have come."""
+        numbers = zip(self.series, self.numbers, strict=True)
+        return sum(number for each, number in numbers if each == hash(key))
 
 
 class Converted:
     """What of a run's objects came in another transfer syntax than the PACS tells."""
 
     def __init__(self) -> None:
-        self._came: dict[_Kind, _Came] = {}
-        self._held: dict[_Kind, frozenset[str]] = {}
+        # By Study Instance UID.
+        self._came: dict[str, dict[_Kind, _Came]] = defaultdict(dict)
 
     def note(self, arrival: Arrival) -> None:
         """Takes note of how an object came."""
         syntax = arrival.file.transfer_syntax
         if syntax in _LOOKED_AT:
             study_uid, series_uid = arrival.series_key
-            kind = study_uid, arrival.sop_class, syntax
+            kind = arrival.sop_class, syntax
             sample = study_uid, series_uid, arrival.sop_instance_uid
-            self._came.setdefault(kind, _Came(sample)).numbers[arrival.series_key] += 1
+            self._came[study_uid].setdefault(kind, _Came(sample)).count(arrival.series_key)
 
     def ask(self, finds: Finds) -> None:
         """Asks the PACS in which syntaxes it has what came; once only where it does not tell.
@@ -52,23 +72,22 @@ class Converted:
         Raises:
             AssociationError: there was no association.
         """
-        kinds = [kind for kind in self._came if kind not in self._held]
-        for some in filter(None, (kinds[:1], kinds[1:])):
-            samples = [self._came[kind].sample for kind in some]
-            requests = [{**dict(zip(_UNIQUE, each, strict=True)), AVAILABLE: ""} for each in samples]
-            for kind, result in zip(some, finds.find("IMAGE", requests), strict=True):
-                self._held[kind] = _told(result.answers, self._came[kind].sample[-1])
-            if not any(self._held.values()):
+        every = [came for kinds in self._came.values() for came in kinds.values()]
+        left = [came for came in every if came.held is None]
+        for some in filter(None, (left[:1], left[1:])):
+            requests = [{**dict(zip(_UNIQUE, came.sample, strict=True)), AVAILABLE: ""} for came in some]
+            for came, result in zip(some, finds.find("IMAGE", requests), strict=True):
+                came.held = _told(result.answers, came.sample[-1])
+            if not any(came.held for came in every):
                 break
 
     def remark(self, state: SeriesState) -> str:
         """What is to be said of a series of which objects were converted; "" for nothing."""
-        key = state.series.key
         return "; ".join(
-            f"{counted(came.numbers[key], 'instance')} came as {negotiation.named(kind[-1])}, held by the PACS as "
-            f"{', '.join(map(negotiation.named, sorted(self._held[kind])))}"
-            for kind, came in self._came.items()
-            if key in came.numbers and _is_converted(kind[-1], self._held.get(kind, frozenset()))
+            f"{counted(number, 'instance')} came as {negotiation.named(syntax)}, held by the PACS as "
+            f"{', '.join(map(negotiation.named, sorted(came.held)))}"
+            for (_, syntax), came in self._came.get(state.series.study_uid, {}).items()
+            if came.held and _is_converted(syntax, came.held) and (number := came.number(state.series.key))
         )
 
     def afterword(self, states: Iterable[SeriesState]) -> str:
@@ -92,6 +111,6 @@ def _told(answers: Iterable[Mapping[str, str | None]], sop_instance_uid: str) ->
 
 def _is_converted(came: str, held: frozenset[str]) -> bool:
     """Whether an object was compressed or decompressed on its way; between uncompressed syntaxes nothing is lost."""
-    if not held or came in held:
+    if came in held:
         return False
     return came not in negotiation.NATIVE or held.isdisjoint(negotiation.NATIVE)

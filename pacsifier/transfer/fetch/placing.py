@@ -44,8 +44,9 @@ class Placer:
         self._queries = queries
         self._excluded = excluded
         self._info = info
-        # The PatientID of the first object of each series, and what was placed of it by an earlier run.
+        # The PatientID of the first object of each series of which neither the PACS nor an object told it.
         self._patients: dict[tuple[str, str], str] = {}
+        # What was placed of a series by an earlier run.
         self._placed: dict[tuple[str, str], list[Mapping[str, str | None]]] = {}
         # What an earlier run had placed of series that are fetched again: the PACS may not list it any more.
         self._adopted: dict[SeriesKey, frozenset[str]] = {}
@@ -97,7 +98,8 @@ class Placer:
                 continue
             if not state.found:
                 self._complete_values(state, placed.values())
-                self._patients[state.series.key] = (placed.text("PatientID") or "").strip()
+                if not state.series.values.get("PatientID"):
+                    self._patients[state.series.key] = (placed.text("PatientID") or "").strip()
             if state.series.undecided:
                 self._placed.setdefault(state.series.key, []).append(placed.values())
             state.put(placed.sop_instance_uid, placed.file.size)
@@ -157,9 +159,10 @@ class Placer:
 
     def _place_one(self, state: SeriesState, arrival: Arrival) -> None:
         own_id = arrival.text("PatientID")
-        first_id = self._patients.setdefault(state.series.key, (own_id or "").strip())
         # An index that tells no PatientID must not let two people share a series.
-        asked_id = state.series.values.get("PatientID") or first_id
+        asked_id = state.series.values.get("PatientID") or self._patients.setdefault(
+            state.series.key, (own_id or "").strip()
+        )
         if _another_patient(asked_id or "", own_id or ""):
             where = "see logs/unexpected" if self.aside.keep(arrival, Why.OTHER_PATIENT) else DROPPED
             state.spoil(
@@ -214,12 +217,7 @@ class Placer:
 
     def _complete_values(self, state: SeriesState, header: Mapping[str, str | None]) -> None:
         """Takes the index's values, and the header's where the PACS told none."""
-        values = {
-            **state.series.values,
-            **header,
-            **{key: value for key, value in state.series.values.items() if value},
-        }
-        state.complete_values(_exact(values, header))
+        state.complete_values(_completed(state.series.values, header))
 
     def doubt(self, series_keys: Iterable[SeriesKey]) -> None:
         """The counters of a request for these series do not tell of all that came: some may be a stranger's."""
@@ -319,10 +317,14 @@ def _another_patient(asked: str, own: str) -> bool:
     return own.isascii() or re.fullmatch(".*".join(ascii_parts), asked, re.DOTALL) is None
 
 
-def _exact(values: Mapping[str, str | None], header: Mapping[str, str | None]) -> PackedValues:
-    """The values, but the header's own where the answer's character set could not carry them (PS3.5 6.1.2)."""
-    exact = dict(values)
-    for keyword, own in header.items():
-        if own and not own.isascii() and exact.get(keyword) != own:
-            exact[keyword] = own
-    return PackedValues(exact)
+def _completed(values: Mapping[str, str | None], header: Mapping[str, str | None]) -> PackedValues:
+    """The index's values, with the header's where the PACS told none, and where its character set could not carry
+    them (PS3.5 6.1.2)."""
+    taken = {
+        keyword: own
+        for keyword, own in header.items()
+        if own and own != values.get(keyword) and not (values.get(keyword) and own.isascii())
+    }
+    # The UID of one of its instances is none of a series, and no two series have the same.
+    taken.pop("SOPInstanceUID", None)
+    return PackedValues(taken, values)

@@ -24,12 +24,13 @@ class Refused:
     """What one way has seen refused; `classes` in the order in which they were."""
 
     classes: dict[str, None] = field(default_factory=dict)
+    # Only of series of which something was refused: of most nothing is.
     _of: dict[SeriesKey, list[Refusal]] = field(default_factory=dict)
 
     @property
     def seen(self) -> bool:
         """Whether anything was refused."""
-        return any(self._of.values())
+        return bool(self._of)
 
     def hear(self, fresh: Sequence[Refusal], states: Sequence[SeriesState]) -> bool:
         """Takes note of what was refused while a request for the series ran.
@@ -44,7 +45,10 @@ class Refused:
             # Other requests run at the same time: what was refused at each asking is more likely its own.
             before = {(each.sop_class, each.syntaxes) for each in self._of.get(state.series.key, ())}
             both = [each for each in fitting if (each.sop_class, each.syntaxes) in before]
-            self._of[state.series.key] = both or fitting
+            if fitting:
+                self._of[state.series.key] = both or fitting
+            else:
+                self._of.pop(state.series.key, None)
             unfit |= not is_complete(state) and any(each.whole for each in fitting)
         return unfit
 

@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from typing import TypeVar
+from typing import Any, TypeVar, overload
 
 from pacsifier.dcmtk.identifiers import LONGEST_UID_LIST
 from pacsifier.dcmtk.movescu import MoveRequest
@@ -75,7 +75,7 @@ def chunks(
         studies[state.series.study_uid].append(state)
     total = sum(size_of(each) for each in studies.values())
     share = min(_LARGEST_SHARE, max(_SMALLEST_SHARE, total // (associations * _CHUNKS_AN_ASSOCIATION)))
-    parts: list[Part] = []
+    parts: list[Part | SeriesState] = []
     whole_studies: list[Part] = []
     for study_uid, wanted in studies.items():
         whole = []
@@ -87,7 +87,7 @@ def chunks(
         if is_whole and study_uid in alone and not one_series_each:
             parts.append((MoveRequest((study_uid,)), tuple(whole)))
         elif one_series_each or not capabilities.uid_lists:
-            parts += [_one_series(state) for state in whole]
+            parts += whole
         elif is_whole and (size_of(whole) <= share or len(whole) == 1):
             whole_studies.append((MoveRequest((study_uid,)), tuple(whole)))
         else:
@@ -98,12 +98,32 @@ def chunks(
     return _pack(parts, 0 if one_request_each else share)
 
 
+class _Parts(Sequence[Part]):
+    """Requests; one for a single series is made when somebody asks for it, as 100,000 of them would be 30 MB."""
+
+    def __init__(self, parts: Sequence[Part | SeriesState]) -> None:
+        self._parts = parts
+
+    @overload
+    def __getitem__(self, place: int) -> Part: ...
+    @overload
+    def __getitem__(self, place: slice) -> _Parts: ...
+    def __getitem__(self, place: Any) -> Any:
+        found = self._parts[place]
+        if isinstance(place, slice):
+            return _Parts(found)
+        return _one_series(found) if isinstance(found, SeriesState) else found
+
+    def __len__(self) -> int:
+        return len(self._parts)
+
+
 def one_chunk(parts: Sequence[Part]) -> Chunk:
     """Requests that go over one association."""
     return Chunk(tuple(parts), sum(size_of(states) for _, states in parts))
 
 
-def beginning(chunk: Chunk, most: int, requests: int | None = None) -> tuple[Chunk, tuple[Part, ...]]:
+def beginning(chunk: Chunk, most: int, requests: int | None = None) -> tuple[Chunk, Sequence[Part]]:
     """The first requests, as many as bring `most` instances but at least one, as a chunk; and the others.
 
     `requests`: no more than so many of them.
@@ -202,16 +222,21 @@ def size_of(states: Iterable[SeriesState]) -> int:
     )
 
 
-def _pack(parts: Iterable[Part], share: int) -> list[Chunk]:
+def _pack(parts: Iterable[Part | SeriesState], share: int) -> list[Chunk]:
+    """Chunks of so many instances, the largest parts first; a series stands for a request for it alone."""
     packed: list[Chunk] = []
-    pending: list[Part] = []
+    pending: list[Part | SeriesState] = []
     size = 0
-    for part in sorted(parts, key=lambda part: -size_of(part[1])):
+    for part in sorted(parts, key=lambda part: -_size_of_part(part)):
         pending.append(part)
-        size += size_of(part[1])
+        size += _size_of_part(part)
         if size >= share:
-            packed.append(Chunk(tuple(pending), size))
+            packed.append(Chunk(_Parts(tuple(pending)), size))
             pending, size = [], 0
     if pending:
-        packed.append(Chunk(tuple(pending), size))
+        packed.append(Chunk(_Parts(tuple(pending)), size))
     return packed
+
+
+def _size_of_part(part: Part | SeriesState) -> int:
+    return size_of((part,) if isinstance(part, SeriesState) else part[1])

@@ -113,7 +113,7 @@ class Journal:
             "Reason": state.reason,
             "query_rows": row_numbers(rows),
             "Seconds": f"{state.seconds:.3f}",
-            "Bytes": str(sum(state.found.values())),
+            "Bytes": str(state.bytes),
             "Folder": str(state.folder.relative_to(self._tree.folder)) if state.folder else "",
             **self._saved(state, earlier),
             **self._move(state, earlier),

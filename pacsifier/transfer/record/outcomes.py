@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import re
+from array import array
+from bisect import bisect_left
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import groupby
 from pathlib import Path
 
 from pacsifier.disk.files import write_whole
 from pacsifier.disk.tree import Tree
 from pacsifier.figures import counted
 from pacsifier.query import QueryTable
+from pacsifier.query.packed import place_of
 from pacsifier.transfer.model import DROPPED, Plan, RowReport, SeriesKey, SeriesState, Status, changed
 from pacsifier.transfer.record.tables import csv_lines
 
@@ -79,17 +83,30 @@ Outcome = tuple[str, str]
 """What has become of a row, and the reason."""
 
 
+class _Outcomes(Mapping[int, Outcome]):
+    """The outcome of each row by its number; most rows have become the same, and there may be 100,000."""
+
+    def __init__(self, rows: Iterable[int], outcome_of: Callable[[int], Outcome]) -> None:
+        self._rows = array("I", sorted(rows))
+        kinds: dict[Outcome, int] = {}
+        self._numbers = array("I", (kinds.setdefault(outcome_of(row), len(kinds)) for row in self._rows))
+        self._kinds = [*kinds]
+
+    def __getitem__(self, row: int) -> Outcome:
+        return self._kinds[self._numbers[place_of(self._rows, row)]]
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self._rows)
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+
 def outcomes_of(
     rows: Mapping[int, RowReport], wanting: Mapping[int, Sequence[SeriesState]]
-) -> dict[int, Outcome]:
+) -> Mapping[int, Outcome]:
     """The outcome of each row, by its first row number, from the series it wants."""
-    # Most rows have become the same; there may be 100,000.
-    same: dict[Outcome, Outcome] = {}
-    return {
-        row: same.setdefault(outcome, outcome)
-        for row in rows
-        for outcome in [row_outcome(rows[row], wanting.get(row, ()))]
-    }
+    return _Outcomes(rows, lambda row: row_outcome(rows[row], wanting.get(row, ())))
 
 
 def rows_in_doubt(
@@ -135,21 +152,36 @@ def rows_in_doubt(
     )
 
 
-def by_row(states: Iterable[SeriesState]) -> Mapping[int, Sequence[SeriesState]]:
+class _Wanting(Mapping[int, Sequence[SeriesState]]):
+    """The series that each row wants, in their order; 8 bytes for each, as 100,000 rows may want one each."""
+
+    def __init__(self, states: Sequence[SeriesState]) -> None:
+        self._states = states
+        # The row above, the place of the series below.
+        pairs = (
+            row << 32 | place
+            for place, state in enumerate(states)
+            if state.status is not Status.NOT_WANTED
+            for row in {*state.series.rows, *state.series.undecided}
+        )
+        self._pairs = array("Q", sorted(pairs))
+
+    def __getitem__(self, row: int) -> Sequence[SeriesState]:
+        first, end = (bisect_left(self._pairs, each << 32) for each in (row, row + 1))
+        if first == end:
+            raise KeyError(row)
+        return [self._states[pair & 0xFFFFFFFF] for pair in self._pairs[first:end]]
+
+    def __iter__(self) -> Iterator[int]:
+        return (row for row, _ in groupby(pair >> 32 for pair in self._pairs))
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+
+def by_row(states: Sequence[SeriesState]) -> Mapping[int, Sequence[SeriesState]]:
     """The series that each row wants, without those that no row wants after all."""
-    # Of 100,000 rows most want one series, and a tuple is half of a list.
-    wanting: dict[int, tuple[SeriesState] | list[SeriesState]] = {}
-    for state in states:
-        if state.status is not Status.NOT_WANTED:
-            for row in {*state.series.rows, *state.series.undecided}:
-                known = wanting.get(row)
-                if known is None:
-                    wanting[row] = (state,)
-                elif isinstance(known, tuple):
-                    wanting[row] = [*known, state]
-                else:
-                    known.append(state)
-    return wanting
+    return _Wanting(states)
 
 
 def row_outcome(report: RowReport, states: Iterable[SeriesState]) -> Outcome:

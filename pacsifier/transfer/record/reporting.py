@@ -7,6 +7,7 @@ hold identities: 0600. Patients who are excluded are counted, and named nowhere.
 from __future__ import annotations
 
 import json
+from array import array
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
@@ -31,7 +32,7 @@ FOUND = (COMPLETE, LISTED, INCOMPLETE, MISSING, LEFT_OUT)
 some of it is missing; nothing of it came; --limit left it out."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class StudyOutcome:
     """What became of a study; numbers of instances and series, `announced` "" where the PACS does not tell.
 
@@ -145,7 +146,7 @@ def _study(patient_id: str, study_uid: str, states: Sequence[SeriesState]) -> St
         series_complete=sum(state.status.completed and not state.arrived for state in states),
         announced="" if None in announced else sum(number or 0 for number in announced),
         arrived=sum(state.files for state in states),
-        bytes=sum(sum(state.found.values()) for state in states),
+        bytes=sum(state.bytes for state in states),
         query_rows=" ".join(
             map(
                 str,
@@ -169,9 +170,9 @@ def together(outcomes: Iterable[str]) -> str:
     return INCOMPLETE if others else first
 
 
-def named_patients(table: QueryTable) -> dict[str, list[int]]:
+def named_patients(table: QueryTable) -> dict[str, array[int]]:
     """The first row numbers of the queries that name each patient; of a series table by what its rows tell."""
-    rows: dict[str, list[int]] = defaultdict(list)
+    rows: dict[str, array[int]] = defaultdict(lambda: array("I"))
     for query in table.queries:
         first = query.rows[0]
         patient_id = query.cells.get("PatientID", query.patient)
@@ -184,11 +185,17 @@ def not_found(
     named: Mapping[str, Sequence[int]], states: Iterable[SeriesState], outcomes: Mapping[int, Outcome]
 ) -> list[StudyOutcome]:
     """The patients named of whom no row found anything, with what became of their first row. Pure."""
-    found = {row for state in states for row in (*state.series.rows, *state.series.undecided)}
+    # A byte a row: of a series table there may be 100,000.
+    last = max(map(max, named.values()), default=0)
+    found = bytearray(last + 1)
+    for state in states:
+        for row in (*state.series.rows, *state.series.undecided):
+            if row <= last:
+                found[row] = 1
     left = []
     for patient_id, rows in sorted(named.items()):
         outcome, reason = outcomes[rows[0]]
-        if found.isdisjoint(rows) and "excluded" not in {outcomes[row][0] for row in rows}:
+        if not any(found[row] for row in rows) and "excluded" not in {outcomes[row][0] for row in rows}:
             numbers = " ".join(map(str, rows))
             left.append(StudyOutcome(patient_id, outcome=outcome, reason=reason, query_rows=numbers))
     return left

@@ -122,7 +122,7 @@ class SeriesTable:
             "announced": _number(series.announced),
             "listed": _number(None if series.instances is None else len(series.instances)),
             "arrived": str(state.files),
-            "bytes": str(sum(state.found.values())),
+            "bytes": str(state.bytes),
             "folder": str(state.folder.relative_to(self._tree.folder)) if state.folder else "",
             "status": "arrived" if state.arrived else state.status.value,
             "reason": state.reason,
