@@ -13,12 +13,12 @@ import re
 import warnings
 import zipfile
 import zlib
-from collections.abc import Collection, Generator, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
-from typing import IO, Any, Final
+from typing import Any, Final
 
 from pacsifier.errors import Fault, InputError
 from pacsifier.query.csvtext import BLANKS, EMPTY, NumberedRow, read_csv
@@ -30,17 +30,6 @@ _EXACT: Final = 10**15
 """Spreadsheets keep 15 digits of a number."""
 _PADDED: Final = re.compile("0+")
 _BLOCK: Final = 1 << 20
-_ROW: Final = re.compile(rb"<row\b([^<>]*?)(?:/>|>(.*?)</row>)", re.DOTALL)
-_ROW_NUMBER: Final = re.compile(rb'\sr="([0-9]+)"')
-# Column, other attributes, value.
-_CELL: Final = re.compile(rb'<c r="([A-Z]{1,3})[0-9]+"([^<>/]*)(?:/>|><v>([^<>&]+)</v></c>)')
-_SHARED_TEXT: Final = re.compile(rb'(?: s="[0-9]+")? t="s"')
-_NUMBER: Final = re.compile(rb'(?: s="[0-9]+")?(?: t="n")?')
-# So many kinds of cells in so many rows openpyxl is asked for, each time from the start of the sheet.
-_MOST_KINDS: Final = 20
-_LEARNED_ROWS: Final = 1000
-# A comment, or a part that is no markup.
-_UNPARSED: Final = b"<!"
 _TAG: Final = re.compile(rb"<(?:\w+:)?(row|mergeCell|f)\b([^<>]*)>")
 _ATTRIBUTE: Final = re.compile(rb"""\b(ref|r|hidden)=["']([^"']*)["']""")
 
@@ -61,7 +50,7 @@ def read_workbook(path: Path, empty: str = EMPTY) -> Iterator[NumberedRow]:
     """
     source = str(path)
     _check_reader(source)
-    marks = _marks(path)
+    rows, marks = _rows(path, results=True), _marks(path)
     faults = [
         Fault(
             source,
@@ -69,14 +58,20 @@ def read_workbook(path: Path, empty: str = EMPTY) -> Iterator[NumberedRow]:
         )
         for merged in marks.merged
     ]
+    formulas = _rows(path, results=False) if marks.formulas else None
     hidden, filled = 0, False
-    for row in _texts(path, faults, marks):
-        cells = row.cells
-        while cells and not cells[-1].strip(BLANKS):
-            cells = cells[:-1]
-        if cells:
-            hidden, filled = hidden + (row.number in marks.hidden), True
-            yield NumberedRow(row.number, cells, row.dates)
+    for number, cells in enumerate(rows, start=1):
+        if formulas is not None:
+            faults += _without_result(source, number, cells, next(formulas, ()))
+        texts = [_text(cell) for cell in cells]
+        while texts and not texts[-1].strip(BLANKS):
+            texts.pop()
+        if texts:
+            hidden, filled = hidden + (number in marks.hidden), True
+            dates = frozenset(
+                i for i, cell in enumerate(cells) if isinstance(cell.value, date | time | timedelta)
+            )
+            yield NumberedRow(number, tuple(texts), dates)
     if faults:
         raise InputError(*faults)
     if not filled:
@@ -94,106 +89,6 @@ def _check_reader(source: str) -> None:
         raise InputError(Fault(source, problem)) from error
 
 
-def _texts(path: Path, faults: list[Fault], marks: _Marks) -> Iterator[NumberedRow]:
-    """The rows of the first sheet as texts; enters formulas without a result into the faults."""
-    with contextlib.ExitStack() as stack:
-        sheet = stack.enter_context(_sheet(path, results=True))
-        others = None
-        if marks.formulas:
-            others = stack.enter_context(_sheet(path, results=False)).iter_rows(min_row=1)
-        try:
-            first = (yield from _plain_rows(path, sheet, marks.rows)) if marks.plain else 1
-            for number, cells in enumerate(sheet.iter_rows(min_row=first), first) if first else ():
-                if others is not None:
-                    faults += _without_result(str(path), number, cells, next(others, ()))
-                dates = (i for i, cell in enumerate(cells) if isinstance(cell.value, date | time | timedelta))
-                yield NumberedRow(number, tuple(map(_text, cells)), frozenset(dates))
-        except Exception as error:  # whatever a malformed sheet makes of openpyxl
-            raise _malformed(path) from error
-
-
-def _plain_rows(path: Path, sheet: Any, rows: int) -> Generator[NumberedRow, None, int]:
-    """The rows at the start of a sheet whose cells are numbers, and texts as Excel writes them; by patterns.
-
-    openpyxl takes three times as long. Returns the number of the first row that has to be left to it, 0: there is
-    none. That is a row with a date, a logical value, an error, or anything that is written otherwise. `rows`: how many
-    there are, however they are written.
-    """
-    strings = getattr(sheet, "_shared_strings", None)
-    if strings is None:
-        return 1
-    # By the other attributes of a cell.
-    formats: dict[bytes, str | None] = {}
-    last = 0
-    with zipfile.ZipFile(path) as archive, archive.open(_first_sheet(archive)) as file:
-        for attributes, content in _row_elements(file):
-            named = _ROW_NUMBER.search(attributes)
-            cells = _CELL.findall(content)
-            # Each is `<c/>` or `<c><v></v></c>`, and there is nothing else.
-            plain = content.count(b"<") == len(cells) + 3 * content.count(b"<v>")
-            if named is None or int(named[1]) <= last or not plain:
-                return last + 1
-            number = int(named[1])
-            texts: list[str] = []
-            for letters, kind, value in cells:
-                if not value:
-                    continue
-                place = _place(letters)
-                if kind not in formats:
-                    formats[kind] = (
-                        _learned(sheet, kind, number, place) if len(formats) < _MOST_KINDS else None
-                    )
-                number_format = formats[kind]
-                gap = place - len(texts)
-                if number_format is None or gap < 0:
-                    return last + 1
-                if gap:
-                    texts += [""] * gap
-                texts.append(_number(_cast(value), number_format) if number_format else strings[int(value)])
-            last, rows = number, rows - 1
-            yield NumberedRow(number, tuple(texts))
-    return last + 1 if rows else 0
-
-
-def _row_elements(file: IO[bytes]) -> Iterator[tuple[bytes, bytes]]:
-    """The attributes and the content of each element `row` of a sheet."""
-    left = b""
-    for block in iter(partial(file.read, _BLOCK), b""):
-        text = left + block
-        end = 0
-        for row in _ROW.finditer(text):
-            end = row.end()
-            yield row[1], row[2] or b""
-        left = text[end:]
-
-
-@cache
-def _place(letters: bytes) -> int:
-    """The place of a column in its row, from 0."""
-    from openpyxl.utils import column_index_from_string
-
-    return column_index_from_string(letters.decode()) - 1
-
-
-def _learned(sheet: Any, attributes: bytes, row: int, place: int) -> str | None:
-    """The number format of the numbers in cells of such attributes, by the one at hand; "" where they are shared texts.
-
-    None: they are neither.
-    """
-    if _SHARED_TEXT.fullmatch(attributes):
-        return ""
-    if row > _LEARNED_ROWS or not _NUMBER.fullmatch(attributes):
-        return None
-    (cells,) = sheet.iter_rows(min_row=row, max_row=row)
-    cell = cells[place]
-    is_number = isinstance(cell.value, int | float) and not isinstance(cell.value, bool)
-    return (cell.number_format or "General") if is_number else None
-
-
-def _cast(value: bytes) -> int | float:
-    return float(value) if set(b".eE").intersection(value) else int(value)
-
-
 def _without_result(
     source: str, number: int, cells: Sequence[Any], formulas: Sequence[Any]
 ) -> Iterator[Fault]:
@@ -203,9 +98,8 @@ def _without_result(
             yield Fault(source, problem, number)
 
 
-@contextlib.contextmanager
-def _sheet(path: Path, *, results: bool) -> Iterator[Any]:
-    """The first sheet, with the results of formulas or the formulas themselves."""
+def _rows(path: Path, *, results: bool) -> Iterator[Sequence[Any]]:
+    """The rows of the first sheet, with the results of formulas or the formulas themselves."""
     with warnings.catch_warnings(), path.open("rb") as file:
         warnings.simplefilter("ignore")
         try:
@@ -223,7 +117,10 @@ def _sheet(path: Path, *, results: bool) -> Iterator[Any]:
             log.warning(
                 "%s: only the first of %d sheets is read, %r", path.name, len(sheets), sheets[0].title
             )
-        yield sheets[0]
+        try:
+            yield from sheets[0].iter_rows(min_row=1)
+        except Exception as error:  # whatever a malformed sheet makes of openpyxl
+            raise _malformed(path) from error
 
 
 def _malformed(path: Path) -> InputError:
@@ -233,19 +130,12 @@ def _malformed(path: Path) -> InputError:
 
 @dataclass(frozen=True)
 class _Marks:
-    """What a sheet holds beside its cells: ranges of merged cells, the numbers of hidden rows, how many rows there are;
-    whether a cell has a formula, and whether something is no plain markup."""
+    """What a sheet holds beside its cells: ranges of merged cells, the numbers of hidden rows; whether a cell has a
+    formula."""
 
     merged: tuple[str, ...]
     hidden: frozenset[int]
-    rows: int
     formulas: bool
-    unparsed: bool
-
-    @property
-    def plain(self) -> bool:
-        """Whether the rows may be read by patterns."""
-        return bool(self.rows) and not self.formulas and not self.unparsed
 
 
 def _marks(path: Path) -> _Marks:
@@ -255,8 +145,7 @@ def _marks(path: Path) -> _Marks:
     """
     merged: list[str] = []
     hidden: set[int] = set()
-    rows = 0
-    formulas = unparsed = False
+    formulas = False
     try:
         with zipfile.ZipFile(path) as archive, archive.open(_first_sheet(archive)) as file:
             left = b""
@@ -264,20 +153,17 @@ def _marks(path: Path) -> _Marks:
                 text = left + block
                 whole = text.rfind(b">") + 1
                 left = text[whole:]
-                unparsed = unparsed or _UNPARSED in text
                 for name, attributes in _TAG.findall(text, 0, whole):
                     values = dict(_ATTRIBUTE.findall(attributes))
                     if name == b"mergeCell":
                         merged.append(values.get(b"ref", b"").decode("ascii", "replace"))
                     elif name == b"f":
                         formulas = True
-                    else:
-                        rows += 1
-                        if values.get(b"hidden") in (b"1", b"true") and values.get(b"r", b"").isdigit():
-                            hidden.add(int(values[b"r"]))
+                    elif values.get(b"hidden") in (b"1", b"true") and values.get(b"r", b"").isdigit():
+                        hidden.add(int(values[b"r"]))
     except (OSError, KeyError, ValueError, zipfile.BadZipFile, zlib.error, SyntaxError) as error:
         raise _malformed(path) from error
-    return _Marks(tuple(merged), frozenset(hidden), rows, formulas, unparsed)
+    return _Marks(tuple(merged), frozenset(hidden), formulas)
 
 
 def _first_sheet(archive: zipfile.ZipFile) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import builtins
 import logging
-import re
 import tracemalloc
 import zipfile
 from datetime import date, datetime, time, timedelta
@@ -12,14 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 from openpyxl import Workbook
 
 from pacsifier.errors import InputError
 from pacsifier.flows.get_pseudonyms import read_mapping
 from pacsifier.query import read_query_file
-from pacsifier.query.workbook import _Marks, read_workbook
+from pacsifier.query.workbook import read_workbook
 
 
 def workbook(folder: Path, *rows: list[Any], formats: dict[str, str] | None = None) -> Path:
@@ -147,125 +144,6 @@ def test_a_sheet_is_read_whole_whatever_size_it_says_that_it_has(tmp_path):
         ("1", "20150512"),
         ("2", "20150513"),
     ]
-
-
-_INLINE = re.compile(rb't="inlineStr"><is><t(?: xml:space="preserve")?>(.*?)</t></is>', re.DOTALL)
-
-
-def as_excel(path: Path) -> Path:
-    """The workbook with its texts where Excel writes them: each once, in a part of their own."""
-    texts: dict[bytes, int] = {}
-    with zipfile.ZipFile(path) as archive:
-        parts = {name: archive.read(name) for name in archive.namelist()}
-    name = "xl/worksheets/sheet1.xml"
-    parts[name] = _INLINE.sub(
-        lambda found: b't="s"><v>%d</v>' % texts.setdefault(found[1], len(texts)), parts[name]
-    )
-    main = b"http://schemas.openxmlformats.org/spreadsheetml/2006/main"
-    items = b"".join(b'<si><t xml:space="preserve">%s</t></si>' % each for each in texts)
-    parts["xl/sharedStrings.xml"] = b'<sst xmlns="%s">%s</sst>' % (main, items)
-    kind = b"application/vnd.openxmlformats-officedocument.spreadsheetml.sharedStrings+xml"
-    if b"sharedStrings" not in parts["[Content_Types].xml"]:
-        override = b'<Override PartName="/xl/sharedStrings.xml" ContentType="%s"/></Types>' % kind
-        parts["[Content_Types].xml"] = parts["[Content_Types].xml"].replace(b"</Types>", override)
-    with zipfile.ZipFile(path, "w") as archive:
-        for name, content in parts.items():
-            archive.writestr(name, content)
-    return path
-
-
-CELLS = st.one_of(
-    st.none(),
-    st.text(st.characters(codec="utf-8", exclude_categories=["Cc", "Cs", "Cn", "Co"]), max_size=6),
-    st.integers(-(10**17), 10**17),
-    st.floats(-1e18, 1e18),
-    st.booleans(),
-    st.dates(date(1950, 1, 1), date(2050, 1, 1)),
-    st.sampled_from(["=1+1", "#REF!", "00123", "a & b <c>", " x ", "1.2.840.1"]),
-)
-
-
-def by_openpyxl(path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
-    with monkeypatch.context() as patched:
-        patched.setattr(_Marks, "plain", False)
-        return what_is_read(path)
-
-
-def what_is_read(path: Path) -> Any:
-    try:
-        return list(read_workbook(path))
-    except InputError as error:
-        return error.faults
-
-
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60, deadline=None)
-@given(
-    st.lists(st.lists(CELLS, max_size=5), max_size=8), st.sampled_from(["General", "0000000", "@", "0.00"])
-)
-def test_rows_read_by_patterns_are_those_that_openpyxl_reads(tmp_path, monkeypatch, rows, number_format):
-    book = Workbook()
-    for row in rows:
-        book.active.append(row)
-    for cell in book.active["A"]:
-        cell.number_format = number_format
-    book.save(path := tmp_path / "query.xlsx")
-    inline = what_is_read(path)
-    assert inline == by_openpyxl(path, monkeypatch)
-    shared = what_is_read(as_excel(path))
-    assert shared == by_openpyxl(path, monkeypatch)
-
-
-@pytest.mark.parametrize(
-    ("old", "new"),
-    [
-        (b"", b""),
-        (b"<row r=", b"<row spans='1:2' r="),
-        (b'<row r="2">', b"<row>"),
-        (b'<row r="3">', b'<row r="2">'),
-        (b'<row r="3">', b'<row r="7" hidden="1">'),
-        (b'<c r="A2"', b'<c   r="A2"'),
-        (b'<c r="A2"', b"<c"),
-        (b'<c r="A2"', b'<c cm="1" r="A2"'),
-        (b'<c r="B3"', b'<c r="D3"'),
-        (b'<c r="B3"', b'<c r="A3"'),
-        (b"</row>", b"<!-- <row r='9'></row> --></row>"),
-        (b"</row>", b"<extLst/></row>"),
-        (b"<v>1</v>", b"<v><![CDATA[1]]></v>"),
-        (b"<v>1</v>", b"<v>&#49;</v>"),
-        (b"<v>1</v>", b"<v>99</v>"),
-        (b"<v>1</v>", b"<v></v>"),
-        (b"<v>1</v></c>", b"</c>"),
-        (b"<v>17</v>", b"<v>1.7E1</v>"),
-        (b"<v>17</v>", b"<v>x</v>"),
-        (b"</sheetData>", b'<row r="20"/></sheetData>'),
-        (b"<sheetData>", b"<sheetData><!-- <row r='1'><c r='A1'><v>5</v></c></row> -->"),
-    ],
-)
-def test_a_sheet_that_is_written_otherwise_is_read_as_openpyxl_reads_it(tmp_path, monkeypatch, old, new):
-    path = as_excel(workbook(tmp_path, ["PatientID", "StudyDate"], ["a", 17], ["b", 20150513], ["c", "d"]))
-    if old:
-        change(path, "xl/worksheets/sheet1.xml", old, new)
-    assert what_is_read(path) == by_openpyxl(path, monkeypatch)
-
-
-def test_a_sheet_with_prefixes_is_read(tmp_path, monkeypatch):
-    path = as_excel(workbook(tmp_path, ["PatientID"], ["a"], ["b"]))
-    name, main = "xl/worksheets/sheet1.xml", b"http://schemas.openxmlformats.org/spreadsheetml/2006/main"
-    for tag in (b"worksheet", b"sheetData", b"row", b"c ", b"v"):
-        change(path, name, b"<" + tag, b"<x:" + tag)
-        change(path, name, b"</" + tag.strip(), b"</x:" + tag.strip())
-    change(path, name, b'xmlns="' + main, b'xmlns:x="' + main)
-    assert what_is_read(path) == by_openpyxl(path, monkeypatch)
-    assert len(what_is_read(path)) == 3
-
-
-def test_a_plain_sheet_is_not_left_to_openpyxl(tmp_path, monkeypatch):
-    """Which takes three times as long: 20 s for 100,000 series."""
-    path = as_excel(
-        workbook(tmp_path, ["PatientID", "StudyDate"], *([f"P{n}", 20150512 + n] for n in range(50)))
-    )
-    monkeypatch.setattr("pacsifier.query.workbook._text", None)
-    assert len(what_is_read(path)) == 51
 
 
 def test_a_large_sheet_is_read_a_row_at_a_time(tmp_path):
