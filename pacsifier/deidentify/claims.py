@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from pacsifier.deidentify.model import Facts
 
 _STORAGE = "1.2.840.10008.5.1.4.1.1."
+_SIMPLE = ("burned_in", "label", "features", "conversion", "captured", "pixels")
 UNKNOWN = "what it shows is not known"
 
 
@@ -73,17 +74,13 @@ def rows_for(facts: Facts) -> tuple[Row, ...]:
         facts.modality.upper(),
         facts.image_type.upper(),
         (facts.series_description, facts.protocol),
-        tuple(
-            sorted(
-                {
-                    "burned_in": facts.burned_in.upper(),
-                    "label": facts.label.upper(),
-                    "features": facts.features.upper(),
-                    "conversion": facts.conversion.upper(),
-                    "captured": "YES" if facts.captured or facts.conversion else "NO",
-                    "pixels": "some" if facts.has_pixels else "none",
-                }.items()
-            )
+        (
+            facts.burned_in.upper(),
+            facts.label.upper(),
+            facts.features.upper(),
+            facts.conversion.upper(),
+            "YES" if facts.captured or facts.conversion else "NO",
+            "some" if facts.has_pixels else "none",
         ),
     )
 
@@ -130,9 +127,9 @@ def _rows_for(  # noqa: PLR0917 - what the files of a series share, so that each
     modality: str,
     image_type: str,
     texts: tuple[str, ...],
-    simple: tuple[tuple[str, str], ...],
+    simple: tuple[str, ...],
 ) -> tuple[Row, ...]:
-    told = {field: frozenset((value,)) for field, value in simple}
+    told = {field: frozenset((value,)) for field, value in zip(_SIMPLE, simple, strict=True)}
     told["class"] = frozenset((sop_class, sop_class.removeprefix(_STORAGE)))
     told["syntax"] = frozenset((syntax,))
     told["modality"] = frozenset((modality,))

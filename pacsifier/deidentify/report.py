@@ -150,7 +150,10 @@ class Table:
 
     def row(self, values: Iterable[object]) -> None:
         """Writes one row."""
-        self._writer.writerow([str(value).replace("\0", "") for value in values])
+        texts = [*map(str, values)]
+        if "\0" in "".join(texts):
+            texts = [text.replace("\0", "") for text in texts]
+        self._writer.writerow(texts)
 
 
 def report_table(path: Path, earlier: Iterable[Sequence[str]] = ()) -> Table:

@@ -123,8 +123,6 @@ class Writer:
         self._settings = settings
         request = settings.request
         self._in_folder, self._out_folder = str(request.in_folder), str(request.out_folder)
-        # Asked once: it resolves both paths.
-        self._in_place = request.in_place
         self._rules: Rules | None = None
         self._staged = 0
         self._blanker: Blanker | None = None
@@ -154,7 +152,7 @@ class Writer:
             )
             if job.cleaned and job.cleaned.boxes:
                 self._blanked(Path(staged), job, rules)
-            if self._in_place:
+            if self._settings.request.in_place:
                 _replace_original(Path(source), Path(staged), Path(target))
             else:
                 os.replace(staged, target)  # noqa: PTH105

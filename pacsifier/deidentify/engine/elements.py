@@ -26,6 +26,7 @@ CHARACTER_SETS = 0x00080005
 ITEM_BYTES = b"\xfe\xff\x00\xe0"  # the tag of an item in little endian
 _PIXELS = PIXEL_GROUP << 16
 _REMEMBERED = 1 << 12  # elements above this are not kept for the next file
+_SHOWN = 1 << 10  # elements above this are shown each time
 _DEEPEST = 100
 _SHORT_HEADER = 8  # bytes; with an explicit VR their length field has 16 bits
 CODE_VALUES = (0x00080100, 0x00080119, 0x00080120)  # short, long, and as a URN
@@ -105,6 +106,9 @@ class Viewer(Visitor, Protocol):
 
     plain: set[int]
 
+    def shown(self, coding: Coding, character_sets: bytes) -> set[bytes]:
+        """The whole top-level elements with this coding and these character sets that need not be shown again."""
+
 
 class Bystander:
     """A visitor that changes nothing and looks into every sequence."""
@@ -167,14 +171,24 @@ def rewrite(layout: part10.Layout, visitor: Rewriter, added: list[tuple[int, byt
 
 def visit(layout: part10.Layout, visitor: Viewer) -> None:
     """Shows the visitor every element that is not plain; writes nothing. Raises UnknownEncodingError."""
-    scope = Scope(0, b"", big=layout.coding.big)
+    source, coding = layout.source, layout.coding
+    scope = Scope(0, b"", big=coding.big)
+    shown = visitor.shown(coding, b"")
     elements: Iterable[Element] = layout.elements
     if len(layout.by_tag) == len(layout.elements):
         elements = (layout.by_tag[tag] for tag in sorted(layout.by_tag.keys() - visitor.plain))
     for element in elements:
-        tag, raw_vr, _, start, stop, _ = element
-        if not visitor.is_plain(tag, raw_vr) and tag >> 16 != PIXEL_GROUP and stop - start <= LARGE:
-            show(element, layout.source[start:stop], layout.coding, visitor, scope)
+        tag, raw_vr, head, start, stop, after = element
+        if visitor.is_plain(tag, raw_vr) or tag >> 16 == PIXEL_GROUP or stop - start > LARGE:
+            continue
+        whole = source[head:after] if after - head <= _SHOWN else b""
+        if whole in shown:
+            continue
+        show(element, source[start:stop], coding, visitor, scope)
+        if tag == CHARACTER_SETS:
+            shown = visitor.shown(coding, scope.character_sets)
+        elif whole and not tag & 0x10000:
+            shown.add(whole)
 
 
 def show(element: Element, raw: bytes, coding: Coding, visitor: Visitor, scope: Scope) -> None:
