@@ -23,6 +23,7 @@ from pacsifier.deidentify.engine.reading import whole_instance
 from pacsifier.deidentify.model import Facts, Reason
 from pacsifier.dicom import part10
 from pacsifier.dicom.part10 import Coding
+from pacsifier.dicom.runs import Runs
 from pacsifier.dicom.splice import UnreadableError
 from pacsifier.dicom.text import decode_text
 
@@ -105,6 +106,7 @@ class Scanner:
         self._profile, self._with_uids = profile, with_uids
         self._collectors: dict[tuple[str, str], _Collector] = {}
         self._new = Gathered()
+        self._runs = Runs()
 
     def scan(self, folder: Path, name: str) -> Facts:
         """The facts of a file below the folder; that it cannot be read is one, too."""
@@ -112,7 +114,7 @@ class Scanner:
         try:
             with FileIO(f"{folder}/{name}") as handle:
                 size = os.fstat(handle.fileno()).st_size
-                return self._read(name, size, whole_instance(handle))
+                return self._read(name, size, whole_instance(handle, self._runs))
         except UnreadableError as error:
             return Facts(name, size, Reason.of(error))
         except OSError as error:
@@ -165,7 +167,11 @@ class Scanner:
 
 def _text(raw: bytes, character_sets: bytes) -> str:
     """A value without its padding; the files of a series share most of them, and one text then stands for all."""
-    return _kept_text(raw, character_sets) if len(raw) <= _SHORT else decode_text(raw, character_sets).strip("\0 ")
+    return (
+        _kept_text(raw, character_sets)
+        if len(raw) <= _SHORT
+        else decode_text(raw, character_sets).strip("\0 ")
+    )
 
 
 @lru_cache(maxsize=1 << 12)

@@ -14,11 +14,13 @@ from typing import TYPE_CHECKING
 from pacsifier.deidentify import report
 from pacsifier.deidentify.crew import shared
 from pacsifier.deidentify.engine import instance
+from pacsifier.deidentify.engine.marks import MARKS
 from pacsifier.deidentify.engine.rules import Rules, Told
 from pacsifier.deidentify.engine.subject import Subject
 from pacsifier.deidentify.layout import Places
 from pacsifier.deidentify.model import Ended, Job, Left, OnEnd, Reason, Settings, Task
 from pacsifier.deidentify.review import Review
+from pacsifier.dicom.runs import Runs
 from pacsifier.dicom.splice import UnreadableError
 from pacsifier.disk.files import make_folders
 from pacsifier.disk.walk import Progress
@@ -125,6 +127,7 @@ class Writer:
         self._in_folder, self._out_folder = str(request.in_folder), str(request.out_folder)
         self._rules: Rules | None = None
         self._staged = 0
+        self._runs = Runs(borders=MARKS)
         self._blanker: Blanker | None = None
 
     def __call__(self, task: Task) -> Written:
@@ -148,7 +151,12 @@ class Writer:
         try:
             claim = job.cleaned.claim if job.cleaned else None
             done = instance.deidentify(
-                source, staged, rules, identity_removed=job.identity_removed, pixel_claim=claim
+                source,
+                staged,
+                rules,
+                identity_removed=job.identity_removed,
+                pixel_claim=claim,
+                runs=self._runs,
             )
             if job.cleaned and job.cleaned.boxes:
                 self._blanked(Path(staged), job, rules)
