@@ -126,21 +126,22 @@ class Scanner:
         return new
 
     def _read(self, name: str, size: int, layout: part10.Layout) -> Facts:
-        raw = {tag: layout.value(tag) or b"" for tag in layout.by_tag.keys() & _WANTED}
+        source, by_tag = layout.source, layout.by_tag
+        raw = {tag: source[slice(*by_tag[tag][3:5])] for tag in by_tag.keys() & _WANTED}
         character_sets = raw.get(_CHARACTER_SETS, b"")
         texts: dict[str, Any] = {
             keyword: _text(raw[tag], character_sets) for tag, keyword in _TOP.items() if raw.get(tag)
         }
         days = (raw[tag].decode("latin_1").strip("\0 ")[:8] for tag in _DATES if raw.get(tag))
-        unreachable = layout.is_compressed or (layout.deflated and part10.PIXEL_DATA in layout.by_tag)
+        unreachable = layout.is_compressed or (layout.deflated and part10.PIXEL_DATA in by_tag)
         facts = Facts(
             name,
             size,
             method=raw.get(_METHOD, b"").decode("latin_1"),
             days=tuple(dict.fromkeys(day for day in days if day)),
             transfer_syntax=layout.transfer_syntax,
-            captured=any((layout.value(tag) or b"").strip(b"\0 ") for tag in layout.by_tag.keys() & _CAPTURE),
-            has_pixels=not layout.by_tag.keys().isdisjoint(_PIXELS),
+            captured=any((layout.value(tag) or b"").strip(b"\0 ") for tag in by_tag.keys() & _CAPTURE),
+            has_pixels=not by_tag.keys().isdisjoint(_PIXELS),
             overlay_stays=unreachable and overlay_bits(layout) != 0,
             **texts,
         )

@@ -10,9 +10,10 @@ from typing import TypeVar
 
 from pacsifier.deidentify.cleaning import RECORD
 from pacsifier.deidentify.crew import shared
+from pacsifier.deidentify.engine.dictionary import public_vr
 from pacsifier.deidentify.engine.identifiers import Identifiers
 from pacsifier.deidentify.engine.lexicon import lexicon
-from pacsifier.deidentify.engine.profile import Profile
+from pacsifier.deidentify.engine.profile import PATIENT_ID, Profile
 from pacsifier.deidentify.model import FILES_PER_TASK, NEW_ID_FILE, Facts, Left, Request, There
 from pacsifier.deidentify.patients import adopted
 from pacsifier.deidentify.report import REPORT, REVIEW, SUMMARY, VERIFY
@@ -52,6 +53,7 @@ def look(request: Request, walk: Walk, profile: Profile, progress: Progress) -> 
     """Reads every file once, except those in the logs of our runs."""
     # Read before the processes part, which need it all.
     lexicon()
+    public_vr(PATIENT_ID)
     outputs = _Outputs(request, walk.folder)
     names = list(_names(walk, outputs, request))
     tasks = [names[at : at + FILES_PER_TASK] for at in range(0, len(names), FILES_PER_TASK)]

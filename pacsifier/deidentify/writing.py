@@ -33,10 +33,10 @@ _ENDING_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
 @dataclass(frozen=True)
 class Written:
-    """What became of the instances of a task, and what there is to say of its descriptions."""
+    """What became of the instances of a task, by the names of their jobs, and what there is to say of descriptions."""
 
     patient: str
-    done: tuple[tuple[Job, instance.Done | Reason], ...]
+    done: tuple[tuple[str, instance.Done | Reason], ...]
     told: Told
 
 
@@ -94,14 +94,16 @@ def write(places: Places, settings: Settings, table: report.Table, ends: Ends, p
     """Writes all instances, and a row of the report for each one as soon as it is done."""
     for folder in places.folders:
         make_folders(folder)
-    total, seen = sum(len(task.jobs) for task in places.tasks), 0
+    jobs = {job.name: job for task in places.tasks for job in task.jobs}
+    total, seen = len(jobs), 0
     targets: dict[str, list[str]] = defaultdict(list)
     review = Review()
     left: list[Left] = []
     size = unclaimed = 0
     pixels = report.Seen()
     for written in shared(lambda: Writer(settings), places.tasks, settings.request.workers):
-        for job, done in written.done:
+        for name, done in written.done:
+            job = jobs[name]
             if isinstance(done, Reason):
                 left.append(Left(job.name, done))
                 table.row(report.row(job.name, "left out", reason=done.detail))
@@ -134,7 +136,7 @@ class Writer:
         """Writes the instances of a task."""
         if self._rules is None or self._rules.subject != task.subject:
             self._rules = self._settings.rulebook.rules_of(task.subject)
-        done = tuple((job, self._write(job, self._rules)) for job in task.jobs)
+        done = tuple((job.name, self._write(job, self._rules)) for job in task.jobs)
         return Written(task.subject.key, done, self._rules.told())
 
     def close(self) -> None:
