@@ -336,6 +336,7 @@ def _anonymize(arguments: argparse.Namespace, events: Events) -> int:
     from pacsifier.cli.ticker import Ticker
     from pacsifier.deidentify.folder import deidentify_folder
 
+    gc.freeze()
     request = _request(arguments)
     with Ticker(events) as progress:
         common.on_signals(lambda: None)
