@@ -20,6 +20,7 @@ from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 from deid import corpus, helpers
 from pacsifier.deidentify.engine import dates, uids
+from pacsifier.deidentify.engine.elements import Scope
 from pacsifier.deidentify.engine.identifiers import Identifiers
 from pacsifier.deidentify.engine.instance import deidentify
 from pacsifier.deidentify.engine.marks import MARKS
@@ -495,3 +496,19 @@ def test_the_runs_of_the_files_before_change_nothing_of_what_is_written(tmp_path
         with path.open("rb", buffering=0) as handle:
             met += any(isinstance(each, Run) for each in part10.layout(handle, runs).stretches)
     assert met > 100
+
+
+@pytest.mark.parametrize("size", [100, 9_000, 2 << 20])
+def test_a_value_that_comes_again_has_the_outcome_of_its_own_bytes(size):
+    known = Identifiers()
+    known.add_name("Brunnenmeister^Adelheid")
+    rules, scope = helpers.rules(known=known), Scope(0, b"")
+    scope.learn(0x00290010, b"SOMEBODY HEADER")
+    plain, named = bytes(size), b"\xff" * (size - 14) + b"Brunnenmeister"
+    for raw in (plain, named, named, plain, named):
+        rules.start("1.2.3")
+        new = rules.value(0x00291010, "OB", raw, scope)
+        assert new == raw.replace(b"Brunnenmeister", b"X" * 14)
+        assert rules.notes() == ([("cleaned", 0x00291010)] if raw is named else [])
+    other = Scope(0, b"", above=(0x00400555,))
+    assert rules.value(0x00291010, "OB", named, other) == named.replace(b"Brunnenmeister", b"X" * 14)
