@@ -339,12 +339,14 @@ class _FileBytes:
 
     def __init__(self, handle: FileIO, head: bytes, size: int) -> None:
         self._handle, self._size, self.head = handle, size, head
-        self._window, self._start = head, 0
+        self._window, self._start = b"", 0
 
     def __len__(self) -> int:
         return self._size
 
     def __getitem__(self, part: slice, /) -> bytes:
+        if part.stop <= len(self.head):
+            return self.head[part]
         start, stop = part.start - self._start, part.stop - self._start
         if start >= 0 and stop <= len(self._window):
             return self._window[start:stop]
