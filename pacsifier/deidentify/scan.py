@@ -168,15 +168,13 @@ class Scanner:
 
 def _text(raw: bytes, character_sets: bytes) -> str:
     """A value without its padding; the files of a series share most of them, and one text then stands for all."""
-    return (
-        _kept_text(raw, character_sets)
-        if len(raw) <= _SHORT
-        else decode_text(raw, character_sets).strip("\0 ")
-    )
+    if len(raw) > _SHORT:
+        return decode_text(raw, character_sets).strip("\0 ")
+    return _short_text(raw, character_sets)
 
 
 @lru_cache(maxsize=1 << 12)
-def _kept_text(raw: bytes, character_sets: bytes) -> str:
+def _short_text(raw: bytes, character_sets: bytes) -> str:
     return decode_text(raw, character_sets).strip("\0 ")
 
 

@@ -20,13 +20,19 @@ if TYPE_CHECKING:
     from os import PathLike
     from typing import Any, Protocol
 
-    from pacsifier.dicom.runs import Run, Runs
-
     class Buffer(Protocol):
         """Bytes that are cut out by slices: bytes themselves, or a file read through a window."""
 
         def __len__(self) -> int: ...
         def __getitem__(self, part: slice, /) -> bytes: ...
+
+    class Walk(Protocol):
+        """A way through the elements of a data set."""
+
+        def __call__(
+            self, buf: Buffer, pos: int, coding: Coding, elements: list[Element], /
+        ) -> Sequence[Element | Run]:
+            """Adds each element from `pos` on to the list; returns them with runs in the place of some."""
 
 
 Element = tuple[int, bytes, int, int, int, int]
@@ -186,13 +192,27 @@ def parse_dataset(data: Buffer, offset: int, transfer_syntax: str, wanted: Colle
 
 
 @dataclass(frozen=True)
+class Run:
+    """Short public elements one behind the other; the character sets, pixels and undefined lengths are in none.
+
+    `end` is the byte behind it, `highest` the highest of its tags.
+    """
+
+    whole: bytes
+    elements: tuple[Element, ...]
+    end: int
+    tags: frozenset[int]
+    highest: int
+
+
+@dataclass(frozen=True)
 class Layout:
     """Where every top-level element of a file lies, in order and by tag; positions count in `source`.
 
     `source` is the file itself, or the inflated data set of a deflated one (`deflated`); `offset` is the byte of the
     file where the data set, or its deflated stream, begins. `defect` is '' when the file is whole as `read` proves it;
     without the DICM prefix it is '' too where the data set alone is whole. `stretches` are the elements, with runs in
-    the place of some where the reader was given `Runs`.
+    the place of some where the reader was given a `Walk` that knows them.
     """
 
     is_part10: bool
@@ -224,15 +244,15 @@ class Layout:
         return self.source[element[3] : element[4]] if element else None
 
 
-def layout(handle: FileIO, runs: Runs | None = None) -> Layout:
+def layout(handle: FileIO, walk: Walk | None = None) -> Layout:
     """Find the raw top-level elements of an open file; reads no pixel data. Any content has a result.
 
-    `runs` are those of the files before: what stands in them is not read again.
+    `walk` is another way through them, `Runs.walk`: what stood in the file before is not read again.
     """
-    return layout_of(_buffer(handle), runs)
+    return layout_of(_buffer(handle), walk)
 
 
-def layout_of(buf: Buffer, runs: Runs | None = None) -> Layout:
+def layout_of(buf: Buffer, walk: Walk | None = None) -> Layout:
     """The same for the bytes of a file."""
     is_part10, meta, offset, defect = _meta(buf)
     transfer_syntax = meta.get(_TRANSFER_SYNTAX_UID, b"").strip(b"\0 ").decode("ascii", "replace")
@@ -251,10 +271,10 @@ def layout_of(buf: Buffer, runs: Runs | None = None) -> Layout:
         if offset >= len(buf):
             raise BrokenError(f"no data set behind byte {len(buf)}")
         coding = _coding(buf, offset, transfer_syntax)
-        if runs is None:
+        if walk is None:
             elements.extend(elements_from(buf, offset, coding))
         else:
-            stretches = runs.walk(buf, offset, coding, elements)
+            stretches = walk(buf, offset, coding, elements)
         by_tag = {each[0]: each for each in elements}
         found = {tag: buf[slice(*by_tag[tag][3:5])] for tag in _NEEDED if tag in by_tag}
         if max(by_tag, default=0) < _FLOAT_PIXEL_DATA and _pixels_expected(found):

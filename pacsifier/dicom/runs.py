@@ -7,10 +7,9 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pacsifier.dicom.part10 import CHARACTER_SETS, PIXEL_GROUP, STANDARD_VRS, elements_from, in_memory
+from pacsifier.dicom.part10 import CHARACTER_SETS, PIXEL_GROUP, STANDARD_VRS, Run, elements_from, in_memory
 
 if TYPE_CHECKING:
     from pacsifier.dicom.part10 import Buffer, Coding, Element
@@ -19,20 +18,6 @@ _SHORTEST = 2  # elements
 LONGEST_ELEMENT = 1 << 12  # bytes; nothing longer is in a run
 _MOST_RUNS = 512
 _TRIALS = 4
-
-
-@dataclass(frozen=True)
-class Run:
-    """Short public elements one behind the other; the character sets, pixels and undefined lengths are in none.
-
-    `end` is the byte behind it, `highest` the highest of its tags.
-    """
-
-    whole: bytes
-    elements: tuple[Element, ...]
-    end: int
-    tags: frozenset[int]
-    highest: int
 
 
 class Runs:

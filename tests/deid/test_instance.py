@@ -26,7 +26,8 @@ from pacsifier.deidentify.engine.instance import deidentify
 from pacsifier.deidentify.engine.marks import MARKS
 from pacsifier.deidentify.engine.profile import Options
 from pacsifier.dicom import part10
-from pacsifier.dicom.runs import Run, Runs
+from pacsifier.dicom.part10 import Run
+from pacsifier.dicom.runs import Runs
 from pacsifier.dicom.splice import UnreadableError
 
 _DATA = Path(pydicom.__file__).parent / "data"
@@ -494,7 +495,7 @@ def test_the_runs_of_the_files_before_change_nothing_of_what_is_written(tmp_path
                 results.append((done, target.read_bytes()))
         assert results[0] == results[1]
         with path.open("rb", buffering=0) as handle:
-            met += any(isinstance(each, Run) for each in part10.layout(handle, runs).stretches)
+            met += any(isinstance(each, Run) for each in part10.layout(handle, runs.walk).stretches)
     assert met > 100
 
 

@@ -12,8 +12,9 @@ from pacsifier.dicom.part10 import (
     EXPLICIT_VR_BIG_ENDIAN,
     EXPLICIT_VR_LITTLE_ENDIAN,
     IMPLICIT_VR_LITTLE_ENDIAN,
+    Run,
 )
-from pacsifier.dicom.runs import Run, Runs
+from pacsifier.dicom.runs import Runs
 
 TAGS = (
     *((0x00080005, "CS"), (0x00080016, "UI"), (0x00080018, "UI"), (0x00080060, "CS"), (0x00090010, "LO")),
@@ -57,7 +58,7 @@ def _series(syntax: str, number: int) -> list[bytes]:
 def test_what_stood_before_is_one_run_and_what_varies_is_in_none(syntax):
     runs = Runs()
     for raw in _series(syntax, 6):
-        layout = part10.layout_of(raw, runs)
+        layout = part10.layout_of(raw, runs.walk)
     tags = [
         [each[0] for each in stretch.elements] if isinstance(stretch, Run) else stretch[0]
         for stretch in layout.stretches
@@ -72,7 +73,7 @@ def test_what_stood_before_is_one_run_and_what_varies_is_in_none(syntax):
 def test_no_run_reaches_over_a_border():
     runs = Runs(borders=(0x00120062,))
     for raw in _series(EXPLICIT_VR_LITTLE_ENDIAN, 6):
-        layout = part10.layout_of(raw, runs)
+        layout = part10.layout_of(raw, runs.walk)
     met = [sorted(stretch.tags) for stretch in layout.stretches if isinstance(stretch, Run)]
     assert met == [[0x00100010, 0x00100020, 0x00101030], [0x00120062, 0x00180050, 0x00181030]]
 
@@ -96,7 +97,7 @@ def test_any_content_reads_the_same_with_runs(pixels, tmp_path):
         path = tmp_path / "file"
         path.write_bytes(raw)
         with path.open("rb", buffering=0) as handle:
-            layout = part10.layout(handle, runs)
+            layout = part10.layout(handle, runs.walk)
             handle.seek(0)
             assert _told(layout) == _told(part10.layout(handle))
         if not layout.defect:

@@ -13,8 +13,8 @@ from typing import Protocol
 
 from pacsifier.deidentify.engine.dictionary import private_vr, public_vr
 from pacsifier.dicom import part10
-from pacsifier.dicom.part10 import CHARACTER_SETS, IMPLICIT_LITTLE, PIXEL_GROUP, Coding, Element
-from pacsifier.dicom.runs import LONGEST_ELEMENT, Run
+from pacsifier.dicom.part10 import CHARACTER_SETS, IMPLICIT_LITTLE, PIXEL_GROUP, Coding, Element, Run
+from pacsifier.dicom.runs import LONGEST_ELEMENT
 from pacsifier.dicom.splice import Piece, Range
 
 ITEM = 0xFFFEE000

@@ -15,7 +15,7 @@ SOP_CLASS, SOP_INSTANCE = 0x00080016, 0x00080018
 
 def whole_instance(handle: FileIO, runs: Runs | None = None) -> Layout:
     """The layout of a whole instance, read with the runs of those before; raises UnreadableError for anything else."""
-    layout = part10.layout(handle, runs)
+    layout = part10.layout(handle, runs.walk if runs else None)
     if not layout.is_part10 and not {SOP_CLASS, SOP_INSTANCE} <= layout.by_tag.keys():
         raise UnreadableError("not DICOM")
     if layout.transfer_syntax and not is_uid(layout.transfer_syntax):

@@ -16,8 +16,8 @@ IN_BYTES = re.compile(
     rb"(?![0-9]|\.[0-9])"
 )
 _SHORTEST_IN_BYTES = 14
-# The second part of every UID, between its dots.
-_SECOND_PART = re.compile(rb"\.[0-9]{1,39}(?=\.[0-9])")
+# The second part of every UID, between its dots, and a digit of the third: no UID begins in another one's parts.
+_SECOND_PART = re.compile(rb"\.[0-9]{1,39}\.[0-9]")
 
 
 @lru_cache(maxsize=1 << 13)
