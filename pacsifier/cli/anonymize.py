@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -82,6 +83,9 @@ examples:
 
 # What a run does beside de-identifying, as events name it.
 _VERBS = ("clean_pixels", "verify", "verify_pixels", "resume", "delete_identifiable")
+
+# Made since garbage was looked for, before it is again.
+_NEW_OBJECTS = 50_000
 
 _DOCUMENTED = (
     *("--help", "--in_folder", "--out_folder", "--delete_identifiable", "--remove_private_tags"),
@@ -327,9 +331,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _anonymize(arguments: argparse.Namespace, events: Events) -> int:
+    # What a run holds makes few cycles; to look for them as often as usual costs more than reading the files.
+    gc.set_threshold(_NEW_OBJECTS)
     from pacsifier.cli.ticker import Ticker
     from pacsifier.deidentify.folder import deidentify_folder
 
+    gc.freeze()
     request = _request(arguments)
     with Ticker(events) as progress:
         common.on_signals(lambda: None)

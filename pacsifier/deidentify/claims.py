@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from pacsifier.deidentify.model import Facts
 
 _STORAGE = "1.2.840.10008.5.1.4.1.1."
+_SIMPLE = ("burned_in", "label", "features", "conversion")
 UNKNOWN = "what it shows is not known"
 
 
@@ -70,21 +71,12 @@ def rows_for(facts: Facts) -> tuple[Row, ...]:
     return _rows_for(
         facts.sop_class,
         facts.transfer_syntax,
-        facts.modality.upper(),
-        facts.image_type.upper(),
+        facts.modality,
+        facts.image_type,
         (facts.series_description, facts.protocol),
-        tuple(
-            sorted(
-                {
-                    "burned_in": facts.burned_in.upper(),
-                    "label": facts.label.upper(),
-                    "features": facts.features.upper(),
-                    "conversion": facts.conversion.upper(),
-                    "captured": "YES" if facts.captured or facts.conversion else "NO",
-                    "pixels": "some" if facts.has_pixels else "none",
-                }.items()
-            )
-        ),
+        (facts.burned_in, facts.label, facts.features, facts.conversion),
+        captured=facts.captured,
+        has_pixels=facts.has_pixels,
     )
 
 
@@ -130,12 +122,18 @@ def _rows_for(  # noqa: PLR0917 - what the files of a series share, so that each
     modality: str,
     image_type: str,
     texts: tuple[str, ...],
-    simple: tuple[tuple[str, str], ...],
+    simple: tuple[str, str, str, str],
+    *,
+    captured: bool,
+    has_pixels: bool,
 ) -> tuple[Row, ...]:
-    told = {field: frozenset((value,)) for field, value in simple}
+    told = {field: frozenset((value.upper(),)) for field, value in zip(_SIMPLE, simple, strict=True)}
+    told["captured"] = frozenset(("YES" if captured or simple[-1] else "NO",))
+    told["pixels"] = frozenset(("some" if has_pixels else "none",))
     told["class"] = frozenset((sop_class, sop_class.removeprefix(_STORAGE)))
     told["syntax"] = frozenset((syntax,))
-    told["modality"] = frozenset((modality,))
+    told["modality"] = frozenset((modality.upper(),))
+    image_type = image_type.upper()
     told["image_type"] = frozenset(value.strip().replace(" ", "_") for value in image_type.split("\\"))
     told["says"] = says(texts, image_type)
     return tuple(row for row in table() if all(each.fits(told) for each in row.where))

@@ -66,7 +66,7 @@ def lay_out(
         rules = rulebook.rules_of(subject)
         jobs: list[Job] = []
         for facts, folder, target, uid in _targets(patient, rules, tree):
-            names = facts.sop_uid, facts.path, uid, target, PurePath(target).stem
+            names = facts.sop_uid, facts.path, uid, target, target.rpartition("/")[2].removesuffix(".dcm")
             is_there = request.resume and not request.in_place and _is_whole(request.out_folder / target)
             answer = request.reviewed.answer(names)
             if answer is not None and answer.leave_out:

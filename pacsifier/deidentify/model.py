@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 from pacsifier.deidentify.cleaning import Cleaned, Wanted
@@ -62,7 +63,7 @@ class Request:
     shard: Shard = WHOLE
     workers: int = field(default_factory=available_cpus)
 
-    @property
+    @cached_property
     def in_place(self) -> bool:
         """Whether the originals are replaced."""
         return self.in_folder.resolve() == self.out_folder.resolve()

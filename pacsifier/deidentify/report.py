@@ -36,6 +36,7 @@ _PIXELS = (
     *(f"pixels_{by.value}" for by in By),
     *("frames_looked_at", "frames"),
 )
+_NO_PIXELS: list[object] = [""] * len(_PIXELS)
 _COLUMNS = (*_FIRST, *_CHANGED, *_PIXELS)
 
 
@@ -150,7 +151,10 @@ class Table:
 
     def row(self, values: Iterable[object]) -> None:
         """Writes one row."""
-        self._writer.writerow([str(value).replace("\0", "") for value in values])
+        texts = [*map(str, values)]
+        if "\0" in "".join(texts):
+            texts = [text.replace("\0", "") for text in texts]
+        self._writer.writerow(texts)
 
 
 def report_table(path: Path, earlier: Iterable[Sequence[str]] = ()) -> Table:
@@ -208,7 +212,7 @@ def row(
 
 def _of_pixels(cleaned: Cleaned | None) -> list[object]:
     if cleaned is None:
-        return [""] * len(_PIXELS)
+        return _NO_PIXELS
     counts = cleaned.counts
     return [*(counts[by] for by in By), cleaned.look.looked_at, cleaned.look.frames]
 
@@ -267,10 +271,10 @@ def write_summary(path: Path, totals: Totals) -> None:
 
 
 @lru_cache(maxsize=256)
-def _cells(changes: tuple[tuple[str, int], ...]) -> tuple[object, ...]:
+def _cells(changes: tuple[tuple[str, int], ...]) -> tuple[str, ...]:
     """Of each kind the number of changes, and the tags. The files of a series mostly share them."""
-    cells: list[object] = []
+    cells: list[str] = []
     for kind in CHANGES:
         tags = [tag for each, tag in changes if each == kind]
-        cells += [len(tags), " ".join(f"{tag:08X}" for tag in dict.fromkeys(tags))]
+        cells += [str(len(tags)), " ".join(f"{tag:08X}" for tag in dict.fromkeys(tags))]
     return tuple(cells)

@@ -20,7 +20,6 @@ from pydicom.dataset import Dataset
 from pydicom.errors import BytesLengthException
 
 from pacsifier.deidentify.engine.elements import (
-    CHARACTER_SETS,
     CODE_VALUES,
     CODING_SCHEME,
     Bystander,
@@ -32,7 +31,7 @@ from pacsifier.deidentify.engine.identifiers import SHORTEST_IN_BYTES
 from pacsifier.deidentify.engine.private_numbers import NUMBERS
 from pacsifier.deidentify.searching import OLD_UID, Search, is_uids
 from pacsifier.dicom import part10
-from pacsifier.dicom.part10 import Coding, Element, Layout
+from pacsifier.dicom.part10 import CHARACTER_SETS, Coding, Element, Layout
 from pacsifier.dicom.text import decode_text
 
 TagAndKind = tuple[str, str]

@@ -76,6 +76,8 @@ class Reviewed:
 
     def answer(self, names: Iterable[str]) -> Answer | None:
         """What was answered of an instance that goes by these names; None for nothing."""
+        if not self.answers:
+            return None
         return next((self.answers[name] for name in names if name in self.answers), None)
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from io import FileIO
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,8 @@ from pacsifier.deidentify.engine.profile import TEXT_VRS, Action, Profile
 from pacsifier.deidentify.engine.reading import whole_instance
 from pacsifier.deidentify.model import Facts, Reason
 from pacsifier.dicom import part10
+from pacsifier.dicom.part10 import Coding
+from pacsifier.dicom.runs import Runs
 from pacsifier.dicom.splice import UnreadableError
 from pacsifier.dicom.text import decode_text
 
@@ -48,15 +51,16 @@ _TOP = {
     0x00480010: "label",
 }
 # Of the equipment of secondary capture (PS3.3 section C.8.6.1), hardcopies too.
-_CAPTURE = (*range(0x00181010, 0x0018101C), 0x00181022, 0x00181023)
+_CAPTURE = frozenset((*range(0x00181010, 0x0018101C), 0x00181022, 0x00181023))
 _PIXELS = frozenset((0x00287FE0, 0x7FE00008, 0x7FE00009, part10.PIXEL_DATA))
 _DATES = (0x00080020, 0x00080021, 0x00080022, 0x00080023, 0x0008002A)
 _CHARACTER_SETS = 0x00080005
 _BIRTH_DATE = 0x00100030
 _CONSTANTS = frozenset((0x00080070, 0x00081090))
 _METHOD = 0x00120063
-_WANTED = (*_TOP, *_DATES, _CHARACTER_SETS, _METHOD)
-_SEEN_LIMIT = 50_000
+_WANTED = frozenset((*_TOP, *_DATES, _CHARACTER_SETS, _METHOD))
+_SEEN_LIMIT, _SHOWN_LIMIT = 50_000, 10_000
+_SHORT = 256  # bytes of a value whose text is kept for the next files
 # The patient's own: matched whatever their length. The others count from 4 characters on.
 _OWN_IDS = frozenset((0x00100020, 0x00101000, 0x00101090, 0x00102154, 0x00101050))
 _OWN_NAMES = frozenset((0x00100010, 0x00101001, 0x00101005, 0x00101060))
@@ -102,6 +106,7 @@ class Scanner:
         self._profile, self._with_uids = profile, with_uids
         self._collectors: dict[tuple[str, str], _Collector] = {}
         self._new = Gathered()
+        self._runs = Runs()
 
     def scan(self, folder: Path, name: str) -> Facts:
         """The facts of a file below the folder; that it cannot be read is one, too."""
@@ -109,7 +114,7 @@ class Scanner:
         try:
             with FileIO(f"{folder}/{name}") as handle:
                 size = os.fstat(handle.fileno()).st_size
-                return self._read(name, size, whole_instance(handle))
+                return self._read(name, size, whole_instance(handle, self._runs))
         except UnreadableError as error:
             return Facts(name, size, Reason.of(error))
         except OSError as error:
@@ -121,23 +126,22 @@ class Scanner:
         return new
 
     def _read(self, name: str, size: int, layout: part10.Layout) -> Facts:
-        raw = {tag: value for tag in _WANTED if (value := layout.value(tag)) is not None}
+        source, by_tag = layout.source, layout.by_tag
+        raw = {tag: source[slice(*by_tag[tag][3:5])] for tag in by_tag.keys() & _WANTED}
         character_sets = raw.get(_CHARACTER_SETS, b"")
         texts: dict[str, Any] = {
-            keyword: decode_text(raw[tag], character_sets).strip("\0 ")
-            for tag, keyword in _TOP.items()
-            if raw.get(tag)
+            keyword: _text(raw[tag], character_sets) for tag, keyword in _TOP.items() if raw.get(tag)
         }
-        days = (raw.get(tag, b"").decode("latin_1").strip("\0 ")[:8] for tag in _DATES)
-        unreachable = layout.is_compressed or (layout.deflated and part10.PIXEL_DATA in layout.by_tag)
+        days = (raw[tag].decode("latin_1").strip("\0 ")[:8] for tag in _DATES if raw.get(tag))
+        unreachable = layout.is_compressed or (layout.deflated and part10.PIXEL_DATA in by_tag)
         facts = Facts(
             name,
             size,
             method=raw.get(_METHOD, b"").decode("latin_1"),
             days=tuple(dict.fromkeys(day for day in days if day)),
             transfer_syntax=layout.transfer_syntax,
-            captured=any((layout.value(tag) or b"").strip(b"\0 ") for tag in _CAPTURE),
-            has_pixels=not _PIXELS.isdisjoint(layout.by_tag),
+            captured=any((layout.value(tag) or b"").strip(b"\0 ") for tag in by_tag.keys() & _CAPTURE),
+            has_pixels=not by_tag.keys().isdisjoint(_PIXELS),
             overlay_stays=unreachable and overlay_bits(layout) != 0,
             **texts,
         )
@@ -162,6 +166,18 @@ class Scanner:
         return None
 
 
+def _text(raw: bytes, character_sets: bytes) -> str:
+    """A value without its padding; the files of a series share most of them, and one text then stands for all."""
+    if len(raw) > _SHORT:
+        return decode_text(raw, character_sets).strip("\0 ")
+    return _short_text(raw, character_sets)
+
+
+@lru_cache(maxsize=1 << 12)
+def _short_text(raw: bytes, character_sets: bytes) -> str:
+    return decode_text(raw, character_sets).strip("\0 ")
+
+
 class _Collector:
     """Visits the elements of one person's files and remembers what identifies; changes nothing."""
 
@@ -169,6 +185,8 @@ class _Collector:
         self._profile, self._with_uids = profile, with_uids
         self._seen: set[tuple[int, bytes, bytes]] = set()
         self.plain: set[int] = set()
+        self._interesting: set[int] = set()
+        self._shown: dict[tuple[Coding, bytes], set[bytes]] = {}
         self._known, self._words = Identifiers(), set[str]()
         self._gathered = Gathered()
 
@@ -188,12 +206,18 @@ class _Collector:
 
     def is_plain(self, tag: int, raw_vr: bytes) -> bool:  # noqa: ARG002
         """Whether nothing about this tag is of interest."""
-        if tag in self.plain:
-            return True
-        plain = self._is_plain(tag)
-        if plain:
-            self.plain.add(tag)
+        if tag in self._interesting:
+            return False
+        plain = tag in self.plain or self._is_plain(tag)
+        (self.plain if plain else self._interesting).add(tag)
         return plain
+
+    def shown(self, coding: Coding, character_sets: bytes) -> set[bytes]:
+        """The whole elements that it has seen with this coding and these character sets."""
+        shown = self._shown.setdefault((coding, character_sets), set())
+        if len(shown) > _SHOWN_LIMIT:
+            shown.clear()
+        return shown
 
     def _is_plain(self, tag: int) -> bool:
         if tag & 0x10000:

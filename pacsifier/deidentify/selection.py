@@ -61,6 +61,9 @@ def each_once(files: Iterable[Facts], folder: Path) -> Selection:
     chosen: list[Facts] = []
     left: list[Left] = []
     for twins in by_uid.values():
+        if len(twins) == 1:
+            chosen.append(twins[0])
+            continue
         first, *others = (folder / twin.path for twin in twins)
         if all(part10.dataset_bytes_equal(first, other) for other in others):
             chosen.append(twins[0])

@@ -10,9 +10,10 @@ from typing import TypeVar
 
 from pacsifier.deidentify.cleaning import RECORD
 from pacsifier.deidentify.crew import shared
+from pacsifier.deidentify.engine.dictionary import public_vr
 from pacsifier.deidentify.engine.identifiers import Identifiers
 from pacsifier.deidentify.engine.lexicon import lexicon
-from pacsifier.deidentify.engine.profile import Profile
+from pacsifier.deidentify.engine.profile import PATIENT_ID, Profile
 from pacsifier.deidentify.model import FILES_PER_TASK, NEW_ID_FILE, Facts, Left, Request, There
 from pacsifier.deidentify.patients import adopted
 from pacsifier.deidentify.report import REPORT, REVIEW, SUMMARY, VERIFY
@@ -52,6 +53,7 @@ def look(request: Request, walk: Walk, profile: Profile, progress: Progress) -> 
     """Reads every file once, except those in the logs of our runs."""
     # Read before the processes part, which need it all.
     lexicon()
+    public_vr(PATIENT_ID)
     outputs = _Outputs(request, walk.folder)
     names = list(_names(walk, outputs, request))
     tasks = [names[at : at + FILES_PER_TASK] for at in range(0, len(names), FILES_PER_TASK)]
@@ -100,9 +102,10 @@ class _Reader:
 def _names(paths: Iterable[Path], outputs: _Outputs, request: Request) -> Iterator[str]:
     """The files of the input, without outputs, keys and reports where these lie below it."""
     prefix = len(str(outputs.source / "x")) - 1
-    for path in paths:
-        if not outputs.hold(path) and (request.in_place or path.name != NEW_ID_FILE):
-            yield str(path)[prefix:]
+    for path in map(str, paths):
+        folder, _, name = path.rpartition("/")
+        if not outputs.hold(folder, name) and (request.in_place or name != NEW_ID_FILE):
+            yield path[prefix:]
 
 
 class _Outputs:
@@ -111,31 +114,34 @@ class _Outputs:
     def __init__(self, request: Request, source: Path) -> None:
         self.source = source
         self._out, self._key = request.out_folder.resolve(), request.key
+        self._beside_ours = f"{self._out.name}."
+        self._key_folder = str(self._key.parent)
         self._met: dict[Path, None] = {}
-        self._folders: dict[Path, bool] = {}
+        self._folders: dict[str, bool] = {}
 
-    def hold(self, path: Path) -> bool:
-        """Whether a file lies in an output, or is a key or a report beside one."""
-        if path == self._key or self._is_within(path.parent):
+    def hold(self, folder: str, file: str) -> bool:
+        """Whether a file of a folder lies in an output, or is a key or a report beside one."""
+        if self._is_within(folder):
             return True
-        if path.parent == self._key.parent and path.name.startswith(f"{self._out.name}."):
+        if folder == self._key_folder and (file == self._key.name or file.startswith(self._beside_ours)):
             return True
-        endings = (end for end in _BESIDE if path.name.endswith(end))
-        name = _PAGES.sub("", path.name.removesuffix(next(endings, "")))
-        if name == path.name:
+        if not file.endswith((*_BESIDE, ".html")):
             return False
-        return bool(name) and self._is_output(path.with_name(name))
+        endings = (end for end in _BESIDE if file.endswith(end))
+        name = _PAGES.sub("", file.removesuffix(next(endings, "")))
+        return name not in ("", file) and self._is_output(Path(folder, name))
 
     def notes(self) -> Iterator[str]:
         """What the run says of the outputs that it passed over."""
         for folder in sorted(self._met):
             yield f"{shown(folder.relative_to(self.source))}: {PASSED_OVER}: the output of a de-identification"
 
-    def _is_within(self, folder: Path) -> bool:
+    def _is_within(self, folder: str) -> bool:
         known = self._folders.get(folder)
         if known is None:
-            inside = self.source in folder.parents
-            known = inside and (self._is_output(folder) or self._is_within(folder.parent))
+            path = Path(folder)
+            inside = self.source in path.parents
+            known = inside and (self._is_output(path) or self._is_within(str(path.parent)))
             self._folders[folder] = known
         return known
 

@@ -14,11 +14,13 @@ from typing import TYPE_CHECKING
 from pacsifier.deidentify import report
 from pacsifier.deidentify.crew import shared
 from pacsifier.deidentify.engine import instance
+from pacsifier.deidentify.engine.marks import MARKS
 from pacsifier.deidentify.engine.rules import Rules, Told
 from pacsifier.deidentify.engine.subject import Subject
 from pacsifier.deidentify.layout import Places
 from pacsifier.deidentify.model import Ended, Job, Left, OnEnd, Reason, Settings, Task
 from pacsifier.deidentify.review import Review
+from pacsifier.dicom.runs import Runs
 from pacsifier.dicom.splice import UnreadableError
 from pacsifier.disk.files import make_folders
 from pacsifier.disk.walk import Progress
@@ -31,10 +33,10 @@ _ENDING_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
 @dataclass(frozen=True)
 class Written:
-    """What became of the instances of a task, and what there is to say of its descriptions."""
+    """What became of the instances of a task, by the names of their jobs, and what there is to say of descriptions."""
 
     patient: str
-    done: tuple[tuple[Job, instance.Done | Reason], ...]
+    done: tuple[tuple[str, instance.Done | Reason], ...]
     told: Told
 
 
@@ -92,14 +94,16 @@ def write(places: Places, settings: Settings, table: report.Table, ends: Ends, p
     """Writes all instances, and a row of the report for each one as soon as it is done."""
     for folder in places.folders:
         make_folders(folder)
-    total, seen = sum(len(task.jobs) for task in places.tasks), 0
+    jobs = {job.name: job for task in places.tasks for job in task.jobs}
+    total, seen = len(jobs), 0
     targets: dict[str, list[str]] = defaultdict(list)
     review = Review()
     left: list[Left] = []
     size = unclaimed = 0
     pixels = report.Seen()
     for written in shared(lambda: Writer(settings), places.tasks, settings.request.workers):
-        for job, done in written.done:
+        for name, done in written.done:
+            job = jobs[name]
             if isinstance(done, Reason):
                 left.append(Left(job.name, done))
                 table.row(report.row(job.name, "left out", reason=done.detail))
@@ -123,17 +127,16 @@ class Writer:
         self._settings = settings
         request = settings.request
         self._in_folder, self._out_folder = str(request.in_folder), str(request.out_folder)
-        # Asked once: it resolves both paths.
-        self._in_place = request.in_place
         self._rules: Rules | None = None
         self._staged = 0
+        self._runs = Runs(borders=MARKS)
         self._blanker: Blanker | None = None
 
     def __call__(self, task: Task) -> Written:
         """Writes the instances of a task."""
         if self._rules is None or self._rules.subject != task.subject:
             self._rules = self._settings.rulebook.rules_of(task.subject)
-        done = tuple((job, self._write(job, self._rules)) for job in task.jobs)
+        done = tuple((job.name, self._write(job, self._rules)) for job in task.jobs)
         return Written(task.subject.key, done, self._rules.told())
 
     def close(self) -> None:
@@ -150,11 +153,16 @@ class Writer:
         try:
             claim = job.cleaned.claim if job.cleaned else None
             done = instance.deidentify(
-                source, staged, rules, identity_removed=job.identity_removed, pixel_claim=claim
+                source,
+                staged,
+                rules,
+                identity_removed=job.identity_removed,
+                pixel_claim=claim,
+                runs=self._runs,
             )
             if job.cleaned and job.cleaned.boxes:
                 self._blanked(Path(staged), job, rules)
-            if self._in_place:
+            if self._settings.request.in_place:
                 _replace_original(Path(source), Path(staged), Path(target))
             else:
                 os.replace(staged, target)  # noqa: PTH105

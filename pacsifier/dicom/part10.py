@@ -26,6 +26,14 @@ if TYPE_CHECKING:
         def __len__(self) -> int: ...
         def __getitem__(self, part: slice, /) -> bytes: ...
 
+    class Walk(Protocol):
+        """A way through the elements of a data set."""
+
+        def __call__(
+            self, buf: Buffer, pos: int, coding: Coding, elements: list[Element], /
+        ) -> Sequence[Element | Run]:
+            """Adds each element from `pos` on to the list; returns them with runs in the place of some."""
+
 
 Element = tuple[int, bytes, int, int, int, int]
 """Tag, VR (b"" where there is none), and where header, value, end of value and the next element lie."""
@@ -42,16 +50,16 @@ _DEFLATED = frozenset(
 )
 
 _TRANSFER_SYNTAX_UID = 0x00020010
-_SPECIFIC_CHARACTER_SET = 0x00080005
+CHARACTER_SETS = 0x00080005
 _SOP_CLASS_UID = 0x00080016
 _QUERY_RETRIEVE_LEVEL = 0x00080052
 _ROWS = 0x00280010
 _PIXEL_DATA_PROVIDER_URL = 0x00287FE0
 _SPECTROSCOPY_DATA = 0x56000020
 _FLOAT_PIXEL_DATA = 0x7FE00008  # the lowest tag of the three that hold pixels
-PIXEL_DATA = 0x7FE00010
+PIXEL_GROUP, PIXEL_DATA = 0x7FE0, 0x7FE00010
 _PIXELS_ELSEWHERE = (_QUERY_RETRIEVE_LEVEL, _PIXEL_DATA_PROVIDER_URL, _SPECTROSCOPY_DATA)
-_NEEDED = frozenset((_SPECIFIC_CHARACTER_SET, _SOP_CLASS_UID, _ROWS, *_PIXELS_ELSEWHERE))
+_NEEDED = frozenset((CHARACTER_SETS, _SOP_CLASS_UID, _ROWS, *_PIXELS_ELSEWHERE))
 _RAW_DATA_STORAGE = b"1.2.840.10008.5.1.4.1.1.66"
 _DICOM_ROOT = b"1.2.840.10008."
 
@@ -73,6 +81,7 @@ _MOST_RETURNS = 1000
 _LENGTH_BYTES = dict.fromkeys(
     b"AE AS AT CS DA DS DT FD FL IS LO LT PN SH SL SS ST TM UI UL US".split(), 2
 ) | dict.fromkeys(b"OB OD OF OL OV OW SQ SV UC UN UR UT UV".split(), 4)
+STANDARD_VRS = frozenset(_LENGTH_BYTES)
 _BLANK_VRS = (b"\0\0", b"  ", b"??", b"--")
 _TEXT_VRS = frozenset(b"AE AS CS DA DS DT IS LO LT PN SH ST TM UC UR UT".split())
 
@@ -167,7 +176,7 @@ def parse_dataset(data: Buffer, offset: int, transfer_syntax: str, wanted: Colle
     try:
         if offset >= len(data):
             raise BrokenError(f"no data set behind byte {len(data)}")
-        for tag, _, _, start, stop, _ in _elements(data, offset, _coding(data, offset, transfer_syntax)):
+        for tag, _, _, start, stop, _ in elements_from(data, offset, _coding(data, offset, transfer_syntax)):
             if tag in interesting:
                 found[tag] = data[start:stop]
                 if len(found[tag]) != stop - start:
@@ -179,7 +188,21 @@ def parse_dataset(data: Buffer, offset: int, transfer_syntax: str, wanted: Colle
     except BrokenError as broken:
         defect = defect or str(broken)
     values = {tag: found[tag] for tag in wanted if tag in found}
-    return Dataset(values, found.get(_SPECIFIC_CHARACTER_SET, b""), defect, oversized)
+    return Dataset(values, found.get(CHARACTER_SETS, b""), defect, oversized)
+
+
+@dataclass(frozen=True)
+class Run:
+    """Short public elements one behind the other; the character sets, pixels and undefined lengths are in none.
+
+    `end` is the byte behind it, `highest` the highest of its tags.
+    """
+
+    whole: bytes
+    elements: tuple[Element, ...]
+    end: int
+    tags: frozenset[int]
+    highest: int
 
 
 @dataclass(frozen=True)
@@ -188,7 +211,8 @@ class Layout:
 
     `source` is the file itself, or the inflated data set of a deflated one (`deflated`); `offset` is the byte of the
     file where the data set, or its deflated stream, begins. `defect` is '' when the file is whole as `read` proves it;
-    without the DICM prefix it is '' too where the data set alone is whole.
+    without the DICM prefix it is '' too where the data set alone is whole. `stretches` are the elements, with runs in
+    the place of some where the reader was given a `Walk` that knows them.
     """
 
     is_part10: bool
@@ -201,6 +225,7 @@ class Layout:
     deflated: bool
     defect: str
     offset: int
+    stretches: Sequence[Element | Run]
 
     @property
     def end(self) -> int:
@@ -219,12 +244,15 @@ class Layout:
         return self.source[element[3] : element[4]] if element else None
 
 
-def layout(handle: FileIO) -> Layout:
-    """Find the raw top-level elements of an open file; reads no pixel data. Any content has a result."""
-    return layout_of(_buffer(handle))
+def layout(handle: FileIO, walk: Walk | None = None) -> Layout:
+    """Find the raw top-level elements of an open file; reads no pixel data. Any content has a result.
+
+    `walk` is another way through them, `Runs.walk`: what stood in the file before is not read again.
+    """
+    return layout_of(_buffer(handle), walk)
 
 
-def layout_of(buf: Buffer) -> Layout:
+def layout_of(buf: Buffer, walk: Walk | None = None) -> Layout:
     """The same for the bytes of a file."""
     is_part10, meta, offset, defect = _meta(buf)
     transfer_syntax = meta.get(_TRANSFER_SYNTAX_UID, b"").strip(b"\0 ").decode("ascii", "replace")
@@ -236,20 +264,26 @@ def layout_of(buf: Buffer) -> Layout:
         buf, inflating, _ = _inflated(buf, offset)
         defect, offset = defect or inflating, 0
     elements: list[Element] = []
+    stretches: Sequence[Element | Run] = elements
     by_tag: dict[int, Element] = {}
     coding = CODINGS[False, False]
     try:
         if offset >= len(buf):
             raise BrokenError(f"no data set behind byte {len(buf)}")
         coding = _coding(buf, offset, transfer_syntax)
-        elements.extend(_elements(buf, offset, coding))
+        if walk is None:
+            elements.extend(elements_from(buf, offset, coding))
+        else:
+            stretches = walk(buf, offset, coding, elements)
         by_tag = {each[0]: each for each in elements}
         found = {tag: buf[slice(*by_tag[tag][3:5])] for tag in _NEEDED if tag in by_tag}
         if max(by_tag, default=0) < _FLOAT_PIXEL_DATA and _pixels_expected(found):
             raise BrokenError("no pixel data")
     except BrokenError as broken:
         defect = defect or str(broken)
-    return Layout(is_part10, transfer_syntax, meta, coding, elements, by_tag, buf, deflated, defect, begin)
+    return Layout(
+        is_part10, transfer_syntax, meta, coding, elements, by_tag, buf, deflated, defect, begin, stretches
+    )
 
 
 def encode_element(tag: int, vr: str, value: bytes, coding: Coding) -> bytes:
@@ -325,12 +359,14 @@ class _FileBytes:
 
     def __init__(self, handle: FileIO, head: bytes, size: int) -> None:
         self._handle, self._size, self.head = handle, size, head
-        self._window, self._start = head, 0
+        self._window, self._start = b"", 0
 
     def __len__(self) -> int:
         return self._size
 
     def __getitem__(self, part: slice, /) -> bytes:
+        if part.stop <= len(self.head):
+            return self.head[part]
         start, stop = part.start - self._start, part.stop - self._start
         if start >= 0 and stop <= len(self._window):
             return self._window[start:stop]
@@ -383,7 +419,7 @@ def _meta(buf: Buffer) -> tuple[bool, dict[int, bytes], int, str]:
     defect = "" if is_part10 else "no DICM prefix"
     try:
         coding = _settled(buf, pos, _EXPLICIT_LITTLE)
-        for tag, _, _, start, stop, after in _elements(buf, pos, coding, group=b"\2\0"):
+        for tag, _, _, start, stop, after in elements_from(buf, pos, coding, group=b"\2\0"):
             values[tag] = buf[start:stop]
             pos = after
     except BrokenError as broken:
@@ -392,13 +428,18 @@ def _meta(buf: Buffer) -> tuple[bool, dict[int, bytes], int, str]:
     return is_part10, values, pos, defect
 
 
-def _elements(buf: Buffer, pos: int, coding: Coding, group: bytes = b"") -> Iterator[Element]:
+def in_memory(buf: Buffer) -> bytes:
+    """The first bytes of a file, or all of them, which are at hand."""
+    return buf if isinstance(buf, bytes) else getattr(buf, "head", b"")
+
+
+def elements_from(buf: Buffer, pos: int, coding: Coding, group: bytes = b"") -> Iterator[Element]:
     """Each top-level element from pos.
 
-    Runs to the end of the data, or while elements begin with the two bytes of `group`.
+    Goes to the end of the data, or while elements begin with the two bytes of `group`. Raises BrokenError.
     """
     size = len(buf)
-    head = b"" if coding.implicit else buf if isinstance(buf, bytes) else getattr(buf, "head", b"")
+    head = b"" if coding.implicit else in_memory(buf)
     limit, width_of = len(head) - 12, _LENGTH_BYTES.get
     unpack, unpack_length = coding.unpack_explicit_from, coding.unpack_length_from
     while size - pos >= 8 and (not group or buf[pos : pos + 2] == group):

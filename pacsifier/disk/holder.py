@@ -14,7 +14,6 @@ import pwd
 import socket
 import stat
 import time
-import uuid
 from dataclasses import asdict, dataclass, fields
 from datetime import datetime
 from enum import Enum
@@ -53,7 +52,7 @@ class Holder:
             boot=_content("/proc/sys/kernel/random/boot_id") or socket.gethostname(),
             namespace=_namespace(),
             since=datetime.now().astimezone().strftime("%Y-%m-%d %H:%M:%S %z"),
-            token=uuid.uuid4().hex,
+            token=os.urandom(16).hex(),
         )
 
     @classmethod
@@ -121,7 +120,7 @@ def judge_life(age_s: float, *, changed: bool | None = None) -> Judgement:
 def publish(holder: Holder, path: Path, mode: int = 0o600) -> None:
     """Writes the record of a holder, all of it at once; raises FileExistsError where there is one."""
     text = json.dumps(asdict(holder), indent=1) + "\n"
-    partial = path.with_name(f"{path.name}.{uuid.uuid4().hex}")
+    partial = path.with_name(f"{path.name}.{os.urandom(16).hex()}")
     descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     try:
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:

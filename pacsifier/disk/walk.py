@@ -100,8 +100,8 @@ def _walk_files(folder: Path, passed_over: list[Path] | None) -> Iterator[Path]:
         folders[:] = sorted(name for name in folders if not is_work_folder(name))
         # Links to folders are not followed, but named: what lies behind them is not uploaded.
         yield from (path for name in folders if (path := Path(parent, name)).is_symlink())
-        for name in sorted(files):
-            yield Path(parent, name)
+        home = Path(parent)
+        yield from (home / name for name in sorted(files))
     yield from (Path(error.filename) for error in unreadable)
 
 

@@ -20,7 +20,6 @@ from pacsifier.query.columns import ASKS, DIFFERS, WRONG, Column, PassedOver, Qu
 from pacsifier.query.csvtext import BLANKS, NumberedRow
 from pacsifier.query.packed import PackedRows
 from pacsifier.query.spreadsheet import as_typed
-from pacsifier.query.workbook import read_rows
 
 _KNOWN_COLUMNS: Final = (*QUERY_COLUMNS, NEW_IDS)
 # `logs/redo.csv` is made to be run again as it stands: its column `reason` asks for nothing.
@@ -173,6 +172,9 @@ def read_query_file(path: Path, *, extra_columns: bool = False) -> QueryTable:
     Source: the section "Query File" of the documentation; PS3.5 6.2.
     """
     source = str(path)
+    # It imports what unpacks workbooks; commands that read no query come by here, too.
+    from pacsifier.query.workbook import read_rows
+
     rows = read_rows(path, _KNOWN_COLUMNS)
     header_row = next(rows)
     names = tuple(as_typed(name).text for name in header_row.cells)

@@ -20,10 +20,14 @@ from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 from deid import corpus, helpers
 from pacsifier.deidentify.engine import dates, uids
+from pacsifier.deidentify.engine.elements import Scope
 from pacsifier.deidentify.engine.identifiers import Identifiers
 from pacsifier.deidentify.engine.instance import deidentify
+from pacsifier.deidentify.engine.marks import MARKS
 from pacsifier.deidentify.engine.profile import Options
 from pacsifier.dicom import part10
+from pacsifier.dicom.part10 import Run
+from pacsifier.dicom.runs import Runs
 from pacsifier.dicom.splice import UnreadableError
 
 _DATA = Path(pydicom.__file__).parent / "data"
@@ -454,3 +458,58 @@ def test_the_syntax_of_an_output_is_that_of_its_bytes(tmp_path):
         assert after.file_meta.TransferSyntaxUID == ds.file_meta.TransferSyntaxUID, name
         assert part10.read(tmp_path / "out.dcm", ()).whole, name
     assert ds.file_meta.TransferSyntaxUID in (ExplicitVRLittleEndian, ImplicitVRLittleEndian)
+
+
+def _series_of(path: Path, home: Path) -> list[Path]:
+    """A file, once more as it is, and once more with its elements out of order, a mark of its own among them."""
+    raw = path.read_bytes()
+    with path.open("rb", buffering=0) as handle:
+        layout = part10.layout(handle)
+    files = [raw, raw]
+    if len(layout.elements) > 4 and not layout.deflated:
+        _, _, head, _, _, after = layout.elements[2]
+        mark = part10.encode_element(0x00120062, "CS", b"NO", layout.coding)
+        files += [raw[:head] + raw[after : layout.end] + mark + raw[head:after]] * 3
+    return [_written(home / f"{path.name}-{number}", each) for number, each in enumerate(files)]
+
+
+def _written(path: Path, raw: bytes) -> Path:
+    path.write_bytes(raw)
+    return path
+
+
+@pytest.mark.parametrize("options", WAYS)
+def test_the_runs_of_the_files_before_change_nothing_of_what_is_written(tmp_path, options):
+    runs, together, met = Runs(MARKS), helpers.rules(options), 0
+    sources = [*PYDICOM_FILES, *corpus.build(tmp_path / "corpus")]
+    for path in (each for source in sources for each in _series_of(source, tmp_path)):
+        results = []
+        for rules, more in ((helpers.rules(options), None), (together, runs)):
+            target = tmp_path / "out.dcm"
+            target.unlink(missing_ok=True)
+            try:
+                done = deidentify(path, target, rules, runs=more)
+            except UnreadableError as error:
+                results.append(str(error))
+            else:
+                results.append((done, target.read_bytes()))
+        assert results[0] == results[1]
+        with path.open("rb", buffering=0) as handle:
+            met += any(isinstance(each, Run) for each in part10.layout(handle, runs.walk).stretches)
+    assert met > 100
+
+
+@pytest.mark.parametrize("size", [100, 9_000, 2 << 20])
+def test_a_value_that_comes_again_has_the_outcome_of_its_own_bytes(size):
+    known = Identifiers()
+    known.add_name("Brunnenmeister^Adelheid")
+    rules, scope = helpers.rules(known=known), Scope(0, b"")
+    scope.learn(0x00290010, b"SOMEBODY HEADER")
+    plain, named = bytes(size), b"\xff" * (size - 14) + b"Brunnenmeister"
+    for raw in (plain, named, named, plain, named):
+        rules.start("1.2.3")
+        new = rules.value(0x00291010, "OB", raw, scope)
+        assert new == raw.replace(b"Brunnenmeister", b"X" * 14)
+        assert rules.notes() == ([("cleaned", 0x00291010)] if raw is named else [])
+    other = Scope(0, b"", above=(0x00400555,))
+    assert rules.value(0x00291010, "OB", named, other) == named.replace(b"Brunnenmeister", b"X" * 14)

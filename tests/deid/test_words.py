@@ -365,5 +365,24 @@ def test_the_vocabulary_was_made_from_the_lists_that_stand_here(name):
 
 def test_no_word_is_technical_and_a_name_at_once():
     known = lexicon()
-    assert not known.names & (known.technical | known.technical_names)
-    assert not known.common & known.names
+    assert (known.technical | known.technical_names).isdisjoint(known.names)
+    assert set(known.common).isdisjoint(known.names)
+
+
+@pytest.mark.parametrize("of", ["common", "common_rare_names", "names"])
+def test_words_are_found_in_their_lines_and_others_are_not(of):
+    words = getattr(lexicon(), of)
+    every = list(words)
+    assert every == sorted(set(every))
+    assert len(words) == len(every)
+    known = set(every)
+    assert all(word in words for word in every[::7])
+    others = (
+        "",
+        "0",
+        "~",
+        every[0][:-1],
+        *(f"{word}e" for word in every[::7]),
+        *(word[:-1] for word in every[::7]),
+    )
+    assert [word for word in others if (word in words) is not (word in known)] == []

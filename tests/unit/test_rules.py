@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from dataclasses import replace
 
 import pytest
@@ -9,7 +10,7 @@ import pytest
 from pacsifier.deidentify.engine import rules, uids
 from pacsifier.deidentify.engine.descriptors import Vocabulary
 from pacsifier.deidentify.engine.elements import Scope
-from pacsifier.deidentify.engine.identifiers import Identifiers
+from pacsifier.deidentify.engine.identifiers import Identifiers, Matcher
 from pacsifier.deidentify.engine.profile import Options, Profile
 from pacsifier.deidentify.engine.rules import Rules
 from pacsifier.deidentify.engine.subject import Subject
@@ -365,3 +366,15 @@ def test_values_count_by_their_length_and_400_bytes_unless_they_are_too_long_to_
 
 def test_the_kinds_of_changes_are_those_of_the_report():
     assert rules.CHANGES == ("removed", "emptied", "replaced", "cleaned", "malformed")
+
+
+def test_many_large_values_are_searched_as_the_first_of_them():
+    known = Identifiers(days={"20190307"})
+    known.add_id("4711471147")
+    known.add_name("Brunnenmeister^Adelheid^Brunn")
+    chance = random.Random(17)
+    parts = (b"Brunnenmeister", b"ADELHEID", b"4711471147", b"20190307", b"120000", b"9", b" ", bytes(3000))
+    raws = [b"".join(chance.choice(parts) for _ in range(60)) for _ in range(120)]
+    assert sum(len(raw) > 1 << 14 for raw in raws) > 60
+    needles = Matcher(known, {}).needles
+    assert [needles.masked(raw) for raw in raws] == [Matcher(known, {}).mask_bytes(raw) for raw in raws]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import date, timedelta
+from functools import lru_cache
 
 _DA = re.compile(r"(\d{4})([.-]?)(\d{2})?(?:\2(\d{2}))?")
 _DT = re.compile(r"(\d{4}(?:\d{2}){0,2})(\d{0,6}(?:\.\d{1,6})?)([+-]\d{4})?")
@@ -97,6 +98,7 @@ def is_full_date(text: str) -> bool:
     return len(text) == 8 and text.isdigit() and parse(text) is not None
 
 
+@lru_cache(maxsize=4096)
 def parse(text: str) -> date | None:
     """The day of a full DA; None for anything else."""
     match = _DA.fullmatch(text.strip())
@@ -119,7 +121,8 @@ _GLUED = re.compile(rf"(\d{{4}})(\d{{2}})(\d{{2}})(?={GLUED_TIME}(?!\d))")
 _NAMED = re.compile(r"(\d{1,2})[. /-]*([^\W\d_]{3,})[. /,-]*(\d{4})(?!\d)")
 
 
-def readings(text: str) -> set[str]:
+@lru_cache(maxsize=4096)
+def readings(text: str) -> frozenset[str]:
     """The days that a birth date in whatever form may mean, as DA: of 03/02/1970 there are two."""
     text = text.strip(" \0").lower()
     found = set()
@@ -133,7 +136,7 @@ def readings(text: str) -> set[str]:
         months = (at for at, names in enumerate(_MONTHS, 1) if match[2] in names)
         found |= {(match[3], str(month), match[1]) for month in months}
     spelled = {f"{year}{int(month):02d}{int(day):02d}" for year, month, day in found}
-    return {each for each in spelled if parse(each)}
+    return frozenset(each for each in spelled if parse(each))
 
 
 def with_glued_time(day: str) -> str:

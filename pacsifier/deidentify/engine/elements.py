@@ -7,25 +7,25 @@ Whatever it does not understand raises `UnknownEncodingError`, and pydicom rewri
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from pacsifier.deidentify.engine.dictionary import private_vr, public_vr
 from pacsifier.dicom import part10
-from pacsifier.dicom.part10 import IMPLICIT_LITTLE, Coding, Element
+from pacsifier.dicom.part10 import CHARACTER_SETS, IMPLICIT_LITTLE, PIXEL_GROUP, Coding, Element, Run
+from pacsifier.dicom.runs import LONGEST_ELEMENT
 from pacsifier.dicom.splice import Piece, Range
 
 ITEM = 0xFFFEE000
 ITEM_END = 0xFFFEE00D
 SEQUENCE_END = 0xFFFEE0DD
 UNDEFINED = 0xFFFFFFFF
-PIXEL_GROUP = 0x7FE0
 LARGE = 1 << 24  # values above this are not held in memory
-CHARACTER_SETS = 0x00080005
 ITEM_BYTES = b"\xfe\xff\x00\xe0"  # the tag of an item in little endian
 _PIXELS = PIXEL_GROUP << 16
-_REMEMBERED = 1 << 12  # elements above this are not kept for the next file
+_REMEMBERED = LONGEST_ELEMENT  # elements above this are not kept for the next file
+_SHOWN = 1 << 10  # elements above this are shown each time
 _DEEPEST = 100
 _SHORT_HEADER = 8  # bytes; with an explicit VR their length field has 16 bits
 CODE_VALUES = (0x00080100, 0x00080119, 0x00080120)  # short, long, and as a URN
@@ -105,6 +105,9 @@ class Viewer(Visitor, Protocol):
 
     plain: set[int]
 
+    def shown(self, coding: Coding, character_sets: bytes) -> set[bytes]:
+        """The whole top-level elements with this coding and these character sets that need not be shown again."""
+
 
 class Bystander:
     """A visitor that changes nothing and looks into every sequence."""
@@ -131,50 +134,107 @@ def rewrite(layout: part10.Layout, visitor: Rewriter, added: list[tuple[int, byt
 
     Raises UnknownEncodingError.
     """
-    pieces: list[Piece] = []
-    out: list[bytes] = []
-    source, coding = layout.source, layout.coding
-    scope = Scope(0, b"", big=coding.big)
-    notes, memory = visitor.notes(), visitor.memory(coding, b"", "")
-    waiting = [*added, (1 << 33, b"")]
-    replaced = {tag for tag, _ in added}
-    for element in layout.elements:
-        tag, _, head, _, _, after = element
-        if tag in replaced:
-            continue
-        while waiting[0][0] < tag:
-            out.append(waiting.pop(0)[1])
-        if after - head > _REMEMBERED or tag & 0x10000 or tag == CHARACTER_SETS or tag >= _PIXELS:
-            piece = _rewritten(source, element, coding, visitor, scope)
-            if isinstance(piece, bytes):
-                out.append(piece)
-            else:
-                pieces += (b"".join(out), piece)
-                out.clear()
-            if tag == CHARACTER_SETS:
-                memory = visitor.memory(coding, scope.character_sets, "")
-            continue
-        whole = source[head:after]
-        known = memory.get(whole)
-        if known is None:
-            out.append(_remembered(whole, element, coding, visitor, scope, memory))
+    rewriting = _Rewriting(layout, visitor, added)
+    for stretch in layout.stretches:
+        if isinstance(stretch, Run):
+            rewriting.add_run(stretch)
         else:
-            out.append(known[0])
-            if known[1]:
-                notes += known[1]
-    return [*pieces, b"".join(out) + b"".join(encoded for _, encoded in waiting)]
+            rewriting.add(stretch)
+    return rewriting.ended()
+
+
+class _Rewriting:
+    """A data set on its way: what is written of it so far, and what waits to be put in."""
+
+    def __init__(self, layout: part10.Layout, visitor: Rewriter, added: list[tuple[int, bytes]]) -> None:
+        self._source, self._coding, self._visitor = layout.source, layout.coding, visitor
+        self._scope = Scope(0, b"", big=layout.coding.big)
+        self._notes = visitor.notes()
+        self._memory = visitor.memory(layout.coding, b"", "")
+        self._waiting = [*added, (1 << 33, b"")]
+        self._replaced = {tag for tag, _ in added}
+        self._pieces: list[Piece] = []
+        self._out: list[bytes] = []
+
+    def add_run(self, run: Run) -> None:
+        """Adds what is written for a run: as a whole, where nothing is put in between."""
+        if self._replaced.isdisjoint(run.tags):
+            self._put_in_before(run.elements[0][0])
+            if run.highest < self._waiting[0][0]:
+                self._add_known(run.whole, lambda: self._of_run(run))
+                return
+        for element in run.elements:
+            self.add(element)
+
+    def add(self, element: Element) -> None:
+        """Adds what is written for an element."""
+        tag, _, head, _, _, after = element
+        if tag in self._replaced:
+            return
+        self._put_in_before(tag)
+        if after - head <= _REMEMBERED and not tag & 0x10000 and tag != CHARACTER_SETS and tag < _PIXELS:
+            whole = self._source[head:after]
+            self._add_known(whole, lambda: self._remembered(whole, element))
+            return
+        piece = _rewritten(self._source, element, self._coding, self._visitor, self._scope)
+        if isinstance(piece, bytes):
+            self._out.append(piece)
+        else:
+            self._pieces += (b"".join(self._out), piece)
+            self._out.clear()
+        if tag == CHARACTER_SETS:
+            self._memory = self._visitor.memory(self._coding, self._scope.character_sets, "")
+
+    def ended(self) -> list[Piece]:
+        """All pieces, with what still waited."""
+        return [*self._pieces, b"".join(self._out) + b"".join(encoded for _, encoded in self._waiting)]
+
+    def _put_in_before(self, tag: int) -> None:
+        while self._waiting[0][0] < tag:
+            self._out.append(self._waiting.pop(0)[1])
+
+    def _add_known(self, whole: bytes, decide: Callable[[], bytes]) -> None:
+        known = self._memory.get(whole)
+        if known is None:
+            self._out.append(decide())
+        else:
+            self._out.append(known[0])
+            self._notes += known[1]
+
+    def _remembered(self, whole: bytes, element: Element) -> bytes:
+        return _remembered(whole, element, self._coding, self._visitor, self._scope, self._memory)
+
+    def _of_run(self, run: Run) -> bytes:
+        """What is written for the elements of a run; remembered for all of it."""
+        noted, out = len(self._notes), self._out
+        self._out = []
+        for element in run.elements:
+            self.add(element)
+        new, self._out = b"".join(self._out), out
+        self._visitor.remember(self._memory, run.whole, (new, tuple(self._notes[noted:])))
+        return new
 
 
 def visit(layout: part10.Layout, visitor: Viewer) -> None:
     """Shows the visitor every element that is not plain; writes nothing. Raises UnknownEncodingError."""
-    scope = Scope(0, b"", big=layout.coding.big)
+    source, coding = layout.source, layout.coding
+    scope = Scope(0, b"", big=coding.big)
+    shown = visitor.shown(coding, b"")
     elements: Iterable[Element] = layout.elements
     if len(layout.by_tag) == len(layout.elements):
         elements = (layout.by_tag[tag] for tag in sorted(layout.by_tag.keys() - visitor.plain))
     for element in elements:
-        tag, raw_vr, _, start, stop, _ = element
-        if not visitor.is_plain(tag, raw_vr) and tag >> 16 != PIXEL_GROUP and stop - start <= LARGE:
-            show(element, layout.source[start:stop], layout.coding, visitor, scope)
+        tag, raw_vr, head, start, stop, after = element
+        if visitor.is_plain(tag, raw_vr) or tag >> 16 == PIXEL_GROUP or stop - start > LARGE:
+            continue
+        whole = source[head:after] if after - head <= _SHOWN else b""
+        if whole in shown:
+            continue
+        show(element, source[start:stop], coding, visitor, scope)
+        if tag == CHARACTER_SETS:
+            shown = visitor.shown(coding, scope.character_sets)
+        elif whole and not tag & 0x10000:
+            shown.add(whole)
 
 
 def show(element: Element, raw: bytes, coding: Coding, visitor: Visitor, scope: Scope) -> None:

@@ -19,6 +19,7 @@ from pacsifier.deidentify.engine.reading import SOP_CLASS, SOP_INSTANCE, uid, wh
 from pacsifier.deidentify.engine.rules import Rules
 from pacsifier.dicom import part10
 from pacsifier.dicom.part10 import PIXEL_DATA, Layout
+from pacsifier.dicom.runs import Runs
 from pacsifier.dicom.splice import AnyPiece, MaskedRange, Piece, Spliced, UnreadableError, deflated
 
 
@@ -40,14 +41,16 @@ def deidentify(
     identity_removed: bool = True,
     pixel_claim: PixelClaim | None = None,
     plain: bool = False,
+    runs: Runs | None = None,
 ) -> Done:
     """Write the de-identified instance of `source` to `target`, which must not exist; the source is only read.
 
     `identity_removed` says whether the mark may claim it; `pixel_claim` what is said of searched pixels. `plain` uses
-    pydicom from the start. Raises UnreadableError if the file is not a whole DICOM instance, and OSError.
+    pydicom from the start; `runs` are those of the files before. Raises UnreadableError if the file is not a whole
+    DICOM instance, and OSError.
     """
     with FileIO(source) as handle:
-        layout = whole_instance(handle)
+        layout = whole_instance(handle, runs)
         sop_class, sop_instance = uid(layout, SOP_CLASS), uid(layout, SOP_INSTANCE)
         rules.start(sop_class)
         pieces, by_pydicom = _rewritten(

@@ -7,14 +7,15 @@ by rules from the surest to the least sure; what a less sure one keeps is listed
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from bisect import bisect_right
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache, cached_property
 from typing import NamedTuple
 
 from pacsifier.deidentify.engine.identifiers import fold_for_search
 from pacsifier.deidentify.engine.letters import is_a_word
-from pacsifier.deidentify.engine.profile import data_parts, read_words
+from pacsifier.deidentify.engine.profile import data_lines, data_parts
 
 SHORTEST_JUDGED = 3
 _SHORTEST_PART = 4
@@ -63,6 +64,23 @@ UNKNOWN = Verdict(False, "it is not in the vocabulary")
 NAME = Verdict(False, "it is a family or given name")
 
 
+class SortedWords(Collection[str]):
+    """Words in the lines of a data file, sorted throughout: looked up there, as a set of 80,000 takes 20 ms."""
+
+    def __init__(self, lines: Sequence[str]) -> None:
+        self._lines = lines
+
+    def __contains__(self, word: object) -> bool:
+        at = bisect_right(self._lines, str(word), key=lambda line: line.partition(" ")[0])
+        return at > 0 and word in self._lines[at - 1].split()
+
+    def __iter__(self) -> Iterator[str]:
+        return (word for line in self._lines for word in line.split())
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+
 @dataclass(frozen=True)
 class Lexicon:
     """The words of the data files; `names` are frequent names that are no technical word."""
@@ -70,9 +88,9 @@ class Lexicon:
     technical: frozenset[str]
     technical_names: frozenset[str]
     capitals: frozenset[str]
-    common: frozenset[str]
-    common_rare_names: frozenset[str]
-    names: frozenset[str]
+    common: SortedWords
+    common_rare_names: SortedWords
+    names: SortedWords
     first: frozenset[str]
     second: frozenset[str]
     last: tuple[str, ...]
@@ -171,9 +189,9 @@ def lexicon() -> Lexicon:
         technical=words("technical"),
         technical_names=words("technical, and names too"),
         capitals=words("technical but names with one capital"),
-        common=words("common"),
-        common_rare_names=words("common, and rare names too"),
-        names=read_words("names.txt"),
+        common=SortedWords(parts.get("common", ())),
+        common_rare_names=SortedWords(parts.get("common, and rare names too", ())),
+        names=SortedWords(data_lines("names.txt")),
         first=words("first parts"),
         second=words("second halves"),
         last=tuple(sorted(words("last parts"))),

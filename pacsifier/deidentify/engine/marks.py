@@ -21,7 +21,8 @@ from pacsifier.dicom.part10 import Coding, Layout
 _REMOVED, _METHOD, _CODES, _LONGITUDINAL = 0x00120062, 0x00120063, 0x00120064, 0x00280303
 _DERIVATION, _BURNED_IN = 0x00082111, 0x00280301
 _LONGEST_ST = 1024
-_MARKS = frozenset((_REMOVED, _METHOD, _CODES, _LONGITUDINAL))
+MARKS = frozenset((_REMOVED, _METHOD, _CODES, _LONGITUDINAL))
+"""The tags of the four marks."""
 _CODE_VALUE, _CODING_SCHEME, _CODE_MEANING = 0x00080100, 0x00080102, 0x00080104
 _LONGITUDINAL_ORDER = ("", "UNMODIFIED", "MODIFIED", "REMOVED")
 _IMPLEMENTATION = "2.25.271337930462613457817297342384711870273"
@@ -51,9 +52,9 @@ def marks(
     Raises ValueError if the earlier methods and ours together are too long for the element.
     """
     options, coding = rules.options, layout.coding
-    if pixels is None and layout.by_tag.keys().isdisjoint(_MARKS):
+    if pixels is None and layout.by_tag.keys().isdisjoint(MARKS):
         return list(_fresh_marks(options, coding, identity_removed, _moves(rules)))
-    values = {tag: layout.value(tag) or b"" for tag in _MARKS}
+    values = {tag: layout.value(tag) or b"" for tag in MARKS}
     encoded = _encoded_marks(
         identity_removed,
         _methods(values[_METHOD], rules, pixels),

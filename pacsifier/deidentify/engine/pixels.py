@@ -16,6 +16,7 @@ from pacsifier.dicom.splice import AnyPiece, MaskedRange, Piece, Range, Unreadab
 
 _SAMPLES, _PHOTOMETRIC, _FRAMES, _ROWS, _COLUMNS = 0x00280002, 0x00280004, 0x00280008, 0x00280010, 0x00280011
 _BITS_ALLOCATED, _BITS_STORED, _HIGH_BIT = 0x00280100, 0x00280101, 0x00280102
+_BIT_POSITIONS = frozenset(range(0x60000102, 0x60FF0102, 0x20000))  # of overlays
 _FLOATS = {0x7FE00008: 32, 0x7FE00009: 64}
 _RLE = "1.2.840.10008.1.2.5"
 _UNCOMPRESSED_FRAMES, _DEFLATED_FRAMES = "1.2.840.10008.1.2.1.98", "1.2.840.10008.1.2.8.1"
@@ -40,7 +41,7 @@ _Replaced = Mapping[tuple[int, int], Sequence[AnyPiece]]
 
 def overlay_bits(layout: Layout) -> int:
     """The bits of a sample that hold overlays (PS3.3 C.9.2), outside the stored bits; 0 where there are none."""
-    tags = [tag for tag in layout.by_tag if tag & 0xFF01FFFF == 0x60000102]
+    tags = layout.by_tag.keys() & _BIT_POSITIONS
     positions = [number for tag in tags if (number := _number(layout, tag))]
     if not positions:
         return 0

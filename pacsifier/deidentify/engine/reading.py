@@ -6,15 +6,16 @@ from io import FileIO
 
 from pacsifier.dicom import part10
 from pacsifier.dicom.part10 import Layout
+from pacsifier.dicom.runs import Runs
 from pacsifier.dicom.splice import UnreadableError
 from pacsifier.query import is_uid
 
 SOP_CLASS, SOP_INSTANCE = 0x00080016, 0x00080018
 
 
-def whole_instance(handle: FileIO) -> Layout:
-    """The layout of a whole instance; raises UnreadableError for anything else."""
-    layout = part10.layout(handle)
+def whole_instance(handle: FileIO, runs: Runs | None = None) -> Layout:
+    """The layout of a whole instance, read with the runs of those before; raises UnreadableError for anything else."""
+    layout = part10.layout(handle, runs.walk if runs else None)
     if not layout.is_part10 and not {SOP_CLASS, SOP_INSTANCE} <= layout.by_tag.keys():
         raise UnreadableError("not DICOM")
     if layout.transfer_syntax and not is_uid(layout.transfer_syntax):

@@ -17,7 +17,6 @@ from pacsifier.deidentify.engine.elements import (
     CODING_SCHEME,
     ITEM_BYTES,
     LARGE,
-    PIXEL_GROUP,
     Scope,
     UnknownEncodingError,
     Visitor,
@@ -25,6 +24,7 @@ from pacsifier.deidentify.engine.elements import (
     vr_of,
 )
 from pacsifier.dicom import part10
+from pacsifier.dicom.part10 import PIXEL_GROUP
 from pacsifier.dicom.splice import Piece, Range
 
 

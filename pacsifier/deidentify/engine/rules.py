@@ -27,6 +27,7 @@ _NUMBER_VRS = frozenset(("US", "SS", "UL", "SL", "SV", "UV", "FL", "FD", "AT"))
 _MEMO_LIMIT_BYTES = 1 << 24
 _MEMO_ENTRY_BYTES = 400  # of Python's objects, beside the value itself
 _MEMO_BYTES = 1 << 13
+_LARGEST_KEPT, _MOST_LARGE = 1 << 20, 8  # of the values above that, in bytes and in number
 
 _CODE_MEANING = 0x00080104
 _CODES = frozenset((*CODE_VALUES, CODING_SCHEME, _CODE_MEANING))
@@ -46,6 +47,10 @@ class _Place(NamedTuple):
     parent: int
     of_people: bool
     scheme: bytes
+
+
+_Where = tuple[int, str, bytes, int, str, bool, bytes, bool]
+"""Tag, VR, character sets, sequence above, private creator, whether of people, coding scheme, whether in big endian."""
 
 
 @dataclass
@@ -84,7 +89,8 @@ class Rules:
         self._changes: list[tuple[str, int]] = []
         self._sop_class = ""
         self._memo_bytes = 0
-        self._memo: dict[tuple[int, str, bytes, bytes, int, str, bool, bytes, bool], Replacement] = {}
+        self._memo: dict[tuple[_Where, bytes], Replacement] = {}
+        self._large: dict[_Where, tuple[bytes, Replacement]] = {}
         self._memories: dict[tuple[Coding, bytes, str], dict[bytes, Outcome]] = {}
         self._plain: dict[tuple[int, bytes], bool] = {}
         self._of_people: dict[tuple[int, ...], bool] = {}
@@ -95,6 +101,7 @@ class Rules:
         if sop_class != self._sop_class or self._memo_bytes > _MEMO_LIMIT_BYTES:
             self._sop_class = sop_class
             self._memo.clear()
+            self._large.clear()
             self._memories.clear()
             self._memo_bytes = 0
 
@@ -176,21 +183,41 @@ class Rules:
         """What is written instead of a value: the same object if it stays, None if the element goes."""
         creator = scope.creator(tag) if scope.creators else ""
         people = self._is_of_people(scope)
-        key = (tag, vr, raw, scope.character_sets, scope.parent, creator, people, scope.scheme, scope.big)
-        known = self._memo.get(key)
-        if known is None:
-            value = Value(tag, vr, raw, scope.character_sets, scope.big)
-            place = _Place(scope.parent, people, scope.scheme)
-            known = self._decided(value, place, creator)
-            self._told.add(tag, known)
-            if len(raw) <= _MEMO_BYTES:
-                self._memo[key] = known
-                self._memo_bytes += len(raw) + _MEMO_ENTRY_BYTES
+        where = (tag, vr, scope.character_sets, scope.parent, creator, people, scope.scheme, scope.big)
+        known = self._large_value(where, raw) if len(raw) > _MEMO_BYTES else self._short_value(where, raw)
         if scope.parent and tag in LABELS:
             known = self._labels.apart(Value(tag, vr, raw, scope.character_sets), scope.parent, known)
         if known.change:
             return self._noted(tag, known)
         return raw
+
+    def _short_value(self, where: _Where, raw: bytes) -> Replacement:
+        known = self._memo.get((where, raw))
+        if known is None:
+            known = self._memo[where, raw] = self._told_of(where, raw)
+            self._memo_bytes += len(raw) + _MEMO_ENTRY_BYTES
+        return known
+
+    def _large_value(self, where: _Where, raw: bytes) -> Replacement:
+        """What becomes of a value of some kB: many files of a series have the one of the file before."""
+        last = self._large.get(where)
+        if last and last[0] == raw:
+            return last[1]
+        known = self._told_of(where, raw)
+        if len(raw) <= _LARGEST_KEPT:
+            if len(self._large) >= _MOST_LARGE:
+                self._large.clear()
+            self._large[where] = raw, known
+        return known
+
+    def _told_of(self, where: _Where, raw: bytes) -> Replacement:
+        """What is decided about a value that was not met before."""
+        tag, vr, character_sets, parent, creator, people, scheme, big = where
+        known = self._decided(
+            Value(tag, vr, raw, character_sets, big), _Place(parent, people, scheme), creator
+        )
+        self._told.add(tag, known)
+        return known
 
     def _noted(self, tag: int, replacement: Replacement) -> bytes | None:
         self._changes.append((replacement.change, tag))

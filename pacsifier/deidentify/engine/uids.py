@@ -5,7 +5,7 @@ from __future__ import annotations
 import hmac
 import re
 from collections.abc import Iterator
-from functools import cache
+from functools import cache, lru_cache
 
 from pacsifier.deidentify.engine.profile import read_words
 
@@ -16,10 +16,11 @@ IN_BYTES = re.compile(
     rb"(?![0-9]|\.[0-9])"
 )
 _SHORTEST_IN_BYTES = 14
-# The second part of every UID, between its dots.
-_SECOND_PART = re.compile(rb"\.[0-9]{1,39}(?=\.[0-9])")
+# The second part of every UID, between its dots, and a digit of the third: no UID begins in another one's parts.
+_SECOND_PART = re.compile(rb"\.[0-9]{1,39}\.[0-9]")
 
 
+@lru_cache(maxsize=1 << 13)
 def new_uid(secret: bytes, old: str) -> str:
     """The new UID of an old one: 128 bits of HMAC-SHA256 as a UUID of version 8 under 2.25 (PS3.5 B.2, RFC 9562)."""
     digest = bytearray(_digest(secret, b"uid", old)[:16])
