@@ -60,8 +60,8 @@ DATA = HOME.parent / "pacsifier/deidentify/engine/data"
 LANGUAGES = ("de", "en", "es", "fr", "it")
 # Beyond these ranks the lists of frequent words hold more names and misspellings than words of use here.
 FREQUENT = 24_000
-# Up to this rank, a word of a dictionary is met as a word far more often than as a frequent name, or as a rare one; up to
-# the last one, where several patients have it in their descriptions.
+# Up to this rank, a word of a dictionary is met as a word far more often than as a frequent name, or as a rare one; up
+# to the last one, where several patients have it in their descriptions.
 MOST_FREQUENT, MORE_FREQUENT_THAN_RARE, FREQUENT_ENOUGH = 2_000, 3_000, 10_000
 # What such a word is not: the name of a town as large as this.
 LARGE_TOWN, WIDELY_KNOWN_TOWN = 50_000, 300_000
@@ -421,8 +421,6 @@ def made(wordnet_folder: Path, dictionary_folder: Path) -> dict[str, bytes]:
     parts["common"] = {word for word in parts["common"] if not is_a_word(word, letters)}
     # Short words in capitals are taken for abbreviations: of these, rare names count as well.
     listed = somebody.frequent | {name for name in somebody.anybody | where.anywhere if len(name) <= SHORT}
-    # In small letters these are words.
-    listed -= parts["common, and rare names too"]
     after = called_after_people(wordnet_folder, technical)
     pairs = eponyms(concept_phrases(), somebody.anybody - technical, after)
     sources = ", ".join(f"{name} {version(name)}" for name in PACKAGES)

@@ -241,7 +241,8 @@ def _most_common(word: str, folded: str, known: Lexicon) -> Verdict | None:
     """Black is a name, black is none; of words that are rare names, or small towns, the capital tells nothing."""
     if folded in known.most_common_names and word.islower():
         return Verdict(True, NAME_WITHOUT_CAPITAL)
-    return Verdict(True, RARE_NAME) if folded in known.most_common_rare_names else None
+    rare = folded in known.most_common_rare_names or (folded in known.common_rare_names and word.islower())
+    return Verdict(True, RARE_NAME) if rare else None
 
 
 def _name(word: str, folded: str, known: Lexicon) -> Verdict | None:  # noqa: ARG001
@@ -294,12 +295,6 @@ def _in_capitals(word: str, folded: str, known: Lexicon) -> Verdict | None:  # n
     return None
 
 
-def _common_in_small_letters(word: str, folded: str, known: Lexicon) -> Verdict | None:
-    if folded in known.common_rare_names and word.islower():
-        return Verdict(True, RARE_NAME)
-    return None
-
-
 def _bent(word: str, folded: str, known: Lexicon) -> Verdict | None:
     if len(folded) >= _SHORTEST_BENT and word.islower() and folded.endswith(known.grammar):
         return Verdict(True, "it is no name by its ending and its small letters")
@@ -328,7 +323,6 @@ RULES: Mapping[str, Rule] = {
     "endings": _stem,
     "short words in capitals": _in_capitals,
     "common words": _common,
-    "common words that are rare names, in small letters": _common_in_small_letters,
     "endings of adjectives and nouns, in small letters": _bent,
     "a word by its letters": _by_letters,
 }
