@@ -104,7 +104,9 @@ def test_a_word_is_the_same_with_its_umlauts_spelled_out(text):
     assert cleaned(text) == text
 
 
-@pytest.mark.parametrize("name", ["Mueller", "Schaefer", "Koehler", "Jaeger", "Aeschbacher"])
+@pytest.mark.parametrize(
+    "name", ["Mueller", "Schaefer", "Koehler", "Jaeger", "Aeschbacher", "BOEHM", "Noeth"]
+)
 def test_a_name_is_the_same_with_its_umlauts_spelled_out(name):
     assert cleaned(f"{name} Thorax") == "Thorax"
     assert cleaned(f"Thorax {name.lower()}") == "Thorax"

@@ -332,8 +332,12 @@ RULES: Mapping[str, Rule] = {
 def judged(word: str, rules: Mapping[str, Rule] = RULES) -> Verdict:
     """What is to become of a word of at least three letters, whatever stands beside it."""
     # Schaedel is Schadel without the points; Mueller is as much a name as Muller.
-    verdicts = (_judged_as_spelled(each, rules) for each in _spellings(word))
-    return next((verdict for verdict in verdicts if verdict != UNKNOWN), UNKNOWN)
+    for each in _spellings(word):
+        verdict = _judged_as_spelled(each, rules)
+        # BOEHM is no abbreviation for being BOHM.
+        if verdict != UNKNOWN and (each == word or verdict.why != ABBREVIATION):
+            return verdict
+    return UNKNOWN
 
 
 def can_be_believed(word: str) -> bool:
