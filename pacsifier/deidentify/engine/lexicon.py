@@ -359,7 +359,7 @@ def _spellings(word: str) -> Iterator[str]:
     yield word
     spelled_out = unicodedata.normalize("NFC", word).translate(_TO_SPELL_OUT)
     if spelled_out != word:
-        yield spelled_out
+        yield spelled_out.upper() if word.isupper() else spelled_out
     folded = fold_for_search(word)
     plain = _SPELLED_OUT.sub("", folded)
     if plain != folded and len(plain) >= SHORTEST_JUDGED:
