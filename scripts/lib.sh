@@ -135,7 +135,12 @@ missing_packages() {
     # What the pictures of the tests are written with.
     local fonts=/usr/share/fonts/truetype
     [[ -e $fonts/dejavu/DejaVuSerif.ttf ]] || say fonts-dejavu-core
-    [[ -e $fonts/liberation/LiberationSansNarrow-Regular.ttf ]] || say fonts-liberation
+    # From Debian 13 on the narrow ones are a package of their own, which Debian 12 does not know.
+    if [[ ! -e $fonts/liberation/LiberationSans-Regular.ttf ]]; then
+        say fonts-liberation
+    elif [[ ! -e $fonts/liberation/LiberationSansNarrow-Regular.ttf ]]; then
+        say fonts-liberation-sans-narrow
+    fi
     [[ -e $fonts/freefont/FreeSans.ttf ]] || say fonts-freefont-ttf
     [[ -e $fonts/hack/Hack-Regular.ttf ]] || say fonts-hack
     [[ -e $fonts/wqy/wqy-microhei.ttc ]] || say fonts-wqy-microhei
@@ -170,16 +175,16 @@ say_how_to_get() {
 
 # install_missing COMMAND...: installs the packages that the command prints the names of
 install_missing() {
-    local packages
-    read -r -d '' -a packages < <("$@") || true
-    ((${#packages[@]})) || return 0
-    if [[ $(id -u) == 0 ]] && command -v apt-get >/dev/null; then
+    local packages before=''
+    while read -r -d '' -a packages < <("$@") || ((${#packages[@]})); do
+        # Again only where what was installed shows that something else is missing.
+        if [[ $(id -u) != 0 || ${packages[*]} == "$before" ]] || ! command -v apt-get >/dev/null; then
+            say_how_to_get "${packages[@]}"
+            exit 3
+        fi
+        before=${packages[*]}
         apt_install "${packages[@]}" || exit 3
-        read -r -d '' -a packages < <("$@") || true
-        ((${#packages[@]})) || return 0
-    fi
-    say_how_to_get "${packages[@]}"
-    exit 3
+    done
 }
 
 # install_also COMMAND: the same, after `set_up`, for what only some tests need

@@ -6,6 +6,7 @@ be killed. Without any quirk it is a strict, hierarchical Study Root PACS that s
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -189,7 +190,10 @@ class QuirkPacs(Server):
         """Change its quirks and what it holds, and begin to count anew; requests that still run are given up."""
         self._write(quirks, files)
         number = self._readies()
-        self.process.send_signal(signal.SIGHUP)
+        assert self.process.stdin is not None
+        with contextlib.suppress(BrokenPipeError):  # it is dead: `_await` says so
+            self.process.stdin.write(b"\n")
+            self.process.stdin.flush()
         self._await(number + 1)
         return self
 
@@ -224,8 +228,11 @@ class QuirkPacs(Server):
         deadline = time.monotonic() + 60
         while self._readies() < number:
             if self.process.poll() is not None or time.monotonic() > deadline:
+                status = self.process.poll()
                 self.stop()
-                raise RuntimeError(f"the quirk PACS does not get ready:\n{self.log[-2000:]}")
+                raise RuntimeError(
+                    f"the quirk PACS does not get ready (exit status {status}):\n{self.log[-2000:]}"
+                )
             time.sleep(0.005)
 
 
@@ -245,7 +252,7 @@ def _start(folder: Path) -> subprocess.Popen[bytes]:
             [sys.executable, "-m", "faults.quirk_server", "quirks.json"],
             cwd=folder,
             env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])},
-            stdin=subprocess.DEVNULL,
+            stdin=subprocess.PIPE,
             stdout=log,
             stderr=subprocess.STDOUT,
             start_new_session=True,

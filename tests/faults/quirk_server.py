@@ -927,14 +927,14 @@ def truncated(source: Path, target: Path, where: str) -> None:
 
 
 def main(path: str) -> None:
+    """Serve; change with each line of stdin, and end with it, so that nothing outlives whoever started this."""
     logging.basicConfig(level=logging.ERROR)
-    # Of all threads only this one is to take the signal; the others inherit the mask.
-    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGHUP])
     server = Server(Path(path))
     server.start()
-    while True:
-        signal.sigwait([signal.SIGHUP])
+    # Not by a signal: one that comes before this thread waits for it goes to a thread that a library has made.
+    for _ in sys.stdin:
         server.become()
+    os._exit(0)  # associations may still wait for their peers
 
 
 if __name__ == "__main__":

@@ -161,17 +161,17 @@ def test_a_level_that_is_refused_is_the_one_that_is_named(level, checked) -> Non
 
 
 def test_a_pacs_that_is_silent_in_a_find_is_given_up(checked) -> None:
-    _, done, _ = checked("--silence_timeout", "1", find_silence_s={"STUDY": 60})
+    _, done, _ = checked("--silence_timeout", "5", find_silence_s={"STUDY": 60})
     assert done.status == 1
     assert done.named("FAILED") == {"C-FIND, STUDY level"}
     assert "silent" in done.probes["C-FIND, STUDY level"][1]
 
 
 def test_a_pacs_that_is_silent_in_a_move_is_given_up(checked) -> None:
-    _, done, _ = checked("--silence_timeout", "1", move_silence_s=60)
+    _, done, _ = checked("--silence_timeout", "5", move_silence_s=60)
     assert done.status == 1
     assert done.named("FAILED") == {MOVES[0]}
-    assert "silent for 1 s" in done.probes[MOVES[0]][1]
+    assert "silent for 5 s" in done.probes[MOVES[0]][1]
 
 
 @pytest.mark.parametrize("how", ["transient", "permanent", "abort", "wait"])

@@ -56,6 +56,14 @@ def test_it_tells_what_it_was_asked(quirky, hospital, tmp_path):
     assert (pacs.most_open, pacs.entries("rejected")) == (1, [])
 
 
+def test_it_may_change_as_often_and_as_fast_as_one_likes(quirky, hospital):
+    pacs = quirky()
+    process = pacs.process
+    for number in range(1, 51):
+        assert quirky(most_associations=number).process is process
+        assert process.poll() is None
+
+
 def test_it_forgets_when_it_changes(quirky, hospital):
     pacs = quirky()
     assert len(find(pacs, "STUDY", PatientID="00123", StudyInstanceUID="")) == 2

@@ -565,6 +565,8 @@ def _orthanc_config(folder: Path, port: int, http_port: int, peers: Peers) -> di
         "CheckRevisions": False,
         # Where a receiver takes both, 1.12 decompresses by default.
         "DicomScuPreferredTransferSyntax": RLE,
+        # Not ten seconds: on a busy machine a receiver may take longer to answer.
+        "DicomScuTimeout": 60,
     }
 
 

@@ -301,7 +301,7 @@ def test_a_named_pipe_does_not_hold_the_upload_for_ever(own, hospital, tmp_path)
     folder = tmp_path / "in"
     _write(folder / "a.dcm", _of(hospital, "MR"), "2004")
     os.mkfifo(folder / "pipe")
-    run = _upload(own, tmp_path, folder, timeout=10)
+    run = _upload(own, tmp_path, folder, timeout=60)
     assert _held(own, "2004") == {"1"}, run.stderr
 
 
@@ -309,7 +309,7 @@ def test_a_folder_that_links_to_itself_ends(own, hospital, tmp_path):
     folder = tmp_path / "in"
     _write(folder / "a.dcm", _of(hospital, "MR"), "2005")
     (folder / "again").symlink_to(".")
-    run = _upload(own, tmp_path, folder, timeout=30)
+    run = _upload(own, tmp_path, folder, timeout=60)
     assert "2 found, 1 stored, 1 not stored" in run.stderr, "the link is named, not followed"
 
 
@@ -424,13 +424,13 @@ def test_a_pacs_that_falls_silent_does_not_hold_the_upload_for_ever(hospital, tm
 
     def answer(event: Any) -> int:
         if event.request.AffectedSOPInstanceUID.endswith(".2"):
-            over.wait(30)
+            over.wait(600)
         return 0x0000
 
     with _scp(answer, tmp_path) as server:
         try:
             limits = ("--silence_timeout", 1, "--retry_wait", 0.01)
-            run = _upload(server, tmp_path, tmp_path / "in", *limits, timeout=10)
+            run = _upload(server, tmp_path, tmp_path / "in", *limits, timeout=120)
         finally:
             over.set()
     assert run.returncode == 1

@@ -18,11 +18,10 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 
-from pacs.runs import until
 from pacs.servers import find_binary, free_port
 
 NODES = ("node1", "node2")
@@ -71,6 +70,8 @@ class Slurm:
         # Not pytest's folder: its path may be too long for a socket.
         self.folder = Path(tempfile.mkdtemp(prefix="slurm-", dir="/tmp"))
         self.folder.chmod(0o755)
+        self.jobs_folder = self.folder
+        """Where the tasks that were submitted last say how they stand."""
         self._processes: list[subprocess.Popen[bytes]] = []
         self._slurmd: dict[str, subprocess.Popen[bytes]] = {}
         self._write_commands(commands)
@@ -95,8 +96,25 @@ class Slurm:
     ) -> None:
         self.run("scancel", "--user", getpass.getuser(), check=False)
         with contextlib.suppress(AssertionError):
-            until(lambda: not self.run("squeue", "--noheader").strip(), 30)
+            self.until(lambda: not self.run("squeue", "--noheader").strip(), "no job in the queue", 30)
         self._stop()
+
+    def until(self, condition: Callable[[], bool], what: str, patience_s: float = PATIENCE_S) -> None:
+        """Poll until `condition()`; when the time is over, fail with what was waited for and how all stands."""
+        deadline = time.monotonic() + patience_s
+        while not condition():
+            if time.monotonic() > deadline:
+                raise AssertionError(f"after {patience_s} s not yet: {what}\n{self._stand()}")
+            time.sleep(0.05)
+
+    def _stand(self) -> str:
+        """The queue, the nodes, and the ends of the logs of Slurm and of the tasks that were submitted last."""
+        queue = self.run("squeue", "--array", "--format=%i %P %T %N %r %S", check=False)
+        nodes = self.run("sinfo", "--Node", "--format=%N %T %E", check=False)
+        told = [path for path in self.jobs_folder.glob("*") if path.suffix in (".log", ".state", ".events")]
+        logs = (*sorted(self.folder.glob("*.out")), *sorted(told))
+        ends = (f"--- {path.name}\n{_end_of(path)}" for path in logs)
+        return "\n".join((queue, nodes, *ends))
 
     def run(self, *argv: object, check: bool = True) -> str:
         """Run a command of Slurm, or one that uses Slurm; its stdout."""
@@ -125,11 +143,13 @@ class Slurm:
     def await_end(self, *ids: str, patience_s: float = PATIENCE_S * 3) -> dict[str, str]:
         """The states of jobs, once all of them are over."""
         waiting = {"PENDING", "RUNNING", "COMPLETING", "CONFIGURING", "REQUEUED", "SUSPENDED"}
-        deadline = time.monotonic() + patience_s
-        while (states := self.states(*ids)) and waiting & set(states.values()):
-            assert time.monotonic() < deadline, f"still not over: {states}"
-            time.sleep(0.2)
-        return states
+
+        def over() -> bool:
+            states = self.states(*ids)
+            return bool(states) and not waiting & set(states.values())
+
+        self.until(over, f"the end of the jobs {', '.join(ids)}", patience_s)
+        return self.states(*ids)
 
     def _write_commands(self, commands: Mapping[str, Sequence[str]]) -> None:
         (self.folder / "bin").mkdir()
@@ -168,11 +188,11 @@ class Slurm:
             f"--seed-file={folder}/munge.seed",
             "--num-threads=2",
         )
-        until((folder / "munge.sock").exists, PATIENCE_S)
+        self.until((folder / "munge.sock").exists, "munged")
         self._spawn("slurmctld", "-D", "-c")
         for node in NODES:
             self.start_node(node, "-c")
-        until(lambda: self.node_states() == dict.fromkeys(NODES, "idle"), PATIENCE_S)
+        self.until(lambda: self.node_states() == dict.fromkeys(NODES, "idle"), "both nodes idle")
 
     def node_states(self) -> dict[str, str]:
         """Each node and its state, such as `idle`, `mixed`, `down`."""
@@ -181,7 +201,7 @@ class Slurm:
 
     def start_node(self, node: str, *options: str) -> None:
         """Start the slurmd of a node; with `-c` it forgets what ran there."""
-        self._slurmd[node] = self._spawn("slurmd", "-D", "-N", node, *options)
+        self._slurmd[node] = self._spawn("slurmd", "-D", "-N", node, *options, log=node)
 
     def cut_off(self, node: str) -> None:
         """A node that Slurm cannot reach any more: its slurmd is killed, what runs there goes on."""
@@ -192,14 +212,14 @@ class Slurm:
         """Say that nodes are lost, as Slurm does by itself after SlurmdTimeout."""
         self.run("scontrol", "update", f"NodeName={','.join(nodes)}", "State=DOWN", "Reason=lost")
 
-    def _spawn(self, name: str, *arguments: str) -> subprocess.Popen[bytes]:
-        with (self.folder / f"{name}.out").open("ab") as log:
+    def _spawn(self, name: str, *arguments: str, log: str = "") -> subprocess.Popen[bytes]:
+        with (self.folder / f"{log or name}.out").open("ab") as out:
             process = subprocess.Popen(
                 [find_binary(name), *arguments],
                 env=self.environment,
                 cwd=self.folder,
                 stdin=subprocess.DEVNULL,
-                stdout=log,
+                stdout=out,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
@@ -214,4 +234,52 @@ class Slurm:
             for process in self._processes:
                 with contextlib.suppress(subprocess.TimeoutExpired):
                     process.wait(patience_s)
+        # What ran on a node that was cut off is nobody's any more.
+        for process in processes_with("environ", f"SLURM_CONF={self.environment['SLURM_CONF']}"):
+            end_family(process)
         shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def processes_with(file: str, *words: str) -> list[int]:
+    """The processes whose `file` below /proc (`cmdline`, `environ`) holds all these words."""
+    wanted = {word.encode() for word in words}
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):  # it has ended
+            if wanted <= set((folder / file).read_bytes().split(b"\0")):
+                found.append(int(folder.name))
+    return found
+
+
+def parent(process: int) -> int:
+    return int(Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[1])
+
+
+def end_family(process: int) -> None:
+    """Kill a process and all that descend from it."""
+    # First they are halted, from the top: children of one that is killed belong to it no more, and are not found.
+    family = _halted(process)
+    for each in family:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(each, signal.SIGKILL)
+
+
+def _halted(process: int) -> list[int]:
+    """A process and all that descend from it, none of which can start another one any more."""
+    try:
+        os.kill(process, signal.SIGSTOP)
+        while _state(process) not in "TtZX":
+            time.sleep(0.001)
+        lists = Path(f"/proc/{process}/task").glob("*/children")  # each thread has a list of its own
+        children = [int(word) for path in lists for word in path.read_text().split()]
+    except (ProcessLookupError, FileNotFoundError):
+        return []
+    return [process, *(each for child in children for each in _halted(child))]
+
+
+def _state(process: int) -> str:
+    return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0]
+
+
+def _end_of(path: Path, lines: int = 25) -> str:
+    return "\n".join(path.read_text(errors="replace").splitlines()[-lines:])

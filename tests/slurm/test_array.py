@@ -15,10 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from pacs.runs import until
 from pacs.servers import Server
 
-from slurm.cluster import PATIENCE_S, Slurm
+from slurm.cluster import Slurm
 from slurm.work import (
     COMMAND,
     LIMIT_MIN,
@@ -53,7 +52,9 @@ def story(tmp_path_factory, slurm: Slurm, archive: Server, seats, one: Path) -> 
     # After its first series each part pauses longer than any patience: there it is met by what ends it.
     work.write_inputs(batch_size=1, batch_wait_time=3600)
     first = work.submit(slurm)
-    until(lambda: all(map(work.has_begun, (KILLED, REQUEUED, LIMITED))), PATIENCE_S)
+    slurm.until(
+        lambda: all(map(work.has_begun, (KILLED, REQUEUED, LIMITED))), "a series of each of the first parts"
+    )
     work.go_fast()
     (process,) = processes_of(work.part(KILLED))
     os.kill(process, signal.SIGKILL)
@@ -77,7 +78,7 @@ def meet_the_limit(slurm: Slurm, work: Work, task: str) -> None:
     # Whole minutes, of which 50 s at least are left: Slurm looks every 30 s.
     limit_min = hours * 60 + minutes + (seconds + 50) // 60 + 1
     slurm.run("scontrol", "update", f"JobId={task}", f"TimeLimit={limit_min}")
-    until(lambda: work.state(LIMITED)[0] == "again", PATIENCE_S)
+    slurm.until(lambda: work.state(LIMITED)[0] == "again", "part 3 meets its limit")
     slurm.run("scontrol", "update", f"JobId={task}", f"TimeLimit={LIMIT_MIN}")
 
 
@@ -177,7 +178,7 @@ def refused(slurm: Slurm, *arguments: object) -> str:
         env=slurm.environment,
         capture_output=True,
         encoding="utf-8",
-        timeout=PATIENCE_S,
+        timeout=120,
         check=False,
     )
     assert ended.returncode == 2
@@ -205,8 +206,8 @@ def test_two_tasks_hold_two_licences_and_are_not_submitted_twice(
     work = Work(tmp_path / "licences", archive, seats)
     work.write_inputs(batch_size=1, batch_wait_time=3600)
     ids = work.submit(slurm, "--licenses", "pacs:1", "--requeues", 1)
-    until(lambda: list(slurm.states(ids["retrieve"]).values()).count("RUNNING") == 2, PATIENCE_S)
-    until(lambda: sum(map(work.has_begun, map(str, range(1, PARTS + 1)))) == 2, PATIENCE_S)
+    slurm.until(lambda: list(slurm.states(ids["retrieve"]).values()).count("RUNNING") == 2, "two tasks run")
+    slurm.until(lambda: sum(map(work.has_begun, map(str, range(1, PARTS + 1)))) == 2, "a series of two parts")
     assert "Used=2" in slurm.run("scontrol", "show", "licenses")
     with pytest.raises(AssertionError, match="still in the queue"):
         work.submit(slurm)

@@ -8,15 +8,13 @@ from __future__ import annotations
 import json
 import os
 import signal
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from pacs.runs import until
 from pacs.servers import Server
 
-from slurm.cluster import NODES, PATIENCE_S, Slurm
+from slurm.cluster import NODES, PATIENCE_S, Slurm, end_family, parent
 from slurm.work import PARTS, PATIENTS, Work, assert_same_tables, processes_of, tree
 
 # Which seat is on which node, and what happens to the parts that run there: Slurm fills the first node first.
@@ -44,7 +42,7 @@ def story(tmp_path_factory, slurm: Slurm, archive: Server, seats, one: Path) -> 
     work.write_inputs(batch_size=1, batch_wait_time=3600)
     ids = work.submit(slurm, at_a_time=len(SEATS_OF))
     first = (GONE, CUT_OFF, *PREEMPTED)
-    until(lambda: all(map(work.has_begun, first)), PATIENCE_S)
+    slurm.until(lambda: all(map(work.has_begun, first)), "a series of each of the first parts")
     placed = {part: (work.state(part)[3], seat_of(work, part)) for part in first}
     work.go_fast()
     preempt(slurm, NODES[1])
@@ -52,9 +50,9 @@ def story(tmp_path_factory, slurm: Slurm, archive: Server, seats, one: Path) -> 
     task = parent(unseen)
     lose_a_node(slurm, work)
     # It runs elsewhere now, and finds its folder held by the one that Slurm lost sight of.
-    until(lambda: "HeldError" in events(work, CUT_OFF), PATIENCE_S)
+    slurm.until(lambda: "HeldError" in events(work, CUT_OFF), "part 2 finds its folder held")
     os.kill(unseen, signal.SIGTERM)
-    until(lambda: not Path(f"/proc/{task}").exists(), PATIENCE_S)
+    slurm.until(lambda: not Path(f"/proc/{task}").exists(), "the end of the unseen task")
     superseded = work.state(CUT_OFF)
     slurm.start_node(NODES[0])
     slurm.run("scontrol", "update", f"NodeName={NODES[0]}", "State=RESUME")
@@ -89,14 +87,14 @@ def lose_a_node(slurm: Slurm, work: Work) -> None:
     """The first node is lost to Slurm: one part there dies with all its processes, the other one goes on unseen."""
     (process,) = processes_of(work.part(GONE))
     slurm.cut_off(NODES[0])
-    for each in family(step_above(process)):
-        os.kill(each, signal.SIGKILL)
+    end_family(step_above(process))
+    slurm.until(lambda: not processes_of(work.part(GONE)), "the death of part 1")
     slurm.lose(NODES[0])
-    until(lambda: all(work.state(part)[2:4] == ["1", NODES[1]] for part in (GONE, CUT_OFF)), PATIENCE_S)
-
-
-def parent(process: int) -> int:
-    return int(Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[1])
+    slurm.until(
+        lambda: all(work.state(part)[2:4] == ["1", NODES[1]] for part in (GONE, CUT_OFF)),
+        "parts 1 and 2 on the other node, after those that run there",
+        PATIENCE_S * 3,
+    )
 
 
 def step_above(process: int) -> int:
@@ -105,14 +103,6 @@ def step_above(process: int) -> int:
         process = parent(process)
         assert process > 1
     return process
-
-
-def family(process: int) -> Iterator[int]:
-    """A process and all that descend from it."""
-    yield process
-    children = Path(f"/proc/{process}/task/{process}/children")
-    for child in [*map(int, children.read_text().split())]:
-        yield from family(child)
 
 
 def test_a_task_takes_a_seat_of_its_own_node(story: Story):

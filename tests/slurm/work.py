@@ -12,7 +12,7 @@ from typing import Any
 
 from pacs.servers import Server
 
-from slurm.cluster import Slurm
+from slurm.cluster import Slurm, parent, processes_with
 
 COMMAND = (sys.executable, "-m", "pacsifier.cli.slurm")
 COMMANDS = {
@@ -58,6 +58,7 @@ class Work:
 
         The time limit is one that no test meets unless it lowers it; a task is told 55 s before it.
         """
+        slurm.jobs_folder = self.out / "slurm"
         files = ("--config", self.folder / "config.json", "--queryfile", self.folder / "query.csv")
         told = slurm.run(
             *(*COMMAND, "submit", *files, "--seats", self.folder / "seats"),
@@ -102,15 +103,16 @@ def submitted(told: str) -> dict[str, str]:
 
 def processes_of(part: Path) -> list[int]:
     """The processes of pacsifier itself that work in the folder of a part."""
-    found = []
-    for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            words = (folder / "cmdline").read_bytes().split(b"\0")
-        except OSError:
-            continue
-        if b"pacsifier.cli.retrieve" in words and str(part).encode() in words:
-            found.append(int(folder.name))
-    return found
+    found = processes_with("cmdline", "pacsifier.cli.retrieve", str(part))
+    return [each for each in found if not _forked(each, found)]
+
+
+def _forked(process: int, found: list[int]) -> bool:
+    """Whether it is a child that has not become the program yet for which it was started, or has ended meanwhile."""
+    try:
+        return parent(process) in found
+    except (FileNotFoundError, ProcessLookupError):
+        return True
 
 
 def tree(folder: Path) -> dict[str, bytes]:
