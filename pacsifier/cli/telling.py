@@ -32,7 +32,9 @@ def told_summary(summary: Summary) -> dict[str, Any]:
 def tell_plan(summary: Summary, events: Events) -> None:
     """Tells what each row of a dry run would bring."""
     for plan in summary.plan:
-        events.emit("row", asdict(plan))
+        told = asdict(plan)
+        why = events.identified(reason=told.pop("reason"))
+        events.emit("row", {**told, **why})
 
 
 class Teller(Observer):

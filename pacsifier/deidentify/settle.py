@@ -13,7 +13,7 @@ from typing import TypeVar
 from pacsifier.deidentify.engine import dates, uids
 from pacsifier.deidentify.engine.descriptors import Vocabulary
 from pacsifier.deidentify.engine.identifiers import Identifiers, Matcher, fold_for_search, words_of
-from pacsifier.deidentify.engine.lexicon import UNKNOWN, judged
+from pacsifier.deidentify.engine.lexicon import can_be_believed
 from pacsifier.deidentify.engine.profile import Options, Profile
 from pacsifier.deidentify.engine.subject import Subject
 from pacsifier.deidentify.key import Key, Shifts
@@ -93,7 +93,7 @@ def spread_words(gathered: Gathered) -> dict[str, int]:
         holders.update(words)
     shared = {word: number for word, number in holders.items() if number >= _ACCEPTING_PATIENTS}
     return _unlike(
-        {word: number for word, number in shared.items() if judged(word) == UNKNOWN}, _met_words(gathered)
+        {word: number for word, number in shared.items() if can_be_believed(word)}, _met_words(gathered)
     )
 
 

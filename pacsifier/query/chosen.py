@@ -27,7 +27,9 @@ DECIDING: Final = (*UIDS, NEW_IDS)
 """The columns that are read by rules; no other one asks for anything."""
 
 _SIGNS: Final = frozenset({*UIDS, "status", "query_rows"})
-_NUMBER: Final = re.compile(r"([0-9]+)\.?([0-9]*)")
+# What comes near a UID begins with a letter or digit, holds a digit, and no sign of a number, a time or a formula.
+_NEAR_UID: Final = re.compile(r"(?=.*[0-9])[0-9A-Za-z][^,:;=+'\"&%#]*")
+_NUMBER: Final = re.compile(r"([0-9]+)[.,]?([0-9]*)")
 _EXPONENT: Final = re.compile(r"[0-9][.,]?[0-9]*[eE][+-]?[0-9]+")
 _AS_TEXT: Final = "take the value from the table as it was written, and format the column as text"
 # Spreadsheets keep 15 digits of a number.
@@ -51,14 +53,17 @@ def read_deciding(column: str, raw: str, *, dated: bool = False) -> Cell:
     if not typed.text:
         return Cell("", ("is empty: both UIDs of a series say which it is: restore them, or remove the row",))
     saved = typed.text != raw.strip(BLANKS)
-    problem = _uid_problem(typed.text) or ("" if saved else _uid_damage(typed.text))
+    problem = ("" if saved else _uid_damage(typed.text)) or _uid_problem(typed.text)
     return Cell(typed.text, (problem,) if problem else ())
 
 
 def _uid_problem(text: str) -> str:
     unseen = next(invisible(text, free=False), "")
-    if unseen or is_single_key(text):
+    if unseen:
         return unseen
+    # What a PACS told may be malformed.
+    if is_single_key(text) and _NEAR_UID.fullmatch(text):
+        return ""
     return "no UID: digits in components joined by single dots are allowed"
 
 

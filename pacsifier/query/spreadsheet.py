@@ -18,7 +18,10 @@ _DOUBLE: Final = '"\u201c\u201d\u201e\u201f\u00ab\u00bb\uff02'
 _SINGLE: Final = "'\u2018\u2019\u201a\u201b\u2032\u00b4`\uff07"
 # Those that a spreadsheet takes for "this is text", or makes of it.
 _APOSTROPHES: Final = "'\u2018\u2019\u201b\uff07"
-_LITERAL: Final = re.compile(rf"=\s*([{_DOUBLE}]+)(.*?)[{_DOUBLE}]+", re.DOTALL)
+# Quotes in a text are doubled: `="00"&"123"` is a formula.
+_LITERAL: Final = re.compile(
+    rf"=\s*([{_DOUBLE}]+)((?:[^{_DOUBLE}]|[{_DOUBLE}]{{2}})*?)[{_DOUBLE}]+", re.DOTALL
+)
 _DIGITS: Final = re.compile(rf"[{_SINGLE}]([0-9]+)[{_SINGLE}]?")
 # A spreadsheet saves the result of a function, so that its call is a text that somebody wrote.
 _CALL: Final = re.compile(r"=[+-]?[A-Z][A-Z0-9.]*\(.*\)", re.DOTALL)

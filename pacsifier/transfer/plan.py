@@ -51,7 +51,7 @@ def make_plan(found: Found, options: Options, moved: Mapping[SeriesKey, int] | N
         series_of_study=found.series_of_study,
         notes=(*_notes(found.rows), *_short_notes(found.short)),
         questions=() if options.list_all else tuple(_questions(found)),
-        last_note=f"--limit: {options.limit} of {len(ordered)} series are taken" if beyond else "",
+        last_note=f"--limit: {options.limit} of {len(ordered)} series taken" if beyond else "",
         barred=tuple(map(_barred, barred)),
         short=found.short,
     )

@@ -149,6 +149,13 @@ DAMAGED = {
     "no UID": ("see below", "no UID"),
     "several": (f"{UID}.1\\{UID}.2", "no UID"),
     "a wildcard": (f"{UID}.*", "no UID"),
+    "a word": ("nan", "no UID"),
+    "an error of a language": ("N/A", "no UID"),
+    "a negative number": ("-2.25", "no UID"),
+    "a time": ("1:02:03", "no UID"),
+    "separators of thousands": ("2,251,470", "no UID"),
+    "15 digits behind a comma": ("2,25186001537791", "cut the others off"),
+    "two texts joined": ('="1.2."&"840.1"', "a formula"),
     "an error": ("#NAME?", "an error value"),
     "a formula": ("=A2", "a formula"),
     "empty": ("", "is empty"),
@@ -331,6 +338,14 @@ def test_a_series_that_is_gone_is_told_of_its_row_only(tmp_path):
     gone = "nothing matches: the PACS lists this series of the table no more"
     assert told[3] == f"{gone}; answers rejected here by SeriesInstanceUID (2)"
     assert told[4] == gone
+
+
+@pytest.mark.parametrize("uid", ["2.25.", "1.2.A3", f"{UID}{'3' * 60}"])
+def test_a_malformed_uid_that_the_pacs_does_not_list_is_told_as_perhaps_changed(tmp_path, uid):
+    found = found_by(FakePacs(one_study_of(2)), read(tmp_path, text(row(1), row(1, SeriesInstanceUID=uid))))
+    told = found.rows[3].not_found
+    assert "(a malformed SeriesInstanceUID: was the cell changed?)" in told
+    assert uid not in told
 
 
 @pytest.mark.parametrize(

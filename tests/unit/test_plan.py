@@ -84,9 +84,9 @@ def test_excluded_patients_are_left_out_and_counted_for_each_row_that_wanted_the
         (None, 3, "", []),
         (3, 3, "", []),
         (4, 3, "", []),
-        (2, 2, "--limit: 2 of 3 series are taken", [4]),
-        (1, 1, "--limit: 1 of 3 series are taken", [3, 4]),
-        (0, 0, "--limit: 0 of 3 series are taken", [2, 3, 4]),
+        (2, 2, "--limit: 2 of 3 series taken", [4]),
+        (1, 1, "--limit: 1 of 3 series taken", [3, 4]),
+        (0, 0, "--limit: 0 of 3 series taken", [2, 3, 4]),
     ],
 )
 def test_a_limit_takes_the_first_and_names_the_rows_that_miss_some(limit, taken, last_note, left_out) -> None:

@@ -712,7 +712,7 @@ def test_a_signal_leaves_what_was_not_begun_pending_and_tells_how_much_is_left(
     assert not_begun is Status.PENDING
     assert begun is Status.INCOMPLETE
     assert settled is Status.SKIPPED
-    assert "0 of 2 series are done, 2 are left" in made.told
+    assert "0 of 2 series done, 2 left" in made.told
     assert all(each.closed for each in way.associations), "nothing is left running"
     assert not way.open_now
 

@@ -59,6 +59,7 @@ def test_a_resumed_run_is_not_told_to_resume_twice() -> None:
                 "2 rows matched nothing: check the values, there, too",
             ],
         ),
+        ({"left_out": 1}, ["1 row left out in part by --limit, see R"]),
     ],
 )
 def test_a_row_that_matched_nothing_is_not_called_one_to_run_again(
@@ -81,6 +82,20 @@ def test_nobody_is_sent_on_where_nothing_was_found() -> None:
 def test_who_has_looked_is_told_how_to_fetch() -> None:
     summary = Summary(1, Counter(listed=1), Counter({Status.LISTED: 3}))
     assert told(summary, "--info").splitlines()[-1].endswith("--save")
+
+
+@pytest.mark.parametrize("limit", [["--limit", "2"], ["--limit=2"], ["--lim", "2"]])
+def test_what_a_limit_left_out_is_fetched_by_the_next_command(limit: list[str]) -> None:
+    series = Counter({Status.COMPLETE: 2, Status.LEFT_OUT: 5})
+    end = told(Summary(1, Counter(left_out=1), series, redo=REDO), "--save", *limit)
+    assert "--lim" not in end.splitlines()[-1]
+    assert end.splitlines()[-1].endswith("--resume")
+
+
+def test_a_limit_that_was_not_reached_stays_for_the_next_command() -> None:
+    series = Counter({Status.FAILED: 2, Status.LEFT_OUT: 5})
+    end = told(Summary(1, Counter(failed=1), series, redo=REDO), "--save", "--limit", "2")
+    assert "--limit 2" in end.splitlines()[-1]
 
 
 def test_what_went_elsewhere_is_not_told_as_received_here() -> None:

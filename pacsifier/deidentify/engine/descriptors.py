@@ -18,7 +18,9 @@ from pacsifier.deidentify.engine.lexicon import (
     ABBREVIATION,
     BY_LETTERS,
     NAME,
+    NAME_AND_WORD,
     NAME_WITH_ONE_CAPITAL,
+    NAME_WITHOUT_CAPITAL,
     RARE_NAME,
     RULES,
     SHORTEST_JUDGED,
@@ -57,6 +59,7 @@ _BESIDE = Verdict(False, "it is a name beside another one")
 _KEPT_INITIALS = Verdict(
     True, "it is an abbreviation; a person of the run has these initials or is called so"
 )
+_SHARED_NAME = "{} patients share it: a common word, and a name as well"
 _EPONYM = Verdict(True, "it is a name beside its noun")
 
 
@@ -166,8 +169,12 @@ class Vocabulary:
             for at, verdict in enumerate(verdicts)
             if not verdict.stays and _LETTERS.search(tokens[at].text)
         }
-        names = {at for at in gone if verdicts[at] in (NAME, _MET, _TITLED)}
-        unsure = {NAME_WITH_ONE_CAPITAL: gone, RARE_NAME: gone, BY_LETTERS: names}
+        names = {at for at in gone if verdicts[at] in (NAME, NAME_AND_WORD, _MET, _TITLED)}
+        unsure = {
+            **dict.fromkeys((NAME_WITH_ONE_CAPITAL, NAME_WITHOUT_CAPITAL, RARE_NAME), gone),
+            **dict.fromkeys({_SHARED_NAME.format(number) for number in self._shared.values()}, gone),
+            BY_LETTERS: names,
+        }
         return [
             _BESIDE if {at - 1, at + 1} & unsure.get(verdict.why, set()) else verdict
             for at, verdict in enumerate(verdicts)
@@ -204,8 +211,11 @@ class Vocabulary:
         verdict = judged(word, self._rules)
         if folded in self._met and not lexicon().is_technical(folded):
             return _MET
-        if verdict == UNKNOWN and (number := self._shared.get(folded)):
+        number = self._shared.get(folded)
+        if number and verdict == UNKNOWN:
             return Verdict(True, f"{number} patients share it")
+        if number and verdict == NAME_AND_WORD:
+            return Verdict(True, _SHARED_NAME.format(number))
         return verdict
 
 

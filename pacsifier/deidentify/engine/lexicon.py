@@ -7,6 +7,7 @@ by rules from the surest to the least sure; what a less sure one keeps is listed
 from __future__ import annotations
 
 import re
+import unicodedata
 from bisect import bisect_right
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -22,6 +23,8 @@ _SHORTEST_PART = 4
 _SHORTEST_STEM = 6
 _LONGEST_JUDGED = 64
 _SHORTEST_BENT = 8
+_SHORTEST_SPELLED = 6
+_SHORTEST_OF_TWO_NOUNS = 8
 _LINKS = ("", "s", "n", "en", "es", "e", "er", "o", "i")
 # An abbreviation with small letters behind it: PTVopt.
 _ABBREVIATED = re.compile(r"([A-Z]{3,})([a-z]{1,3})")
@@ -44,6 +47,9 @@ _SPELLINGS = tuple(
 )
 # Names of hospitals are made of words: Inselspital.
 _OF_A_HOUSE = re.compile("spital|klinik|clini[ck]|hopital|ospedal|krankenh|stift$|heim$|zentrum|centre?$")
+# How people type letters that a keyboard or a console lacks; and Latin words, as Ösophagus, have them by their sound.
+_SPELLED_OUT = re.compile("(?<=[aou])e")
+_TO_SPELL_OUT = str.maketrans({"ä": "ae", "ö": "oe", "ü": "ue", "Ä": "Ae", "Ö": "Oe", "Ü": "Ue"})
 # What names begin with: a capital behind it says nothing.
 _PARTICLES = frozenset(
     ("mc", "mac", "le", "la", "de", "di", "du", "da", "del", "van", "von", "al", "el", "st")
@@ -62,6 +68,7 @@ class Verdict(NamedTuple):
 STAYS = Verdict(True)
 UNKNOWN = Verdict(False, "it is not in the vocabulary")
 NAME = Verdict(False, "it is a family or given name")
+NAME_AND_WORD = Verdict(False, "it is a family or given name, and a common word")
 
 
 class SortedWords(Collection[str]):
@@ -90,14 +97,18 @@ class Lexicon:
     capitals: frozenset[str]
     common: SortedWords
     common_rare_names: SortedWords
+    most_common_rare_names: SortedWords
+    most_common_names: SortedWords
+    quite_common_names: SortedWords
     names: SortedWords
     first: frozenset[str]
     second: frozenset[str]
+    second_nouns: frozenset[str]
     last: tuple[str, ...]
     endings: tuple[str, ...]
     grammar: tuple[str, ...]
     eponyms: Mapping[str, frozenset[str]]
-    _spelled: dict[str, tuple[str, ...]] = field(default_factory=dict, compare=False)
+    _spelled: dict[str, frozenset[str]] = field(default_factory=dict, compare=False)
 
     def is_technical(self, folded: str) -> bool:
         """Whether a folded word says what is imaged or how, be it a name or not."""
@@ -115,6 +126,19 @@ class Lexicon:
                 return True
         return False
 
+    def is_of_two_nouns(self, folded: str) -> bool:
+        """Whether a folded word is a technical one and a short German noun behind it: Atemgurt."""
+        if len(folded) < _SHORTEST_OF_TWO_NOUNS:
+            return False
+        return any(
+            folded[at:] in self.second_nouns and self._is_first_noun(folded[:at])
+            for at in range(_SHORTEST_PART, len(folded) - SHORTEST_JUDGED)
+        )
+
+    def _is_first_noun(self, head: str) -> bool:
+        heads = (head, head.removesuffix("s"), head.removesuffix("n"), head.removesuffix("en"))
+        return any(len(each) >= _SHORTEST_PART and each in self.technical for each in heads)
+
     def _ends(self, tail: str) -> bool:
         if (
             tail in self.technical
@@ -130,7 +154,10 @@ class Lexicon:
             return True
         # Huftprothese: a word may lose its last letter before another one.
         heads = (f"{head}e", *(head.removesuffix(link) for link in _LINKS if head.endswith(link)))
-        return any(len(each) >= _SHORTEST_PART and self.is_technical(each) for each in heads)
+        if any(len(each) >= _SHORTEST_PART and self.is_technical(each) for each in heads):
+            return True
+        spelled = _spelled_alike(head)
+        return len(head) >= _SHORTEST_SPELLED and spelled in self._spelled_from(spelled[:1])
 
     def has_known_stem(self, folded: str) -> bool:
         """Whether a folded word differs from a technical one by its ending."""
@@ -151,13 +178,13 @@ class Lexicon:
             word for word in self.technical | self.technical_names if len(word) >= _SHORTEST_PART
         )
 
-    def _spelled_from(self, letter: str) -> tuple[str, ...]:
+    def _spelled_from(self, letter: str) -> frozenset[str]:
         """The technical words that begin with a letter when they are spelled alike; made when first asked for."""
         found = self._spelled.get(letter)
         if found is None:
             begin = _FIRST_LETTERS.get(letter, letter)
             words = (_spelled_alike(word) for word in self.technical if word[:1] in begin)
-            found = self._spelled[letter] = tuple(word for word in words if word[:1] == letter)
+            found = self._spelled[letter] = frozenset(word for word in words if word[:1] == letter)
         return found
 
     def _stems(self, word: str) -> Iterator[str]:
@@ -184,16 +211,23 @@ def lexicon() -> Lexicon:
     def words(title: str) -> frozenset[str]:
         return frozenset().union(*map(str.split, parts.get(title, ())))
 
+    def sorted_words(title: str) -> SortedWords:
+        return SortedWords(parts.get(title, ()))
+
     pairs = (line.partition(": ") for line in parts.get("eponyms", ()))
     return Lexicon(
         technical=words("technical"),
         technical_names=words("technical, and names too"),
         capitals=words("technical but names with one capital"),
-        common=SortedWords(parts.get("common", ())),
-        common_rare_names=SortedWords(parts.get("common, and rare names too", ())),
+        common=sorted_words("common"),
+        common_rare_names=sorted_words("common, and rare names too"),
+        most_common_rare_names=sorted_words("most common, and rare names too"),
+        most_common_names=sorted_words("most common, and names too"),
+        quite_common_names=sorted_words("quite common, and names too"),
         names=SortedWords(data_lines("names.txt")),
         first=words("first parts"),
         second=words("second halves"),
+        second_nouns=words("other second halves"),
         last=tuple(sorted(words("last parts"))),
         endings=tuple(sorted(words("endings"))),
         grammar=tuple(sorted(words("grammar"))),
@@ -224,8 +258,18 @@ def _without_one_capital(word: str, folded: str, known: Lexicon) -> Verdict | No
     return None
 
 
+def _most_common(word: str, folded: str, known: Lexicon) -> Verdict | None:
+    """Black is a name, black is none; of words that are rare names, or small towns, the capital tells nothing."""
+    if folded in known.most_common_names and word.islower():
+        return Verdict(True, NAME_WITHOUT_CAPITAL)
+    rare = folded in known.most_common_rare_names or (folded in known.common_rare_names and word.islower())
+    return Verdict(True, RARE_NAME) if rare else None
+
+
 def _name(word: str, folded: str, known: Lexicon) -> Verdict | None:  # noqa: ARG001
-    return NAME if folded in known.names or folded in known.capitals else None
+    if folded in known.capitals or folded in known.most_common_names or folded in known.quite_common_names:
+        return NAME_AND_WORD
+    return NAME if folded in known.names else None
 
 
 def _without_vowel(word: str, folded: str, known: Lexicon) -> Verdict | None:  # noqa: ARG001
@@ -251,7 +295,9 @@ def _is_sure(part: str, known: Lexicon) -> bool:
 def _compound(word: str, folded: str, known: Lexicon) -> Verdict | None:  # noqa: ARG001
     if len(folded) >= _SHORTEST_PART and folded in known.first:
         return Verdict(True, "it is a part of words of the vocabulary")
-    return Verdict(True, "it is made of words of the vocabulary") if known.is_compound(folded) else None
+    if known.is_compound(folded) or known.is_of_two_nouns(folded):
+        return Verdict(True, "it is made of words of the vocabulary")
+    return None
 
 
 def _stem(word: str, folded: str, known: Lexicon) -> Verdict | None:  # noqa: ARG001
@@ -259,19 +305,14 @@ def _stem(word: str, folded: str, known: Lexicon) -> Verdict | None:  # noqa: AR
 
 
 def _common(word: str, folded: str, known: Lexicon) -> Verdict | None:  # noqa: ARG001
-    return Verdict(True, "it is a common word") if folded in known.common else None
+    many = len(folded) >= _SHORTEST_BENT and folded.removesuffix("s") in known.common
+    return Verdict(True, "it is a common word") if many or folded in known.common else None
 
 
 def _in_capitals(word: str, folded: str, known: Lexicon) -> Verdict | None:  # noqa: ARG001
     """Three or four capitals that are no name: of short names, the list has also the rare ones."""
     if len(word) in (3, 4) and word.isupper() and word.isascii():
         return Verdict(True, ABBREVIATION)
-    return None
-
-
-def _common_in_small_letters(word: str, folded: str, known: Lexicon) -> Verdict | None:
-    if folded in known.common_rare_names and word.islower():
-        return Verdict(True, RARE_NAME)
     return None
 
 
@@ -287,13 +328,15 @@ def _by_letters(word: str, folded: str, known: Lexicon) -> Verdict | None:  # no
 
 BY_LETTERS = "it is in no list, and by its letters a word, not a name"
 ABBREVIATION = "it is an abbreviation: without a vowel, or short and in capitals"
-RARE_NAME = "it is a common word in small letters, and a rare name as well"
+RARE_NAME = "it is a common word, and a rare name as well"
 NAME_WITH_ONE_CAPITAL = "it is a word of the vocabulary, and a name where only its first letter is a capital"
+NAME_WITHOUT_CAPITAL = "it is a common word in small letters, and a name as well"
 
 RULES: Mapping[str, Rule] = {
     "technical words": _technical,
     "technical words that are names too": _technical_name,
     "technical words but for those with one capital": _without_one_capital,
+    "most common words that are names too, in small letters": _most_common,
     "(names end the matter)": _name,
     "no vowel": _without_vowel,
     "WordsWrittenAsOne": _camel,
@@ -301,7 +344,6 @@ RULES: Mapping[str, Rule] = {
     "endings": _stem,
     "short words in capitals": _in_capitals,
     "common words": _common,
-    "common words that are rare names, in small letters": _common_in_small_letters,
     "endings of adjectives and nouns, in small letters": _bent,
     "a word by its letters": _by_letters,
 }
@@ -310,6 +352,21 @@ RULES: Mapping[str, Rule] = {
 
 def judged(word: str, rules: Mapping[str, Rule] = RULES) -> Verdict:
     """What is to become of a word of at least three letters, whatever stands beside it."""
+    # Schaedel is Schadel without the points; Mueller is as much a name as Muller.
+    for each in _spellings(word):
+        verdict = _judged_as_spelled(each, rules)
+        # BOEHM is no abbreviation for being BOHM.
+        if verdict != UNKNOWN and (each == word or verdict.why != ABBREVIATION):
+            return verdict
+    return UNKNOWN
+
+
+def can_be_believed(word: str) -> bool:
+    """Whether a folded word, as somebody may have written it, needs enough patients who share it to stay."""
+    return any(judged(each) in (UNKNOWN, NAME_AND_WORD) for each in (word, word.title(), word.upper()))
+
+
+def _judged_as_spelled(word: str, rules: Mapping[str, Rule]) -> Verdict:
     folded, known = fold_for_search(word), lexicon()
     if len(folded) <= _LONGEST_JUDGED:
         for rule in rules.values():
@@ -317,3 +374,14 @@ def judged(word: str, rules: Mapping[str, Rule] = RULES) -> Verdict:
             if verdict is not None:
                 return verdict
     return UNKNOWN
+
+
+def _spellings(word: str) -> Iterator[str]:
+    yield word
+    spelled_out = unicodedata.normalize("NFC", word).translate(_TO_SPELL_OUT)
+    if spelled_out != word:
+        yield spelled_out.upper() if word.isupper() else spelled_out
+    folded = fold_for_search(word)
+    plain = _SPELLED_OUT.sub("", folded)
+    if plain != folded and len(plain) >= SHORTEST_JUDGED:
+        yield plain.upper() if word.isupper() else plain.title() if word[:1].isupper() else plain

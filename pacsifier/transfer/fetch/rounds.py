@@ -121,7 +121,7 @@ def fetch(
     except BaseException:
         # A signal: what was not begun has not failed.
         done = sum(state.status.settled for state in todo)
-        run.observer.say(f"{done} of {len(todo)} series are done, {len(todo) - done} are left")
+        run.observer.say(f"{done} of {len(todo)} series done, {len(todo) - done} left")
         todo = [state for state in todo if not state.pending or state.tried or state.files]
         raise
     finally:

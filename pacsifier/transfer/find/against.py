@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from pacsifier.query import PADDING, QueryTable, fold
+from pacsifier.query import PADDING, QueryTable, fold, is_uid
+from pacsifier.query.chosen import UIDS
 from pacsifier.query.series import Series
 from pacsifier.transfer.model import NOTHING_MATCHES, Found, RowReport, changed
 
@@ -20,10 +21,16 @@ def held_against(found: Found, table: QueryTable) -> Found:
     for row in found.rows:
         report = found.rows[row]
         if report.not_found and not report.failure:
-            reports[row] = replace(report, not_found=report.not_found.replace(NOTHING_MATCHES, _GONE, 1))
+            gone = _GONE + _of_malformed(report.query.cells)
+            reports[row] = replace(report, not_found=report.not_found.replace(NOTHING_MATCHES, gone, 1))
         elif row in wanted and (remark := _of_rows(report, wanted[row], table)):
             reports[row] = replace(report, remark=remark)
     return replace(found, rows=changed(found.rows, reports))
+
+
+def _of_malformed(cells: Mapping[str, str]) -> str:
+    malformed = " and ".join(column for column in UIDS if not is_uid(cells.get(column, "")))
+    return f" (a malformed {malformed}: was the cell changed?)" if malformed else ""
 
 
 def _of_rows(report: RowReport, series: Series, table: QueryTable) -> str:
