@@ -22,7 +22,7 @@ class Kind(NamedTuple):
     """One kind of value: `allowed` says in words what may stand there.
 
     `of_text` makes the value of a text, `of_value` of what a program gives; both raise ValueError, the second TypeError
-    as well, for what is not allowed. A tuple, which costs the start of a command less than a dataclass.
+    and AttributeError as well, for what is not allowed. A tuple, which costs the start of a command less than a dataclass.
     """
 
     allowed: str
@@ -59,7 +59,7 @@ def taken(name: str, value: object, of: Kind) -> Any:
     """One value as it is taken; raises InputError with its name, and what is allowed."""
     try:
         return of.of_value(value)
-    except (TypeError, ValueError, OverflowError) as error:
+    except (AttributeError, TypeError, ValueError, OverflowError) as error:
         raise InputError(f"{name}={shown(value)}: {of.allowed}") from error
 
 

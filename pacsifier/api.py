@@ -154,8 +154,8 @@ def save(
 ) -> Summary:
     """Fetches what the queries ask for into `out`, as `pacsifier --save` does; returns the figures of the run.
 
-    `options`: `resume=True`, `info=True`, `retrieve_method="get"`, `limit=10`, `hours="19:00-06:00"`, `rate="5MB"` and
-    the other fields of `pacsifier.transfer.options.Options`.
+    `options`: `resume=True`, `info=True`, `retrieve_method="get"`, `limit=10`, `hours="19:00-06:00"`, `rate="5MB"`,
+    `excluded=["00123"]` (PatientIDs) and the other fields of `pacsifier.transfer.options.Options`.
 
     Raises:
         InputError: the configuration, a query, the folder or an option is wrong, with every fault.

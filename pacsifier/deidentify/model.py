@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
-from pacsifier.allowed import PATH, POSITIVE, TEXT, kind, made_by, several
+from pacsifier.allowed import PATH, POSITIVE, TEXT, Kind, kind, made_by, several
 from pacsifier.deidentify.cleaning import ALL, SUSPICIOUS, Cleaned, Wanted
 from pacsifier.deidentify.crew import available_cpus
 from pacsifier.deidentify.engine.descriptors import Vocabulary
@@ -17,6 +17,7 @@ from pacsifier.deidentify.engine.rules import Rules
 from pacsifier.deidentify.engine.subject import Subject
 from pacsifier.deidentify.reviewed import Reviewed
 from pacsifier.dicom.splice import UnreadableError
+from pacsifier.maps import day_shifts_of, new_ids_of
 from pacsifier.pictures.models import Models
 from pacsifier.query import SHARD, WHOLE, Shard
 
@@ -48,7 +49,19 @@ class Pixels:
 
 
 _WORDS: Final = several(TEXT, frozenset, "a list of words is allowed")
-_MAPS: Final = made_by(Maps, "pacsifier.deidentify.model.Maps(...) is allowed")
+
+
+def _maps(value: Any) -> Maps:
+    new_ids, day_shifts = value.new_ids, value.day_shifts
+    if not all(each is None or isinstance(each, Mapping) for each in (new_ids, day_shifts)):
+        raise TypeError(value)
+    return Maps(
+        None if new_ids is None else new_ids_of("new_ids", new_ids),
+        None if day_shifts is None else day_shifts_of("day_shifts", day_shifts),
+    )
+
+
+_MAPS: Final = Kind("pacsifier.deidentify.model.Maps(...), with mappings, is allowed", _maps, _maps)
 _REVIEWED: Final = made_by(Reviewed, "what pacsifier.deidentify.reviewed.read gives is allowed")
 _PIXELS: Final = made_by(
     Pixels, f"{SUSPICIOUS}, {ALL} or pacsifier.deidentify.model.Pixels(...) is allowed", Pixels

@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Final
 
 from pacsifier import allowed
-from pacsifier.allowed import BYTES, POSITIVE, UID, kind, made_by, one_of, several
+from pacsifier.allowed import BYTES, POSITIVE, UID, Kind, kind, made_by, one_of, several
 from pacsifier.config import PacsConfig
 from pacsifier.dcmtk.timeouts import DEFAULT_TIMEOUTS, TIMEOUTS, Timeouts
 from pacsifier.query import SHARD, WHOLE, QueryTable, Shard
 from pacsifier.transfer.capabilities import USUAL, Capabilities
-from pacsifier.transfer.exclusion import NOBODY, Excluded
+from pacsifier.transfer.exclusion import NOBODY, Excluded, excluded_of
 from pacsifier.transfer.model import SeriesState
 
 log = logging.getLogger(__name__)
@@ -90,7 +90,11 @@ _CLASSES: Final = several(UID, tuple, f"a list of UIDs is allowed, of each {UID.
 _CAPABILITIES: Final = made_by(
     Capabilities, "what pacsifier.transfer.capabilities.load_capabilities gives is allowed"
 )
-_EXCLUDED: Final = made_by(Excluded, "what pacsifier.transfer.exclusion.load_excluded gives is allowed")
+_EXCLUDED: Final = Kind(
+    "a list of PatientIDs without wildcards, or what pacsifier.transfer.exclusion.load_excluded gives, is allowed",
+    excluded_of,
+    excluded_of,
+)
 MIN_FREE_BYTES = 200_000_000
 MAX_UNEXPECTED = 10_000
 MAX_UNEXPECTED_BYTES = 2_000_000_000

@@ -19,9 +19,10 @@ from pacsifier.cli import anonymize, retrieve
 from pacsifier.config import Tls
 from pacsifier.dcmtk.timeouts import Timeouts
 from pacsifier.deidentify.engine.profile import Options as Profile
-from pacsifier.deidentify.model import Pixels, Request
+from pacsifier.deidentify.model import Maps, Pixels, Request
 from pacsifier.errors import InputError
 from pacsifier.query import Shard
+from pacsifier.transfer.exclusion import Excluded
 from pacsifier.transfer.options import METHOD, Hours, Options, Rate
 
 CONFIG: dict[str, object] = {
@@ -42,7 +43,8 @@ BAD: dict[str, tuple[Any, ...]] = {
     "hours": ("25:00-3", "", "19:00", "19:00-19:00", 19, (time(19), time(6))),
     "rate": ("x", "", "0", "-1", "0MB", 50, "5 MBit"),
     "shard": ("3", "0/8", "9/8", 3, (3, 8)),
-    **dict.fromkeys(("capabilities", "excluded", "maps", "reviewed"), NO_OBJECT),
+    **dict.fromkeys(("capabilities", "maps", "reviewed"), NO_OBJECT),
+    "excluded": ("file.txt", Path("file.txt"), 1, [""], ["0*"], ["1", 2]),
     "kept_words": ("word", 1, [1]),
     "pixels": ("some", "", True, 1),
     "ocr_models": (1, [], True),
@@ -125,6 +127,42 @@ def test_every_default_is_allowed(kind):
 )
 def test_what_the_command_line_takes_is_taken_here_too(name, value, taken):
     assert checked({name: value}, Options) == {name: taken}
+
+
+@pytest.mark.parametrize("given", [["Ab1", " 22"], Excluded(frozenset({"Ab1", " 22"}))])
+def test_whoever_is_excluded_is_so_however_the_name_is_spelled(given):
+    excluded = checked({"excluded": given}, Options)["excluded"]
+    assert [each in excluded for each in ("Ab1", "AB1", "ab1 ", "22", "23")] == [
+        True,
+        True,
+        True,
+        True,
+        False,
+    ]
+
+
+@pytest.mark.parametrize(
+    ("maps", "said"),
+    [
+        (Maps(new_ids={"1": "A^B"}), "^new_ids, '1': 'A\\^B': a text of 1 to 64"),
+        (Maps(new_ids={"1": "A\\B"}), "^new_ids, '1': "),
+        (Maps(new_ids={"1": ""}), "^new_ids, '1': "),
+        (Maps(new_ids={"1": 5}), "^new_ids, '1': '5'"),  # type: ignore[dict-item]
+        (Maps(new_ids={1: "P1"}), "^new_ids, '1': names a patient"),  # type: ignore[dict-item]
+        (Maps(new_ids={"1": "a", "sub-1": "b"}), "^new_ids, '1': stands with and without"),
+        (Maps(new_ids=["1"]), "^maps="),  # type: ignore[arg-type]
+        (Maps(day_shifts={"1": 1.5}), "^day_shifts, '1': '1.5': a whole"),  # type: ignore[dict-item]
+        (Maps(day_shifts={"1": 99999}), "^day_shifts, '1': "),
+    ],
+)
+def test_maps_are_checked_as_their_files_are(maps, said, tmp_path):
+    with pytest.raises(InputError, match=said):
+        api.anonymize(tmp_path, tmp_path / "out", maps=maps)
+
+
+def test_sound_maps_are_taken_as_those_of_files():
+    given = Maps({"sub-1": "sub-P1 "}, {"sub-1": np.int64(-3)})  # type: ignore[dict-item]
+    assert checked({"maps": given}, Request) == {"maps": Maps({"sub-1": "P1"}, {"sub-1": -3})}
 
 
 def test_the_names_of_kinds_of_pixels_are_taken():
