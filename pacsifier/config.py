@@ -6,6 +6,7 @@ import contextlib
 import difflib
 import json
 import logging
+import operator
 import os
 import re
 import stat
@@ -206,15 +207,20 @@ def _warn_of_readers(path: Path) -> None:
             log.warning("%s holds a token, and others may read it: chmod 600 %s", path, path)
 
 
-def load_pacs_config(path: Path) -> PacsConfig:
-    """Read and check the PACS configuration file.
+def load_pacs_config(config: Path | Mapping[str, object]) -> PacsConfig:
+    """Read and check the PACS configuration: its file, or a mapping of its keys, which messages call "config".
 
     Raises InputError with every fault at once: file, key, value, what is allowed. Source: the section
     "Configuration File" of the documentation.
     """
-    document, repeated = load_json(path)
-    faults = repeats(str(path), repeated)
-    faults += _faults(str(path), document, PACS_SCHEMA)
+    if isinstance(config, Path):
+        source = str(config)
+        document, repeated = load_json(config)
+    else:
+        source = "config"
+        document, repeated = _json(source, _as_json(source, config))
+    faults = repeats(source, repeated)
+    faults += _faults(source, document, PACS_SCHEMA)
     if faults:
         raise InputError(*faults)
     return PacsConfig(
@@ -254,6 +260,22 @@ def load_json(path: Path) -> tuple[Any, tuple[str, ...]]:
         raise InputError(
             Fault(source, f"is not UTF-8 text (byte {error.start + 1}): save it as UTF-8")
         ) from error
+    return _json(source, text)
+
+
+def _as_json(source: str, mapping: Mapping[str, object]) -> str:
+    """A mapping as the text of a file that holds it; a path is text, a number of numpy is a number."""
+
+    def plain(value: Any) -> Any:
+        return os.fspath(value) if isinstance(value, os.PathLike) else operator.index(value)
+
+    try:
+        return json.dumps(dict(mapping), default=plain)
+    except (TypeError, ValueError) as error:
+        raise InputError(Fault(source, f"holds what a JSON file cannot hold: {error}")) from error
+
+
+def _json(source: str, text: str) -> tuple[Any, tuple[str, ...]]:
     if not text.strip():
         raise InputError(Fault(source, "is empty: a JSON object with the documented keys is expected"))
     repeated: list[str] = []

@@ -17,7 +17,8 @@ class PacsifierError(Exception):
 class Fault:
     """One fault of the user's input: where it stands, what stands there, what is allowed.
 
-    `row` counts as a spreadsheet does (the header is row 1); `column` is a column or a JSON key.
+    `row` counts as a spreadsheet does (the header is row 1), but from 0 in rows given from Python; `column` is a column
+    or a JSON key.
     """
 
     source: str

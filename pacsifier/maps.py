@@ -30,23 +30,33 @@ def read_new_ids(path: Path) -> dict[str, str]:
 
     Raises InputError with every fault.
     """
-    document = _read(path)
+    return new_ids_of(str(path), _read(path))
+
+
+def new_ids_of(source: str, document: Mapping[str, object]) -> dict[str, str]:
+    """As `read_new_ids`, of a map that is there already, which messages call `source`."""
+    _check_keys(source, document)
     allowed = "a text of 1 to 64 ASCII characters without \\ and ^ is allowed"
     wrong = [
         (key, new) for key, new in document.items() if not isinstance(new, str) or not _is_pseudonym(new)
     ]
     if wrong:
-        raise InputError(*(Fault(str(path), allowed, column=key, value=str(new)) for key, new in wrong))
+        raise InputError(*(Fault(source, allowed, column=key, value=str(new)) for key, new in wrong))
     return {key: str(new).removeprefix(PREFIX).strip() for key, new in document.items()}
 
 
 def read_day_shifts(path: Path) -> dict[str, int]:
     """The shifts of `--day_shift`: `{"sub-1234": "-1", "sub-87262": 35}`; raises InputError with every fault."""
-    document = _read(path)
+    return day_shifts_of(str(path), _read(path))
+
+
+def day_shifts_of(source: str, document: Mapping[str, object]) -> dict[str, int]:
+    """As `read_day_shifts`, of a map that is there already, which messages call `source`."""
+    _check_keys(source, document)
     wrong = [(key, days) for key, days in document.items() if not _is_shift(days)]
     if wrong:
         problem = "a whole number of days is allowed"
-        raise InputError(*(Fault(str(path), problem, column=key, value=str(days)) for key, days in wrong))
+        raise InputError(*(Fault(source, problem, column=key, value=str(days)) for key, days in wrong))
     return {key: int(str(days)) for key, days in document.items()}
 
 
@@ -54,12 +64,20 @@ def _read(path: Path) -> dict[str, object]:
     document, repeated = load_json(path)
     if not isinstance(document, dict):
         raise InputError(Fault(str(path), "holds no JSON object ({...})"))
-    differing = [key for key in document if document.get(f"{PREFIX}{key}", document[key]) != document[key]]
-    faults = [Fault(str(path), "stands twice", column=key) for key in repeated]
-    faults += [Fault(str(path), "stands with and without sub-, and differs", column=key) for key in differing]
-    if faults:
-        raise InputError(*faults)
+    if repeated:
+        raise InputError(*(Fault(str(path), "stands twice", column=key) for key in repeated))
     return document
+
+
+def _check_keys(source: str, document: Mapping[str, object]) -> None:
+    if not_text := [repr(key) for key in document if not isinstance(key, str)]:
+        raise InputError(
+            *(Fault(source, "names a patient by what is no text", column=key) for key in not_text)
+        )
+    differing = [key for key in document if document.get(f"{PREFIX}{key}", document[key]) != document[key]]
+    if differing:
+        problem = "stands with and without sub-, and differs"
+        raise InputError(*(Fault(source, problem, column=key) for key in differing))
 
 
 def _is_pseudonym(text: str) -> bool:

@@ -7,7 +7,7 @@ an earlier one is handed on: `Way` (how far the PACS can be reached), `Found` (C
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -56,7 +56,7 @@ _MOST_ASSOCIATIONS = 4
 class Site:
     """What is checked; nothing of it is changed."""
 
-    config_path: Path
+    config: Path | Mapping[str, object]
     out: Path
     timeouts: Timeouts
     min_free_bytes: int
@@ -86,7 +86,7 @@ def check(site: Site, toolbox: Toolbox, consent: Callable[[str], bool]) -> Gener
     Raises:
         InputError: there is no place for temporary files.
     """
-    probe, config = read_config(site.config_path)
+    probe, config = read_config(site.config)
     yield probe
     if site.tls is not None:
         probe = securing.try_files(site.tls)
@@ -159,12 +159,12 @@ def _ask_pacs(
 # --- this side
 
 
-def read_config(path: Path) -> tuple[Probe, PacsConfig | None]:
+def read_config(given: Path | Mapping[str, object]) -> tuple[Probe, PacsConfig | None]:
     """Reads the config; None where it is faulty."""
     try:
-        config = load_pacs_config(path)
+        config = load_pacs_config(given)
     except InputError as error:
-        remedy = f"fix {path}; README.md shows every key of it"
+        remedy = f"fix {given if isinstance(given, Path) else 'the mapping'}; README.md shows every key of it"
         return Probe.failed(CONFIG, str(error), remedy, InputError), None
     there = f"{config.server_aet} at {config.server_address}:{config.port}"
     return Probe.ok(CONFIG, f"{there}; here {config.aet}, port {config.move_port}"), config

@@ -17,6 +17,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from pacsifier import __version__
+from pacsifier.allowed import POSITIVE, Kind
 from pacsifier.cli import streams
 from pacsifier.cli.completion import SHELLS, PrintCompletion
 from pacsifier.errors import (
@@ -110,20 +111,24 @@ def add_extra_columns(add: Callable[..., argparse.Action]) -> None:
 
 def positive(text: str) -> int:
     """The type of an option that takes a whole number from 1."""
-    number = int(text) if text.isascii() and text.isdigit() else 0
-    if number < 1:
-        raise argparse.ArgumentTypeError("a whole number from 1 is allowed")
+    number: int = of_text(POSITIVE, text)
     return number
 
 
 def shard(text: str) -> Shard:
     """The type of an option that takes one part of several."""
-    from pacsifier.query import Shard
+    from pacsifier.query import SHARD
 
+    part: Shard = of_text(SHARD, text)
+    return part
+
+
+def of_text(kind: Kind, text: str) -> Any:
+    """A value of a kind, as the type of an option has to give it."""
     try:
-        return Shard.parse(text)
+        return kind.of_text(text)
     except ValueError:
-        raise argparse.ArgumentTypeError("a part such as 3/8 is allowed, from 1/8 to 8/8") from None
+        raise argparse.ArgumentTypeError(kind.allowed) from None
 
 
 def set_up_logging(verbosity: int) -> None:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import argparse
 import contextlib
 import gc
-import re
 import sys
 from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from pacsifier.allowed import SECONDS, SIZE, UID
 from pacsifier.cli import common, report
 from pacsifier.cli.events import Events, add_json, check_json, given
 from pacsifier.cli.parser import Parser
@@ -23,7 +23,7 @@ from pacsifier.figures import counted, time_text
 
 if TYPE_CHECKING:
     from pacsifier.config import PacsConfig
-    from pacsifier.transfer.options import Hours, Options, Rate
+    from pacsifier.transfer.options import Options
     from pacsifier.transfer.record.summary import Summary
     from pacsifier.transfer.upload import UploadSummary
 
@@ -156,6 +156,7 @@ def _add_query_options(parser: argparse.ArgumentParser) -> None:
     add(
         "--sop_class",
         action="append",
+        type=_uid,
         default=[],
         metavar="UID",
         help="A further SOP class to accept from the PACS, such as a private one (may be repeated)",
@@ -259,46 +260,28 @@ def _add_site_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _seconds(text: str) -> float:
-    try:
-        seconds = float(text)
-    except ValueError:
-        seconds = 0.0
-    if not 0 < seconds < float("inf"):
-        raise argparse.ArgumentTypeError("a number of seconds above 0 is allowed")
-    return seconds
+def _seconds(text: str) -> Any:
+    return common.of_text(SECONDS, text)
 
 
-def _size(text: str) -> int:
-    found = re.fullmatch(r"(\d+(?:\.\d+)?) ?([kMGT]?B)", text, re.ASCII | re.IGNORECASE)
-    if not found:
-        if text == "0":
-            return 0
-        raise argparse.ArgumentTypeError("a size such as 500MB or 2GB is allowed")
-    return int(float(found[1]) * 1000 ** ("bkmgt".index(found[2][0].lower())))
+def _uid(text: str) -> Any:
+    return common.of_text(UID, text)
 
 
-def _hours(text: str) -> Hours:
-    from pacsifier.transfer.options import Hours
-
-    try:
-        return Hours.parse(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError("hours such as 19:00-06:00 are allowed") from None
+def _size(text: str) -> Any:
+    return common.of_text(SIZE, text)
 
 
-def _rate(text: str) -> Rate:
-    from pacsifier.transfer.options import Rate
+def _hours(text: str) -> Any:
+    from pacsifier.transfer.options import HOURS
 
-    if re.fullmatch(r"\d+(\.\d+)?", text, re.ASCII) and float(text) > 0:
-        return Rate(float(text))
-    try:
-        in_bytes = _size(text)
-    except argparse.ArgumentTypeError:
-        in_bytes = 0
-    if in_bytes < 1:
-        raise argparse.ArgumentTypeError("instances a second (50) or bytes a second (5MB) are allowed")
-    return Rate(float(in_bytes), in_bytes=True)
+    return common.of_text(HOURS, text)
+
+
+def _rate(text: str) -> Any:
+    from pacsifier.transfer.options import RATE
+
+    return common.of_text(RATE, text)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -344,9 +327,6 @@ def _check(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> No
     """Exactly one of save, move, upload, check, or info alone."""
     check_json(parser, arguments)
     _check_report(parser, arguments)
-    for uid in arguments.sop_class:
-        if not set(uid) <= set("0123456789.") or not 0 < len(uid) <= 64:
-            parser.error("--sop_class: a UID of digits and dots is allowed")
     if arguments.check:
         if arguments.save or arguments.move or arguments.upload or arguments.info or arguments.dry_run:
             parser.error("--check goes alone: it fetches and sends nothing of a query")

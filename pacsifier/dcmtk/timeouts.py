@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
+from typing import Any, Final
+
+from pacsifier.allowed import SECONDS, Kind
 
 
 def _limit(default_s: float, meaning: str) -> float:
@@ -31,3 +34,14 @@ class Timeouts:
 
 
 DEFAULT_TIMEOUTS = Timeouts()
+
+
+def _of_value(value: Any) -> Timeouts:
+    return Timeouts(**{limit.name: SECONDS.of_value(getattr(value, limit.name)) for limit in fields(value)})
+
+
+TIMEOUTS: Final = Kind(
+    f"pacsifier.dcmtk.timeouts.Timeouts(...) is allowed, and for each of its limits {SECONDS.allowed}",
+    SECONDS.of_text,
+    _of_value,
+)

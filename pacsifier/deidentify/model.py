@@ -6,8 +6,10 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from typing import Any, Final
 
-from pacsifier.deidentify.cleaning import Cleaned, Wanted
+from pacsifier.allowed import PATH, POSITIVE, TEXT, Kind, kind, made_by, several
+from pacsifier.deidentify.cleaning import ALL, SUSPICIOUS, Cleaned, Wanted
 from pacsifier.deidentify.crew import available_cpus
 from pacsifier.deidentify.engine.descriptors import Vocabulary
 from pacsifier.deidentify.engine.profile import Options, Profile
@@ -15,8 +17,9 @@ from pacsifier.deidentify.engine.rules import Rules
 from pacsifier.deidentify.engine.subject import Subject
 from pacsifier.deidentify.reviewed import Reviewed
 from pacsifier.dicom.splice import UnreadableError
+from pacsifier.maps import day_shifts_of, new_ids_of
 from pacsifier.pictures.models import Models
-from pacsifier.query import WHOLE, Shard
+from pacsifier.query import SHARD, WHOLE, Shard
 
 NEW_ID_FILE = "new_id.txt"
 FILES_PER_TASK = 32
@@ -40,6 +43,30 @@ class Pixels:
     which: str
     kept_words: frozenset[str] = frozenset()
 
+    def __post_init__(self) -> None:
+        if self.which not in (SUSPICIOUS, ALL):
+            raise ValueError(self.which)
+
+
+_WORDS: Final = several(TEXT, frozenset, "a list of words is allowed")
+
+
+def _maps(value: Any) -> Maps:
+    new_ids, day_shifts = value.new_ids, value.day_shifts
+    if not all(each is None or isinstance(each, Mapping) for each in (new_ids, day_shifts)):
+        raise TypeError(value)
+    return Maps(
+        None if new_ids is None else new_ids_of("new_ids", new_ids),
+        None if day_shifts is None else day_shifts_of("day_shifts", day_shifts),
+    )
+
+
+_MAPS: Final = Kind("pacsifier.deidentify.model.Maps(...), with mappings, is allowed", _maps, _maps)
+_REVIEWED: Final = made_by(Reviewed, "what pacsifier.deidentify.reviewed.read gives is allowed")
+_PIXELS: Final = made_by(
+    Pixels, f"{SUSPICIOUS}, {ALL} or pacsifier.deidentify.model.Pixels(...) is allowed", Pixels
+)
+
 
 @dataclass(frozen=True)
 class Request:
@@ -49,19 +76,19 @@ class Request:
     out_folder: Path
     options: Options
     key: Path
-    maps: Maps = field(default_factory=Maps)
+    maps: Maps = field(default_factory=Maps, metadata=kind(_MAPS))
     keep_patient_dir_names: bool = False
     write_mapper: bool = False
-    kept_words: frozenset[str] = frozenset()
-    reviewed: Reviewed = field(default_factory=Reviewed)
-    pixels: Pixels | None = None
+    kept_words: frozenset[str] = field(default=frozenset(), metadata=kind(_WORDS))
+    reviewed: Reviewed = field(default_factory=Reviewed, metadata=kind(_REVIEWED))
+    pixels: Pixels | None = field(default=None, metadata=kind(_PIXELS))
     verify: bool = False
     verify_pixels: bool = False
-    ocr_models: Path | None = None
+    ocr_models: Path | None = field(default=None, metadata=kind(PATH))
     resume: bool = False
     allow_identifying_ids: bool = False
-    shard: Shard = WHOLE
-    workers: int = field(default_factory=available_cpus)
+    shard: Shard = field(default=WHOLE, metadata=kind(SHARD))
+    workers: int = field(default_factory=available_cpus, metadata=kind(POSITIVE))
 
     @cached_property
     def in_place(self) -> bool:

@@ -4,8 +4,8 @@ from pacsifier.query.attributes import ATTRIBUTES, INFO_COLUMNS, QUERY_COLUMNS, 
 from pacsifier.query.chosen import SERIES_COLUMNS
 from pacsifier.query.columns import Query, by_first_row
 from pacsifier.query.matching import PADDING, Match, Verdict, fold, matches
-from pacsifier.query.shard import WHOLE, Shard
-from pacsifier.query.table import QueryTable, read_query_file
+from pacsifier.query.shard import SHARD, WHOLE, Shard
+from pacsifier.query.table import QueryTable, read_query_file, read_query_rows
 from pacsifier.query.wire import around, ascii_wildcards, halves, is_single_key, is_uid, study_keys
 
 __all__ = [
@@ -14,6 +14,7 @@ __all__ = [
     "PADDING",
     "QUERY_COLUMNS",
     "SERIES_COLUMNS",
+    "SHARD",
     "WHOLE",
     "Attribute",
     "Match",
@@ -30,5 +31,6 @@ __all__ = [
     "is_uid",
     "matches",
     "read_query_file",
+    "read_query_rows",
     "study_keys",
 ]

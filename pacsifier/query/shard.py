@@ -13,6 +13,7 @@ from array import array
 from dataclasses import dataclass, replace
 from typing import Final
 
+from pacsifier.allowed import made_by
 from pacsifier.query.columns import Queries, Query
 from pacsifier.query.matching import fold
 from pacsifier.query.packed import SomeRows
@@ -28,6 +29,10 @@ class Shard:
     number: int = 1
     of: int = 1
 
+    def __post_init__(self) -> None:
+        if not 1 <= self.number <= self.of:
+            raise ValueError(str(self))
+
     @classmethod
     def parse(cls, text: str) -> Shard:
         """From `I/N`.
@@ -36,7 +41,7 @@ class Shard:
             ValueError: it is no such text, or I is not from 1 to N.
         """
         found = _FORM.fullmatch(text)
-        if not found or not 1 <= int(found[1]) <= int(found[2]):
+        if not found:
             raise ValueError(text)
         return cls(int(found[1]), int(found[2]))
 
@@ -69,6 +74,7 @@ class Shard:
 
 
 WHOLE: Final = Shard()
+SHARD: Final = made_by(Shard, "a part such as 3/8 is allowed, from 1/8 to 8/8", Shard.parse)
 
 
 def names_patient(query: Query) -> bool:

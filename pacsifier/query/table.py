@@ -84,6 +84,25 @@ class QueryTable:
 
 
 @dataclass(frozen=True)
+class Source:
+    """How messages name a query and its rows; `header` is the number of its header, and none where that is below 0."""
+
+    name: str
+    header: int = 1
+
+    def row(self, number: int) -> int:
+        """How messages count a row, of which a spreadsheet counts from 1."""
+        return number - 1 + self.header
+
+    def fault(
+        self, problem: str, row: int | None = None, column: str | None = None, value: str | None = None
+    ) -> Fault:
+        """A fault of the query, with its row as a spreadsheet counts."""
+        shown = None if row is None or self.row(row) < 0 else self.row(row)
+        return Fault(self.name, problem, shown, column, value)
+
+
+@dataclass(frozen=True)
 class _Header:
     """The names of a header, trimmed; "" where a column has none. Known columns by their index.
 
@@ -155,6 +174,12 @@ class _Header:
             if text.strip(BLANKS) and i not in self.known and not self._is_ignored(self.name(i))
         }
 
+    def unnamed(self, row: NumberedRow) -> dict[int, tuple[int, str]]:
+        """What a row holds under empty cells of the header, by their places, with the number of the row."""
+        return {
+            i: (row.number, text) for i, text in self.unread(row).items() if self.names[i : i + 1] == ("",)
+        }
+
     def _is_ignored(self, name: str) -> bool:
         return name == _IGNORED_COLUMN or ((self.extra or self.chosen) and name != "")
 
@@ -171,11 +196,27 @@ def read_query_file(path: Path, *, extra_columns: bool = False) -> QueryTable:
     Raises InputError with every fault at once: row (as a spreadsheet counts), column, value, what is allowed.
     Source: the section "Query File" of the documentation; PS3.5 6.2.
     """
-    source = str(path)
     # It imports what unpacks workbooks; commands that read no query come by here, too.
     from pacsifier.query.workbook import read_rows
 
     rows = read_rows(path, _KNOWN_COLUMNS)
+    return _checked(Source(str(path)), path, rows, extra_columns=extra_columns)
+
+
+def read_query_rows(
+    columns: Iterable[str], rows: Iterable[Iterable[str]], path: Path, name: str = "queries"
+) -> QueryTable:
+    """As `read_query_file`, of the cells that a program has; `path` is where they were written for the run.
+
+    Faults are those of `name`, in which the first row is row 0.
+    """
+    numbered = (NumberedRow(number, tuple(cells)) for number, cells in enumerate(chain([columns], rows), 1))
+    return _checked(Source(name, header=-1), path, numbered)
+
+
+def _checked(
+    source: Source, path: Path, rows: Iterator[NumberedRow], *, extra_columns: bool = False
+) -> QueryTable:
     header_row = next(rows)
     names = tuple(as_typed(name).text for name in header_row.cells)
     header = _Header(header_row.number, names, extra_columns)
@@ -186,7 +227,7 @@ def read_query_file(path: Path, *, extra_columns: bool = False) -> QueryTable:
     read = {i: column for i, column in enumerate(columns) if isinstance(column, Column)}
     by_name = {header.known[i]: read[i] for i in sorted(header.known, key=header.place)}
     if not numbers:
-        faults.append(Fault(source, "has a header but no rows: there is nothing to ask for"))
+        faults.append(source.fault("has a header but no rows: there is nothing to ask for"))
     own = {header.names[i]: column for i, column in read.items()}
     if header.known:
         faults += [*told, *_new_id_faults(source, numbers, own)]
@@ -207,7 +248,7 @@ def read_query_file(path: Path, *, extra_columns: bool = False) -> QueryTable:
 
 
 def _read(
-    source: str,
+    source: Source,
     header: _Header,
     rows: Iterable[NumberedRow],
     columns: Sequence[Column | PassedOver],
@@ -216,6 +257,7 @@ def _read(
     """Reads all rows into their columns, and into `packed` as they stand; their numbers, and the faults of each."""
     numbers = array("I")
     faults: list[Fault] = []
+    unnamed: dict[int, tuple[int, str]] = {}
     adders = [column.add for column in columns]
     for row in rows:
         if header.passes_over(row):
@@ -231,24 +273,35 @@ def _read(
         sound = bits & ASKS and bits & DIFFERS and not bits & WRONG
         if not sound or row.dates or len(row.cells) > len(adders):
             faults += _row_faults(source, header, row, header.cells(row))
+            unnamed = header.unnamed(row) | unnamed
     for column in columns:
         column.close()
-    return numbers, faults
+    return numbers, [*_unnamed_faults(source, unnamed), *faults]
 
 
-def _header_faults(source: str, header: _Header) -> Iterator[Fault]:
+def _header_faults(source: Source, header: _Header) -> Iterator[Fault]:
     seen: set[str] = set()
     for name in filter(None, header.names):
         if name in seen:
-            yield Fault(source, "the column stands twice in the header: keep one", header.row, name)
+            yield source.fault("the column stands twice in the header: keep one", header.row, name)
         elif header.chosen and name not in (*SERIES_COLUMNS, NEW_IDS):
-            yield from (Fault(source, each, header.row, _cut(name)) for each in _own(name))
+            yield from (source.fault(each, header.row, _cut(name)) for each in _own(name))
         elif not header.chosen and name not in _KNOWN_COLUMNS and name != _IGNORED_COLUMN:
-            yield from (Fault(source, each, header.row, _cut(name)) for each in _unknown(name, header.extra))
+            yield from (source.fault(each, header.row, _cut(name)) for each in _unknown(name, header.extra))
         seen.add(name)
     if not seen.intersection(QUERY_COLUMNS):
         allowed = ", ".join(_KNOWN_COLUMNS)
-        yield Fault(source, f"the first row names no column to query; allowed: {allowed}", header.row)
+        yield source.fault(f"the first row names no column to query; allowed: {allowed}", header.row)
+
+
+def _unnamed_faults(source: Source, unnamed: Mapping[int, tuple[int, str]]) -> Iterator[Fault]:
+    """What is wrong with columns that hold something under no name: once for each, however many rows there are."""
+    for index, (row, text) in sorted(unnamed.items()):
+        pandas = " (pandas writes its index so, which index=False leaves out)"
+        problem = (
+            f"column {index + 1} has no name in the header{'' if index else pandas}: name it, or remove it"
+        )
+        yield source.fault(problem, row, value=_cut(text))
 
 
 def _unknown(name: str, extra: bool) -> Iterator[str]:
@@ -295,7 +348,9 @@ def _extra_notes(header: _Header, extra: Sequence[str]) -> Iterator[str]:
         yield f"column {_cut(name)} asks for nothing{f'; did you mean {nearest}?' if nearest else ''}"
 
 
-def _noted(source: str, numbers: Sequence[int], columns: Mapping[str, Column | PassedOver]) -> Iterator[str]:
+def _noted(
+    source: Source, numbers: Sequence[int], columns: Mapping[str, Column | PassedOver]
+) -> Iterator[str]:
     """What a spreadsheet did to cells of a series table that ask for nothing: the first of each column."""
     for name, column in columns.items():
         if name in DECIDING:
@@ -304,34 +359,36 @@ def _noted(source: str, numbers: Sequence[int], columns: Mapping[str, Column | P
         for place, cell in places[:_CELLS_SHOWN]:
             raw = cell.strip(BLANKS)
             problem = f"{noticed(name, raw)}; the UIDs decide, so that it stops nothing"
-            yield str(Fault(source, problem, numbers[place], name, _cut(raw)))
+            yield str(source.fault(problem, numbers[place], name, _cut(raw)))
         if len(places) > _CELLS_SHOWN:
             yield f"and {counted(len(places) - _CELLS_SHOWN, 'more cell')} of column {name}"
 
 
-def _row_faults(source: str, header: _Header, row: NumberedRow, cells: Mapping[str, Cell]) -> Iterator[Fault]:
+def _row_faults(
+    source: Source, header: _Header, row: NumberedRow, cells: Mapping[str, Cell]
+) -> Iterator[Fault]:
     """Every fault of one row that can be seen without the others."""
     if cells and all(cell.text.casefold() == name.casefold() for name, cell in cells.items()):
-        yield Fault(source, "the header stands here once more: remove the row", row.number)
+        yield source.fault("the header stands here once more: remove the row", row.number)
         return
     unread = header.unread(row)
-    unnamed = [text for index, text in unread.items() if not header.name(index)]
+    unnamed = [text for index, text in unread.items() if index >= len(header.names)]
     if unnamed:
         count = len([name for name in header.names if name])
         problem = (
             f"too many cells: the header names {counted(count, 'column')}, this stands under none of them"
         )
-        yield Fault(source, problem, row.number, value=_cut(" | ".join(unnamed)))
+        yield source.fault(problem, row.number, value=_cut(" | ".join(unnamed)))
     if not cells and not unread:
-        yield Fault(source, "the row is empty and would ask for everything: fill or remove it", row.number)
+        yield source.fault("the row is empty and would ask for everything: fill or remove it", row.number)
     elif not cells.keys() - {NEW_IDS} and not unread:
-        yield Fault(source, f"the row holds {NEW_IDS} only and would ask for everything", row.number)
+        yield source.fault(f"the row holds {NEW_IDS} only and would ask for everything", row.number)
     for name, cell in cells.items():
         for problem in cell.problems:
-            yield Fault(source, problem, row.number, name, _cut(header.raw(row, name)))
+            yield source.fault(problem, row.number, name, _cut(header.raw(row, name)))
 
 
-def _new_id_faults(source: str, numbers: Sequence[int], columns: Mapping[str, Column]) -> Iterator[Fault]:
+def _new_id_faults(source: Source, numbers: Sequence[int], columns: Mapping[str, Column]) -> Iterator[Fault]:
     """Patients that would get two pseudonyms."""
     patient_ids, new_ids = columns.get("PatientID"), columns.get(NEW_IDS)
     if patient_ids is None or new_ids is None:
@@ -344,10 +401,10 @@ def _new_id_faults(source: str, numbers: Sequence[int], columns: Mapping[str, Co
         known = first.setdefault(patient, place)
         if new_ids.meaning(known) != new_id:
             problem = (
-                f"the patient of this row has {new_ids.text(known)!r} in row {numbers[known]}: one patient, one "
-                "pseudonym"
+                f"the patient of this row has {new_ids.text(known)!r} in row {source.row(numbers[known])}: one "
+                "patient, one pseudonym"
             )
-            yield Fault(source, problem, numbers[place], NEW_IDS, new_ids.text(place))
+            yield source.fault(problem, numbers[place], NEW_IDS, new_ids.text(place))
 
 
 def _notes(queries: Queries) -> Iterator[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,6 +32,20 @@ class Excluded:
 
 
 NOBODY = Excluded(frozenset())
+
+
+def excluded_of(patient_ids: Excluded | Iterable[str]) -> Excluded:
+    """The patients of these PatientIDs; raises ValueError where one is none: empty, or with a wildcard."""
+    if isinstance(patient_ids, Excluded):
+        return Excluded(frozenset(map(_normal, patient_ids.patient_ids)), patient_ids.people)
+    given = [] if isinstance(patient_ids, str) else list(patient_ids)
+    sound = [
+        each for each in given if isinstance(each, str) and _normal(each) and not set(each) & set("*?\\")
+    ]
+    if isinstance(patient_ids, str) or sound != given:
+        raise ValueError(patient_ids)
+    normal = frozenset(map(_normal, sound))
+    return Excluded(normal, len(normal))
 
 
 def load_excluded(path: Path) -> Excluded:

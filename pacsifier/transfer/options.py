@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 from dataclasses import dataclass, field
 from datetime import datetime, time, timezone
 from pathlib import Path
+from typing import Final
 
+from pacsifier import allowed
+from pacsifier.allowed import BYTES, POSITIVE, UID, Kind, kind, made_by, one_of, several
 from pacsifier.config import PacsConfig
-from pacsifier.dcmtk.timeouts import DEFAULT_TIMEOUTS, Timeouts
-from pacsifier.query import WHOLE, QueryTable, Shard
+from pacsifier.dcmtk.timeouts import DEFAULT_TIMEOUTS, TIMEOUTS, Timeouts
+from pacsifier.query import SHARD, WHOLE, QueryTable, Shard
 from pacsifier.transfer.capabilities import USUAL, Capabilities
-from pacsifier.transfer.exclusion import NOBODY, Excluded
+from pacsifier.transfer.exclusion import NOBODY, Excluded, excluded_of
 from pacsifier.transfer.model import SeriesState
 
 log = logging.getLogger(__name__)
+
+_NUMBER: Final = re.compile(r"\d+(\.\d+)?", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -25,6 +31,10 @@ class Hours:
     start: time
     end: time
 
+    def __post_init__(self) -> None:
+        if self.start == self.end or self.start.tzinfo or self.end.tzinfo:
+            raise ValueError(str(self))
+
     @classmethod
     def parse(cls, text: str) -> Hours:
         """From `19:00-06:00`; seconds may follow.
@@ -32,11 +42,8 @@ class Hours:
         Raises:
             ValueError: it is none, or start and end are equal.
         """
-        start, separator, end = text.partition("-")
-        hours = cls(time.fromisoformat(start.strip()), time.fromisoformat(end.strip()))
-        if not separator or hours.start == hours.end or hours.start.tzinfo or hours.end.tzinfo:
-            raise ValueError(text)
-        return hours
+        start, _, end = text.partition("-")
+        return cls(time.fromisoformat(start.strip()), time.fromisoformat(end.strip()))
 
     def open_at(self, moment: datetime) -> bool:
         """Whether work may start then (local time)."""
@@ -56,11 +63,38 @@ class Rate:
     per_s: float
     in_bytes: bool = False
 
+    def __post_init__(self) -> None:
+        if not self.per_s > 0:
+            raise ValueError(self.per_s)
+
+    @classmethod
+    def parse(cls, text: str) -> Rate:
+        """From `50` (instances) or `5MB`.
+
+        Raises:
+            ValueError: it is none, or nothing could come.
+        """
+        if _NUMBER.fullmatch(text):
+            return cls(float(text))
+        return cls(float(allowed.SIZE.of_text(text)), in_bytes=True)
+
     def pause_s(self, instances: int, size: int) -> float:
         """How long that much work must take."""
         return (size if self.in_bytes else instances) / self.per_s
 
 
+HOURS: Final = made_by(Hours, "hours such as 19:00-06:00 are allowed", Hours.parse)
+RATE: Final = made_by(Rate, "instances a second (50) or bytes a second (5MB) are allowed", Rate.parse)
+METHOD: Final = one_of("move", "get", "auto")
+_CLASSES: Final = several(UID, tuple, f"a list of UIDs is allowed, of each {UID.allowed}")
+_CAPABILITIES: Final = made_by(
+    Capabilities, "what pacsifier.transfer.capabilities.load_capabilities gives is allowed"
+)
+_EXCLUDED: Final = Kind(
+    "a list of PatientIDs without wildcards, or what pacsifier.transfer.exclusion.load_excluded gives, is allowed",
+    excluded_of,
+    excluded_of,
+)
 MIN_FREE_BYTES = 200_000_000
 MAX_UNEXPECTED = 10_000
 MAX_UNEXPECTED_BYTES = 2_000_000_000
@@ -76,24 +110,24 @@ class Options:
     resume: bool = False
     dry_run: bool = False
     list_all: bool = False
-    associations: int = 2
+    associations: int = field(default=2, metadata=kind(POSITIVE))
     # How --save gets the images: "move" (C-MOVE to our receiver), "get" (C-GET), or "auto": the first that works.
-    retrieve_method: str = "move"
-    limit: int | None = None
-    sop_classes: tuple[str, ...] = ()
-    timeouts: Timeouts = DEFAULT_TIMEOUTS
-    hours: Hours | None = None
-    rate: Rate | None = None
+    retrieve_method: str = field(default="move", metadata=kind(METHOD))
+    limit: int | None = field(default=None, metadata=kind(POSITIVE))
+    sop_classes: tuple[str, ...] = field(default=(), metadata=kind(_CLASSES))
+    timeouts: Timeouts = field(default=DEFAULT_TIMEOUTS, metadata=kind(TIMEOUTS))
+    hours: Hours | None = field(default=None, metadata=kind(HOURS))
+    rate: Rate | None = field(default=None, metadata=kind(RATE))
     # C-MOVE requests that may fail in a row before the run stops.
-    max_failures: int = 10
-    min_free_bytes: int = MIN_FREE_BYTES
+    max_failures: int = field(default=10, metadata=kind(POSITIVE))
+    min_free_bytes: int = field(default=MIN_FREE_BYTES, metadata=kind(BYTES))
     # What logs/unexpected may hold.
-    max_unexpected: int = MAX_UNEXPECTED
-    max_unexpected_bytes: int = MAX_UNEXPECTED_BYTES
-    capabilities: Capabilities = USUAL
-    excluded: Excluded = NOBODY
+    max_unexpected: int = field(default=MAX_UNEXPECTED, metadata=kind(POSITIVE))
+    max_unexpected_bytes: int = field(default=MAX_UNEXPECTED_BYTES, metadata=kind(BYTES))
+    capabilities: Capabilities = field(default=USUAL, metadata=kind(_CAPABILITIES))
+    excluded: Excluded = field(default=NOBODY, metadata=kind(_EXCLUDED))
     # One part of many by patient; other parts run elsewhere, each into an output folder of its own.
-    shard: Shard = WHOLE
+    shard: Shard = field(default=WHOLE, metadata=kind(SHARD))
 
 
 def run_name() -> str:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import signal
+import subprocess
+import sys
 import threading
 
 import pytest
@@ -11,6 +13,7 @@ import pytest
 from pacs.servers import Hospital, Server, free_port
 from pacsifier import api
 from pacsifier.errors import AssociationError, InputError
+from pacsifier.query import SERIES_COLUMNS
 
 EVERYONE = [{"PatientID": patient} for patient in ("00123", "123421", "45322", "124588", "SYN 05")]
 
@@ -45,11 +48,27 @@ def test_look_choose_fetch_in_python(config, hospital: Hospital, tmp_path, capfd
     assert capfd.readouterr() == ("", "")
 
 
+def test_the_columns_are_the_same_whatever_is_found(config):
+    nobody = api.find(config, [{"PatientID": "ZZ"}]).to_frame()
+    some = api.find(config, EVERYONE[:1]).to_frame()
+    assert (len(nobody), list(nobody.columns)) == (0, list(SERIES_COLUMNS))
+    assert list(some.columns) == list(nobody.columns)
+
+
 def test_a_call_takes_over_neither_signals_nor_logging(config):
     numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
     before = [signal.getsignal(number) for number in numbers], list(logging.getLogger().handlers)
     api.find(config, [{"PatientID": "00123"}])
     assert ([signal.getsignal(number) for number in numbers], list(logging.getLogger().handlers)) == before
+
+
+def test_what_commands_warn_of_is_not_written_where_nobody_listens(config, tmp_path):
+    # In a process of its own: pytest listens to everything.
+    words = f"from pacsifier import api; api.move({config!r}, [{{'PatientID': '45322'}}], 'out')"
+    ended = subprocess.run(
+        [sys.executable, "-c", words], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    assert (ended.stdout, ended.stderr) == ("", "")
 
 
 def test_it_works_from_a_thread(config, tmp_path):

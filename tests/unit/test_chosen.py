@@ -380,3 +380,10 @@ def test_a_remark_is_made_of_the_row_that_asked(tmp_path):
         "",
         "the PACS tells another PatientID of the series than the table",
     ]
+
+
+def test_the_index_that_pandas_writes_before_a_series_table_is_one_fault(tmp_path):
+    rows = [{"": str(number), **row(number)} for number in range(1, 40)]
+    (fault,) = faults(tmp_path, text(*rows))
+    assert "column 1 has no name" in fault
+    assert "index=False" in fault

@@ -90,9 +90,18 @@ def test_every_default_is_told_and_so_is_what_must_be_given(name, monkeypatch):
 def test_a_number_is_told_with_what_it_counts(name):
     for action in PARSERS[name]._actions:
         if callable(action.type) and action.type is not Path:
-            assert action.metavar in {"N", "I/N", "SECONDS", "SIZE", "RATE", "FROM-TO", "NAME", "K", "M"}, (
-                action.dest
-            )
+            assert action.metavar in {
+                "N",
+                "I/N",
+                "SECONDS",
+                "SIZE",
+                "RATE",
+                "FROM-TO",
+                "UID",
+                "NAME",
+                "K",
+                "M",
+            }, action.dest
 
 
 @every_parser

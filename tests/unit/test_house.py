@@ -34,6 +34,7 @@ FLOORS: Mapping[str, int] = {
     "disk": 4,
     "config": 3,
     "query": 3,
+    "allowed": 2,
     "dicom": 2,
     "pictures": 2,
     "demo": 1,

@@ -275,9 +275,29 @@ def test_too_many_cells_are_named(tmp_path: Path) -> None:
     assert (fault.row, fault.value) == (2, "MR | CT")
 
 
-def test_a_cell_under_an_empty_column_name_is_not_lost(tmp_path: Path) -> None:
-    (fault,) = faults(tmp_path, "PatientID,,StudyDate\n1,MR,20150512\n")
+@pytest.mark.parametrize(
+    "content", ["PatientID,,StudyDate\n1,MR,20150512\n", "PatientID,,StudyDate\n1,MR,20150512\n2,CT\n"]
+)
+def test_a_cell_under_an_empty_column_name_is_not_lost(tmp_path: Path, content: str) -> None:
+    (fault,) = faults(tmp_path, content)
     assert (fault.row, fault.value) == (2, "MR")
+    assert "column 2 has no name" in fault.problem
+
+
+@pytest.mark.parametrize("rows", [1, 300])
+def test_the_index_of_pandas_is_one_fault_that_says_what_it_is(tmp_path: Path, rows: int) -> None:
+    lines = "".join(f"{number},{number:05}\n" for number in range(rows))
+    (fault,) = faults(tmp_path, f",PatientID\n{lines}")
+    assert (fault.row, fault.value) == (2, "0")
+    assert "column 1 has no name" in fault.problem
+    assert "index=False" in fault.problem
+
+
+def test_each_column_without_a_name_is_told_once_and_cells_beyond_the_header_for_each_row(
+    tmp_path: Path,
+) -> None:
+    found = faults(tmp_path, ",PatientID,,StudyDate\n0,1,a\n1,2,b,20150512,x\n2,3,c,20150513,y\n")
+    assert [(fault.row, fault.value) for fault in found] == [(2, "0"), (2, "a"), (3, "x"), (4, "y")]
 
 
 def test_rows_that_ask_the_same_are_asked_once(tmp_path: Path) -> None:

@@ -189,6 +189,13 @@ def test_a_text_archive_and_an_empty_workbook_are_refused(tmp_path):
         read_query_file(workbook(tmp_path))
 
 
+def test_the_index_that_pandas_writes_is_one_fault(tmp_path):
+    rows = [[number, f"{number:05}"] for number in range(50)]
+    with pytest.raises(InputError, match="index=False") as raised:
+        cells(workbook(tmp_path, [None, "PatientID"], *rows))
+    assert len(raised.value.faults) == 1
+
+
 def test_a_mapping_may_be_a_workbook_too(tmp_path):
     assert read_mapping(workbook(tmp_path, [1234, "P0001"], ["00123", "P0002"])) == {
         "1234": "P0001",
