@@ -18,6 +18,7 @@ import pydicom
 from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset
 from pydicom.errors import BytesLengthException
+from pydicom.tag import BaseTag
 
 from pacsifier.deidentify.engine.elements import (
     CODE_VALUES,
@@ -163,11 +164,12 @@ class _Values(Bystander):
 
     def value(self, tag: int, vr: str, raw: bytes, scope: Scope) -> bytes | None:
         """Every value stays."""
-        key = (tag, vr, raw, scope.scheme, scope.character_sets, scope.big)
+        creator = scope.creator(tag) if tag & 0x10000 else ""
+        key = (tag, vr, raw, scope.scheme, creator, scope.character_sets, scope.big)
         known = self._known.get(key)
         if known is None:
             scheme = scope.scheme.decode("latin_1")
-            known = self._search.in_value(tag, vr, _values_of(vr, raw, scope), scheme)
+            known = self._search.in_value(tag, vr, _values_of(vr, raw, scope), scheme, creator)
             if scope.above and len(raw) <= _REMEMBERED:
                 if len(self._known) >= _MOST_REMEMBERED:
                     self._known.clear()
@@ -223,7 +225,7 @@ def _in_dataset(dataset: Dataset, search: Search, exempt: list[bytes], above: st
             continue
         values = element.value if element.VM > 1 else [element.value]
         read = [each if isinstance(each, bytes) else str(each) for each in values if each is not None]
-        kinds, written = search.in_value(int(tag), element.VR, read, scheme)
+        kinds, written = search.in_value(int(tag), element.VR, read, scheme, _creator_of(dataset, tag))
         yield from ((spelled, kind) for kind in kinds)
         exempt.append(written)
 
@@ -234,6 +236,12 @@ def _converted(dataset: Dataset, tag: Any) -> DataElement:
         return dataset[tag]
     except (ValueError, NotImplementedError, BytesLengthException):
         return DataElement(tag, "UN", dataset.get_item(tag).value)
+
+
+def _creator_of(dataset: Dataset, tag: BaseTag) -> str:
+    """The creator of a private element's block; "" for none."""
+    creator = BaseTag(tag & ~0xFFFF | tag.element >> 8)
+    return str(dataset[creator].value or "").strip(" \0") if tag.is_private and creator in dataset else ""
 
 
 def _scheme_of(item: Dataset) -> str:
