@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import cached_property
 
 from pacsifier.deidentify.engine import dates
+from pacsifier.deidentify.engine.descriptors import telling
 from pacsifier.deidentify.engine.dictionary import keyword
 from pacsifier.deidentify.engine.identifiers import SHORTEST_IN_BYTES, Identifiers, Matcher, fold_for_search
 from pacsifier.deidentify.engine.lexicon import lexicon
@@ -66,7 +67,7 @@ class _Kind:
             return
         if whole:
             yield _WHOLE
-        elif self.words.spans(text):
+        elif telling(text, self.words.spans(text)):
             yield _WORD
         if self.days.spans(text):
             yield _DAY
@@ -100,9 +101,11 @@ class Search:
         ]
         self._old_uids = old_uids
 
-    def in_text(self, text: str) -> Iterator[str]:
-        """The kinds of what is known in the name of a file."""
-        yield from self._typed.in_text(self._without_new(text))
+    def in_name(self, name: str, uids: Iterable[str]) -> Iterator[str]:
+        """The kinds of what is known in the name of a file; its own UIDs are in it, and are searched by themselves."""
+        for uid in uids:
+            name = name.replace(uid, " ") if uid else name
+        yield from self._typed.in_text(self._without_new(fold_for_search(name.replace("/", " "))))
 
     def in_value(
         self, tag: int, vr: str, values: Sequence[str | bytes], scheme: str, creator: str
