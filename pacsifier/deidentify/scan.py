@@ -120,8 +120,8 @@ class Scanner:
             return Facts(name, size, Reason.of(error))
         except OSError as error:
             why = why_not_opened(folder / name, error)
-            kind = why if isinstance(error, IsADirectoryError) else "cannot be read"
-            return Facts(name, size, Reason(kind, f"cannot be read: {why}"))
+            is_folder = isinstance(error, IsADirectoryError)
+            return Facts(name, size, Reason(why) if is_folder else Reason("cannot be read", why))
 
     def gathered(self) -> Gathered:
         """What was found since the last call."""
