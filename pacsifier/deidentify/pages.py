@@ -16,7 +16,7 @@ _PAIRS = (("subjects", "documents"), ("summarized", "summaries"))
 @lru_cache(maxsize=4096)
 def says(texts: tuple[str, ...], image_type: str) -> frozenset[str]:
     """What the texts of a header say of a picture: `page`, `dose` (a word of dose or protocol), `screen`; `alone` where
-    they say dose or protocol and nothing else.
+    the first of them, the description, says dose or protocol and nothing else (a protocol may be called "Protocol").
     """
     values = [value.replace("_", " ") for value in image_type.split("\\")]
     plain = [" ".join(fold(text).split()) for text in (*texts, *values)]
@@ -24,7 +24,7 @@ def says(texts: tuple[str, ...], image_type: str) -> frozenset[str]:
     said = set()
     if any(map(_is_page, joined)) or _holds_word(joined[len(texts) :], "image_types"):
         said.add("page")
-    if any(map(_says_nothing_else, plain[: len(texts)])):
+    if any(map(_says_nothing_else, plain[: len(texts[:1])])):
         said.add("alone")
     dose = any(_holds_part(text, "dose_inside") for text in joined)
     if said or dose or _holds_word(joined, "dose_words"):

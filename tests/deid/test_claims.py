@@ -243,6 +243,22 @@ MORE_PAGES = (
         "Hoja de protocolo",
     ),
     *("Exposure_Parameters", "EXPOSURE", "Esposizioni", "Patient Exposure", "Dosis (Patient)", "Carátula"),
+    *(
+        "Dose History",
+        "Estimated dose",
+        "Dose Area Product",
+        "Dosis effektiv",
+        "Registo de dose",
+        "Strålningsdos",
+    ),
+    *(
+        "CT Dosis",
+        "Informe dosimétrico",
+        "Rapport d'examen",
+        "Page protocole",
+        "Dosisübersicht",
+        "Dose Chart",
+    ),
 )
 SCIENCE = (
     *("Head 1.0 low dose protocol", "Patient 5.0 B30f", "Thorax Dosis reduziert", "Protocol 2 chest"),
@@ -319,6 +335,12 @@ def test_one_word_of_dose_is_enough_where_a_picture_was_captured(text):
         "dose or protocol page",
     )
     assert said(sop_class=f"{STORAGE}2", series_description=f"{text} 2 B30f") == (True, "")
+
+
+def test_a_protocol_may_be_called_so():
+    header = {"sop_class": f"{STORAGE}2", "series_description": "Axial 2.0"}
+    assert said(**header, protocol="Protocole") == (True, "")
+    assert said(**header, protocol="Protocole patient") == (False, "dose or protocol page")
 
 
 @pytest.mark.parametrize("text", ["Dose", "Dosis", "Dose totale"])
