@@ -10,19 +10,24 @@ from functools import cache, lru_cache
 from pacsifier.deidentify.engine.profile import data_parts
 
 _MOST_LINKS = 4  # between a subject and its document
+_PAIRS = (("subjects", "documents"), ("summarized", "summaries"))
 
 
 @lru_cache(maxsize=4096)
 def says(texts: tuple[str, ...], image_type: str) -> frozenset[str]:
-    """What the texts of a header say of a picture: `page`, `dose` (a word of dose or protocol), `screen`."""
+    """What the texts of a header say of a picture: `page`, `dose` (a word of dose or protocol), `screen`; `alone` where
+    the first of them, the description, says dose or protocol and nothing else (a protocol may be called "Protocol").
+    """
     values = [value.replace("_", " ") for value in image_type.split("\\")]
     plain = [" ".join(fold(text).split()) for text in (*texts, *values)]
     joined = [f" {_without_harmless(text)} " for text in plain]
     said = set()
     if any(map(_is_page, joined)) or _holds_word(joined[len(texts) :], "image_types"):
         said.add("page")
+    if any(map(_says_nothing_else, plain[: len(texts[:1])])):
+        said.add("alone")
     dose = any(_holds_part(text, "dose_inside") for text in joined)
-    if "page" in said or dose or _holds_word(joined, "dose_words"):
+    if said or dose or _holds_word(joined, "dose_words"):
         said.add("dose")
     screens = any(_holds_phrase(text, "screens") or _holds_part(text, "screens_inside") for text in joined)
     if screens or _holds_word(joined[len(texts) :], "screen_types"):
@@ -42,9 +47,19 @@ def _is_page(text: str) -> bool:
     return bool(
         _holds_phrase(text, "phrases")
         or _holds_part(text, "inside")
-        or any(map(_compound().fullmatch, text.split()))
-        or _pair().search(text)
+        or any(_holds_pair(text, *each) for each in _PAIRS)
     )
+
+
+def _holds_pair(text: str, subjects: str, documents: str) -> bool:
+    compound = _compound(subjects, documents)
+    return any(map(compound.fullmatch, text.split())) or bool(_pair(subjects, documents).search(text))
+
+
+def _says_nothing_else(text: str) -> bool:
+    words = set(text.split())
+    others = words - _words("alone")
+    return others < words and others <= _words("alone_links") | _words("subjects")
 
 
 def _without_harmless(text: str) -> str:
@@ -78,14 +93,14 @@ def _phrases(part: str) -> frozenset[str]:
 
 
 @cache
-def _compound() -> re.Pattern[str]:
-    return re.compile(rf"(?:{_any('subjects')})\w{{0,8}}(?:{_any('documents')})")
+def _compound(subjects: str, documents: str) -> re.Pattern[str]:
+    return re.compile(rf"(?:{_any(subjects)})\w{{0,8}}(?:{_any(documents)})")
 
 
 @cache
-def _pair() -> re.Pattern[str]:
+def _pair(subjects: str, documents: str) -> re.Pattern[str]:
     """A subject and a document in either order, nothing but links and further subjects between them."""
-    subject, document = _any("subjects"), _any("documents")
+    subject, document = _any(subjects), _any(documents)
     between = rf" (?:(?:{_any('links')}|{subject}) ){{0,{_MOST_LINKS}}}"
     return re.compile(
         rf"(?<= )(?:(?:{subject}){between}(?:{document})|(?:{document}){between}(?:{subject}))(?= )"

@@ -7,6 +7,7 @@ with what wrote them.
 
 from __future__ import annotations
 
+import re
 import struct
 import warnings
 from collections.abc import Iterator, Sequence
@@ -18,6 +19,7 @@ import pydicom
 from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset
 from pydicom.errors import BytesLengthException
+from pydicom.tag import BaseTag
 
 from pacsifier.deidentify.engine.elements import (
     CODE_VALUES,
@@ -28,6 +30,7 @@ from pacsifier.deidentify.engine.elements import (
     show,
 )
 from pacsifier.deidentify.engine.identifiers import SHORTEST_IN_BYTES
+from pacsifier.deidentify.engine.marks import OUR_VERSION
 from pacsifier.deidentify.engine.private_numbers import NUMBERS
 from pacsifier.deidentify.searching import OLD_UID, Search, is_uids
 from pacsifier.dicom import part10
@@ -37,7 +40,8 @@ from pacsifier.dicom.text import decode_text
 TagAndKind = tuple[str, str]
 
 _PIXELS = (0x7FE00008, 0x7FE00009, 0x7FE00010)
-_META_SOP_INSTANCE = 0x00020003
+_META_SOP_INSTANCE, _META_VERSION = 0x00020003, 0x00020013
+_UIDS_OF_NAME = (0x00080018, 0x0020000E, 0x0020000D)
 _RAW = "raw bytes"
 _REMEMBERED = 1 << 12  # bytes of an element
 _MOST_REMEMBERED = 50_000  # elements of one creator and character set
@@ -66,10 +70,12 @@ class Rereader:
         self._memories: dict[tuple[Coding, bytes, str], dict[bytes, _Outcome]] = {}
         self._heads: dict[bytes, set[str]] = {}
 
-    def in_file(self, path: Path, *, by_pydicom: bool) -> Iterator[TagAndKind]:
-        """Tag and kind of every hit in a file."""
+    def in_file(self, path: Path, *, name: str, by_pydicom: bool) -> Iterator[TagAndKind]:
+        """Tag and kind of every hit in a file, and in its name below the output ("": not searched)."""
         with FileIO(path) as handle:
             layout = part10.layout(handle)
+            uids = [(layout.value(tag) or b"").decode("latin_1").strip("\0 ") for tag in _UIDS_OF_NAME]
+            yield from (("name of the file", kind) for kind in self._search.in_name(name, uids))
             if layout.defect:
                 yield "the whole file", f"cannot be read again: {layout.defect}"
                 return
@@ -137,6 +143,9 @@ class Rereader:
         uid = layout.meta.get(_META_SOP_INSTANCE, b"")
         own = {OLD_UID} if self._search.has_old_uid(_each_uid(uid)) else set()
         rest = head.replace(uid, b"") if uid and is_uids(uid) else head
+        version = layout.meta.get(_META_VERSION, b"")
+        if OUR_VERSION.fullmatch(version):
+            rest = rest.replace(version, b"")
         if rest not in self._heads:
             self._heads[rest] = self._search.in_bytes(rest)
         return own | self._heads[rest]
@@ -163,11 +172,12 @@ class _Values(Bystander):
 
     def value(self, tag: int, vr: str, raw: bytes, scope: Scope) -> bytes | None:
         """Every value stays."""
-        key = (tag, vr, raw, scope.scheme, scope.character_sets, scope.big)
+        creator = scope.creator(tag) if tag & 0x10000 else ""
+        key = (tag, vr, raw, scope.scheme, creator, scope.character_sets, scope.big)
         known = self._known.get(key)
         if known is None:
             scheme = scope.scheme.decode("latin_1")
-            known = self._search.in_value(tag, vr, _values_of(vr, raw, scope), scheme)
+            known = self._search.in_value(tag, vr, _values_of(vr, raw, scope), scheme, creator)
             if scope.above and len(raw) <= _REMEMBERED:
                 if len(self._known) >= _MOST_REMEMBERED:
                     self._known.clear()
@@ -223,7 +233,7 @@ def _in_dataset(dataset: Dataset, search: Search, exempt: list[bytes], above: st
             continue
         values = element.value if element.VM > 1 else [element.value]
         read = [each if isinstance(each, bytes) else str(each) for each in values if each is not None]
-        kinds, written = search.in_value(int(tag), element.VR, read, scheme)
+        kinds, written = search.in_value(int(tag), element.VR, read, scheme, _creator_of(dataset, tag))
         yield from ((spelled, kind) for kind in kinds)
         exempt.append(written)
 
@@ -234,6 +244,12 @@ def _converted(dataset: Dataset, tag: Any) -> DataElement:
         return dataset[tag]
     except (ValueError, NotImplementedError, BytesLengthException):
         return DataElement(tag, "UN", dataset.get_item(tag).value)
+
+
+def _creator_of(dataset: Dataset, tag: BaseTag) -> str:
+    """The creator of a private element's block; "" for none."""
+    creator = BaseTag(tag & ~0xFFFF | tag.element >> 8)
+    return str(dataset[creator].value or "").strip(" \0") if tag.is_private and creator in dataset else ""
 
 
 def _scheme_of(item: Dataset) -> str:
@@ -254,6 +270,8 @@ def _beside_pixels(source: part10.Buffer, start: int, stop: int) -> Iterator[byt
             yield source[begin : _end_of_headers(source, begin, end)]
             tail = source[max(begin, end - _LONGEST_TAIL) : end]
             yield tail[max(tail.rfind(b"\xff\xd9"), 0) :]
+        elif source[begin + 4 : min(begin + 8, end)] in _BOXED:
+            yield _CODESTREAM.split(source[begin : min(begin + _LONGEST_TAIL, end)], maxsplit=1)[0]
         start = end
 
 
@@ -262,6 +280,7 @@ _PICTURES = {
     b"\xff\x4f": b"\xff\x90",
 }  # JPEG and JPEG 2000: what ends their headers
 _LONGEST_TAIL = 1 << 16
+_BOXED, _CODESTREAM = (b"jP  ", b"JXL "), re.compile(rb"jp2c|jxl[cp]")
 
 
 def _end_of_headers(source: part10.Buffer, begin: int, end: int) -> int:

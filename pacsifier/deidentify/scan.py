@@ -22,6 +22,7 @@ from pacsifier.deidentify.engine.profile import TEXT_VRS, Action, Profile
 from pacsifier.deidentify.engine.reading import whole_instance
 from pacsifier.deidentify.model import Facts, Reason
 from pacsifier.dicom import part10
+from pacsifier.dicom.kinds import why_not_opened
 from pacsifier.dicom.part10 import Coding
 from pacsifier.dicom.runs import Runs
 from pacsifier.dicom.splice import UnreadableError
@@ -118,7 +119,9 @@ class Scanner:
         except UnreadableError as error:
             return Facts(name, size, Reason.of(error))
         except OSError as error:
-            return Facts(name, size, Reason("cannot be read", f"cannot be read: {error.strerror}"))
+            why = why_not_opened(folder / name, error)
+            is_folder = isinstance(error, IsADirectoryError)
+            return Facts(name, size, Reason(why) if is_folder else Reason("cannot be read", why))
 
     def gathered(self) -> Gathered:
         """What was found since the last call."""

@@ -7,14 +7,16 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import cached_property
 
 from pacsifier.deidentify.engine import dates
+from pacsifier.deidentify.engine.descriptors import telling
 from pacsifier.deidentify.engine.dictionary import keyword
 from pacsifier.deidentify.engine.identifiers import SHORTEST_IN_BYTES, Identifiers, Matcher, fold_for_search
 from pacsifier.deidentify.engine.lexicon import lexicon
+from pacsifier.deidentify.engine.private_constants import is_constant
 from pacsifier.deidentify.engine.profile import read_words
 from pacsifier.deidentify.engine.subject import Subject
 from pacsifier.disk.names import slug
@@ -65,7 +67,7 @@ class _Kind:
             return
         if whole:
             yield _WHOLE
-        elif self.words.spans(text):
+        elif telling(text, self.words.spans(text)):
             yield _WORD
         if self.days.spans(text):
             yield _DAY
@@ -99,19 +101,24 @@ class Search:
         ]
         self._old_uids = old_uids
 
-    def in_text(self, text: str) -> Iterator[str]:
-        """The kinds of what is known in the name of a file."""
-        yield from self._typed.in_text(self._without_new(text))
+    def in_name(self, name: str, uids: Iterable[str]) -> Iterator[str]:
+        """The kinds of what is known in the name of a file; its own UIDs are in it, and are searched by themselves."""
+        for uid in uids:
+            name = name.replace(uid, " ") if uid else name
+        yield from self._typed.in_text(self._without_new(fold_for_search(name.replace("/", " "))))
 
     def in_value(
-        self, tag: int, vr: str, values: Sequence[str | bytes], scheme: str
+        self, tag: int, vr: str, values: Sequence[str | bytes], scheme: str, creator: str
     ) -> tuple[tuple[str, ...], bytes]:
-        """The kinds of hits in a value, and the text of it in which the raw bytes may have what is known."""
+        """The kinds of hits in a value, and the text of it in which the raw bytes may have what is known.
+
+        `scheme` is the coding scheme of its item, `creator` that of its private block; "" for none.
+        """
         texts = [each for each in values if isinstance(each, str)]
         written = "\0".join(texts).lower().encode("utf_8", "replace")
         if vr == "UI" and is_uids(written):
             return (OLD_UID,) if self.has_old_uid(written.split(b"\0")) else (), written
-        kind = self._typed if vr == "UI" else self._kind_of(tag, vr, scheme)
+        kind = self._typed if vr == "UI" else self._kind_of(tag, vr, scheme, creator)
         if kind is None:
             return self._in_numbers(tag, vr, texts), written
         texts += [each.decode("latin_1") for each in values if isinstance(each, bytes) and _is_text(each)]
@@ -141,12 +148,10 @@ class Search:
         """Whether one of them is a UID of the input."""
         return not self._old_uids.isdisjoint(uids)
 
-    def _kind_of(self, tag: int, vr: str, scheme: str) -> _Kind | None:
+    def _kind_of(self, tag: int, vr: str, scheme: str, creator: str) -> _Kind | None:
         """What is looked for in a value; None where it is no text."""
         if tag & 0x10000:
-            if 0x10 <= tag & 0xFFFF <= 0xFF and vr in ("LO", "UN"):
-                return _NOTHING
-            return self._typed if vr in TEXT_VRS | BYTES else self._made if vr in _MADE_VRS else None
+            return self._kind_of_private(tag, vr, creator)
         if vr not in TEXT_VRS:
             return None
         if tag in _MARKS or (tag in _CODED and scheme in read_words("coding_schemes.txt")):
@@ -154,6 +159,13 @@ class Search:
         if keyword(tag) in read_words("constants.txt"):
             return self._defined
         return self._made if keyword(tag) in read_words("kept_text.txt") - _CODES_BY_NAME else self._typed
+
+    def _kind_of_private(self, tag: int, vr: str, creator: str) -> _Kind | None:
+        if 0x10 <= tag & 0xFFFF <= 0xFF and vr in ("LO", "UN"):
+            return _NOTHING
+        if is_constant(tag, vr, creator):
+            return self._defined
+        return self._typed if vr in TEXT_VRS | BYTES else self._made if vr in _MADE_VRS else None
 
     def _in_numbers(self, tag: int, vr: str, texts: Sequence[str]) -> tuple[str, ...]:
         """Days and long identifiers among private numbers; a birth date among dates. A short number is a measure."""

@@ -198,24 +198,33 @@ def _differing(found: str, told: Given) -> tuple[Fault, ...]:
 
 
 def identifying(patients: Mapping[str, Patient], given: Mapping[str, Given]) -> list[Fault]:
-    """The given pseudonyms that tell who somebody is: a PatientID of this run, or the patient's own in them."""
+    """The given pseudonyms that tell who somebody is: they are or hold a PatientID of this run."""
     ids = {fold_for_search(patient.patient_id) for patient in patients.values()}
+    # One search for the IDs of everybody: a pattern for each patient and pseudonym would be a hundred million.
+    anybody = _finding(patient.patient_id for patient in patients.values())
     faults = []
     for name, patient in patients.items():
         new = fold_for_search(given[name].pseudonym or "")
-        own = Identifiers()
-        own.add_id(patient.patient_id)
         what = ""
         if new in ids:
             what = "is the PatientID of a patient of this run"
-        elif Matcher(replace(own, wholes=set()), {}).spans(new):
-            what = "holds the PatientID"
+        elif new and anybody.spans(new):
+            own = _finding([patient.patient_id]).spans(new)
+            what = "holds the PatientID" if own else "holds the PatientID of another patient of this run"
         if what and new:
             remedy = "choose another one, or insist with --allow_identifying_ids"
             faults.append(
                 Fault(f"pseudonym of {patient.key}", f"{what}: {remedy}", value=given[name].pseudonym)
             )
     return faults
+
+
+def _finding(ids: Iterable[str]) -> Matcher:
+    """Finds PatientIDs that are long enough inside other text."""
+    known = Identifiers()
+    for each in ids:
+        known.add_id(each)
+    return Matcher(replace(known, wholes=set()), {})
 
 
 def _looked_up(patient: Patient, mapping: Mapping[str, _Given], ambiguous: bool) -> _Given | None:

@@ -13,7 +13,6 @@ from pathlib import Path
 
 from pacsifier.deidentify import report
 from pacsifier.deidentify.crew import shared
-from pacsifier.deidentify.engine.identifiers import fold_for_search
 from pacsifier.deidentify.engine.subject import Subject
 from pacsifier.deidentify.model import FILES_PER_TASK, Request, Verified
 from pacsifier.deidentify.rereading import Rereader
@@ -62,7 +61,7 @@ class Verifier:
     out_folder: Path
     names_kept: bool
     old_uids: frozenset[str]
-    _last: list[tuple[Subject, Search, Rereader]] = field(default_factory=list, compare=False, repr=False)
+    _last: list[tuple[Subject, Rereader]] = field(default_factory=list, compare=False, repr=False)
 
     @cached_property
     def _old_uids(self) -> frozenset[bytes]:
@@ -71,19 +70,16 @@ class Verifier:
     def __call__(self, task: tuple[Subject, tuple[str, ...]]) -> tuple[int, list[Hit]]:
         """How many files were read, and their hits. The first file is read by pydicom as well."""
         subject, names = task
-        search, rereader = self._of(subject)
+        rereader = self._of(subject)
         hits: list[Hit] = []
         for number, name in enumerate(names):
-            if not self.names_kept:
-                kinds = search.in_text(fold_for_search(name.replace("/", " ")))
-                hits += ((name, "name of the file", kind) for kind in kinds)
-            found = rereader.in_file(self.out_folder / name, by_pydicom=not number)
+            searched = "" if self.names_kept else name
+            found = rereader.in_file(self.out_folder / name, name=searched, by_pydicom=not number)
             hits += ((name, tag, kind) for tag, kind in found)
         return len(names), hits
 
-    def _of(self, subject: Subject) -> tuple[Search, Rereader]:
+    def _of(self, subject: Subject) -> Rereader:
         """Kept for the next files of the patient: what is looked for is put together once."""
         if not self._last or self._last[0][0] is not subject:
-            search = Search(subject, self._old_uids)
-            self._last[:] = [(subject, search, Rereader(search))]
-        return self._last[0][1:]
+            self._last[:] = [(subject, Rereader(Search(subject, self._old_uids)))]
+        return self._last[0][1]

@@ -20,7 +20,20 @@ _NEEDED = frozenset(
     )
 )
 # The picture, and how its samples become colours; any other box tells about it.
-_BOXES = frozenset((b"jP  ", b"ftyp", b"jp2h", b"jp2c", b"JXL ", b"jxll", b"jxlc", b"jxlp"))
+_BOXES = frozenset((b"jP  ", b"jp2c", b"JXL ", b"jxll", b"jxlc", b"jxlp"))
+_HEADER = b"jp2h"  # a box of boxes
+_HEADER_BOXES = frozenset((b"ihdr", b"bpcc", b"colr", b"pclr", b"cmap", b"cdef", b"res "))
+_RESOLUTION = b"res "  # one more
+_RESOLUTION_BOXES = frozenset((b"resc", b"resd"))
+_INSIDE = {_HEADER: _HEADER_BOXES, _RESOLUTION: _RESOLUTION_BOXES}
+# How long the content of a box is, where its kind tells: what stands behind that is no picture.
+_LENGTHS_OF = {b"jP  ": 4, b"JXL ": 4, b"jxll": 1, b"ihdr": 14, b"resc": 10, b"resd": 10}
+_COLOUR, _PALETTE, _CHANNELS = b"colr", b"pclr", b"cdef"
+_ENUMERATED, _LONGER_COLOURS = 1, {14: 35, 19: 31}  # CIELab and CIEJab tell their ranges
+_BRANDS = b"ftyp"
+_KNOWN_BRANDS = frozenset(
+    (b"jp2 ", b"jpx ", b"jpxb", b"jpm ", b"mjp2", b"mj2s", b"jph ", b"jhc ", b"J2P0", b"J2P1", b"jxl ")
+)
 _PICTURE = (b"jp2c", b"jxlc", b"jxlp")
 
 
@@ -123,6 +136,7 @@ def _entries(data: bytes, start: int, stop: int) -> Iterator[tuple[int, int]]:
 def look_into_boxes(data: bytes) -> Found:
     """The boxes that tell about the picture, and comments of the codestream within; raises StreamError."""
     edits: list[Edit] = []
+    kept: list[bytes] = []
     pos, shown = 0, False
     while pos < len(data):
         try:
@@ -132,13 +146,92 @@ def look_into_boxes(data: bytes) -> Found:
                 break  # what follows the picture is no box
             raise
         kind = data[pos + 4 : pos + 8]
-        if kind not in _BOXES:
-            edits.append((pos, stop, b""))
-        elif kind == b"jp2c":
-            edits += _inner(data, pos, head, stop)
+        changes = _of_box(data, pos, head, stop)
+        edits += changes
+        if kind == _HEADER:
+            kept.append(_left(data, head, stop, changes))
         shown = shown or kind in _PICTURE
         pos = stop
-    return Found(tuple(sorted(edits)), pos)
+    return Found(tuple(sorted(edits)), pos, b"\0".join(kept))
+
+
+def _left(data: bytes, start: int, stop: int, edits: list[Edit]) -> bytes:
+    """What some edits leave of a box; a profile of colours may name somebody."""
+    out, pos = b"", start
+    for begin, end, _ in sorted(each for each in edits if start <= each[0]):
+        out, pos = out + data[pos:begin], end
+    return out + data[pos:stop]
+
+
+def _of_box(data: bytes, pos: int, head: int, stop: int) -> list[Edit]:
+    """The edits of a box of the file."""
+    kind = data[pos + 4 : pos + 8]
+    if kind == b"jp2c":
+        return [*_inner(data, pos, head, stop)]
+    if kind == _HEADER:
+        return _of_superbox(data, pos, head, stop)
+    if kind == _BRANDS:
+        return _of_brands(data, pos, head, stop)
+    return _to_its_length(data, pos, head, stop) if kind in _BOXES else [(pos, stop, b"")]
+
+
+def _of_superbox(data: bytes, pos: int, head: int, stop: int) -> list[Edit]:
+    """The edits of the boxes in a box, and of its length."""
+    kept = _INSIDE[data[pos + 4 : pos + 8]]
+    edits: list[Edit] = []
+    at_box = head
+    while at_box < stop:
+        inner, end = _box(data[:stop], at_box)
+        kind = data[at_box + 4 : at_box + 8]
+        if kind not in kept:
+            edits.append((at_box, end, b""))
+        elif kind in _INSIDE:
+            edits += _of_superbox(data, at_box, inner, end)
+        else:
+            edits += _to_its_length(data, at_box, inner, end)
+        at_box = end
+    gone = sum(end - begin - len(new) for begin, end, new in edits)
+    return [*edits, *_shorter_by(data, pos, head, gone)]
+
+
+def _to_its_length(data: bytes, pos: int, head: int, stop: int) -> list[Edit]:
+    """The edits of a box that holds more than its kind has room for."""
+    end = head + _length_of(data[pos + 4 : pos + 8], data, head, stop)
+    if end >= stop:
+        return []
+    return [(end, stop, b""), *_shorter_by(data, pos, head, stop - end)]
+
+
+def _length_of(kind: bytes, data: bytes, head: int, stop: int) -> int:
+    """The bytes that the content of a box has, as far as it tells; raises StreamError."""
+    if kind == _CHANNELS:
+        return 2 + 6 * at(data, head)
+    if kind == _PALETTE:
+        columns = at(data, head + 2, 1)
+        widths = ((depth & 0x7F) // 8 + 1 for depth in data[head + 3 : head + 3 + columns])
+        return 3 + columns + at(data, head) * sum(widths)
+    if kind == _COLOUR and at(data, head, 1) == _ENUMERATED:
+        return _LONGER_COLOURS.get(at(data, head + 3, 4), 7)
+    return _LENGTHS_OF.get(kind, stop - head)
+
+
+def _of_brands(data: bytes, pos: int, head: int, stop: int) -> list[Edit]:
+    """The edits of the box of brands: a reader looks for one that it knows, and nobody needs others and a version."""
+    if at(data, head, 4).to_bytes(4, "big") not in _KNOWN_BRANDS:
+        raise StreamError(f"the brand at byte {head} is not known")
+    edits: list[Edit] = [(head + 4, head + 8, bytes(4))] if any(data[head + 4 : head + 8]) else []
+    others = [
+        each for each in range(head + 8, stop, 4) if data[each : min(each + 4, stop)] not in _KNOWN_BRANDS
+    ]
+    edits += ((each, min(each + 4, stop), b"") for each in others)
+    return [*edits, *_shorter_by(data, pos, head, sum(min(4, stop - each) for each in others))]
+
+
+def _shorter_by(data: bytes, pos: int, head: int, gone: int) -> Iterator[Edit]:
+    """The new length of a box; one that runs to the end of the data tells none."""
+    if gone and at(data, pos, 4):
+        width, place = (4, pos) if head == pos + 8 else (8, pos + 8)
+        yield place, place + width, (at(data, place, width) - gone).to_bytes(width, "big")
 
 
 def _box(data: bytes, pos: int) -> tuple[int, int]:
@@ -161,6 +254,4 @@ def _inner(data: bytes, pos: int, head: int, stop: int) -> Iterator[Edit]:
         yield begin + head, end + head, new
     if behind:
         yield head + found.end, stop, b""
-    if (gone or behind) and at(data, pos, 4):
-        width, place = (4, pos) if head == pos + 8 else (8, pos + 8)
-        yield place, place + width, (at(data, place, width) - gone - behind).to_bytes(width, "big")
+    yield from _shorter_by(data, pos, head, gone + behind)

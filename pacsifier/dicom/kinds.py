@@ -27,13 +27,14 @@ class Kind(Enum):
     DIRECTORY = "a DICOMDIR, whole or not"
     BARE = "a data set of a standard SOP class without preamble and prefix"
     OTHER = "no DICOM"
-    FOLDER = "a link to a folder, or a folder that cannot be read"
+    LINKED_FOLDER = "a link to a folder, which is not followed"
+    FOLDER = "a folder that cannot be read"
     DEAD_LINK = "a link that leads nowhere"
     SPECIAL = "neither a file nor a folder: a pipe, a socket, a device"
     UNREADABLE = "a file that the system does not let us read"
 
 
-NO_FILE: Final = frozenset((Kind.FOLDER, Kind.DEAD_LINK, Kind.SPECIAL))
+NO_FILE: Final = frozenset((Kind.LINKED_FOLDER, Kind.FOLDER, Kind.DEAD_LINK, Kind.SPECIAL))
 
 
 _NOTHING: Final = part10.Part10File({}, b"", "no file", False, False, "", 0, 0)
@@ -61,13 +62,22 @@ def examine(path: Path, wanted: Collection[int]) -> Examined:
     try:
         mode = path.stat().st_mode
         if not stat.S_ISREG(mode):
-            return Examined(Kind.FOLDER if stat.S_ISDIR(mode) else Kind.SPECIAL)
+            return Examined(_folder(path) if stat.S_ISDIR(mode) else Kind.SPECIAL)
         file = part10.read(path, (*wanted, SOP_CLASS, _MEDIA_CLASS))
     except OSError as error:
         dead = error.errno in _LEADS_NOWHERE and path.is_symlink()
         kind = Kind.DEAD_LINK if dead else Kind.UNREADABLE
         return Examined(kind, why=error.strerror or str(error))
     return Examined(kind_of(file), file, file.defect)
+
+
+def why_not_opened(path: Path, error: OSError) -> str:
+    """What to say of a path in a walk that could not be opened: the system calls a link to a folder a directory."""
+    return _folder(path).value if isinstance(error, IsADirectoryError) else error.strerror or str(error)
+
+
+def _folder(path: Path) -> Kind:
+    return Kind.LINKED_FOLDER if path.is_symlink() else Kind.FOLDER
 
 
 def kind_of(file: part10.Part10File) -> Kind:

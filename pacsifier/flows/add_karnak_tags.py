@@ -34,6 +34,7 @@ _SLICE: Final = 100
 _NO_FILE: Final = "a link, a folder that cannot be read, or no file: not changed"
 _WHY_NOT: Final[Mapping[Kind, str]] = {
     **dict.fromkeys(kinds.NO_FILE, _NO_FILE),
+    Kind.LINKED_FOLDER: f"{Kind.LINKED_FOLDER.value}: not changed",
     Kind.UNREADABLE: "cannot be read: {}",
     Kind.BARE: "has no DICOM preamble and prefix: not changed",
     Kind.NOT_WHOLE: "not whole: {}; not changed",
@@ -153,7 +154,7 @@ def _scan(in_folder: Path, progress: Progress) -> _Found:
 def _read(path: Path) -> tuple[Person, str] | str | None:
     """The person and birth date of an instance; else why it cannot be tagged; None for what nobody would tag."""
     if path.is_symlink():
-        return _NO_FILE
+        return _WHY_NOT[Kind.LINKED_FOLDER] if path.is_dir() else _NO_FILE
     read = kinds.examine(path, _WHO)
     if read.kind is not Kind.INSTANCE:
         return _WHY_NOT[read.kind].format(read.why) if read.kind in _WHY_NOT else None

@@ -47,6 +47,7 @@ _COMPONENT: Final = re.compile(r"[A-Z0-9_]{1,8}")
 _ANYTHING: Final = re.compile(".*")
 _OURS: Final = re.compile(r"PA\d{6}/ST\d{6}/SE\d{6}/IM\d{6}")
 _WHY_NOT: Final[Mapping[Kind, str]] = {
+    Kind.LINKED_FOLDER: f"{Kind.LINKED_FOLDER.value}: not looked into",
     Kind.FOLDER: f"{Kind.FOLDER.value}: not looked into",
     Kind.DEAD_LINK: Kind.DEAD_LINK.value,
     Kind.UNREADABLE: "cannot be read: {}",

@@ -176,7 +176,7 @@ def _json(report: Report) -> str:
 def _read(path: Path) -> Report | None:
     """The report in a file; None where there is none. Raises UnreadableReportError, OSError."""
     read = kinds.examine(path, ())
-    if read.kind is Kind.FOLDER:
+    if read.kind in (Kind.LINKED_FOLDER, Kind.FOLDER):
         raise UnreadableReportError(f"{read.kind.value}: not looked into")
     if read.kind is Kind.UNREADABLE:
         raise UnreadableReportError(read.why)

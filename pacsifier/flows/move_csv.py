@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from pacsifier.dicom.kinds import Kind
 from pacsifier.disk.files import move_file
 from pacsifier.disk.lock import OutputLock
 from pacsifier.disk.walk import Progress, walk_with_logs
@@ -41,7 +42,9 @@ def plan(data_folder: Path, info_folder: Path) -> Plan:
     for path in _found(data_folder, info_folder):
         target = info_folder / path.relative_to(data_folder)
         if path.is_symlink() or not path.is_file():
-            left.append((path, "a link, a folder that cannot be read, or no file: it stays"))
+            linked = path.is_symlink() and path.is_dir()
+            what = Kind.LINKED_FOLDER.value if linked else "a link, a folder that cannot be read, or no file"
+            left.append((path, f"{what}: it stays"))
         elif not target.exists() and not target.is_symlink():
             moves.append((path, target))
         elif not target.is_symlink() and target.is_file() and filecmp.cmp(path, target, shallow=False):

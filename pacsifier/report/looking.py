@@ -57,7 +57,7 @@ _SHOWN = (
 _NUMBER_OF = {keyword: tag for tag, keyword in _TAGS.items()}
 _BY_US = METHOD.partition(" edition")[0]
 _INSTANCES = (Kind.INSTANCE, Kind.NOT_WHOLE, Kind.BARE)
-_UNREAD = (Kind.UNREADABLE, Kind.FOLDER, Kind.DEAD_LINK)
+_UNREAD = (Kind.UNREADABLE, Kind.LINKED_FOLDER, Kind.FOLDER, Kind.DEAD_LINK)
 _UID_CHARACTERS = frozenset("0123456789abcdefghijklmnopqrstuvwxyz_.")
 
 

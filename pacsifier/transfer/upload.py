@@ -27,7 +27,8 @@ from pacsifier.transfer.retry import Retry
 log = logging.getLogger(__name__)
 
 _WHY_NOT = {
-    Kind.FOLDER: "not a regular file",
+    Kind.LINKED_FOLDER: Kind.LINKED_FOLDER.value,
+    Kind.FOLDER: Kind.FOLDER.value,
     Kind.SPECIAL: "not a regular file",
     Kind.DEAD_LINK: "{}",
     Kind.UNREADABLE: "{}",

@@ -211,7 +211,80 @@ PAGES = (
     ),
     *("Отчет о дозе", "線量レポート", "剂量报告", "선량 보고서", "CTDI DLP summary", "Full Dose Report"),  # noqa: RUF001
 )
+MORE_PAGES = (
+    *("Página de dosis", "Dosis del paciente", "Dosis total", "Parametros de exposicion", "Exposición"),
+    *("Pagina dose", "Pagina dosi", "Riassunto dose", "Relazione dose", "Dati dosimetrici"),
+    *("Esposizione paziente", "Protocol Page", "Scanprotokoll", "Patient Study Summary", "Scan Summary"),
+    *(
+        "Series Summary",
+        "Protocole",
+        "PROTOKOLL",
+        "Protocollo",
+        "Total Dose",
+        "Dose totale",
+        "Gesamtdosis Patient",
+    ),
+    *("Parámetros de exposición", "Dose du patient", "Dose efficace", "Page de dose", "Feuille de dose"),
+    *(
+        "Résumé de la série",
+        "Résumé étude",
+        "Resumen del estudio",
+        "Riepilogo serie",
+        "Serienzusammenfassung",
+    ),
+    *("Relatório do paciente", "Página do paciente", "Parâmetros de exposição", "Resumo do estudo"),
+    *("Stralingsdosis", "Dosisgegevens", "Samenvatting onderzoek", "Serie samenvatting", "Protocolblad"),
+    *("Stråldos", "Patientsammanfattning", "Sammanfattning serie", "Dossammanfattning", "Protokollseite"),
+    *(
+        "Données dosimétriques",
+        "Bilan dosimétrique",
+        "Datos dosimétricos",
+        "Scheda protocollo",
+        "Hoja de protocolo",
+    ),
+    *("Exposure_Parameters", "EXPOSURE", "Esposizioni", "Patient Exposure", "Dosis (Patient)", "Carátula"),
+    *(
+        "Dose History",
+        "Estimated dose",
+        "Dose Area Product",
+        "Dosis effektiv",
+        "Registo de dose",
+        "Strålningsdos",
+    ),
+    *(
+        "CT Dosis",
+        "Informe dosimétrico",
+        "Rapport d'examen",
+        "Page protocole",
+        "Dosisübersicht",
+        "Dose Chart",
+    ),
+)
 SCIENCE = (
+    *("Head 1.0 low dose protocol", "Patient 5.0 B30f", "Thorax Dosis reduziert", "Protocol 2 chest"),
+    *(
+        "T1 dose test",
+        "Testa protocollo ictus",
+        "Cardiac report phase 70%",
+        "Protocolo craneo",
+        "Protocole AVC",
+    ),
+    *("Protocollo encefalo", "Contrast dose 2", "CT Angio Protokoll Aorta", "Table static", "Liver info"),
+    *(
+        "Schädel Protokoll Schlaganfall",
+        "Exposition tibia",
+        "Pagina coronal",
+        "Serie 3 axial",
+        "Study 2 scan 3",
+    ),
+    *(
+        "Patient auf der linken Seite",
+        "Series 4 sagittal",
+        "Aufnahme Seite rechts",
+        "2. Dosis KM",
+        "Dose 1 Gd",
+    ),
+    *("Estudio dinamico", "Etude cardiaque", "Scan protocol stroke", "Synthese 3D", "Gesamt", "del paciente"),
     *(
         "Low dose lung cancer screening",
         "Chest Low Dose Protocol",
@@ -239,7 +312,7 @@ SCIENCE = (
 
 @pytest.mark.parametrize("sop_class", [f"{STORAGE}7", f"{STORAGE}2", f"{STORAGE}12.1", f"{STORAGE}1.1"])
 def test_pages_and_screens_go_when_asked_out_in_every_language_and_class(sop_class):
-    for texts, kind in ((PAGES, "dose or protocol page"), (SCREENS, "screen save")):
+    for texts, kind in ((PAGES + MORE_PAGES, "dose or protocol page"), (SCREENS, "screen save")):
         wrong = {
             text for text in texts if said(sop_class=sop_class, series_description=text) != (False, kind)
         }
@@ -257,8 +330,23 @@ def test_scans_at_low_dose_and_screening_are_no_pages(sop_class):
     "text", ["Dosis", "CT dose 3", "Protokoll", "胸部線量", "Strahlenexposition", "доза"]
 )
 def test_one_word_of_dose_is_enough_where_a_picture_was_captured(text):
-    assert said(sop_class=f"{STORAGE}7", series_description=text) == (False, "dose or protocol page")
-    assert said(sop_class=f"{STORAGE}2", series_description=text) == (True, "")
+    assert said(sop_class=f"{STORAGE}7", series_description=f"{text} 2 B30f") == (
+        False,
+        "dose or protocol page",
+    )
+    assert said(sop_class=f"{STORAGE}2", series_description=f"{text} 2 B30f") == (True, "")
+
+
+def test_a_protocol_may_be_called_so():
+    header = {"sop_class": f"{STORAGE}2", "series_description": "Axial 2.0"}
+    assert said(**header, protocol="Protocole") == (True, "")
+    assert said(**header, protocol="Protocole patient") == (False, "dose or protocol page")
+
+
+@pytest.mark.parametrize("text", ["Dose", "Dosis", "Dose totale"])
+def test_a_dose_among_counts_is_a_syringe(text):
+    assert said(sop_class=f"{STORAGE}20", series_description=text) == (True, "")
+    assert said(sop_class=f"{STORAGE}2", series_description=text) == (False, "dose or protocol page")
 
 
 def test_of_many_descriptions_of_scans_only_pages_and_screens_are_called_so():
@@ -270,7 +358,7 @@ def test_of_many_descriptions_of_scans_only_pages_and_screens_are_called_so():
         line.rpartition("|")[2] for text in lists for line in text.splitlines() if not line.startswith("#")
     }
     assert len(texts) > 500
-    assert {text for text in texts if says((text,), "") & {"page", "screen"}} == {
+    assert {text for text in texts if says((text,), "") & {"page", "alone", "screen"}} == {
         *(
             "Screen Save",
             "Patient Protocol",

@@ -268,6 +268,25 @@ def test_pixels_whose_number_is_not_certain_are_not_cut(odd, tmp_path):
     assert bytes(helpers.read(tmp_path / "out.dcm").PixelData) == pixels
 
 
+@pytest.mark.parametrize("frames", [1, 3])
+@pytest.mark.parametrize("text", [b"Dr Hauswirth says hello.\r\n", b"Inselspital Bern, 3010\0\0\0"])
+def test_text_that_fills_whole_frames_behind_the_last_pixel_goes(text, frames, tmp_path):
+    ds = picture(frames=frames)
+    pixels = bytes(ds.PixelData)
+    ds.PixelData = pixels + (text * SIDE * SIDE)[: SIDE * SIDE * 2]
+    written(ds, tmp_path)
+    assert bytes(helpers.read(tmp_path / "out.dcm").PixelData) == pixels
+
+
+@pytest.mark.parametrize("values", [(0, 1), (0, 65, 66), (0, 255), tuple(range(30, 60)), tuple(range(256))])
+def test_masks_and_pictures_in_whole_frames_stay(values, tmp_path):
+    ds = picture(frames=1)
+    more = (bytes(values) * SIDE * SIDE)[: SIDE * SIDE]
+    ds.PixelData = pixels = bytes(ds.PixelData) + more
+    written(ds, tmp_path)
+    assert bytes(helpers.read(tmp_path / "out.dcm").PixelData) == pixels
+
+
 def test_a_name_behind_pixels_whose_number_is_not_certain_keeps_the_file_out(tmp_path):
     ds = picture(frames=1)
     ds.PixelData = bytes(ds.PixelData) + (corpus.NAME.encode() + bytes(SIDE * SIDE))[: SIDE * SIDE]

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import re
 import struct
 import warnings
 from pathlib import Path
 
 import pytest
+from pydicom._private_dict import private_dictionaries
 from pydicom._uid_dict import UID_dictionary
 from pydicom.dataset import Dataset, FileDataset
 from pydicom.sequence import Sequence
 from pydicom.sr._concepts_dict import concepts
 from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
-from pacsifier.deidentify.engine.profile import Options, read_words
+from pacsifier.deidentify.engine.private_constants import is_constant
+from pacsifier.deidentify.engine.profile import Options, read_words, safe_private
 from tests.deid import corpus, helpers
 
 SYNTAXES = (ExplicitVRLittleEndian, ImplicitVRLittleEndian, ExplicitVRBigEndian)
@@ -234,3 +237,80 @@ def test_a_header_of_a_maker_does_not_name_the_patient(tmp_path, name):
     assert len(after) == len(raw)
     assert name.encode() not in after
     assert " ".join(name.split("^")[::-1]).encode() not in after
+
+
+PRIVATE_CONSTANTS = [
+    (0x0051, "SIEMENS MR HEADER", 0x11, "LO", "p2"),
+    (0x0051, "SIEMENS MR HEADER", 0x0F, "LO", "HEAD"),
+    (0x0051, "SIEMENS MR HEADER", 0x0B, "SH", "128*128s"),
+    (0x0019, "SIEMENS MR HEADER", 0x0F, "SH", "Fast"),
+    (0x0019, "GEMS_ACQU_01", 0x9C, "LO", "EPI2"),
+    (0x0019, "GEMS_ACQU_01", 0x9E, "LO", "EPI2"),
+    (0x0043, "GEMS_PARM_01", 0x81, "LO", "HEAD"),
+    (0x0043, "GEMS_PARM_01", 0x27, "SH", "/1.5:1"),
+    (0x2001, "Philips Imaging DD 001", 0x87, "SH", "Hydro"),
+    (0x2005, "Philips Imaging DD 001", 0x8B, "SH", "BODY"),
+    (0x7005, "TOSHIBA_MEC_CT3", 0x1B, "SH", "FC08"),
+]
+
+
+@pytest.mark.parametrize("syntax", SYNTAXES)
+@pytest.mark.parametrize("constant", PRIVATE_CONSTANTS)
+def test_a_private_constant_of_the_acquisition_stays_whoever_the_patient_is(tmp_path, syntax, constant):
+    group, creator, element, vr, value = constant
+    who = {"PatientID": value, "PatientName": f"{value}^Ysolde"}
+    item = private(Dataset(), group, creator, element, vr, value)
+    ds = private(image(syntax, **who), group, creator, element, vr, value)
+    ds.SharedFunctionalGroupsSequence = Sequence([item])
+    after = written(ds, tmp_path)
+    tag = group << 16 | 0x1000 | element
+    assert after[tag].value == after.SharedFunctionalGroupsSequence[0][tag].value == value
+
+
+@pytest.mark.parametrize("syntax", SYNTAXES)
+@pytest.mark.parametrize(
+    "typed",
+    [
+        (0x0051, "SIEMENS MR HEADER", 0x16, "LO"),  # no name
+        (0x2005, "Philips MR Imaging DD 001", 0x1F, "SH"),  # no name
+        (0x0051, "ACME", 0x11, "LO"),
+        (0x0019, "GEMS_DL_IMG_01", 0xB3, "LO"),  # Acquisition Protocol User Name
+        (0x0019, "GEMS_DL_IMG_01", 0xB1, "LO"),  # Acquisition Mode Description
+        (0x0019, "SIEMENS CM VA0  ACQU", 0x12, "LO"),  # Sequence File Owner
+        (0x0011, "GEMS_GENIE_1", 0x10, "SH"),  # series name
+        (0x0011, "SIEMENS MED NM", 0x10, "LO"),
+    ],
+)
+def test_a_private_text_that_may_be_typed_is_searched(tmp_path, syntax, typed):
+    ds = private(image(syntax, PatientID="p2zz1", PatientName="Kopf^Ysolde"), *typed, "p2zz1 Ysolde")
+    written(ds, tmp_path)
+    raw = helpers.outputs(tmp_path / "out")[0].read_bytes().lower()
+    assert b"ysolde" not in raw
+    assert b"p2zz1" not in raw
+
+
+def test_a_private_constant_does_not_keep_the_days_of_the_patient(tmp_path):
+    ds = private(image(), 0x0051, "SIEMENS MR HEADER", 0x0F, "LO", "HEA 20190307")
+    after = written(ds, tmp_path, Options(fuzz_dates=True))
+    assert "20190307" not in after[0x0051100F].value
+
+
+TELLING = re.compile(
+    r"(?i)patient|person|operator|physician|institution|hospital|station|serial|date|comment|description|\bids?\b|owner"
+)
+
+
+def test_no_private_constant_is_called_after_somebody():
+    """A sweep over all that pydicom's dictionary names; a name is one of a thing where its word stands before it."""
+    for creator, elements in private_dictionaries.items():
+        for key, (vr, _, name, *_) in elements.items():
+            if not re.fullmatch(r"[0-9A-F]{4}xx[0-9A-F]{2}", key):
+                continue
+            tag = int(key.replace("xx", "10"), 16)
+            if is_constant(tag, vr, creator) and (creator, tag >> 16, tag & 0xFF) not in safe_private():
+                assert vr in {"LO", "SH", "CS"}
+                assert name.lower() != "unknown"
+                assert not TELLING.search(name), name
+                assert not re.search("(?i)name", name) or re.search(
+                    "(?i)(sequence|coil|algorithm|manufacturer) ?name", name
+                )

@@ -260,6 +260,10 @@ def test_a_link_to_an_instance_is_read_and_a_dangling_one_is_told(tmp_path):
     totals = helpers.run(tmp_path / "in", tmp_path / "out")
     assert totals.written == 1
     assert totals.failures == 2
+    assert "a link to a folder, which is not followed" in totals.left_out
+    rows = (tmp_path / "out.deidentification_report.csv").read_text().splitlines()
+    assert any('sub-x/round,,left out,"a link to a folder, which is not followed",' in row for row in rows)
+    assert not any("Is a directory" in row for row in rows)
     assert not helpers.outputs(tmp_path / "out")[0].is_symlink()
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import string
+import struct
 from pathlib import Path
 
 import pytest
@@ -25,6 +26,7 @@ from tests.deid import corpus, helpers
 from tests.deid.test_constants import SYNTAXES, image, private
 from tests.deid.test_patients_and_reports import put
 
+UIDS = ("SOPInstanceUID", "SeriesInstanceUID", "StudyInstanceUID")
 CREATOR = "Philips MR Imaging DD 005"
 
 
@@ -163,11 +165,28 @@ def jpeg2000(comment: bytes) -> bytes:
     return made + bytes(len(made) % 2)
 
 
+def boxed(text: bytes) -> bytes:
+    """A picture in boxes, one of them in the box of its header."""
+    made = b""
+    for kind, content in (
+        (b"jP  ", b"\r\n\x87\n"),
+        (b"jp2h", struct.pack(">L4s", len(text) + 8, b"xml ") + text),
+        (b"jp2c", jpeg2000(b"nothing")),
+    ):
+        made += struct.pack(">L4s", len(content) + 8, kind) + content
+    return made + bytes(len(made) % 2)
+
+
 @pytest.mark.parametrize("frame", [0, 1, 2])
 @pytest.mark.parametrize("what", [b"of Quetzaltenango", b"scan=20190307102000", b"no 8841177"])
 @pytest.mark.parametrize(
     ("syntax", "make"),
-    [(JPEGBaseline8Bit, jpeg), (JPEG2000, jpeg2000), (JPEGBaseline8Bit, lambda text: jpeg(b"", text))],
+    [
+        (JPEGBaseline8Bit, jpeg),
+        (JPEG2000, jpeg2000),
+        (JPEG2000, boxed),
+        (JPEGBaseline8Bit, lambda text: jpeg(b"", text)),
+    ],
 )
 def test_comments_of_any_frame_are_looked_at(tmp_path, frame, what, syntax, make):
     ds = clean()
@@ -260,3 +279,50 @@ def test_the_summary_says_what_is_not_looked_at(tmp_path):
     put(tmp_path / "in", "sub-x/a.dcm")
     totals = helpers.run(tmp_path / "in", tmp_path / "out", Options(), verify=True)
     assert any("what the pixels show is not looked at" in line for line in totals.lines())
+
+
+@pytest.mark.parametrize("who", [{"PatientID": "1000"}, {"StudyID": "1000"}, {"AccessionNumber": "1000"}])
+@pytest.mark.parametrize(
+    "text", ["ep2d_diff_b1000", "DTI TE1000 b1000", "t2 TR1000 b0 b1000", "bval1000 ADC"]
+)
+def test_numbers_of_the_acquisition_that_descriptions_keep_are_no_hits(tmp_path, who, text):
+    put(tmp_path / "in", "sub-x/a.dcm", **who, SeriesDescription=text, SeriesNumber=3)
+    totals = helpers.run(tmp_path / "in", tmp_path / "out", verify=True)
+    assert totals.hits == 0, (tmp_path / "out.verify_report.csv").read_text()
+    (image,) = helpers.outputs(tmp_path / "out")
+    assert helpers.read(image).SeriesDescription == text
+
+
+@pytest.mark.parametrize("text", ["x1000", "1000 b1000", "b1000 1000", "b 1000", "diff 1000"])
+def test_another_number_beside_them_is_a_hit(tmp_path, text):
+    ds = clean()
+    ds.SeriesDescription = text
+    assert "known identifier" in hits(ds, tmp_path)
+
+
+@pytest.mark.parametrize("number", ["45152", "8812"])
+def test_uids_that_are_retained_are_no_hits_in_the_name_of_a_file(tmp_path, number):
+    uid = f"1.3.12.2.1107.5.2.19.{number}.2"
+    values = {each: f"{uid}.{at}" for at, each in enumerate(UIDS)}
+    put(tmp_path / "in", "sub-x/a.dcm", DeviceSerialNumber=number, **values)
+    totals = helpers.run(tmp_path / "in", tmp_path / "out", Options(retain_uids=True), verify=True)
+    assert totals.hits == 0, (tmp_path / "out.verify_report.csv").read_text()
+    assert helpers.outputs(tmp_path / "out")[0].name == f"{uid}.0.dcm"
+
+
+def test_what_stands_beside_the_uid_in_the_name_of_a_file_is_a_hit(tmp_path):
+    ds = clean()
+    name = f"sub-P1/ses-1/{ds.SOPInstanceUID} Ysolde.dcm"
+    corpus.save(ds, tmp_path / name)
+    found = Verifier(tmp_path, names_kept=False, old_uids=frozenset())((subject(), (name,)))[1]
+    assert found == [(name, "name of the file", "known identifier")]
+
+
+@pytest.mark.parametrize(
+    "name", ["Pacsifier^Table", "Edition^Pacsifier", "Attributes^Retained", "Table^Basic"]
+)
+@pytest.mark.parametrize("options", [Options(), Options(fuzz_dates=True, safe_private=True)])
+def test_what_we_write_of_ourselves_is_no_hit(tmp_path, name, options):
+    put(tmp_path / "in", "sub-x/a.dcm", PatientName=name)
+    totals = helpers.run(tmp_path / "in", tmp_path / "out", options, verify=True)
+    assert totals.hits == 0, (tmp_path / "out.verify_report.csv").read_text()

@@ -284,11 +284,83 @@ def box(kind: bytes, content: bytes, size: int = 4) -> bytes:
     return struct.pack(">L", len(content) + 8) + kind + content
 
 
+IHDR = box(b"ihdr", struct.pack(">LLHBBBB", 16, 16, 3, 7, 7, 0, 0))
+COLR = box(b"colr", b"\1\0\0" + struct.pack(">L", 16))
+PROFILE = box(b"colr", b"\2\0\0" + bytes(40))
+CDEF = box(b"cdef", struct.pack(">H9H", 3, 0, 0, 1, 1, 0, 2, 2, 0, 3))
+PCLR = box(b"pclr", struct.pack(">HB3B6B", 2, 3, 7, 7, 7, *range(6)))
+RES = box(b"res ", box(b"resd", bytes(10)))
+NAME, HEAD = b"Zimmerlin Ottilie 19700203", box(b"jP  ", b"\r\n\x87\n")
+FTYP = box(b"ftyp", b"jp2 \0\0\0\0jp2 ")
+PLAIN = SOC + tile_part(b"", b"data") + b"\xff\xd9"
+
+
+def jp2h(*boxes: bytes, size: int = 4) -> bytes:
+    return box(b"jp2h", b"".join(boxes or (IHDR, COLR)), size)
+
+
+INNER = (IHDR, box(b"bpcc", b"\7\7\7"), COLR, PROFILE, PCLR, box(b"cmap", bytes(12)), CDEF, RES)
+TOLD = [
+    box(b"xml ", b"<name>" + NAME + b"</name>"),
+    box(b"xml ", NAME, 8),
+    box(b"uuid", bytes(16) + NAME),
+    box(b"lbl ", NAME),
+    box(b"uinf", box(b"url ", NAME)),
+    box(b"jp2h", box(b"xml ", NAME)),
+    box(b"free", b""),
+]
+
+
+@given(
+    st.lists(st.sampled_from(INNER), min_size=1, max_size=6),
+    st.lists(st.tuples(st.integers(0, 6), st.sampled_from(TOLD)), max_size=4),
+    st.sampled_from([4, 8]),
+)
+def test_boxes_inside_the_header_of_a_picture_go_at_any_place(boxes, told, size):
+    with_text = list(boxes)
+    for place, each in told:
+        with_text.insert(min(place, len(with_text)), each)
+    data = HEAD + FTYP + jp2h(*with_text, size=size) + box(b"jp2c", PLAIN)
+    found = jpeg2000.look_into_boxes(data)
+    assert edited(data, found) == HEAD + FTYP + jp2h(*boxes, size=size) + box(b"jp2c", PLAIN)
+    assert NAME not in found.kept
+
+
+@pytest.mark.parametrize("inner", [IHDR, COLR, CDEF, PCLR, box(b"resd", bytes(10)), box(b"resc", bytes(10))])
+@pytest.mark.parametrize("size", [4, 8])
+def test_what_stands_behind_the_content_of_a_box_goes(inner, size):
+    kind, content = inner[4:8], inner[8:]
+    wrapped = (lambda each: box(b"res ", each)) if kind.startswith(b"res") else (lambda each: each)
+    told, plain = (jp2h(wrapped(box(kind, content + tail, size))) for tail in (NAME, b""))
+    data, after = (HEAD + FTYP + each + box(b"jp2c", PLAIN) for each in (told, plain))
+    assert edited(data, jpeg2000.look_into_boxes(data)) == after
+
+
+def test_what_stays_inside_the_header_of_a_picture_is_searched():
+    data = HEAD + FTYP + jp2h(IHDR, box(b"colr", b"\2\0\0" + NAME)) + box(b"jp2c", PLAIN)
+    assert NAME in jpeg2000.look_into_boxes(data).kept
+
+
+@pytest.mark.parametrize("tail", [b"Zimm", b"Zimmerlin", b"jpx Zimmjp2 ", NAME, b"Z"])
+@pytest.mark.parametrize("version", [bytes(4), b"Otti"])
+def test_brands_of_a_file_are_known_ones(tail, version):
+    data = HEAD + box(b"ftyp", b"jp2 " + version + b"jp2 " + tail) + jp2h() + box(b"jp2c", PLAIN)
+    kept = b"jp2 \0\0\0\0jp2 " + (b"jpx jp2 " if b"jpx" in tail else b"")
+    assert edited(data, jpeg2000.look_into_boxes(data)) == HEAD + box(b"ftyp", kept) + jp2h() + box(
+        b"jp2c", PLAIN
+    )
+
+
+def test_a_file_of_an_unknown_brand_is_no_stream():
+    with pytest.raises(StreamError):
+        jpeg2000.look_into_boxes(HEAD + box(b"ftyp", b"Zimmerlin Ottili") + jp2h() + box(b"jp2c", PLAIN))
+
+
 @given(codestreams(), st.sampled_from([0, 4, 8]))
 def test_boxes_that_tell_of_the_picture_go(stream, size):
     told, plain = stream
     head = box(b"jP  ", b"\r\n\x87\n") + box(b"ftyp", b"jp2 \0\0\0\0jp2 ")
-    colours = box(b"jp2h", bytes(20))
+    colours = jp2h()
     data = head + box(b"xml ", b"<name>Zimmerlin</name>") + colours + box(b"jp2c", told, size)
     if size:
         data += box(b"uuid", b"Exif Zimmerlin") + b"Zimmerlin"

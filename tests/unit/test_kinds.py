@@ -70,7 +70,7 @@ def lay(path: Path, what: str) -> None:
         ("empty", Kind.OTHER, "no DICM prefix"),
         ("text", Kind.OTHER, "no DICM prefix"),
         ("folder", Kind.FOLDER, ""),
-        ("link to a folder", Kind.FOLDER, ""),
+        ("link to a folder", Kind.LINKED_FOLDER, ""),
         ("link to nowhere", Kind.DEAD_LINK, "No such file or directory"),
         ("link to itself", Kind.DEAD_LINK, "Too many levels of symbolic links"),
         ("pipe", Kind.SPECIAL, ""),

@@ -262,6 +262,13 @@ def _meets(token: Token, spans: Sequence[tuple[int, int]]) -> bool:
     return any(start < token.stop and token.start < stop for start, stop in spans)
 
 
+def telling(text: str, hits: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
+    """The spans of known identifiers in a description but those that are only a number of the acquisition, and stay."""
+    tokens = [Token(match[0], *match.span()) for match in _TOKEN.finditer(text)] if hits else []
+    kept = [token for token in tokens if _is_of_acquisition(token, hits)]
+    return [hit for hit in hits if not any(token.start <= hit[0] and hit[1] <= token.stop for token in kept)]
+
+
 def _is_of_acquisition(token: Token, hits: Sequence[tuple[int, int]]) -> bool:
     """Whether a known number is only the number of a b-value or a time here: exam 1000, b1000."""
     return bool(_ACQUISITION.fullmatch(fold_for_search(token.text))) and all(

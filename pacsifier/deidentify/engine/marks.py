@@ -5,6 +5,7 @@ Source: DICOM PS3.15 section E.1.1, PS3.10 section 7.1.
 
 from __future__ import annotations
 
+import re
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -26,6 +27,8 @@ MARKS = frozenset((_REMOVED, _METHOD, _CODES, _LONGITUDINAL))
 _CODE_VALUE, _CODING_SCHEME, _CODE_MEANING = 0x00080100, 0x00080102, 0x00080104
 _LONGITUDINAL_ORDER = ("", "UNMODIFIED", "MODIFIED", "REMOVED")
 _IMPLEMENTATION = "2.25.271337930462613457817297342384711870273"
+OUR_VERSION = re.compile(rb"PACSIFIER_[0-9][0-9a-z.]{0,5}[ \0]?")
+"""Implementation Version Name as this program writes it, of this version or of an earlier one."""
 _PREAMBLE = bytes(128) + b"DICM"
 
 

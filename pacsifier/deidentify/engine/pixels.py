@@ -24,6 +24,8 @@ _VIDEO = "1.2.840.10008.1.2.4.10"
 _COMPRESSED = ("1.2.840.10008.1.2.4.", _RLE, _UNCOMPRESSED_FRAMES, _DEFLATED_FRAMES)
 _MARKERS = (b"\xff\xd8\xff", b"\xff\x4f\xff\x51")
 _ITEM = b"\xfe\xff\x00\xe0"
+_SIGNS = bytes((0, 9, 10, 13, *range(32, 127)))
+_FEWEST_SIGNS = 8
 _CHUNK, _OVERLAP = 1 << 20, 1 << 10
 _LOOKS: tuple[tuple[bytes, Callable[[bytes], Found]], ...] = (
     (_MARKERS[0], jpeg.look),
@@ -97,7 +99,8 @@ def _masked(layout: Layout, tag: int, end: int) -> Range | MaskedRange:
 def _end_of_pixels(layout: Layout, tag: int, named: Named) -> int:
     """The byte behind the last pixel; the end of the value where it is not certain.
 
-    Whole frames more than the header tells may be pictures: they stay. Raises UnreadableError if they name somebody.
+    Whole frames more than the header tells may be pictures: they stay, unless they are text. Raises UnreadableError if
+    they name somebody.
     """
     _, _, head, start, stop, _ = layout.by_tag[tag]
     frame = _frame_bits(layout, tag)
@@ -111,8 +114,13 @@ def _end_of_pixels(layout: Layout, tag: int, named: Named) -> int:
     if behind * 8 % frame == 0:
         if _names(layout, end, stop, named):
             raise UnreadableError("a known identifier stands behind the pixels")
-        return stop
+        return end if _is_text(layout.source[end : min(stop, end + _CHUNK)]) else stop
     return end
+
+
+def _is_text(raw: bytes) -> bool:
+    """Whether bytes are letters and signs, more of them than a mask of few values has, and zeros."""
+    return not raw.translate(None, _SIGNS) and len(set(raw)) >= _FEWEST_SIGNS
 
 
 def _frame_bits(layout: Layout, tag: int) -> int:

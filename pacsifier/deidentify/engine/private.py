@@ -10,6 +10,7 @@ from dataclasses import replace
 from pacsifier.deidentify.engine import csa, dates, uids
 from pacsifier.deidentify.engine.dictionary import private_groups
 from pacsifier.deidentify.engine.identifiers import Matcher
+from pacsifier.deidentify.engine.private_constants import is_constant
 from pacsifier.deidentify.engine.private_numbers import (
     NUMBERS,
     is_safe,
@@ -99,7 +100,7 @@ def _of_vr(value: Value, creator: str, knowledge: Knowledge) -> Replacement:
         return mapped_uids(value, knowledge)
     if value.vr in NUMBERS or (value.vr in ("DS", "IS") and is_number(value.raw)):
         return number(value, creator, knowledge)
-    return _text(value, knowledge)
+    return _text(value, creator, knowledge)
 
 
 def holds_known(source: part10.Buffer, start: int, stop: int, knowledge: Knowledge) -> bool:
@@ -135,13 +136,15 @@ def _date(value: Value, knowledge: Knowledge) -> Replacement:
     return Replacement(value.raw, "") if shifted(value.vr, value.raw, 0) is not None else MALFORMED
 
 
-def _text(value: Value, knowledge: Knowledge) -> Replacement:
+def _text(value: Value, creator: str, knowledge: Knowledge) -> Replacement:
     if value.vr == "PN":
         return EMPTY
     if value.vr == "AS" and (age := dates.capped_age(value.raw.decode("latin_1").strip(" \0"))):
         return Replacement(padded(age), "replaced")
     if value.vr in _MASKED_VRS:
         matcher = knowledge.made if value.vr in _MADE_VRS else knowledge.matcher
+        if is_constant(value.tag, value.vr, creator):
+            matcher = knowledge.dates_only
         return Replacement(_masked_text(value.raw, value.character_sets, knowledge, matcher), "cleaned")
     return Replacement(value.raw, "")
 
