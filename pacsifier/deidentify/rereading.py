@@ -19,14 +19,8 @@ from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset
 from pydicom.errors import BytesLengthException
 
-from pacsifier.deidentify.engine.elements import (
-    CODE_VALUES,
-    CODING_SCHEME,
-    Bystander,
-    Scope,
-    UnknownEncodingError,
-    show,
-)
+from pacsifier.deidentify.engine.concepts import CODE_VALUES, CODING_SCHEME
+from pacsifier.deidentify.engine.elements import Bystander, Scope, UnknownEncodingError, show
 from pacsifier.deidentify.engine.identifiers import SHORTEST_IN_BYTES
 from pacsifier.deidentify.engine.private_numbers import NUMBERS
 from pacsifier.deidentify.searching import OLD_UID, Search, is_uids

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from datetime import date, timedelta
 from functools import lru_cache
+from math import ceil
 
 _DA = re.compile(r"(\d{4})([.-]?)(\d{2})?(?:\2(\d{2}))?")
 _DT = re.compile(r"(\d{4}(?:\d{2}){0,2})(\d{0,6}(?:\.\d{1,6})?)([+-]\d{4})?")
@@ -17,6 +18,16 @@ _MORE_THAN_TIME = re.compile(
 GLUED_TIME = r"(?:[01]\d|2[0-3])(?:[0-5]\d(?:(?:[0-5]\d|60)\d*)?)?"
 """A time of day that follows a date without a sign between them, with any fraction of a second."""
 _DAYS_OF_MONTH = 365.25 / 12
+_DAYS_OF_UNIT = {
+    **dict.fromkeys(("a", "a_j", "a_t", "a_g", "yr", "yrs", "y", "year", "years"), 365.25),
+    **dict.fromkeys(("mo", "mo_j", "mo_g", "mo_s", "month", "months"), _DAYS_OF_MONTH),
+    **dict.fromkeys(("wk", "w", "week", "weeks"), 7.0),
+    **dict.fromkeys(("d", "day", "days"), 1.0),
+    **dict.fromkeys(("h", "hr", "hour", "hours"), 1 / 24),
+    "min": 1 / 1440,
+    "s": 1 / 86400,
+}
+_OLDEST_IN_DAYS = 1e11
 IN_TEXT = re.compile(
     r"(?<![\d.])((?:19|20)\d\d)([-./]?)(0[1-9]|1[0-2])\2(0[1-9]|[12]\d|3[01])"
     + rf"(?={GLUED_TIME}(?!\d)|(?!\d))"
@@ -85,6 +96,23 @@ def capped_age(text: str) -> str | None:
     if months < 12 * YOUNGEST_AGE_YEARS:
         return f"{months:03d}M"
     return f"{min(months // 12, OLDEST_AGE_YEARS + 1):03d}Y"
+
+
+def capped_number(text: str, unit: str) -> str | None:
+    """An age as a number of this unit (UCUM) that says no more than `capped_age` does; None if it is no age."""
+    days_each = _DAYS_OF_UNIT.get(unit.strip("{}").lower())
+    try:
+        number = float(text)
+    except ValueError:
+        return None
+    if days_each is None or not 0 <= number < _OLDEST_IN_DAYS:
+        return None
+    months = int(number * days_each / _DAYS_OF_MONTH + 1e-9)
+    if months >= 12 * YOUNGEST_AGE_YEARS:
+        months = 12 * min(months // 12, OLDEST_AGE_YEARS + 1)
+    # Rounded up, so that it is read as the same month again.
+    capped = ceil(months * _DAYS_OF_MONTH / days_each * 100 - 1e-6) / 100
+    return text if capped == number else f"{capped:.2f}".rstrip("0").rstrip(".")
 
 
 def age_in_years(text: str) -> float | None:
