@@ -202,7 +202,7 @@ class _Collector:
             self._known.days.update(day for day in facts.days if dates.parse(day))
 
     def _add_birth_date(self, text: str) -> None:
-        births = dates.readings(text)
+        births = frozenset().union(*map(dates.readings, text.split("\\")))
         self._known.births |= births
         self._known.days |= births
 

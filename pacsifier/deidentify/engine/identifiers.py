@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
-from datetime import date
+from datetime import date, timedelta
 from functools import cached_property
 
 from ahocorasick_rs import BytesAhoCorasick
 
 from pacsifier.deidentify.engine import dates
-from pacsifier.deidentify.engine.needles import Needles
+from pacsifier.deidentify.engine.needles import Needles, Years
 
 SHORTEST_WORD = 4
 SHORTEST_IN_BYTES = 6
@@ -190,21 +190,53 @@ class Identifiers:
         self.initials |= other.initials
 
 
+# The same for bytes, as far as one byte stays one.
+_FOLDED_BYTES = bytes(
+    ord(folded) if len(folded) == 1 and ord(folded) < 256 else at
+    for at, folded in ((at, _fold_character(chr(at))) for at in range(256))
+)
+
+
 class Matcher:
     """Finds the known identifiers of one patient in text and in bytes.
 
     `moved_days` maps the patient's days to what is written instead, at equal length; other days near them move by
-    `shift_days`, where that is not 0.
+    `shift_days`, where that is not 0. With `short_years` known days are found with a year of two digits, too: what
+    machines write may be a version.
     """
 
-    def __init__(self, known: Identifiers, moved_days: dict[str, str], shift_days: int = 0) -> None:
+    def __init__(
+        self,
+        known: Identifiers,
+        moved_days: dict[str, str],
+        shift_days: int = 0,
+        *,
+        short_years: bool = True,
+    ) -> None:
         self.known = known
         self.moved_days = moved_days
         self.shift_days = shift_days
+        self._short_years = short_years
 
     @cached_property
     def _day_marks(self) -> set[str]:
-        return {mark for day in self.known.days for mark in dates.spellings(day) | dates.in_words(day)}
+        return {mark for day in self.known.days for mark in dates.glued(day)}
+
+    @cached_property
+    def _full_days(self) -> frozenset[str]:
+        """The known days as DA of today's form."""
+        found = (dates.parse(day) for day in self.known.days)
+        return frozenset(day.isoformat().replace("-", "") for day in found if day)
+
+    @cached_property
+    def _years(self) -> frozenset[str]:
+        """The years of all days that are looked for."""
+        years = {day[:4] for day in self._full_days}
+        if self.shift_days:
+            near = timedelta(NEAR_DAYS)
+            for day in self._moving_days:
+                years |= {str(year) for year in range((day - near).year, (day + near).year + 1)}
+        return frozenset(years)
 
     @cached_property
     def _marks(self) -> list[str]:
@@ -232,14 +264,14 @@ class Matcher:
     @cached_property
     def needles(self) -> Needles:
         """What is looked for in bytes."""
-        return self._needles({mark for day in self.known.days for mark in dates.spellings(day)})
+        return self._needles(self._day_marks, Years(self._years, self._days_written_over, _FOLDED_BYTES))
 
     @cached_property
     def word_needles(self) -> Needles:
         """The same without days, for texts in which these have moved already."""
         return self._needles(set())
 
-    def _needles(self, days: set[str]) -> Needles:
+    def _needles(self, days: set[str], years: Years | None = None) -> Needles:
         instead = {needle: _MASK * len(needle) for needle in self.known.coded}
         for word in {*self.known.words, *days}:
             for encoding in _ENCODINGS:
@@ -247,7 +279,7 @@ class Matcher:
                 if len(needle) >= SHORTEST_IN_BYTES * (1 + encoding.startswith("utf_16")):
                     moved = self.moved_days.get(word, "").encode(encoding)
                     instead[needle] = moved or _MASK * len(needle)
-        return Needles(instead, {day.encode() for day in days if day.isdigit()})
+        return Needles(instead, {day.encode() for day in days if day.isdigit()}, years)
 
     @cached_property
     def _moving_days(self) -> tuple[date, ...]:
@@ -284,16 +316,28 @@ class Matcher:
         return moved + text[8:] if moved.strip("0") else "0"
 
     def spans(self, text: str) -> list[tuple[int, int]]:
-        """Where known identifiers stand in a text, as slices of it."""
+        """Where known identifiers stand in a text, as slices of it, none in another."""
         folded = fold_for_search(text)
         if folded.strip(" \0") in self.known.wholes:
             return [(0, len(text))]
         marks = self._possible(folded)
         found = [match.span() for match in self._pattern(marks).finditer(folded)] if marks else []
-        if not found or len(folded) == len(text):
-            return found
-        origin = [at for at, each in enumerate(text) for _ in _fold_character(each)]
-        return [(origin[start], origin[stop - 1] + 1) for start, stop in found]
+        found += self._known_days_in(folded)
+        if not found:
+            return []
+        return _merged(found if len(folded) == len(text) else _unfolded(found, text))
+
+    def _known_days_in(self, folded: str) -> Iterator[tuple[int, int]]:
+        """Known days in words or with signs, and with a year of two digits where it is no version."""
+        yield from self._full_years_in(folded)
+        if self._short_years and self._full_days:
+            yield from dates.short_days_in(folded, self._full_days)
+
+    def _full_years_in(self, folded: str) -> Iterator[tuple[int, int]]:
+        if any(year in folded for year in self._years):
+            for day in dates.days_in(folded):
+                if not day.readings.isdisjoint(self._full_days):
+                    yield day.start, day.stop
 
     def without(self, text: str) -> str:
         """The text without the known identifiers."""
@@ -313,18 +357,52 @@ class Matcher:
 
     def _other_days(self, text: str, known: list[tuple[int, int]]) -> dict[tuple[int, int], str]:
         """Days near the known ones, and what is written instead of each."""
-        found = {}
+        if not any(year in text for year in self._years):
+            return {}
+        folded = fold_for_search(text)
+        found: dict[tuple[int, int], str] = {}
         for match in dates.IN_TEXT.finditer(text):
-            if any(start < match.end() and match.start() < stop for start, stop in known):
-                continue
             if moved := self.moved_day("".join(match.group(1, 3, 4))):
-                parts = moved[:4], moved[4:6], moved[6:]
-                found[match.span()] = match[2].join(parts)
-        return found
+                found[match.span()] = match[2].join((moved[:4], moved[4:6], moved[6:]))
+        for day in dates.days_in(folded):
+            if day.certain and any(map(self.moved_day, day.readings)):
+                (span,) = _unfolded([day[:2]], text) if len(folded) != len(text) else [day[:2]]
+                # A day in words would have another length.
+                if not any(_meet(span, each) for each in found):
+                    found[span] = "X" * (span[1] - span[0])
+        return {span: new for span, new in found.items() if not any(_meet(span, each) for each in known)}
+
+    def _days_written_over(self, folded: str) -> list[tuple[int, int, str]]:
+        """Days of a text, and what is written over each: those in digits alone are needles of their own."""
+        known = [*self._full_years_in(folded)]
+        other = self._other_days(folded, known) if self.shift_days else {}
+        written = [(start, stop, "X" * (stop - start)) for start, stop in known]
+        return written + [(*span, new) for span, new in other.items()]
 
     def mask_bytes(self, raw: bytes) -> bytes:
         """The bytes with known identifiers overwritten at equal length."""
         return self.needles.masked(raw)
+
+
+def _unfolded(spans: Iterable[tuple[int, int]], text: str) -> list[tuple[int, int]]:
+    """Slices of a text of those of its folded form."""
+    origin = [at for at, each in enumerate(text) for _ in _fold_character(each)]
+    return [(origin[start], origin[stop - 1] + 1) for start, stop in spans]
+
+
+def _merged(spans: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
+    """The slices in order, those that overlap as one."""
+    merged: list[tuple[int, int]] = []
+    for span in sorted(spans):
+        if merged and _meet(merged[-1], span):
+            merged[-1] = merged[-1][0], max(merged[-1][1], span[1])
+        else:
+            merged.append(span)
+    return merged
+
+
+def _meet(one: tuple[int, int], other: tuple[int, int]) -> bool:
+    return one[0] < other[1] and other[0] < one[1]
 
 
 def _bounded(mark: str) -> str:

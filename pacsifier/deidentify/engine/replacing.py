@@ -64,16 +64,15 @@ class Knowledge:
     @cached_property
     def made(self) -> Matcher:
         """Finds the patient in what machines write; a name that is a word of theirs, only beside the other names."""
-        known = self.subject.known
-        return Matcher(
-            known.in_made_text(lexicon().is_technical), self.matcher.moved_days, self.matcher.shift_days
-        )
+        return self._of_machines(self.subject.known.in_made_text(lexicon().is_technical))
 
     @cached_property
     def dates_only(self) -> Matcher:
         """Finds the patient's days, which no maker defines."""
-        known = Identifiers(days=self.subject.known.days)
-        return Matcher(known, self.matcher.moved_days, self.matcher.shift_days)
+        return self._of_machines(Identifiers(days=self.subject.known.days))
+
+    def _of_machines(self, known: Identifiers) -> Matcher:
+        return Matcher(known, self.matcher.moved_days, self.matcher.shift_days, short_years=False)
 
     @property
     def options(self) -> Options:
