@@ -47,7 +47,7 @@ class _Kind:
     def __init__(self, known: Identifiers, *, typed: bool = False) -> None:
         self._known = known
         self._typed = typed
-        self.both = Matcher(known, {}, short_years=typed)
+        self.both = Matcher(known, {}, typed=typed)
 
     @cached_property
     def words(self) -> Matcher:
@@ -57,7 +57,7 @@ class _Kind:
     @cached_property
     def days(self) -> Matcher:
         """Days alone."""
-        return Matcher(Identifiers(days=self._known.days), {}, short_years=self._typed)
+        return Matcher(Identifiers(days=self._known.days), {}, typed=self._typed)
 
     def in_text(self, text: str) -> Iterator[str]:
         """The kinds of what is known in a text."""

@@ -456,7 +456,7 @@ SHORT = [
 def test_a_known_day_with_two_digits_of_the_year_goes_in_what_people_type(text):
     known = Identifiers(days={"20190307"})
     assert "3" not in Matcher(known, {}).masked(text)
-    assert Matcher(known, {}, short_years=False).masked(text) == text
+    assert Matcher(known, {}, typed=False).masked(text) == text
 
 
 @pytest.mark.parametrize(

@@ -53,6 +53,15 @@ def _fold_character(character: str) -> str:
     return folded.translate(_WITHOUT_STROKES)
 
 
+def _width(encoding: str) -> int:
+    return 2 if encoding.startswith("utf_16") else 1
+
+
+def _is_short(needle: bytes) -> bool:
+    """Whether an encoded word may stand in other bytes by chance."""
+    return len(needle) < SHORTEST_IN_BYTES * (1 + (b"\0" in needle))
+
+
 def is_ideographic(text: str) -> bool:
     """Whether a text has letters of a script that writes a name in one or two."""
     return any(ord(each) >= 0x2E80 for each in text)
@@ -131,7 +140,8 @@ class Identifiers:
             self.add_person(spelling)
         self._add(fold_for_search(name).strip().strip("^"))
         for part in () if name.isascii() else re.split(r"[\^=\\ ]+", name):
-            self._add_encoded(part)
+            for each in (part, *re.split("[-\u2010\u2011]", part)):
+                self._add_encoded(each)
 
     def add_person(self, name: str) -> None:
         """Adds words and initials of a folded name, as descriptions may hold them."""
@@ -151,7 +161,8 @@ class Identifiers:
             for encoding in _ENCODINGS:
                 needle = form.encode(encoding, "ignore")
                 if (
-                    len(needle) >= SHORTEST_IN_BYTES * (1 + encoding.startswith("utf_16"))
+                    len(needle) >= SHORTEST_WORD * _width(encoding)
+                    and len(form) >= SHORTEST_WORD
                     and needle.decode(encoding) == form
                 ):
                     self.coded.add(needle.lower())
@@ -160,8 +171,9 @@ class Identifiers:
         """Adds a name as the input encodes it, for names that are not ASCII."""
         if not raw.isascii():
             for part in re.split(rb"[\^=\\ \0]+", raw):
-                if len(part) >= SHORTEST_IN_BYTES:
-                    self.coded.add(part.lower())
+                self.coded |= {
+                    each.lower() for each in (part, *part.split(b"-")) if len(each) >= SHORTEST_IN_BYTES
+                }
 
     def _add(self, word: str) -> None:
         if not word or not any(each.isalnum() for each in word):
@@ -201,8 +213,8 @@ class Matcher:
     """Finds the known identifiers of one patient in text and in bytes.
 
     `moved_days` maps the patient's days to what is written instead, at equal length; other days near them move by
-    `shift_days`, where that is not 0. With `short_years` known days are found with a year of two digits, too: what
-    machines write may be a version.
+    `shift_days`, where that is not 0. Of what people have `typed` known days go with a year of two digits, too, which
+    machines may mean as a version; in bytes that machines write, words of four and five letters as well.
     """
 
     def __init__(
@@ -211,12 +223,12 @@ class Matcher:
         moved_days: dict[str, str],
         shift_days: int = 0,
         *,
-        short_years: bool = True,
+        typed: bool = True,
     ) -> None:
         self.known = known
         self.moved_days = moved_days
         self.shift_days = shift_days
-        self._short_years = short_years
+        self._typed = typed
 
     @cached_property
     def _day_marks(self) -> set[str]:
@@ -272,14 +284,20 @@ class Matcher:
         return self._needles(set())
 
     def _needles(self, days: set[str], years: Years | None = None) -> Needles:
-        instead = {needle: _MASK * len(needle) for needle in self.known.coded}
+        instead: dict[bytes, bytes] = {}
+        short = {needle for needle in self.known.coded if _is_short(needle)}
+        instead |= {needle: _MASK * len(needle) for needle in self.known.coded - short}
         for word in {*self.known.words, *days}:
             for encoding in _ENCODINGS:
                 needle = word.encode(encoding, "ignore")
-                if len(needle) >= SHORTEST_IN_BYTES * (1 + encoding.startswith("utf_16")):
+                if len(needle) >= SHORTEST_IN_BYTES * _width(encoding):
                     moved = self.moved_days.get(word, "").encode(encoding)
                     instead[needle] = moved or _MASK * len(needle)
-        return Needles(instead, {day.encode() for day in days if day.isdigit()}, years)
+                elif len(word) >= SHORTEST_WORD and not word.isdigit() and needle.decode(encoding) == word:
+                    short.add(needle)
+        if not self._typed:
+            instead |= {needle: _MASK * len(needle) for needle in short}
+        return Needles(instead, {day.encode() for day in days if day.isdigit()}, short, years)
 
     @cached_property
     def _moving_days(self) -> tuple[date, ...]:
@@ -330,7 +348,7 @@ class Matcher:
     def _known_days_in(self, folded: str) -> Iterator[tuple[int, int]]:
         """Known days in words or with signs, and with a year of two digits where it is no version."""
         yield from self._full_years_in(folded)
-        if self._short_years and self._full_days:
+        if self._typed and self._full_days:
             yield from dates.short_days_in(folded, self._full_days)
 
     def _full_years_in(self, folded: str) -> Iterator[tuple[int, int]]:
@@ -410,6 +428,8 @@ def _bounded(mark: str) -> str:
     body = r"[\W_]{0,3}".join(re.escape(part) for part in _SIGNS.split(mark) if part)
     if mark.isdigit() and len(mark) >= SHORTEST_IN_BYTES:
         body = "0*" + r"[ ._/-]?".join(mark)
+    elif sum(map(str.isdigit, mark)) >= SHORTEST_IN_BYTES and mark.isalnum():
+        body = re.sub(r"(?<=\d)(?=.)|(?=\d)(?<=.)", r"[ ._/-]?", mark)
     if is_ideographic(mark):
         return body
     before = r"(?<!\d)" if mark[0].isdigit() else r"(?<![^\W\d_])"

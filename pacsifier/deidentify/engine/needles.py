@@ -14,6 +14,12 @@ from pacsifier.deidentify.engine.dates import GLUED_TIME
 # Of large values a larger automaton takes half of the time; to make it takes as long as some dozens of them.
 _LARGE_BYTES, _MANY_LARGE, _MOST_NEEDLES = 1 << 14, 32, 1000
 _GLUED_TIME = re.compile(GLUED_TIME.encode() + rb"(?![0-9])")
+# Printable bytes around a word of four letters, and of five: in noise such a stretch has a word by chance once in
+# some GB.
+_STRETCH = {4: 12, 5: 8}
+_LONGEST_STRETCH = max(_STRETCH.values())
+_PRINTABLE = frozenset((*b"\t\r\n", *range(32, 127)))
+_HIGH_LETTERS = 0xC0
 # Characters around a year that may belong to its day: as far as a weekday, a time of day and a zone.
 _BEFORE, _BEHIND = 48, 32
 _DAY_LENGTH = 8
@@ -33,12 +39,17 @@ class Years(NamedTuple):
 class Needles:
     """Byte strings in small letters, and what is written over each, at equal length.
 
-    Numbers stand alone, words anywhere; a day (one of `days`) may have the time of day glued to it. Where one of the
-    `years` stands, the text around it is searched for a day in any form.
+    Numbers stand alone, words anywhere, those that are `short` only as a word of a text; a day (one of `days`) may
+    have the time of day glued to it. Where one of the `years` stands, the text around it is searched for a day in
+    any form.
     """
 
     def __init__(
-        self, instead: Mapping[bytes, bytes], days: Collection[bytes] = (), years: Years | None = None
+        self,
+        instead: Mapping[bytes, bytes],
+        days: Collection[bytes] = (),
+        short: Collection[bytes] = (),
+        years: Years | None = None,
     ) -> None:
         self._instead = instead
         self._years = years or Years()
@@ -47,7 +58,7 @@ class Needles:
             year.encode(encoding): encoding for year in self._years.years for encoding in encodings
         }
         self._all = sorted({*instead, *self._year_needles}, key=len)
-        self._days = frozenset(days)
+        self._days, self._short = frozenset(days), frozenset(short)
         self._large = 0
 
     def __contains__(self, needle: bytes) -> bool:
@@ -80,6 +91,9 @@ class Needles:
             needle = self._all[number]
             if needle in self._year_needles:
                 yield from self._days_around(lower, start, stop, self._year_needles[needle])
+            elif needle in self._short:
+                if _is_word_of_text(raw, start, stop):
+                    yield start, stop, self._instead[needle]
             elif not needle.isdigit() or self._stands_alone(lower, start, stop, needle):
                 yield start, stop, self._instead[needle]
 
@@ -114,6 +128,35 @@ class Needles:
         for begin, end, new in self._years.days_in(text):
             if begin <= year < end:
                 yield first + width * begin, first + width * end, new.encode(encoding)
+
+
+def _is_word_of_text(raw: bytes, start: int, stop: int) -> bool:
+    """Whether a short word stands by itself, spelled as people spell, in a text or between other bytes than text."""
+    hit = raw[start:stop]
+    width = 2 if b"\0" in hit else 1
+    letters = hit.replace(b"\0", b"")
+    if hit.isascii() and not (letters.isupper() or letters.islower() or letters.istitle()):
+        return False
+    if any(map(_is_letter, (raw[max(start - width, 0) : start], raw[stop : stop + width]))):
+        return False
+    if width == 2:
+        return True
+    around = (
+        len(hit)
+        + _printable(raw[max(start - _LONGEST_STRETCH, 0) : start][::-1])
+        + _printable(raw[stop : stop + _LONGEST_STRETCH])
+    )
+    return around >= _STRETCH.get(len(hit), 0) or (len(hit) > min(_STRETCH) and around == len(hit))
+
+
+def _is_letter(character: bytes) -> bool:
+    plain = character.strip(b"\0")
+    return plain.isalnum() or plain[:1] >= bytes((_HIGH_LETTERS,))
+
+
+def _printable(raw: bytes) -> int:
+    """How many printable bytes there are before the first other one."""
+    return next((at for at, each in enumerate(raw) if each not in _PRINTABLE), len(raw))
 
 
 def _is_inside_number(lower: bytes, start: int, stop: int) -> bool:

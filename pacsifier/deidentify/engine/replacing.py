@@ -72,7 +72,7 @@ class Knowledge:
         return self._of_machines(Identifiers(days=self.subject.known.days))
 
     def _of_machines(self, known: Identifiers) -> Matcher:
-        return Matcher(known, self.matcher.moved_days, self.matcher.shift_days, short_years=False)
+        return Matcher(known, self.matcher.moved_days, self.matcher.shift_days, typed=False)
 
     @property
     def options(self) -> Options:
