@@ -19,7 +19,8 @@ _GLUED_TIME = re.compile(GLUED_TIME.encode() + rb"(?![0-9])")
 _STRETCH = {4: 12, 5: 8}
 _LONGEST_STRETCH = max(_STRETCH.values())
 _PRINTABLE = frozenset((*b"\t\r\n", *range(32, 127)))
-_HIGH_LETTERS = 0xC0
+_ASCII, _HIGH_LETTERS = 0x80, 0xC0
+_PRINTABLE_WITH_ACCENTS = _PRINTABLE | frozenset(range(_HIGH_LETTERS, 256))
 # Characters around a year that may belong to its day: as far as a weekday, a time of day and a zone.
 _BEFORE, _BEHIND = 48, 32
 _DAY_LENGTH = 8
@@ -134,19 +135,18 @@ def _is_word_of_text(raw: bytes, start: int, stop: int) -> bool:
     """Whether a short word stands by itself, spelled as people spell, in a text or between other bytes than text."""
     hit = raw[start:stop]
     width = 2 if b"\0" in hit else 1
-    letters = hit.replace(b"\0", b"")
-    if hit.isascii() and not (letters.isupper() or letters.islower() or letters.istitle()):
+    letters = bytes(each for each in hit if 0 < each < _ASCII)
+    if not (letters.isupper() or letters.islower() or letters.istitle()):
         return False
     if any(map(_is_letter, (raw[max(start - width, 0) : start], raw[stop : stop + width]))):
         return False
     if width == 2:
         return True
-    around = (
-        len(hit)
-        + _printable(raw[max(start - _LONGEST_STRETCH, 0) : start][::-1])
-        + _printable(raw[stop : stop + _LONGEST_STRETCH])
-    )
-    return around >= _STRETCH.get(len(hit), 0) or (len(hit) > min(_STRETCH) and around == len(hit))
+    printable = _PRINTABLE if hit.isascii() else _PRINTABLE_WITH_ACCENTS
+    before, behind = raw[max(start - _LONGEST_STRETCH, 0) : start][::-1], raw[stop : stop + _LONGEST_STRETCH]
+    around = len(hit) + _run(before, printable) + _run(behind, printable)
+    needed = _STRETCH[len(hit)] if hit.isascii() else _STRETCH[max(_STRETCH)]
+    return around >= needed or (len(hit) > min(_STRETCH) and around == len(hit))
 
 
 def _is_letter(character: bytes) -> bool:
@@ -154,9 +154,9 @@ def _is_letter(character: bytes) -> bool:
     return plain.isalnum() or plain[:1] >= bytes((_HIGH_LETTERS,))
 
 
-def _printable(raw: bytes) -> int:
+def _run(raw: bytes, printable: frozenset[int]) -> int:
     """How many printable bytes there are before the first other one."""
-    return next((at for at, each in enumerate(raw) if each not in _PRINTABLE), len(raw))
+    return next((at for at, each in enumerate(raw) if each not in printable), len(raw))
 
 
 def _is_inside_number(lower: bytes, start: int, stop: int) -> bool:
