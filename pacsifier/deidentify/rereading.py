@@ -21,14 +21,8 @@ from pydicom.dataset import Dataset
 from pydicom.errors import BytesLengthException
 from pydicom.tag import BaseTag
 
-from pacsifier.deidentify.engine.elements import (
-    CODE_VALUES,
-    CODING_SCHEME,
-    Bystander,
-    Scope,
-    UnknownEncodingError,
-    show,
-)
+from pacsifier.deidentify.engine.concepts import CODE_VALUES, CODING_SCHEME
+from pacsifier.deidentify.engine.elements import Bystander, Scope, UnknownEncodingError, show
 from pacsifier.deidentify.engine.identifiers import SHORTEST_IN_BYTES
 from pacsifier.deidentify.engine.marks import OUR_VERSION
 from pacsifier.deidentify.engine.private_numbers import NUMBERS

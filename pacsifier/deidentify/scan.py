@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from pacsifier.deidentify.engine import dates, elements
+from pacsifier.deidentify.engine.concepts import Role
 from pacsifier.deidentify.engine.descriptors import staff_words, titled_words, words
 from pacsifier.deidentify.engine.elements import Scope, UnknownEncodingError, vr_of
 from pacsifier.deidentify.engine.identifiers import Identifiers, fold_for_search, long_enough, words_of
@@ -57,6 +58,7 @@ _PIXELS = frozenset((0x00287FE0, 0x7FE00008, 0x7FE00009, part10.PIXEL_DATA))
 _DATES = (0x00080020, 0x00080021, 0x00080022, 0x00080023, 0x0008002A)
 _CHARACTER_SETS = 0x00080005
 _BIRTH_DATE = 0x00100030
+_CONTENT_DATES = frozenset((0x0040A120, 0x0040A121))
 _CONSTANTS = frozenset((0x00080070, 0x00081090))
 _METHOD = 0x00120063
 _WANTED = frozenset((*_TOP, *_DATES, _CHARACTER_SETS, _METHOD))
@@ -203,7 +205,7 @@ class _Collector:
             self._known.days.update(day for day in facts.days if dates.parse(day))
 
     def _add_birth_date(self, text: str) -> None:
-        births = dates.readings(text)
+        births = frozenset().union(*map(dates.readings, text.split("\\")))
         self._known.births |= births
         self._known.days |= births
 
@@ -233,6 +235,7 @@ class _Collector:
         known = (
             tag in _CONSTANTS
             or tag == _BIRTH_DATE
+            or tag in _CONTENT_DATES
             or tag in _OWN_IDS
             or tag in _IDS
             or tag in _DEVICE
@@ -253,6 +256,9 @@ class _Collector:
         if vr == "UI":
             olds = raw.decode("latin_1").split("\\")
             self._gathered.uids.update(old.strip(" \0") for old in olds)
+        elif tag in _CONTENT_DATES:
+            if scope.says.role is Role.BIRTH_DATE:
+                self._add_birth_date(raw.decode("latin_1").strip(" \0"))
         elif self._is_new(tag, raw, scope) and tag != _CHARACTER_SETS:
             self._remember(tag, vr, raw, decode_text(raw, scope.character_sets).strip(" \0"))
         return raw

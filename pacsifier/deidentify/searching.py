@@ -46,9 +46,10 @@ OLD_UID = "old UID"
 class _Kind:
     """Finds words and days of a patient in one kind of text."""
 
-    def __init__(self, known: Identifiers) -> None:
+    def __init__(self, known: Identifiers, *, typed: bool = False) -> None:
         self._known = known
-        self.both = Matcher(known, {})
+        self._typed = typed
+        self.both = Matcher(known, {}, typed=typed)
 
     @cached_property
     def words(self) -> Matcher:
@@ -58,7 +59,7 @@ class _Kind:
     @cached_property
     def days(self) -> Matcher:
         """Days alone."""
-        return Matcher(Identifiers(days=self._known.days), {})
+        return Matcher(Identifiers(days=self._known.days), {}, typed=self._typed)
 
     def in_text(self, text: str) -> Iterator[str]:
         """The kinds of what is known in a text."""
@@ -89,7 +90,7 @@ class Search:
         self.subject = subject
         # Where one known day moved to another one, nobody can tell which of them stands there.
         known = replace(subject.known, days=subject.known.days - set(subject.moved_days.values()))
-        self._typed = _Kind(known)
+        self._typed = _Kind(known, typed=True)
         self._made = _Kind(known.in_made_text(lexicon().is_technical))
         self._defined = _Kind(Identifiers(days=known.days))
         self._known = known

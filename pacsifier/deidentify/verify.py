@@ -6,13 +6,14 @@ A hit is an error. What the pixels show is not looked at.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
 from pacsifier.deidentify import report
 from pacsifier.deidentify.crew import shared
+from pacsifier.deidentify.engine.identifiers import SHORTEST_IN_BYTES, Identifiers
 from pacsifier.deidentify.engine.subject import Subject
 from pacsifier.deidentify.model import FILES_PER_TASK, Request, Verified
 from pacsifier.deidentify.rereading import Rereader
@@ -46,9 +47,18 @@ def verify(
                 table.row(hit)
             progress("files verified", files, total)
         for subject in subjects.values():
-            for word in sorted(subject.known.wholes):
-                table.row(("", "", f"{subject.new_id}: not searched, too short ({len(word)} characters)"))
+            for said in _not_searched(subject.known):
+                table.row(("", "", f"{subject.new_id}: {said}"))
     return Verified(files, hits, sum(len(subject.known.wholes) for subject in subjects.values()))
+
+
+def _not_searched(known: Identifiers) -> Iterator[str]:
+    """What is too short to be looked for, each without its text."""
+    for word in sorted(known.wholes):
+        yield f"not searched, too short ({len(word)} characters)"
+    for word in sorted(word for word in known.words if len(word) < SHORTEST_IN_BYTES):
+        where = "not searched in bytes" if word.isdigit() else "searched in bytes only as a word of a text"
+        yield f"{where}, too short ({len(word)} characters)"
 
 
 @dataclass(frozen=True)

@@ -248,6 +248,10 @@ def test_any_day_as_a_number_moves_under_safe_private(tmp_path):
         "19500203120000",
         "19500000",
         "c. 1950",
+        "03.02.50",
+        "February 3rd, 1950",
+        "1950-Feb-03",
+        "19460101\\19500203",
     ],
 )
 @pytest.mark.parametrize("options", [Options(), SHIFTED])
@@ -257,6 +261,28 @@ def test_a_birth_date_in_another_form_is_emptied_and_searched(tmp_path, text, op
     assert not after.PatientBirthDate
     if len(text) > 6 and not text.endswith("0000") and not text.startswith("c"):
         assert "1950" not in after[0x20051090].value
+
+
+@pytest.mark.parametrize("options", [Options(), SHIFTED])
+def test_days_in_words_go_from_files_and_the_proof_agrees(tmp_path, options):
+    forms = [
+        "3 Feb 1950",
+        "February 3rd, 1950",
+        "1950-Feb-03",
+        "Fri Feb  3 10:20:00 1950",
+        "03.02.50",
+        "3.2.1950",
+    ]
+    near = ["14 MAR 2019", "01.04.2019", "2019-03-13 08:00", "20190401"]
+    ds = image(PatientBirthDate="19500203", InstanceCreationDate="20190401", ImageComments="born 3 Feb 1950")
+    for at, text in enumerate([*forms, *near]):
+        private(ds, 0x2005, CREATOR, 0x10 + at, "LO", text)
+        private(ds, 0x2005, CREATOR, 0x40 + at, "OB", f"\0\1 {text} \0\1".encode()[: len(text) // 2 * 2 + 4])
+    after = written(ds, tmp_path, options)
+    for at, text in enumerate([*forms, *near]):
+        assert (after[0x20051010 + at].value == text) == (at >= len(forms) and not options.fuzz_dates)
+        stays = text.encode() in after[0x20051040 + at].value
+        assert stays == (text == "03.02.50" or (at >= len(forms) and not options.fuzz_dates)), text
 
 
 @pytest.mark.parametrize("value", ["20190307102000", "2019-03-07", "07.03.2019", "20190307"])
@@ -308,6 +334,136 @@ def test_a_day_moves_in_text_and_in_bytes_whatever_stands_around_it(day, time, s
     assert known.mask_bytes(text.encode()) == moved.encode()
     for encoding in ("utf_16_le", "utf_16_be"):
         assert known.mask_bytes(text.encode(encoding)) == moved.encode(encoding)
+
+
+MONTHS = [
+    names.split()
+    for names in (
+        "January February March April May June July August September October November December",
+        "Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec",
+        "Januar Februar März April Mai Juni Juli August September Oktober November Dezember",
+        "janvier février mars avril mai juin juillet août septembre octobre novembre décembre",
+        "gennaio febbraio marzo aprile maggio giugno luglio agosto settembre ottobre novembre dicembre",
+        "enero febrero marzo abril mayo junio julio agosto septiembre octubre noviembre diciembre",
+    )
+]
+# d, m, y: without zeros; D, M: with them; N: the month's name.
+FORMS = [
+    *(f"{{{one}}}{sign}{{{two}}}{sign}{{y}}" for one, two in ("DM", "dm", "MD", "md") for sign in "./-"),
+    *(f"{{y}}{sign}{{{one}}}{sign}{{{two}}}" for one, two in ("MD", "md") for sign in "./-"),
+    *("{d} {N} {y}", "{D} {N} {y}", "{d}. {N} {y}", "{D}-{N}-{y}", "{D}{N}{y}", "{d}.{N}.{y}", "{y}{N}{D}"),
+    *(
+        "{N} {d}, {y}",
+        "{N} {D} {y}",
+        "{y}-{N}-{D}",
+        "{y} {N} {d}",
+        "{d}th of {N} {y}",
+        "{d}th of {N}, {y}",
+    ),
+    *("{N} {d}st, {y}", "{N} {d}nd {y}", "{N} {d}rd, {y}", "{d} de {N} de {y}", "{d} de {N} del {y}"),
+    *("Fri {N} {d} 10:20:00 {y}", "Fri {N}  {D} 10:20:00 CET {y}", "{N} {d} 10:20:00.123 AM {y}"),
+    *("Friday, {N} {d}, {y}", "Fr, {D}.{M}.{y}", "Do {D}.{M}.{y}"),
+]
+LOOSE = ["{d}. {m}. {y}", "{D} {M} {y}", "{y} {M} {D}", "{D}_{M}_{y}", "{y}_{M}_{D}"]
+BLOCK = [*(b"\0\1%s\0\2", b"%s", b"\xff\xfeat %s;"), bytes(range(32)) * 60 + b"%s" + bytes(70)]
+
+
+def spelled(day: date, form: str, months: list[str]) -> str:
+    return form.format(
+        y=day.year, m=day.month, M=f"{day.month:02d}", N=months[day.month - 1], d=day.day, D=f"{day.day:02d}"
+    )
+
+
+@given(
+    st.dates(date(1901, 1, 1), date(2099, 12, 31)),
+    st.sampled_from([*FORMS, *LOOSE]),
+    st.sampled_from(MONTHS),
+    st.sampled_from((str, str.upper, str.lower)),
+)
+def test_a_known_day_goes_in_whatever_words_it_stands(day, form, months, case):
+    known = Matcher(Identifiers(days={f"{day:%Y%m%d}"}), {})
+    text = case(spelled(day, form, months))
+    assert not re.search(r"\d{2}|[^\W\dX_]{3}", known.masked(f"at {text} x"))
+    assert not re.search(r"\d{2}|[^\W\d_]{3}", known.without(f"at {text} x"))
+    for encoding in ("utf_8", "latin_1", "utf_16_le", "utf_16_be"):
+        for block in BLOCK:
+            raw = block.replace(b"%s", text.encode(encoding))
+            masked = known.mask_bytes(raw)
+            assert len(masked) == len(raw)
+            assert str(day.year).encode(encoding) not in masked
+
+
+@given(
+    st.dates(date(2019, 1, 5), date(2020, 2, 1)),
+    st.sampled_from(FORMS),
+    st.sampled_from(MONTHS),
+)
+def test_a_day_near_those_of_the_study_never_stays_in_words(day, form, months):
+    text = spelled(day, form, months)
+    near = matcher(date(2019, 3, 7), 11)
+    moved = day + timedelta(11)
+    for new in (near.masked(text), near.mask_bytes(b"\0\1" + text.encode()).decode()[2:]):
+        assert text not in new
+        assert not re.search(r"\d", new) or re.sub(r"\D", "", new).startswith(f"{moved:%Y%m%d}")
+    # Without `-a` the study's dates stay, and with them all others.
+    assert Matcher(Identifiers(days={"20190307"}), {}).masked(text) == text or day == date(2019, 3, 7)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *(
+            "1.2.3.4.2019",
+            "5.3.2019.1",
+            "2 3 2019",
+            "12\\3\\2019",
+            "2019 3 2",
+            "syngo 2019",
+            "32.01.2019",
+            "13/13/2019",
+        ),
+        *(
+            "2019",
+            "201903",
+            "03/2019",
+            "marker 7 2019",
+            "12019-03-01",
+            "2019-03-011",
+            "1.2.20190301",
+            "T1 2019 1",
+        ),
+    ],
+)
+def test_numbers_that_are_no_day_stay(text):
+    near = matcher(date(2019, 3, 7), 11)
+    assert near.masked(text) == text
+    assert near.mask_bytes(text.encode()) == text.encode()
+
+
+SHORT = [
+    "07.03.19",
+    "7.3.19",
+    "03/07/19",
+    "3/7/19",
+    "19-03-07",
+    "07-03-19",
+    "(07.03.19)",
+    "on 07.03.19, 10:20",
+]
+
+
+@pytest.mark.parametrize("text", SHORT)
+def test_a_known_day_with_two_digits_of_the_year_goes_in_what_people_type(text):
+    known = Identifiers(days={"20190307"})
+    assert "3" not in Matcher(known, {}).masked(text)
+    assert Matcher(known, {}, typed=False).masked(text) == text
+
+
+@pytest.mark.parametrize(
+    "text", ["190307", "1.07.03.19", "07.03.19.2", "v7.3.19", "07.03.19b", "7.3.190", "08.03.19", "7.3/19"]
+)
+def test_two_digits_of_a_year_that_may_be_a_version_stay(text):
+    assert Matcher(Identifiers(days={"20190307"}), {}).masked(text) == text
 
 
 @given(

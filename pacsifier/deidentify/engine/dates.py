@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection, Iterator
 from datetime import date, timedelta
 from functools import lru_cache
+from math import ceil
+from typing import NamedTuple
 
 _DA = re.compile(r"(\d{4})([.-]?)(\d{2})?(?:\2(\d{2}))?")
 _DT = re.compile(r"(\d{4}(?:\d{2}){0,2})(\d{0,6}(?:\.\d{1,6})?)([+-]\d{4})?")
@@ -17,6 +20,16 @@ _MORE_THAN_TIME = re.compile(
 GLUED_TIME = r"(?:[01]\d|2[0-3])(?:[0-5]\d(?:(?:[0-5]\d|60)\d*)?)?"
 """A time of day that follows a date without a sign between them, with any fraction of a second."""
 _DAYS_OF_MONTH = 365.25 / 12
+_DAYS_OF_UNIT = {
+    **dict.fromkeys(("a", "a_j", "a_t", "a_g", "yr", "yrs", "y", "year", "years"), 365.25),
+    **dict.fromkeys(("mo", "mo_j", "mo_g", "mo_s", "month", "months"), _DAYS_OF_MONTH),
+    **dict.fromkeys(("wk", "w", "week", "weeks"), 7.0),
+    **dict.fromkeys(("d", "day", "days"), 1.0),
+    **dict.fromkeys(("h", "hr", "hour", "hours"), 1 / 24),
+    "min": 1 / 1440,
+    "s": 1 / 86400,
+}
+_OLDEST_IN_DAYS = 1e11
 IN_TEXT = re.compile(
     r"(?<![\d.])((?:19|20)\d\d)([-./]?)(0[1-9]|1[0-2])\2(0[1-9]|[12]\d|3[01])"
     + rf"(?={GLUED_TIME}(?!\d)|(?!\d))"
@@ -87,6 +100,23 @@ def capped_age(text: str) -> str | None:
     return f"{min(months // 12, OLDEST_AGE_YEARS + 1):03d}Y"
 
 
+def capped_number(text: str, unit: str) -> str | None:
+    """An age as a number of this unit (UCUM) that says no more than `capped_age` does; None if it is no age."""
+    days_each = _DAYS_OF_UNIT.get(unit.strip("{}").lower())
+    try:
+        number = float(text)
+    except ValueError:
+        return None
+    if days_each is None or not 0 <= number < _OLDEST_IN_DAYS:
+        return None
+    months = int(number * days_each / _DAYS_OF_MONTH + 1e-9)
+    if months >= 12 * YOUNGEST_AGE_YEARS:
+        months = 12 * min(months // 12, OLDEST_AGE_YEARS + 1)
+    # Rounded up, so that it is read as the same month again.
+    capped = ceil(months * _DAYS_OF_MONTH / days_each * 100 - 1e-6) / 100
+    return text if capped == number else f"{capped:.2f}".rstrip("0").rstrip(".")
+
+
 def age_in_years(text: str) -> float | None:
     """An AS in years; None if it is not an age."""
     match = _AGE.fullmatch(text.strip())
@@ -115,10 +145,8 @@ def years_between(birth: date, day: date) -> int:
     return day.year - birth.year - ((day.month, day.day) < (birth.month, birth.day))
 
 
-_DAY_FIRST = re.compile(r"(\d{1,2})[. /-](\d{1,2})[. /-](\d{4})(?!\d)")
 _YEAR_FIRST = re.compile(r"(\d{4})([. /-]?)(\d{1,2})\2(\d{1,2})(?!\d)")
 _GLUED = re.compile(rf"(\d{{4}})(\d{{2}})(\d{{2}})(?={GLUED_TIME}(?!\d))")
-_NAMED = re.compile(r"(\d{1,2})[. /-]*([^\W\d_]{3,})[. /,-]*(\d{4})(?!\d)")
 
 
 @lru_cache(maxsize=4096)
@@ -130,12 +158,10 @@ def readings(text: str) -> frozenset[str]:
         found.add((match[1], match[2], match[3]))
     elif match := _YEAR_FIRST.match(text):
         found.add((match[1], match[3], match[4]))
-    elif match := _DAY_FIRST.match(text):
-        found |= {(match[3], match[2], match[1]), (match[3], match[1], match[2])}
-    elif match := _NAMED.match(text):
-        months = (at for at, names in enumerate(_MONTHS, 1) if match[2] in names)
-        found |= {(match[3], str(month), match[1]) for month in months}
     spelled = {f"{year}{int(month):02d}{int(day):02d}" for year, month, day in found}
+    spelled |= {day for each in days_in(text) for day in each.readings}
+    if match := _SHORT_YEAR.match(text):
+        spelled |= {century + day for day in _short_readings(match) for century in ("19", "20")}
     return frozenset(each for each in spelled if parse(each))
 
 
@@ -161,27 +187,112 @@ _MONTHS = tuple(
         "dec december dez dezember decembre dicembre diciembre",
     )
 )
+_ACCENTED = {"février": 2, "märz": 3, "août": 8, "décembre": 12}
+_NUMBER_OF_MONTH = {
+    **{name: at for at, names in enumerate(_MONTHS, 1) for name in names},
+    # As UTF-8 reads in bytes that are taken for Latin-1.
+    **{
+        form.encode().decode("latin_1").replace("Ã", "a").lower(): at
+        for name, at in _ACCENTED.items()
+        for form in (name, name.upper())
+    },
+}
+_MONTH = "(" + "|".join(sorted(_NUMBER_OF_MONTH, key=len, reverse=True)) + ")"
+_YEAR, _DAY_OF_MONTH = r"((?:19|20)\d\d)", r"(\d{1,2})"
+_SIGNS, _GAP = r"([\W_]{1,3})", r"[\W_]{0,3}"
+_NTH = "(?:st|nd|rd|th|er|o|ter|ten)?"
+_OF = rf"(?:{_GAP}(?:of|the|de|del|di|d))?{_GAP}"
+_CLOCK = r"(?:[\W_]{1,3}\d{1,2}:\d\d(?::\d\d(?:[.,]\d+)?)?(?: ?[a-z]{2,5}){0,2})?"
+_NAMED = tuple(
+    (re.compile(pattern), order)
+    for pattern, order in (
+        (rf"(?<!\d){_DAY_OF_MONTH}{_NTH}{_OF}{_MONTH}{_CLOCK}{_OF}{_YEAR}(?!\d)", "dmy"),
+        (rf"(?<![^\W\d_]){_MONTH}{_GAP}{_DAY_OF_MONTH}{_NTH}{_CLOCK}{_OF}{_YEAR}(?!\d)", "mdy"),
+        (rf"(?<!\d){_YEAR}{_OF}{_MONTH}{_OF}{_DAY_OF_MONTH}{_NTH}(?!\d)", "ymd"),
+    )
+)
+_DAY_FIRST = re.compile(rf"(?<!\d){_DAY_OF_MONTH}{_SIGNS}{_DAY_OF_MONTH}{_SIGNS}{_YEAR}(?!\d)")
+_SPACED = re.compile(rf"(?<!\d){_YEAR}{_SIGNS}{_DAY_OF_MONTH}{_SIGNS}{_DAY_OF_MONTH}(?!\d)")
+# With the day that stays, the weekday tells by how many days it moved.
+_WEEKDAY = re.compile(
+    r"(?<![^\W\d_])(?:"
+    "mon|tue|tues|wed|thu|thur|thurs|fri|sat|sun|monday|tuesday|wednesday|thursday|friday|saturday|sunday|"
+    "mo|di|mi|do|fr|sa|so|montag|dienstag|mittwoch|donnerstag|freitag|samstag|sonnabend|sonntag|"
+    "lun|mar|mer|jeu|ven|sam|dim|lundi|mardi|mercredi|jeudi|vendredi|samedi|dimanche|"
+    "gio|sab|dom|lunedi|martedi|mercoledi|giovedi|venerdi|sabato|domenica|"
+    "mie|jue|vie|lunes|martes|miercoles|jueves|viernes|sabado|domingo"
+    r")[\W_]{1,3}\Z"
+)
+_LONGEST_WEEKDAY = 13
+_IN_A_NUMBER = re.compile(r"\d\.\Z|\.\d")
+_SHORT_YEAR = re.compile(r"(?<![^\W_])(?<!\d[.,/-])(\d{1,2})([./-])(\d{1,2})\2(\d{1,2})(?![^\W_]|[.,/-]\d)")
 
 
-def in_words(text: str) -> set[str]:
-    """How people write the day of a full DA without zeros or with the month's name; folded."""
-    day = parse(text)
-    if day is None:
-        return set()
-    dom, month, year = day.day, day.month, day.year
-    marks = {f"{dom}.{month}.{year}", f"{month}/{dom}/{year}", f"{year}/{month}/{dom}"}
-    for name in _MONTHS[month - 1]:
-        marks |= {f"{each} {name} {year}" for each in (dom, f"{dom:02d}")}
-        marks |= {f"{name} {each} {year}" for each in (dom, f"{dom:02d}")}
-    return marks
+class InWords(NamedTuple):
+    """A day in a text: where it stands, the days (DA) that it may mean, and whether it can be nothing but a day."""
+
+    start: int
+    stop: int
+    readings: frozenset[str]
+    certain: bool
 
 
-def spellings(text: str) -> set[str]:
-    """How people write the day of a full DA."""
+def days_in(text: str) -> Iterator[InWords]:
+    """Days of a folded text with a year of four digits, in any order, with the month's name or with signs between.
+
+    Days of eight digits are not among them; a weekday before a day is part of it.
+    """
+    for day in _days_in(text):
+        weekday = _WEEKDAY.search(text, max(day.start - _LONGEST_WEEKDAY, 0), day.start)
+        yield day._replace(start=weekday.start()) if weekday else day
+
+
+def _days_in(text: str) -> Iterator[InWords]:
+    for pattern, order in _NAMED:
+        for match in pattern.finditer(text):
+            parts = dict(zip(order, match.groups(), strict=True))
+            day = _spelled(parts["y"], str(_NUMBER_OF_MONTH[parts["m"]]), parts["d"])
+            if parse(day):
+                yield InWords(*match.span(), frozenset((day,)), certain=True)
+    for match in _DAY_FIRST.finditer(text):
+        one, first, other, second, year = match.groups()
+        yield from _numeric(match, {_spelled(year, other, one), _spelled(year, one, other)}, first, second)
+    for match in _SPACED.finditer(text):
+        year, first, month, second, day = match.groups()
+        yield from _numeric(match, {_spelled(year, month, day)}, first, second)
+
+
+def _numeric(match: re.Match[str], days: set[str], first: str, second: str) -> Iterator[InWords]:
+    start, stop = match.span()
+    found = frozenset(day for day in days if parse(day))
+    if found:
+        # Digits between points or blanks may be a version, or numbers in a row.
+        around = match.string[max(start - 2, 0) : start], match.string[stop : stop + 2]
+        alone = not (_IN_A_NUMBER.search(around[0]) or _IN_A_NUMBER.match(around[1]))
+        yield InWords(start, stop, found, certain=alone and first == second and first in "-./")
+
+
+def short_days_in(text: str, days: Collection[str]) -> Iterator[tuple[int, int]]:
+    """Where some days (DA) stand with a year of two digits and signs between, in any order."""
+    for match in _SHORT_YEAR.finditer(text):
+        if not _short_readings(match).isdisjoint(day[2:] for day in days):
+            yield match.span()
+
+
+def _short_readings(match: re.Match[str]) -> set[str]:
+    one, _, two, three = match.groups()
+    orders = ((three, two, one), (three, one, two), (one, two, three))
+    return {f"{int(year):02d}{int(month):02d}{int(day):02d}" for year, month, day in orders if len(year) == 2}
+
+
+def _spelled(year: str, month: str, day: str) -> str:
+    return f"{year}{int(month):02d}{int(day):02d}"
+
+
+def glued(text: str) -> set[str]:
+    """How the day of a full DA is written in digits alone."""
     day = parse(text)
     if day is None:
         return {text} if len(text) >= 8 else set()
     year, month, dom = f"{day.year:04d}", f"{day.month:02d}", f"{day.day:02d}"
-    marks = [f"{dom}{sign}{month}{sign}{year}" for sign in ".-/"]
-    marks += [f"{year}{sign}{month}{sign}{dom}" for sign in ".-/"]
-    return {f"{year}{month}{dom}", f"{dom}{month}{year}", *marks, f"{month}/{dom}/{year}"}
+    return {year + month + dom, dom + month + year, month + dom + year}

@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from pacsifier.deidentify.engine import concepts
+from pacsifier.deidentify.engine.concepts import CODE_VALUES, CODING_SCHEME, Says
 from pacsifier.deidentify.engine.dictionary import private_vr, public_vr
 from pacsifier.dicom import part10
 from pacsifier.dicom.part10 import CHARACTER_SETS, IMPLICIT_LITTLE, PIXEL_GROUP, Coding, Element, Run
@@ -28,8 +30,7 @@ _REMEMBERED = LONGEST_ELEMENT  # elements above this are not kept for the next f
 _SHOWN = 1 << 10  # elements above this are shown each time
 _DEEPEST = 100
 _SHORT_HEADER = 8  # bytes; with an explicit VR their length field has 16 bits
-CODE_VALUES = (0x00080100, 0x00080119, 0x00080120)  # short, long, and as a URN
-CODING_SCHEME = 0x00080102
+_CODES_OF_ITEM = frozenset((concepts.CONCEPT_NAME, concepts.UNITS))
 
 
 class UnknownEncodingError(Exception):
@@ -41,7 +42,7 @@ class Scope:
     """Where an element stands: the sequence above it (0: none), the character sets, the private creators so far.
 
     `above` are all sequences above it; `big`: numbers are in big endian. `scheme` is the coding scheme, where the item
-    has a code value of its own.
+    has a code value of its own. `says`: what a content item says of somebody, and the values below it.
     """
 
     parent: int
@@ -50,10 +51,11 @@ class Scope:
     above: tuple[int, ...] = ()
     big: bool = False
     scheme: bytes = b""
+    says: Says = concepts.NOTHING
 
     def below(self, parent: int, *, big: bool) -> Scope:
         """The scope of an item of a sequence that stands here."""
-        return Scope(parent, self.character_sets, above=(*self.above, parent), big=big)
+        return Scope(parent, self.character_sets, above=(*self.above, parent), big=big, says=self.says)
 
     def creator(self, tag: int) -> str:
         """The creator of a private element's block; "" where none was met (PS3.5 section 7.8.1)."""
@@ -312,6 +314,8 @@ def _decided(  # noqa: PLR0917 - called for every element
         vr = "SQ"
     if vr == "SQ" or (vr in ("UN", "OB") and tag & 0x10000 and raw[:4] == ITEM_BYTES):
         inner = IMPLICIT_LITTLE if raw_vr == b"UN" or vr != "SQ" else coding
+        if tag in _CODES_OF_ITEM:
+            scope.says = concepts.of_items(scope.says, tag, raw, inner, scope.character_sets)
         descends = visitor.descends(tag, vr, raw, scope)
         if not isinstance(descends, bool):
             return descends

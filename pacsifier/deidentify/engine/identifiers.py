@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
-from datetime import date
+from datetime import date, timedelta
 from functools import cached_property
 
 from ahocorasick_rs import BytesAhoCorasick
 
 from pacsifier.deidentify.engine import dates
-from pacsifier.deidentify.engine.needles import Needles
+from pacsifier.deidentify.engine.needles import Needles, Years
 
 SHORTEST_WORD = 4
 SHORTEST_IN_BYTES = 6
@@ -51,6 +51,15 @@ def _fold_character(character: str) -> str:
     plain = unicodedata.normalize("NFKD", character)
     folded = "".join(each for each in plain if not unicodedata.combining(each)).casefold()
     return folded.translate(_WITHOUT_STROKES)
+
+
+def _width(encoding: str) -> int:
+    return 2 if encoding.startswith("utf_16") else 1
+
+
+def _is_short(needle: bytes) -> bool:
+    """Whether an encoded word may stand in other bytes by chance."""
+    return len(needle) < SHORTEST_IN_BYTES * (1 + (b"\0" in needle))
 
 
 def is_ideographic(text: str) -> bool:
@@ -131,7 +140,8 @@ class Identifiers:
             self.add_person(spelling)
         self._add(fold_for_search(name).strip().strip("^"))
         for part in () if name.isascii() else re.split(r"[\^=\\ ]+", name):
-            self._add_encoded(part)
+            for each in (part, *re.split("[-\u2010\u2011]", part)):
+                self._add_encoded(each)
 
     def add_person(self, name: str) -> None:
         """Adds words and initials of a folded name, as descriptions may hold them."""
@@ -151,7 +161,8 @@ class Identifiers:
             for encoding in _ENCODINGS:
                 needle = form.encode(encoding, "ignore")
                 if (
-                    len(needle) >= SHORTEST_IN_BYTES * (1 + encoding.startswith("utf_16"))
+                    len(needle) >= SHORTEST_WORD * _width(encoding)
+                    and len(form) >= SHORTEST_WORD
                     and needle.decode(encoding) == form
                 ):
                     self.coded.add(needle.lower())
@@ -160,8 +171,9 @@ class Identifiers:
         """Adds a name as the input encodes it, for names that are not ASCII."""
         if not raw.isascii():
             for part in re.split(rb"[\^=\\ \0]+", raw):
-                if len(part) >= SHORTEST_IN_BYTES:
-                    self.coded.add(part.lower())
+                self.coded |= {
+                    each.lower() for each in (part, *part.split(b"-")) if len(each) >= SHORTEST_IN_BYTES
+                }
 
     def _add(self, word: str) -> None:
         if not word or not any(each.isalnum() for each in word):
@@ -190,21 +202,53 @@ class Identifiers:
         self.initials |= other.initials
 
 
+# The same for bytes, as far as one byte stays one.
+_FOLDED_BYTES = bytes(
+    ord(folded) if len(folded) == 1 and ord(folded) < 256 else at
+    for at, folded in ((at, _fold_character(chr(at))) for at in range(256))
+)
+
+
 class Matcher:
     """Finds the known identifiers of one patient in text and in bytes.
 
     `moved_days` maps the patient's days to what is written instead, at equal length; other days near them move by
-    `shift_days`, where that is not 0.
+    `shift_days`, where that is not 0. Of what people have `typed` known days go with a year of two digits, too, which
+    machines may mean as a version; in bytes that machines write, words of four and five letters as well.
     """
 
-    def __init__(self, known: Identifiers, moved_days: dict[str, str], shift_days: int = 0) -> None:
+    def __init__(
+        self,
+        known: Identifiers,
+        moved_days: dict[str, str],
+        shift_days: int = 0,
+        *,
+        typed: bool = True,
+    ) -> None:
         self.known = known
         self.moved_days = moved_days
         self.shift_days = shift_days
+        self._typed = typed
 
     @cached_property
     def _day_marks(self) -> set[str]:
-        return {mark for day in self.known.days for mark in dates.spellings(day) | dates.in_words(day)}
+        return {mark for day in self.known.days for mark in dates.glued(day)}
+
+    @cached_property
+    def _full_days(self) -> frozenset[str]:
+        """The known days as DA of today's form."""
+        found = (dates.parse(day) for day in self.known.days)
+        return frozenset(day.isoformat().replace("-", "") for day in found if day)
+
+    @cached_property
+    def _years(self) -> frozenset[str]:
+        """The years of all days that are looked for."""
+        years = {day[:4] for day in self._full_days}
+        if self.shift_days:
+            near = timedelta(NEAR_DAYS)
+            for day in self._moving_days:
+                years |= {str(year) for year in range((day - near).year, (day + near).year + 1)}
+        return frozenset(years)
 
     @cached_property
     def _marks(self) -> list[str]:
@@ -232,22 +276,28 @@ class Matcher:
     @cached_property
     def needles(self) -> Needles:
         """What is looked for in bytes."""
-        return self._needles({mark for day in self.known.days for mark in dates.spellings(day)})
+        return self._needles(self._day_marks, Years(self._years, self._days_written_over, _FOLDED_BYTES))
 
     @cached_property
     def word_needles(self) -> Needles:
         """The same without days, for texts in which these have moved already."""
         return self._needles(set())
 
-    def _needles(self, days: set[str]) -> Needles:
-        instead = {needle: _MASK * len(needle) for needle in self.known.coded}
+    def _needles(self, days: set[str], years: Years | None = None) -> Needles:
+        instead: dict[bytes, bytes] = {}
+        short = {needle for needle in self.known.coded if _is_short(needle)}
+        instead |= {needle: _MASK * len(needle) for needle in self.known.coded - short}
         for word in {*self.known.words, *days}:
             for encoding in _ENCODINGS:
                 needle = word.encode(encoding, "ignore")
-                if len(needle) >= SHORTEST_IN_BYTES * (1 + encoding.startswith("utf_16")):
+                if len(needle) >= SHORTEST_IN_BYTES * _width(encoding):
                     moved = self.moved_days.get(word, "").encode(encoding)
                     instead[needle] = moved or _MASK * len(needle)
-        return Needles(instead, {day.encode() for day in days if day.isdigit()})
+                elif len(word) >= SHORTEST_WORD and not word.isdigit() and needle.decode(encoding) == word:
+                    short.add(needle)
+        if not self._typed:
+            instead |= {needle: _MASK * len(needle) for needle in short}
+        return Needles(instead, {day.encode() for day in days if day.isdigit()}, short, years)
 
     @cached_property
     def _moving_days(self) -> tuple[date, ...]:
@@ -284,16 +334,28 @@ class Matcher:
         return moved + text[8:] if moved.strip("0") else "0"
 
     def spans(self, text: str) -> list[tuple[int, int]]:
-        """Where known identifiers stand in a text, as slices of it."""
+        """Where known identifiers stand in a text, as slices of it, none in another."""
         folded = fold_for_search(text)
         if folded.strip(" \0") in self.known.wholes:
             return [(0, len(text))]
         marks = self._possible(folded)
         found = [match.span() for match in self._pattern(marks).finditer(folded)] if marks else []
-        if not found or len(folded) == len(text):
-            return found
-        origin = [at for at, each in enumerate(text) for _ in _fold_character(each)]
-        return [(origin[start], origin[stop - 1] + 1) for start, stop in found]
+        found += self._known_days_in(folded)
+        if not found:
+            return []
+        return _merged(found if len(folded) == len(text) else _unfolded(found, text))
+
+    def _known_days_in(self, folded: str) -> Iterator[tuple[int, int]]:
+        """Known days in words or with signs, and with a year of two digits where it is no version."""
+        yield from self._full_years_in(folded)
+        if self._typed and self._full_days:
+            yield from dates.short_days_in(folded, self._full_days)
+
+    def _full_years_in(self, folded: str) -> Iterator[tuple[int, int]]:
+        if any(year in folded for year in self._years):
+            for day in dates.days_in(folded):
+                if not day.readings.isdisjoint(self._full_days):
+                    yield day.start, day.stop
 
     def without(self, text: str) -> str:
         """The text without the known identifiers."""
@@ -313,18 +375,52 @@ class Matcher:
 
     def _other_days(self, text: str, known: list[tuple[int, int]]) -> dict[tuple[int, int], str]:
         """Days near the known ones, and what is written instead of each."""
-        found = {}
+        if not any(year in text for year in self._years):
+            return {}
+        folded = fold_for_search(text)
+        found: dict[tuple[int, int], str] = {}
         for match in dates.IN_TEXT.finditer(text):
-            if any(start < match.end() and match.start() < stop for start, stop in known):
-                continue
             if moved := self.moved_day("".join(match.group(1, 3, 4))):
-                parts = moved[:4], moved[4:6], moved[6:]
-                found[match.span()] = match[2].join(parts)
-        return found
+                found[match.span()] = match[2].join((moved[:4], moved[4:6], moved[6:]))
+        for day in dates.days_in(folded):
+            if day.certain and any(map(self.moved_day, day.readings)):
+                (span,) = _unfolded([day[:2]], text) if len(folded) != len(text) else [day[:2]]
+                # A day in words would have another length.
+                if not any(_meet(span, each) for each in found):
+                    found[span] = "X" * (span[1] - span[0])
+        return {span: new for span, new in found.items() if not any(_meet(span, each) for each in known)}
+
+    def _days_written_over(self, folded: str) -> list[tuple[int, int, str]]:
+        """Days of a text, and what is written over each: those in digits alone are needles of their own."""
+        known = [*self._full_years_in(folded)]
+        other = self._other_days(folded, known) if self.shift_days else {}
+        written = [(start, stop, "X" * (stop - start)) for start, stop in known]
+        return written + [(*span, new) for span, new in other.items()]
 
     def mask_bytes(self, raw: bytes) -> bytes:
         """The bytes with known identifiers overwritten at equal length."""
         return self.needles.masked(raw)
+
+
+def _unfolded(spans: Iterable[tuple[int, int]], text: str) -> list[tuple[int, int]]:
+    """Slices of a text of those of its folded form."""
+    origin = [at for at, each in enumerate(text) for _ in _fold_character(each)]
+    return [(origin[start], origin[stop - 1] + 1) for start, stop in spans]
+
+
+def _merged(spans: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
+    """The slices in order, those that overlap as one."""
+    merged: list[tuple[int, int]] = []
+    for span in sorted(spans):
+        if merged and _meet(merged[-1], span):
+            merged[-1] = merged[-1][0], max(merged[-1][1], span[1])
+        else:
+            merged.append(span)
+    return merged
+
+
+def _meet(one: tuple[int, int], other: tuple[int, int]) -> bool:
+    return one[0] < other[1] and other[0] < one[1]
 
 
 def _bounded(mark: str) -> str:
@@ -332,6 +428,8 @@ def _bounded(mark: str) -> str:
     body = r"[\W_]{0,3}".join(re.escape(part) for part in _SIGNS.split(mark) if part)
     if mark.isdigit() and len(mark) >= SHORTEST_IN_BYTES:
         body = "0*" + r"[ ._/-]?".join(mark)
+    elif sum(map(str.isdigit, mark)) >= SHORTEST_IN_BYTES and mark.isalnum():
+        body = re.sub(r"(?<=\d)(?=.)|(?=\d)(?<=.)", r"[ ._/-]?", mark)
     if is_ideographic(mark):
         return body
     before = r"(?<!\d)" if mark[0].isdigit() else r"(?<![^\W\d_])"

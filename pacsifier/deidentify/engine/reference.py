@@ -12,9 +12,9 @@ from pydicom.filereader import read_dataset, read_sequence
 from pydicom.filewriter import write_dataset, write_sequence_item
 from pydicom.tag import Tag
 
+from pacsifier.deidentify.engine import concepts
+from pacsifier.deidentify.engine.concepts import CODE_MEANING, CODE_VALUES, CODING_SCHEME
 from pacsifier.deidentify.engine.elements import (
-    CODE_VALUES,
-    CODING_SCHEME,
     ITEM_BYTES,
     LARGE,
     Scope,
@@ -26,6 +26,7 @@ from pacsifier.deidentify.engine.elements import (
 from pacsifier.dicom import part10
 from pacsifier.dicom.part10 import PIXEL_GROUP
 from pacsifier.dicom.splice import Piece, Range
+from pacsifier.dicom.text import decode_text
 
 
 def rewrite(layout: part10.Layout, visitor: Visitor, added: list[tuple[int, bytes]]) -> list[Piece]:
@@ -143,6 +144,8 @@ def _sequence(  # noqa: PLR0917
     dataset: Dataset, tag: int, items: Any, raw: bytes, visitor: Visitor, scope: Scope, *, big: bool
 ) -> bool:
     """Walks the items; returns False when the sequence itself was replaced or stays as it is."""
+    if tag in (concepts.CONCEPT_NAME, concepts.UNITS) and items:
+        scope.says = _says(scope, tag, items[0])
     descends = visitor.descends(tag, "SQ", raw, scope)
     if descends is None:
         del dataset[Tag(tag)]
@@ -160,13 +163,26 @@ def _sequence(  # noqa: PLR0917
 
 def _scheme_of_code(item: Dataset) -> bytes:
     """What `elements` says of the item."""
+    return _raw(item, CODING_SCHEME) if any(_raw(item, tag) for tag in CODE_VALUES) else b""
 
-    def raw(tag: int) -> bytes:
-        element: Any = item.get_item(Tag(tag)) if Tag(tag) in item else None
-        value = element.value if element is not None else b""
-        return value.strip(b"\0 ") if isinstance(value, bytes) else str(value or "").encode().strip()
 
-    return raw(CODING_SCHEME) if any(map(raw, CODE_VALUES)) else b""
+def _says(scope: Scope, tag: int, item: Dataset) -> concepts.Says:
+    """What a content item says of somebody after this code."""
+    value, scheme, meaning = (
+        decode_text(raw, scope.character_sets)
+        for raw in (
+            next(filter(None, (_raw(item, each) for each in CODE_VALUES)), b""),
+            _raw(item, CODING_SCHEME),
+            _raw(item, CODE_MEANING),
+        )
+    )
+    return concepts.of_code(scope.says, tag, value, scheme, meaning)
+
+
+def _raw(item: Dataset, tag: int) -> bytes:
+    element: Any = item.get_item(Tag(tag)) if Tag(tag) in item else None
+    value = element.value if element is not None else b""
+    return value.strip(b"\0 ") if isinstance(value, bytes) else str(value or "").encode().strip()
 
 
 def _put(dataset: Dataset, tag: int, element: RawDataElement, new: bytes | None) -> None:

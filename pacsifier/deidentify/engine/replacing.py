@@ -12,6 +12,7 @@ from functools import cached_property
 from typing import NamedTuple
 
 from pacsifier.deidentify.engine import dates, uids
+from pacsifier.deidentify.engine.concepts import Role, Says
 from pacsifier.deidentify.engine.descriptors import Remark, Vocabulary
 from pacsifier.deidentify.engine.identifiers import Identifiers, Matcher
 from pacsifier.deidentify.engine.lexicon import lexicon
@@ -35,6 +36,9 @@ _DUMMIES = {
 }
 # Dates of a content item: one may be the birth date.
 _CONTENT_DATES = frozenset((0x0040A120, 0x0040A121, 0x0040A13A))
+NUMERIC_VALUE = 0x0040A30A
+CONTENT_NUMBERS = frozenset((0x0040A161, 0x0040A162, 0x0040A163))
+"""What says the number of a content item once more, as FD or as a fraction; a text of it is always there."""
 _UID_SIGNS = b"0123456789.\\ \0"
 _NUMBER_SIGNS = b"0123456789+-eE. \\\0"
 _CS = re.compile(rb"[A-Z0-9 _\\\0]*")
@@ -60,16 +64,15 @@ class Knowledge:
     @cached_property
     def made(self) -> Matcher:
         """Finds the patient in what machines write; a name that is a word of theirs, only beside the other names."""
-        known = self.subject.known
-        return Matcher(
-            known.in_made_text(lexicon().is_technical), self.matcher.moved_days, self.matcher.shift_days
-        )
+        return self._of_machines(self.subject.known.in_made_text(lexicon().is_technical))
 
     @cached_property
     def dates_only(self) -> Matcher:
         """Finds the patient's days, which no maker defines."""
-        known = Identifiers(days=self.subject.known.days)
-        return Matcher(known, self.matcher.moved_days, self.matcher.shift_days)
+        return self._of_machines(Identifiers(days=self.subject.known.days))
+
+    def _of_machines(self, known: Identifiers) -> Matcher:
+        return Matcher(known, self.matcher.moved_days, self.matcher.shift_days, typed=False)
 
     @property
     def options(self) -> Options:
@@ -237,6 +240,24 @@ def _without(value: Value, knowledge: Knowledge, matcher: Matcher) -> Replacemen
         return Replacement(raw, "cleaned")
     left = new.strip(" \0\\")
     return Replacement(encoded(new, raw, value.character_sets) if left else padded(REMOVED), "cleaned")
+
+
+def content(action: Action, value: Value, says: Says, knowledge: Knowledge) -> Replacement:
+    """What is written in a content item that says of somebody what attributes of the header say.
+
+    `action` is the profile's, for what the item has beside it.
+    """
+    if says.role is Role.BIRTH_DATE:
+        if value.vr not in ("DA", "DT"):
+            return replacement(action, value, knowledge)
+        known = known_days_moved(value.raw, knowledge.subject)
+        return Replacement(known, "replaced") if known else _dummy(value, knowledge)
+    if value.tag in CONTENT_NUMBERS:
+        return GONE
+    if value.tag != NUMERIC_VALUE:
+        return replacement(action, value, knowledge)
+    number = dates.capped_number(_unpadded(value.raw), says.unit) if says.role is Role.AGE else None
+    return _dummy(value, knowledge) if number is None else Replacement(padded(number), "replaced")
 
 
 _BY_ACTION: Mapping[Action, Callable[[Value, Knowledge], Replacement]] = {

@@ -12,9 +12,10 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from pacsifier.deidentify.engine import private, replacing
+from pacsifier.deidentify.engine.concepts import CODE_MEANING, CODE_VALUES, CODING_SCHEME, Role, Says
 from pacsifier.deidentify.engine.descriptors import Remark, Vocabulary
 from pacsifier.deidentify.engine.dictionary import public_vr, public_vrs
-from pacsifier.deidentify.engine.elements import CODE_VALUES, CODING_SCHEME, Outcome, Scope, vr_of
+from pacsifier.deidentify.engine.elements import Outcome, Scope, vr_of
 from pacsifier.deidentify.engine.identifiers import Matcher
 from pacsifier.deidentify.engine.labels import LABELS, Labels
 from pacsifier.deidentify.engine.profile import TEXT_VRS, Action, Options, Profile, read_words
@@ -29,8 +30,7 @@ _MEMO_ENTRY_BYTES = 400  # of Python's objects, beside the value itself
 _MEMO_BYTES = 1 << 13
 _LARGEST_KEPT, _MOST_LARGE = 1 << 20, 8  # of the values above that, in bytes and in number
 
-_CODE_MEANING = 0x00080104
-_CODES = frozenset((*CODE_VALUES, CODING_SCHEME, _CODE_MEANING))
+_CODES = frozenset((*CODE_VALUES, CODING_SCHEME, CODE_MEANING))
 # These are of type 2 in that sequence, so they are emptied instead of removed.
 _NEEDED_EMPTY = frozenset(((0x0040A370, 0x00401001), (0x0040A370, 0x00081110)))
 # The table removes these; in presentation states they are of type 1.
@@ -42,15 +42,20 @@ CHANGES = ("removed", "emptied", "replaced", "cleaned", "malformed")
 
 
 class _Place(NamedTuple):
-    """Where a public element stands: below which sequence, whether people are named there, the scheme of its code."""
+    """Where a public element stands: below which sequence, whether people are named there, the scheme of its code.
+
+    `says`: what the content item says of somebody.
+    """
 
     parent: int
     of_people: bool
     scheme: bytes
+    says: Says
 
 
-_Where = tuple[int, str, bytes, int, str, bool, bytes, bool]
-"""Tag, VR, character sets, sequence above, private creator, whether of people, coding scheme, whether in big endian."""
+_Where = tuple[int, str, bytes, int, str, bool, bytes, bool, Says]
+"""Tag, VR, character sets, sequence above, private creator, whether of people, coding scheme, whether in big endian,
+and what the content item says of somebody."""
 
 
 @dataclass
@@ -146,6 +151,7 @@ class Rules:
         if plain is None:
             written = raw_vr.decode("latin_1")
             plain = (not written or written in _NUMBER_VRS) and self._is_kept_number(tag)
+            plain = plain and tag not in replacing.CONTENT_NUMBERS
             self._plain[tag, raw_vr] = plain
         return plain
 
@@ -183,7 +189,10 @@ class Rules:
         """What is written instead of a value: the same object if it stays, None if the element goes."""
         creator = scope.creator(tag) if scope.creators else ""
         people = self._is_of_people(scope)
-        where = (tag, vr, scope.character_sets, scope.parent, creator, people, scope.scheme, scope.big)
+        where = (
+            *(tag, vr, scope.character_sets, scope.parent, creator, people),
+            *(scope.scheme, scope.big, scope.says),
+        )
         known = self._large_value(where, raw) if len(raw) > _MEMO_BYTES else self._short_value(where, raw)
         if scope.parent and tag in LABELS:
             known = self._labels.apart(Value(tag, vr, raw, scope.character_sets), scope.parent, known)
@@ -212,9 +221,9 @@ class Rules:
 
     def _told_of(self, where: _Where, raw: bytes) -> Replacement:
         """What is decided about a value that was not met before."""
-        tag, vr, character_sets, parent, creator, people, scheme, big = where
+        tag, vr, character_sets, parent, creator, people, scheme, big, says = where
         known = self._decided(
-            Value(tag, vr, raw, character_sets, big), _Place(parent, people, scheme), creator
+            Value(tag, vr, raw, character_sets, big), _Place(parent, people, scheme, says), creator
         )
         self._told.add(tag, known)
         return known
@@ -250,6 +259,8 @@ class Rules:
         action = self._action(tag, vr, place)
         if not raw.strip(b"\0 ") and action not in (Action.REMOVE, Action.NEW_ID, Action.NEW_NAME):
             return Replacement(raw, "")
+        if place.says.role is not Role.NOTHING and action in (Action.KEEP, Action.SHIFT):
+            return replacing.content(action, value._replace(vr=vr), place.says, self._knowledge)
         return replacing.replacement(action, value._replace(vr=vr), self._knowledge)
 
     def _action(self, tag: int, vr: str, place: _Place) -> Action:
@@ -270,7 +281,7 @@ class Rules:
         """What a public scheme defines stays; a scheme of the site is text, and a meaning without a code was typed."""
         if _is_defined(place.scheme):
             return Action.KEEP
-        return self._profile.of_typed_text(vr) if tag == _CODE_MEANING and not place.scheme else Action.CHECK
+        return self._profile.of_typed_text(vr) if tag == CODE_MEANING and not place.scheme else Action.CHECK
 
     def _shows_presentation(self) -> bool:
         return self._sop_class.startswith(_PRESENTATION_STATE)
