@@ -128,14 +128,15 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--series", type=int, default=100_000)
     parser.add_argument("--shape", choices=["one", "many"], default="many")
     parser.add_argument("--keep", type=float, default=1.0, metavar="SHARE", help="of the rows; default: 1")
-    parser.add_argument(
-        "--without", nargs="+", default=[], choices=[*_AGAIN, "--save"], help="steps left out"
-    )
+    # Without their dashes, as argparse would take them for options.
+    steps_by_word = {each.strip("-").partition(" ")[0]: each for each in (*_AGAIN, "--save")}
+    parser.add_argument("--without", nargs="+", default=[], choices=[*steps_by_word], help="steps left out")
     parser.add_argument("--limit", type=float, metavar="MB", help="exit 1 when a step needs more")
     options = parser.parse_args(argv)
     print(f"{'step':14}{'peak MB':>9}{'wall s':>9}{'CPU s':>9}{'rows':>10}{'table MB':>9}")
     worst = 0.0
-    for each in steps(options.series, options.shape, options.keep, options.without):
+    without = [steps_by_word[word] for word in options.without]
+    for each in steps(options.series, options.shape, options.keep, without):
         print(each, flush=True)
         worst = max(worst, each.peak_kb / 1000)
     return int(options.limit is not None and worst > options.limit)
