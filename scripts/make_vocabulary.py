@@ -53,7 +53,7 @@ sys.path[:0] = [str(HOME.parent), str(HOME)]
 
 from letters import learned  # noqa: E402
 
-from pacsifier.deidentify.engine.identifiers import fold_for_search  # noqa: E402
+from pacsifier.deidentify.engine.folding import fold_for_search  # noqa: E402
 from pacsifier.deidentify.engine.letters import Letters, is_a_word, packed  # noqa: E402
 
 DATA = HOME.parent / "pacsifier/deidentify/engine/data"

@@ -16,7 +16,8 @@ from pacsifier.deidentify.engine import dates, elements
 from pacsifier.deidentify.engine.concepts import Role
 from pacsifier.deidentify.engine.descriptors import staff_words, titled_words, words
 from pacsifier.deidentify.engine.elements import Scope, UnknownEncodingError, vr_of
-from pacsifier.deidentify.engine.identifiers import Identifiers, fold_for_search, long_enough, words_of
+from pacsifier.deidentify.engine.folding import fold_for_search
+from pacsifier.deidentify.engine.identifiers import Identifiers, long_enough, words_of
 from pacsifier.deidentify.engine.lexicon import lexicon
 from pacsifier.deidentify.engine.pixels import overlay_bits
 from pacsifier.deidentify.engine.profile import TEXT_VRS, Action, Profile

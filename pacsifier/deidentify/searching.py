@@ -14,7 +14,8 @@ from functools import cached_property
 from pacsifier.deidentify.engine import dates
 from pacsifier.deidentify.engine.descriptors import telling
 from pacsifier.deidentify.engine.dictionary import keyword
-from pacsifier.deidentify.engine.identifiers import SHORTEST_IN_BYTES, Identifiers, Matcher, fold_for_search
+from pacsifier.deidentify.engine.folding import fold_for_search
+from pacsifier.deidentify.engine.identifiers import SHORTEST_IN_BYTES, Identifiers, Matcher
 from pacsifier.deidentify.engine.lexicon import lexicon
 from pacsifier.deidentify.engine.private_constants import is_constant
 from pacsifier.deidentify.engine.profile import read_words

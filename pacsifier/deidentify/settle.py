@@ -12,7 +12,8 @@ from typing import TypeVar
 
 from pacsifier.deidentify.engine import dates, uids
 from pacsifier.deidentify.engine.descriptors import Vocabulary
-from pacsifier.deidentify.engine.identifiers import Identifiers, Matcher, fold_for_search, words_of
+from pacsifier.deidentify.engine.folding import fold_for_search
+from pacsifier.deidentify.engine.identifiers import Identifiers, Matcher, words_of
 from pacsifier.deidentify.engine.lexicon import can_be_believed
 from pacsifier.deidentify.engine.profile import Options, Profile
 from pacsifier.deidentify.engine.subject import Subject

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from pacsifier.deidentify import report
 from pacsifier.deidentify.crew import shared
-from pacsifier.deidentify.engine.identifiers import SHORTEST_IN_BYTES, Identifiers
+from pacsifier.deidentify.engine.identifiers import SHORTEST_IN_BYTES, Identifiers, is_technical
 from pacsifier.deidentify.engine.subject import Subject
 from pacsifier.deidentify.model import FILES_PER_TASK, Request, Verified
 from pacsifier.deidentify.rereading import Rereader
@@ -57,6 +57,9 @@ def _not_searched(known: Identifiers) -> Iterator[str]:
     for word in sorted(known.wholes):
         yield f"not searched, too short ({len(word)} characters)"
     for word in sorted(word for word in known.words if len(word) < SHORTEST_IN_BYTES):
+        if is_technical(word):
+            yield f"not searched in bytes, a short word of how images are made ({len(word)} characters)"
+            continue
         where = "not searched in bytes" if word.isdigit() else "searched in bytes only as a word of a text"
         yield f"{where}, too short ({len(word)} characters)"
 

@@ -71,6 +71,14 @@ def test_every_part_of_a_name_with_umlauts_goes_from_bytes(word, encoding):
         assert word.encode(encoding) not in masked
 
 
+@pytest.mark.parametrize("name", ["Head^Spin", "Body^Echo", "Hand^Ida", "Neck^Ida", "Flow^Ida", "Coil^Ida"])
+@pytest.mark.parametrize("encoding", ["latin_1", "utf_16_le"])
+def test_what_machines_call_the_coil_stays_in_bytes_whoever_the_patient_is(name, encoding):
+    family = name.partition("^")[0]
+    text = f'sCoilID = "{family}_32", {family.upper()} {family.lower()} of the scanner'.encode(encoding)
+    assert machine(name).mask_bytes(text) is text
+
+
 @pytest.mark.parametrize("text", ["A1234567", "A 123 45 67", "a-123-4567", "A 1234567", "A.12.34.567"])
 def test_an_id_goes_however_its_digits_are_grouped(text):
     known = machine(ids=("A1234567",))

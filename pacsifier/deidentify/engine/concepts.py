@@ -6,7 +6,7 @@ from enum import Enum
 from functools import cache, lru_cache
 from typing import NamedTuple
 
-from pacsifier.deidentify.engine.identifiers import fold_for_search
+from pacsifier.deidentify.engine.folding import fold_for_search
 from pacsifier.deidentify.engine.profile import data_parts
 from pacsifier.dicom import part10
 from pacsifier.dicom.part10 import Coding

@@ -12,8 +12,9 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from pacsifier.deidentify.engine.folding import fold_for_search
 from pacsifier.deidentify.engine.gluing import glued
-from pacsifier.deidentify.engine.identifiers import Matcher, fold_for_search, is_ideographic
+from pacsifier.deidentify.engine.identifiers import Matcher, is_ideographic
 from pacsifier.deidentify.engine.lexicon import (
     ABBREVIATION,
     BY_LETTERS,

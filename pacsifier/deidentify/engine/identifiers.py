@@ -16,6 +16,8 @@ from functools import cached_property
 from ahocorasick_rs import BytesAhoCorasick
 
 from pacsifier.deidentify.engine import dates
+from pacsifier.deidentify.engine.folding import fold_character, fold_for_search
+from pacsifier.deidentify.engine.lexicon import lexicon
 from pacsifier.deidentify.engine.needles import Needles, Years
 
 SHORTEST_WORD = 4
@@ -24,10 +26,7 @@ NEAR_DAYS = 366
 _PARTS = re.compile(r"[^\W_]+(?:['\u2019\-.][^\W_]+)*")
 _SIGNS = re.compile(r"[\W_]+")
 _MASK = b"X"
-# Letters that Unicode does not decompose, and how people type letters that their keyboard lacks.
-_WITHOUT_STROKES = str.maketrans(
-    {"ł": "l", "ø": "o", "đ": "d", "ð": "d", "þ": "th", "æ": "ae", "œ": "oe", "ħ": "h", "\u0131": "i"}
-)
+# How people type letters that their keyboard lacks.
 _SPELLED_OUT = str.maketrans({"ä": "ae", "ö": "oe", "ü": "ue", "ø": "oe", "å": "aa"})
 _ENCODINGS = ("latin_1", "utf_8", "utf_16_le", "utf_16_be")
 # Titles in names, which identify nobody.
@@ -40,19 +39,6 @@ _SHORT_TITLES = frozenset(
 )
 
 
-def fold_for_search(text: str) -> str:
-    """The text in the form that is compared: compatibility forms, no accents, lower case."""
-    if text.isascii():
-        return text.lower()
-    return "".join(_fold_character(each) for each in text)
-
-
-def _fold_character(character: str) -> str:
-    plain = unicodedata.normalize("NFKD", character)
-    folded = "".join(each for each in plain if not unicodedata.combining(each)).casefold()
-    return folded.translate(_WITHOUT_STROKES)
-
-
 def _width(encoding: str) -> int:
     return 2 if encoding.startswith("utf_16") else 1
 
@@ -60,6 +46,11 @@ def _width(encoding: str) -> int:
 def _is_short(needle: bytes) -> bool:
     """Whether an encoded word may stand in other bytes by chance."""
     return len(needle) < SHORTEST_IN_BYTES * (1 + (b"\0" in needle))
+
+
+def is_technical(word: str) -> bool:
+    """Whether a folded word says how images are made: Head, Spin. Where it is short, machines mean no person by it."""
+    return lexicon().is_technical(word)
 
 
 def is_ideographic(text: str) -> bool:
@@ -205,7 +196,7 @@ class Identifiers:
 # The same for bytes, as far as one byte stays one.
 _FOLDED_BYTES = bytes(
     ord(folded) if len(folded) == 1 and ord(folded) < 256 else at
-    for at, folded in ((at, _fold_character(chr(at))) for at in range(256))
+    for at, folded in ((at, fold_character(chr(at))) for at in range(256))
 )
 
 
@@ -285,15 +276,20 @@ class Matcher:
 
     def _needles(self, days: set[str], years: Years | None = None) -> Needles:
         instead: dict[bytes, bytes] = {}
-        short = {needle for needle in self.known.coded if _is_short(needle)}
-        instead |= {needle: _MASK * len(needle) for needle in self.known.coded - short}
+        short_coded = {needle for needle in self.known.coded if _is_short(needle)}
+        instead |= {needle: _MASK * len(needle) for needle in self.known.coded - short_coded}
+        short = {needle for needle in short_coded if not is_technical(needle.decode("latin_1"))}
         for word in {*self.known.words, *days}:
             for encoding in _ENCODINGS:
                 needle = word.encode(encoding, "ignore")
                 if len(needle) >= SHORTEST_IN_BYTES * _width(encoding):
                     moved = self.moved_days.get(word, "").encode(encoding)
                     instead[needle] = moved or _MASK * len(needle)
-                elif len(word) >= SHORTEST_WORD and not word.isdigit() and needle.decode(encoding) == word:
+                elif (
+                    len(word) >= SHORTEST_WORD
+                    and not (word.isdigit() or is_technical(word))
+                    and needle.decode(encoding) == word
+                ):
                     short.add(needle)
         if not self._typed:
             instead |= {needle: _MASK * len(needle) for needle in short}
@@ -404,7 +400,7 @@ class Matcher:
 
 def _unfolded(spans: Iterable[tuple[int, int]], text: str) -> list[tuple[int, int]]:
     """Slices of a text of those of its folded form."""
-    origin = [at for at, each in enumerate(text) for _ in _fold_character(each)]
+    origin = [at for at, each in enumerate(text) for _ in fold_character(each)]
     return [(origin[start], origin[stop - 1] + 1) for start, stop in spans]
 
 

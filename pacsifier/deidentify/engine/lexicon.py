@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from functools import cache, cached_property
 from typing import NamedTuple
 
-from pacsifier.deidentify.engine.identifiers import fold_for_search
+from pacsifier.deidentify.engine.folding import fold_for_search
 from pacsifier.deidentify.engine.letters import is_a_word
 from pacsifier.deidentify.engine.profile import data_lines, data_parts
 

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from functools import cache
 
-from pacsifier.deidentify.engine.identifiers import fold_for_search
+from pacsifier.deidentify.engine.folding import fold_for_search
 from pacsifier.deidentify.engine.lexicon import lexicon
 from pacsifier.deidentify.engine.profile import data_parts
 
